@@ -1,0 +1,73 @@
+"""Companies (https://docs.codat.io/platform-api#/operations/list-companies)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from airflow_provider_codat.api.errors import CodatResponseError
+from airflow_provider_codat.api.paging import DEFAULT_PAGE_SIZE, Page, check_paging, page_reader
+from airflow_provider_codat.api.request import Request, identifier, params, path
+from airflow_provider_codat.api.response import expect_object
+
+
+@dataclass(frozen=True)
+class Company:
+    """A business that shares its data.
+
+    :param id: Codat's id of the company.
+    :param name: its name, or ``None``.
+    :param connection_ids: its data connections, in the API's order.
+    """
+
+    id: str
+    name: str | None
+    connection_ids: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, body: Any) -> Self:
+        """Read a company in Codat's shape.
+
+        :raises CodatResponseError: no object, or one without an id.
+        """
+        data = expect_object(body, "company")
+        if not data.get("id"):
+            raise CodatResponseError("company: the answer has no id")
+        listed = data.get("dataConnections")
+        connections = listed if isinstance(listed, list) else []
+        return cls(
+            id=str(data["id"]),
+            name=data.get("name"),
+            connection_ids=tuple(str(each["id"]) for each in connections if isinstance(each, dict) and each.get("id")),
+        )
+
+
+def get_company(company_id: str) -> Request[Company]:
+    """Read one company.
+
+    :param company_id: Codat's id of the company.
+    """
+    return Request("GET", path("companies", identifier("company_id", company_id)), Company.from_json)
+
+
+def list_companies(
+    *,
+    page: int = 1,
+    page_size: int = DEFAULT_PAGE_SIZE,
+    query: str | None = None,
+    order_by: str | None = None,
+) -> Request[Page[Company]]:
+    """Read one page of companies.
+
+    :param page: the page, from 1.
+    :param page_size: companies a page, 1 to 5000.
+    :param query: a filter in Codat's query language (https://docs.codat.io/using-the-api/querying).
+    :param order_by: a field to sort by, ``-`` before it for descending.
+    """
+    check_paging(page, page_size, query)
+    return Request(
+        "GET",
+        "/companies",
+        page_reader(Company.from_json, page, page_size),
+        params(page=page, pageSize=page_size, query=query, orderBy=order_by),
+    )

@@ -1,0 +1,99 @@
+"""Paged lists (https://docs.codat.io/using-the-api/paging)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from airflow_provider_codat.api.errors import CodatInputError, CodatResponseError
+from airflow_provider_codat.api.response import expect_list, expect_object
+
+T = TypeVar("T")
+
+DEFAULT_PAGE_SIZE = 100
+MAX_PAGE_SIZE = 5000
+MAX_QUERY_LENGTH = 2048
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """One page of a list.
+
+    :param results: the page's items, in the API's order.
+    :param number: the page's number, from 1.
+    :param size: items a full page holds.
+    :param total: items in the whole list, or ``None`` where the API did not say.
+    :param has_next: whether the API names a page after this one.
+    """
+
+    results: tuple[T, ...]
+    number: int
+    size: int
+    total: int | None
+    has_next: bool
+
+
+def page_reader(read_item: Callable[[Any], T], number: int, size: int) -> Callable[[Any], Page[T]]:
+    """Return a reader for a page whose items ``read_item`` reads.
+
+    :param number: the page asked for; it stands in where the answer has none.
+    :param size: the page size asked for, likewise.
+    """
+
+    def read(body: Any) -> Page[T]:
+        data = expect_object(body, "page")
+        results = tuple(read_item(item) for item in expect_list(data.get("results"), "page.results"))
+        page_size = _count(data.get("pageSize")) or size
+        total = _count(data.get("totalResults"))
+        links = data.get("_links")
+        return Page(
+            results=results,
+            number=_count(data.get("pageNumber")) or number,
+            size=page_size,
+            total=total,
+            # The links are the API's own word. Without them the count decides, and without a count a full page does.
+            has_next=bool(results)
+            and (
+                _has_next_link(links)
+                if isinstance(links, dict)
+                else (number * page_size < total if total is not None else len(results) >= page_size)
+            ),
+        )
+
+    return read
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _has_next_link(links: dict[str, Any]) -> bool:
+    link = links.get("next")
+    return bool(link.get("href") if isinstance(link, dict) else link)
+
+
+def check_paging(page: int, page_size: int, query: str | None) -> None:
+    """Refuse what the API would refuse, before it is asked.
+
+    :raises CodatInputError: naming the argument, its value and what is allowed.
+    """
+    if page < 1:
+        raise CodatInputError(f"page is {page}: pages are counted from 1")
+    if not 1 <= page_size <= MAX_PAGE_SIZE:
+        raise CodatInputError(f"page_size is {page_size}: allowed are 1 to {MAX_PAGE_SIZE}")
+    if query is not None and len(query) >= MAX_QUERY_LENGTH:
+        raise CodatInputError(f"query has {len(query)} characters: Codat takes fewer than {MAX_QUERY_LENGTH}")
+
+
+def number_after(asked: int, page: Page[Any]) -> int | None:
+    """Return the number of the page after the one asked for, or ``None`` after the last.
+
+    The next page is asked for by its number: a link in an answer is never followed, for it could lead the API key
+    elsewhere.
+
+    :raises CodatResponseError: another page came than was asked for; going on could never end.
+    """
+    if page.number != asked:
+        raise CodatResponseError(f"page {asked} was asked for, page {page.number} came")
+    return asked + 1 if page.has_next else None

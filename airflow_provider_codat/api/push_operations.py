@@ -1,0 +1,186 @@
+"""Push operations, which Codat's newer pages call write requests (https://docs.codat.io/using-the-api/push)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from airflow_provider_codat.api.errors import CodatResponseError, ValidationItem
+from airflow_provider_codat.api.paging import DEFAULT_PAGE_SIZE, Page, check_paging, page_reader
+from airflow_provider_codat.api.request import Request, identifier, params, path
+from airflow_provider_codat.api.response import expect_object
+
+SUCCESS = "Success"
+FAILED = "Failed"
+TIMED_OUT = "TimedOut"
+WAITING_STATUSES = frozenset({"Pending", "Processing"})
+TERMINAL_STATUSES = frozenset({SUCCESS, FAILED, TIMED_OUT})
+KNOWN_STATUSES = WAITING_STATUSES | TERMINAL_STATUSES
+
+
+@dataclass(frozen=True)
+class PushOperation:
+    """One asynchronous write, as Codat last told it.
+
+    :param key: the push operation key, which every later question about the write names.
+    :param status: ``Pending`` or ``Processing``, then ``Success``, ``Failed`` or ``TimedOut``; the API may come to know
+        more, and a word nobody knows is not an end.
+    :param company_id: the company written to.
+    :param connection_id: the data connection written through, or ``None`` while Codat has not said.
+    :param data_type: such as ``bills``, or ``None`` while Codat has not said.
+    :param status_code: Codat's HTTP-like code of the status, or ``None``.
+    :param requested_on: when the write was asked for, ISO 8601 in UTC, as Codat wrote it.
+    :param completed_on: when it ended, likewise; ``None`` while it has not.
+    :param timeout_in_minutes: minutes after which a pending write becomes ``TimedOut``, or ``None``.
+    :param error_message: Codat's message on a failed write.
+    :param errors: what the validation found wrong.
+    :param warnings: what it found questionable.
+    :param record_id: the id of the record written, or ``None``.
+    :param changes: Codat's list of what changed, each ``{type, recordRef: {id, dataType}, attachmentId}``.
+    """
+
+    key: str
+    status: str
+    company_id: str | None = None
+    connection_id: str | None = None
+    data_type: str | None = None
+    status_code: int | None = None
+    requested_on: str | None = None
+    completed_on: str | None = None
+    timeout_in_minutes: int | None = None
+    error_message: str | None = None
+    errors: tuple[ValidationItem, ...] = ()
+    warnings: tuple[ValidationItem, ...] = ()
+    record_id: str | None = None
+    changes: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the operation has ended. A status outside the known terminal ones has not."""
+        return self.status in TERMINAL_STATUSES
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the write landed: ``Success`` and nothing else."""
+        return self.status == SUCCESS
+
+    @classmethod
+    def from_json(cls, body: Any) -> Self:
+        """Read an operation in Codat's shape, or as :meth:`to_json` wrote it.
+
+        :raises CodatResponseError: no object, or one without a key or a status.
+        """
+        data = expect_object(body, "push operation")
+        for name in ("pushOperationKey", "status"):
+            if not isinstance(data.get(name), str) or not data[name]:
+                raise CodatResponseError(f"push operation: the answer has no {name}")
+        validation = data.get("validation")
+        validation = validation if isinstance(validation, dict) else {}
+        listed = data.get("changes")
+        changes = tuple(change for change in listed if isinstance(change, dict)) if isinstance(listed, list) else ()
+        return cls(
+            key=data["pushOperationKey"],
+            status=data["status"],
+            company_id=data.get("companyId"),
+            connection_id=data.get("dataConnectionKey"),
+            data_type=data.get("dataType"),
+            status_code=data.get("statusCode"),
+            requested_on=data.get("requestedOnUtc"),
+            completed_on=data.get("completedOnUtc"),
+            timeout_in_minutes=data.get("timeoutInMinutes"),
+            error_message=data.get("errorMessage"),
+            errors=ValidationItem.list_from_json(validation.get("errors")),
+            warnings=ValidationItem.list_from_json(validation.get("warnings")),
+            record_id=data.get("recordId") or _record_id(data, changes),
+            changes=changes,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the operation with Codat's field names and ``recordId``, without the record's content.
+
+        The content is the customer's bookkeeping: it has no business in XComs and trigger events.
+        """
+        return {
+            "pushOperationKey": self.key,
+            "status": self.status,
+            "companyId": self.company_id,
+            "dataConnectionKey": self.connection_id,
+            "dataType": self.data_type,
+            "statusCode": self.status_code,
+            "requestedOnUtc": self.requested_on,
+            "completedOnUtc": self.completed_on,
+            "timeoutInMinutes": self.timeout_in_minutes,
+            "errorMessage": self.error_message,
+            "validation": {
+                "errors": [item.to_json() for item in self.errors],
+                "warnings": [item.to_json() for item in self.warnings],
+            },
+            "changes": [dict(change) for change in self.changes],
+            "recordId": self.record_id,
+        }
+
+    def describe_failure(self) -> str:
+        """Return what went wrong, the validation errors one a line, for the log."""
+        head = f"Push of {self.data_type or 'a record'} ended as {self.status} (push operation {self.key})"
+        message = f": {self.error_message}" if self.error_message else ""
+        return "\n".join([head + message, *(f"  {item}" for item in self.errors)])
+
+
+def _record_id(data: Mapping[str, Any], changes: tuple[Mapping[str, Any], ...]) -> str | None:
+    """Return ``changes[0].recordRef.id``, or ``data.id``, where the platform's answer is kept by some versions."""
+    reference = changes[0].get("recordRef") if changes else None
+    for holder in (reference, data.get("data")):
+        if isinstance(holder, dict) and holder.get("id"):
+            return str(holder["id"])
+    return None
+
+
+def get_push_operation(company_id: str, push_operation_key: str) -> Request[PushOperation]:
+    """Read one push operation.
+
+    :param company_id: the company written to.
+    :param push_operation_key: the key the write was answered with.
+    """
+    route = path(
+        "companies",
+        identifier("company_id", company_id),
+        "push",
+        identifier("push_operation_key", push_operation_key),
+    )
+
+    def read(body: Any) -> PushOperation:
+        # While an operation is pending its fields may be absent; what was asked for says the same.
+        asked_for = {"pushOperationKey": push_operation_key, "companyId": company_id}
+        operation = PushOperation.from_json(asked_for | expect_object(body, "push operation"))
+        if operation.key.casefold() != push_operation_key.casefold():
+            raise CodatResponseError(f"push operation {push_operation_key} was asked for, {operation.key} came")
+        return operation
+
+    return Request("GET", route, read)
+
+
+def list_push_operations(
+    company_id: str,
+    *,
+    page: int = 1,
+    page_size: int = DEFAULT_PAGE_SIZE,
+    query: str | None = None,
+    order_by: str | None = None,
+) -> Request[Page[PushOperation]]:
+    """Read one page of a company's push operations.
+
+    :param company_id: the company written to.
+    :param page: the page, from 1.
+    :param page_size: operations a page, 1 to 5000.
+    :param query: a filter in Codat's query language (https://docs.codat.io/using-the-api/querying); the API may not
+        honour it here.
+    :param order_by: a field to sort by, ``-`` before it for descending; likewise.
+    """
+    check_paging(page, page_size, query)
+    return Request(
+        "GET",
+        path("companies", identifier("company_id", company_id), "push"),
+        page_reader(PushOperation.from_json, page, page_size),
+        params(page=page, pageSize=page_size, query=query, orderBy=order_by),
+    )

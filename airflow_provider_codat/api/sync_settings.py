@@ -1,0 +1,494 @@
+"""Sync settings: how often Codat pulls each data type (https://docs.codat.io/knowledge-base/advanced-sync-settings).
+
+Three things live here: the values (:class:`SyncSetting` and its list, :class:`SyncSettings`), the endpoints, and
+:func:`plan`, which compares what is with what is wanted.
+
+Codat's sources disagree on ``syncSchedule``: an integer, the hours between two syncs, or an object
+``{intervalHours, hourOfDay}``. Both are read; what is written has the shape the API was seen to speak.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, Final, Literal, Self
+
+from airflow_provider_codat.api.data_types import REPORT_DATA_TYPES
+from airflow_provider_codat.api.errors import CodatInputError, CodatResponseError
+from airflow_provider_codat.api.request import Request, identifier, path
+from airflow_provider_codat.api.response import expect_list, expect_object, parse_datetime
+
+ScheduleShape = Literal["integer", "object"]
+
+SCHEDULE_HOURS = {0: "off", 1: "hourly", 24: "daily", 168: "weekly", 720: "monthly"}
+
+
+class Unset(Enum):
+    """The type of :data:`UNSET`."""
+
+    UNSET = "unset"
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET: Final = Unset.UNSET
+"""A field an entry leaves out. ``None`` is something else: it clears the field."""
+
+
+@dataclass(frozen=True)
+class SyncSchedule:
+    """How often a data type is pulled.
+
+    :param hours: hours between two syncs: 0 off, 1 hourly (paid plans), 24, 168 or 720.
+    :param hour_of_day: the hour (0 to 23, UTC) of the sync, ``None`` for none named; exists only in the object shape.
+    """
+
+    hours: int
+    hour_of_day: int | None = None
+
+    def check(self) -> None:
+        """Refuse a schedule Codat does not offer. An answer may hold one: only what is asked for is checked.
+
+        :raises CodatInputError: naming the field, the value and what is allowed.
+        """
+        if _is_no_integer(self.hours) or self.hours not in SCHEDULE_HOURS:
+            allowed = ", ".join(f"{hours} ({word})" for hours, word in SCHEDULE_HOURS.items())
+            raise CodatInputError(f"syncSchedule is {self.hours!r} hours: Codat knows {allowed}")
+        if self.hour_of_day is not None and (_is_no_integer(self.hour_of_day) or not 0 <= self.hour_of_day <= 23):
+            raise CodatInputError(f"hourOfDay is {self.hour_of_day!r}: an hour is 0 to 23 (UTC)")
+
+    def __str__(self) -> str:
+        hour = "" if self.hour_of_day is None else f" at {self.hour_of_day:02}:00 UTC"
+        return f"{self.hours} h{hour}"
+
+
+def _is_no_integer(value: object) -> bool:
+    return not isinstance(value, int) or isinstance(value, bool)
+
+
+@dataclass(frozen=True)
+class SyncSetting:
+    """The sync setting of one data type. A field left out keeps its current value.
+
+    :param data_type: such as ``invoices``.
+    :param schedule: how often it is pulled.
+    :param fetch_on_first_link: whether it is pulled when a company links; where nothing is set yet, ``True``.
+    :param sync_order: the place in the order of syncs; where nothing is set yet, 0.
+    :param sync_from_utc: pull what is newer than this time. Setting it clears ``sync_from_window``.
+    :param sync_from_window: pull what is newer than this many months. Setting it clears ``sync_from_utc``.
+    :param months_to_sync: months of history, for ``balanceSheet``, ``profitAndLoss`` and ``cashFlowStatement``.
+    :param is_locked: whether the setting is locked.
+    :param others: fields this version does not know, as the API sent them; they are sent back unchanged.
+    """
+
+    data_type: str
+    schedule: SyncSchedule | Unset = UNSET
+    fetch_on_first_link: bool | Unset = UNSET
+    sync_order: int | Unset = UNSET
+    sync_from_utc: datetime | Unset | None = UNSET
+    sync_from_window: int | Unset | None = UNSET
+    months_to_sync: int | Unset | None = UNSET
+    is_locked: bool | Unset = UNSET
+    others: Mapping[str, Any] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Refuse what Codat would refuse, before it is asked.
+
+        :raises CodatInputError: naming the field, the value and what is allowed.
+        """
+        if not isinstance(self.data_type, str) or not self.data_type.strip():
+            raise CodatInputError(f"dataType is {self.data_type!r}: give a name such as 'invoices'")
+        if isinstance(self.schedule, SyncSchedule):
+            self.schedule.check()
+        elif self.schedule is not UNSET:
+            raise CodatInputError(f"syncSchedule is {self.schedule!r}: give a SyncSchedule such as SyncSchedule(24)")
+        if _is_given(self.sync_from_utc) and _is_given(self.sync_from_window):
+            raise CodatInputError("syncFromUtc and syncFromWindow are both given: Codat takes one or the other")
+        if _is_given(self.months_to_sync) and self.data_type not in REPORT_DATA_TYPES:
+            raise CodatInputError(
+                f"monthsToSync is given for {self.data_type}: only {', '.join(sorted(REPORT_DATA_TYPES))} have it"
+            )
+
+    @classmethod
+    def from_json(cls, entry: Any) -> Self:
+        """Read an entry a user wrote in Codat's shape.
+
+        Numbers and ``true``/``false`` may come as text, as templates render them.
+
+        :raises CodatInputError: naming the field, the value, and what is allowed.
+        """
+        if not isinstance(entry, Mapping):
+            raise CodatInputError(f"an entry must be a mapping of fields, not {type(entry).__name__}")
+        for name in entry:
+            if name != "dataType" and name not in _FIELDS:
+                near = difflib.get_close_matches(str(name), _FIELDS, n=1)
+                known = f"did you mean {near[0]!r}?" if near else f"known are dataType, {', '.join(_FIELDS)}"
+                raise CodatInputError(f"{name!r} is no field of a sync setting: {known}")
+        if "dataType" not in entry:
+            raise CodatInputError("dataType is missing: it names what the setting is for")
+        values = {spec.attribute: spec.read(name, entry[name]) for name, spec in _FIELDS.items() if name in entry}
+        return cls(data_type=entry["dataType"], **values)
+
+    @classmethod
+    def from_answer(cls, entry: Any) -> Self:
+        """Read an entry of the API's answer; fields nobody knows are kept.
+
+        :raises CodatResponseError: it has not the shape of a sync setting.
+        """
+        data = expect_object(entry, "sync setting")
+        known = {name: value for name, value in data.items() if name == "dataType" or name in _FIELDS}
+        # The API's own null says what leaving out says: there is no such value.
+        present = {name: value for name, value in known.items() if value is not None}
+        others = {name: value for name, value in data.items() if name not in known}
+        try:
+            return replace(cls.from_json(present), others=others)
+        except CodatInputError as error:
+            raise CodatResponseError(f"sync setting {data.get('dataType')!r} in Codat's answer: {error}") from error
+
+    def to_json(self, shape: ScheduleShape) -> dict[str, Any]:
+        """Return the entry in Codat's shape, without the fields that are left out or ``None``."""
+        entry: dict[str, Any] = {"dataType": self.data_type}
+        for name, spec in _FIELDS.items():
+            value = getattr(self, spec.attribute)
+            if _is_given(value):
+                entry[name] = spec.write(value, shape)
+        return entry | dict(self.others)
+
+    def over(self, current: SyncSetting | None) -> SyncSetting:
+        """Return this entry with what it leaves out taken from ``current``, or else Codat's usual values.
+
+        :raises CodatInputError: there is no current setting and no schedule is given.
+        """
+        base = current or SyncSetting(self.data_type, fetch_on_first_link=True, sync_order=0)
+        changed = {
+            each.attribute: getattr(self, each.attribute)
+            for each in _FIELDS.values()
+            if getattr(self, each.attribute) is not UNSET
+        }
+        # One start of history excludes the other: naming one is leaving the other.
+        if _is_given(self.sync_from_utc):
+            changed["sync_from_window"] = None
+        if _is_given(self.sync_from_window):
+            changed["sync_from_utc"] = None
+        if (
+            isinstance(self.schedule, SyncSchedule)
+            and isinstance(base.schedule, SyncSchedule)
+            and self.schedule.hour_of_day is None
+        ):
+            changed["schedule"] = replace(self.schedule, hour_of_day=base.schedule.hour_of_day)
+        result = replace(base, **changed)
+        if result.schedule is UNSET:
+            raise CodatInputError(
+                f"syncSchedule is missing for {self.data_type}, which has no sync setting yet to take it from"
+            )
+        return result
+
+
+def _is_given(value: object) -> bool:
+    return value is not None and value is not UNSET
+
+
+@dataclass(frozen=True)
+class _Field:
+    """How a field of Codat's is called here, read, and written."""
+
+    attribute: str
+    read: Callable[[str, Any], Any]
+    write: Callable[[Any, ScheduleShape], Any]
+
+
+def _read_int(name: str, value: Any) -> int:
+    if isinstance(value, str) and value.strip().isdecimal() and value.isascii():
+        return int(value)
+    if _is_no_integer(value) or value < 0:
+        raise CodatInputError(f"{name} is {value!r}: give a whole number, 0 or more")
+    return int(value)
+
+
+def _read_bool(name: str, value: Any) -> bool:
+    if isinstance(value, str) and value.strip().lower() in {"true", "false"}:
+        return value.strip().lower() == "true"
+    if not isinstance(value, bool):
+        raise CodatInputError(f"{name} is {value!r}: give true or false")
+    return value
+
+
+def _read_time(name: str, value: Any) -> datetime:
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    parsed = parse_datetime(value)
+    if parsed is None:
+        raise CodatInputError(f"{name} is {value!r}: give a time such as '2020-01-01T12:00:00Z'")
+    return parsed
+
+
+def _or_none(read: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    return lambda name, value: None if value is None else read(name, value)
+
+
+def _read_schedule(name: str, value: Any) -> SyncSchedule:
+    if isinstance(value, SyncSchedule):
+        return value
+    if not isinstance(value, Mapping):
+        return SyncSchedule(_read_int(name, value))
+    unknown = set(value) - {"intervalHours", "hourOfDay"}
+    if unknown or "intervalHours" not in value:
+        raise CodatInputError(f"{name} is {dict(value)!r}: give hours, or an object of intervalHours and hourOfDay")
+    hour = value.get("hourOfDay")
+    return SyncSchedule(
+        _read_int("intervalHours", value["intervalHours"]),
+        None if hour is None else _read_int("hourOfDay", hour),
+    )
+
+
+def _write_schedule(schedule: SyncSchedule, shape: ScheduleShape) -> int | dict[str, int]:
+    if shape == "integer":
+        return schedule.hours
+    # An hour is part of the object: where none is named, midnight is what Codat's clients send.
+    return {"intervalHours": schedule.hours, "hourOfDay": schedule.hour_of_day or 0}
+
+
+def _as_is(value: Any, shape: ScheduleShape) -> Any:
+    return value
+
+
+def _write_time(value: datetime, shape: ScheduleShape) -> str:
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+_FIELDS: dict[str, _Field] = {
+    "syncSchedule": _Field("schedule", _read_schedule, _write_schedule),
+    "fetchOnFirstLink": _Field("fetch_on_first_link", _read_bool, _as_is),
+    "syncOrder": _Field("sync_order", _read_int, _as_is),
+    "syncFromUtc": _Field("sync_from_utc", _or_none(_read_time), _write_time),
+    "syncFromWindow": _Field("sync_from_window", _or_none(_read_int), _as_is),
+    "monthsToSync": _Field("months_to_sync", _or_none(_read_int), _as_is),
+    "isLocked": _Field("is_locked", _read_bool, _as_is),
+}
+
+
+@dataclass(frozen=True)
+class SyncSettings:
+    """The whole list of a company, or of the account.
+
+    :param settings: one entry a data type.
+    :param overrides_defaults: whether the company has a schedule of its own instead of the account's.
+    :param shape: the shape of ``syncSchedule`` the API was seen to speak, or ``None`` where the list told nothing.
+    :param client_id: the account, in the account's own settings; else ``None``.
+    """
+
+    settings: tuple[SyncSetting, ...]
+    overrides_defaults: bool = True
+    shape: ScheduleShape | None = None
+    client_id: str | None = None
+
+    @classmethod
+    def from_json(cls, body: Any) -> Self:
+        """Read Codat's answer.
+
+        :raises CodatResponseError: it has not the shape of sync settings.
+        """
+        data = expect_object(body, "sync settings")
+        entries = expect_list(data.get("settings"), "sync settings: settings")
+        client_id = data.get("clientId")
+        return cls(
+            settings=tuple(SyncSetting.from_answer(entry) for entry in entries),
+            overrides_defaults=bool(data.get("overridesDefaults", False)),
+            shape=_spoken_shape(entries),
+            client_id=None if client_id is None else str(client_id),
+        )
+
+    def to_json(self, shape: ScheduleShape | None) -> dict[str, Any]:
+        """Return ``{settings, overridesDefaults}`` in Codat's shape, schedules in ``shape``."""
+        return {
+            "settings": [setting.to_json(shape or "integer") for setting in self.settings],
+            "overridesDefaults": self.overrides_defaults,
+        }
+
+
+def _spoken_shape(entries: Iterable[Any]) -> ScheduleShape | None:
+    schedules = [entry.get("syncSchedule") for entry in entries]
+    if any(isinstance(schedule, Mapping) for schedule in schedules):
+        return "object"
+    return "integer" if any(schedule is not None for schedule in schedules) else None
+
+
+def read_desired(entries: Any) -> tuple[SyncSetting, ...]:
+    """Read a user's list of ``SyncSetting`` values and dicts in Codat's shape.
+
+    :raises CodatInputError: naming the entry, the field, the value and what is allowed; also for a data type that is
+        named twice.
+    """
+    if isinstance(entries, str | bytes | Mapping) or not isinstance(entries, Iterable):
+        raise CodatInputError(f"settings must be a list of entries, not {type(entries).__name__}")
+    settings: dict[str, SyncSetting] = {}
+    for index, entry in enumerate(entries):
+        data_type = entry.get("dataType") if isinstance(entry, Mapping) else getattr(entry, "data_type", None)
+        try:
+            setting = entry if isinstance(entry, SyncSetting) else SyncSetting.from_json(entry)
+            setting.check()
+            if setting.data_type in settings:
+                raise CodatInputError("the data type is named twice: each has one setting")
+        except CodatInputError as error:
+            raise CodatInputError(f"settings[{index}] ({data_type or 'no data type'}): {error}") from None
+        settings[setting.data_type] = setting
+    return tuple(settings.values())
+
+
+def refuse_hours_of_day(desired: Iterable[SyncSetting], shape: ScheduleShape) -> None:
+    """Refuse an hour of day where there is none: dropping it silently would be pretending.
+
+    :raises CodatInputError: naming the entry.
+    """
+    for setting in desired:
+        hour = setting.schedule.hour_of_day if isinstance(setting.schedule, SyncSchedule) else None
+        if shape == "integer" and hour is not None:
+            raise CodatInputError(
+                f"settings ({setting.data_type}): hourOfDay is {hour}, but this API speaks of schedules as hours alone"
+                " and has no time of day. Leave hourOfDay out, or set sync_schedule_shape to 'object' in the"
+                " connection's extra if yours is an API that has one"
+            )
+
+
+@dataclass(frozen=True)
+class Change:
+    """One field that changes.
+
+    :param data_type: whose setting, or ``None`` for the list's own ``overridesDefaults``.
+    :param field: Codat's name of the field.
+    :param before: what it is, in Codat's shape, or ``None`` for nothing.
+    :param after: what it is to be, likewise.
+    """
+
+    data_type: str | None
+    field: str
+    before: Any
+    after: Any
+
+    def to_json(self) -> dict[str, Any]:
+        """Return ``{dataType, field, from, to}``."""
+        return {"dataType": self.data_type, "field": self.field, "from": self.before, "to": self.after}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to write, and how it differs from what is.
+
+    :param target: the settings as they are to be.
+    :param changes: what differs; empty if nothing is to be written.
+    """
+
+    target: SyncSettings
+    changes: tuple[Change, ...]
+
+
+def plan(
+    current: SyncSettings,
+    desired: Iterable[SyncSetting],
+    *,
+    merge: bool,
+    default_shape: ScheduleShape = "integer",
+) -> Plan:
+    """Compare what is with what is wanted.
+
+    :param current: the settings as the API told them.
+    :param desired: the entries wanted, at most one a data type.
+    :param merge: ``True`` leaves data types that are not named as they are, ``False`` drops them.
+    :param default_shape: the shape of ``syncSchedule`` where ``current`` does not tell.
+    :raises CodatInputError: a new data type has no schedule, or an hour of day is asked for in the ``integer`` shape.
+    """
+    desired = tuple(desired)
+    shape = current.shape or default_shape
+    refuse_hours_of_day(desired, shape)
+    now = {setting.data_type: setting for setting in current.settings}
+    wanted = {setting.data_type: setting.over(now.get(setting.data_type)) for setting in desired}
+    settings = tuple(((now | wanted) if merge else wanted).values())
+    return _compared(current, replace(current, settings=settings, overrides_defaults=True, shape=shape))
+
+
+def plan_default(current: SyncSettings, *, default_shape: ScheduleShape = "integer") -> Plan:
+    """Return the plan that gives a company back to the account's default.
+
+    :param current: the settings as the API told them.
+    :param default_shape: the shape of ``syncSchedule`` where ``current`` does not tell.
+    """
+    return _compared(current, replace(current, overrides_defaults=False, shape=current.shape or default_shape))
+
+
+def _compared(current: SyncSettings, target: SyncSettings) -> Plan:
+    before, after = current.to_json(target.shape), target.to_json(target.shape)
+    changes = [
+        Change(None, "overridesDefaults", before["overridesDefaults"], after["overridesDefaults"]),
+        *_entry_changes(before["settings"], after["settings"]),
+    ]
+    return Plan(target, tuple(change for change in changes if change.before != change.after))
+
+
+def _entry_changes(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> Iterable[Change]:
+    old = {entry["dataType"]: entry for entry in before}
+    new = {entry["dataType"]: entry for entry in after}
+    for data_type in old | new:
+        was, will = old.get(data_type, {}), new.get(data_type, {})
+        for name in (was | will).keys() - {"dataType"}:
+            yield Change(data_type, name, was.get(name), will.get(name))
+
+
+def get_company_sync_settings(company_id: str) -> Request[SyncSettings]:
+    """Read a company's sync settings.
+
+    :param company_id: Codat's id of the company.
+    """
+    return Request("GET", _company_path(company_id), SyncSettings.from_json)
+
+
+def update_company_sync_settings(
+    company_id: str,
+    settings: Iterable[SyncSetting],
+    *,
+    overrides_defaults: bool = True,
+    shape: ScheduleShape = "integer",
+) -> Request[None]:
+    """Set a company's whole list of sync settings; a data type that is not in it has none afterwards.
+
+    :param company_id: Codat's id of the company.
+    :param settings: one entry a data type.
+    :param overrides_defaults: ``False`` returns the company to the account's default.
+    :param shape: the shape to write schedules in; through the hook the default is the connection's
+        ``sync_schedule_shape``.
+    """
+    body = SyncSettings(tuple(settings), overrides_defaults).to_json(shape)
+    return Request("POST", _company_path(company_id), _read_nothing, body={"companyId": company_id, **body})
+
+
+def get_account_sync_settings() -> Request[SyncSettings]:
+    """Read the account's default sync settings."""
+    return Request("GET", _ACCOUNT_PATH, SyncSettings.from_json)
+
+
+def update_account_sync_settings(
+    client_id: str, settings: Iterable[SyncSetting], *, shape: ScheduleShape = "integer"
+) -> Request[None]:
+    """Set the account's whole default list of sync settings.
+
+    :param client_id: the account's id; :func:`get_account_sync_settings` answers it.
+    :param settings: one entry a data type.
+    :param shape: the shape to write schedules in; through the hook the default is the connection's
+        ``sync_schedule_shape``.
+    """
+    body = SyncSettings(tuple(settings)).to_json(shape)
+    return Request("POST", _ACCOUNT_PATH, _read_nothing, body={"clientId": identifier("client_id", client_id), **body})
+
+
+_ACCOUNT_PATH = path("profile", "syncSettings")
+
+
+def _company_path(company_id: str) -> str:
+    return path("companies", identifier("company_id", company_id), "syncSettings")
+
+
+def _read_nothing(body: Any) -> None:
+    """Read the answer to a change: 204, or whatever came with a 2xx."""

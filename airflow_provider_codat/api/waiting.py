@@ -1,0 +1,189 @@
+"""Waiting for a push operation, as decisions: what an answer means, what an error means, how long to pause.
+
+The sensor's pokes, the trigger and ``CodatHook.wait_for_push_operation`` all decide here, so a wait means the same
+in each of them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from airflow_provider_codat.api.errors import CodatError, CodatNotFoundError, CodatWaitTimeout
+from airflow_provider_codat.api.push_operations import (
+    KNOWN_STATUSES,
+    PushOperation,
+    get_push_operation,
+)
+from airflow_provider_codat.api.request import Request
+from airflow_provider_codat.api.retry import is_passing, retry_after
+
+NOT_FOUND_GRACE = 60.0
+"""Seconds a 404 is waited out: a fresh push may not be readable yet."""
+
+
+class Log(Protocol):
+    """What a wait needs of a logger."""
+
+    def info(self, msg: str, *args: Any) -> None:
+        """Log a step."""
+
+    def warning(self, msg: str, *args: Any) -> None:
+        """Log trouble."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long to pause between two looks, in Airflow's terms and after its formula.
+
+    :param interval: seconds (``poke_interval``).
+    :param exponential_backoff: whether the pause doubles from look to look; the n-th lies between
+        ``interval * 2 ** (n - 2)`` and twice that, at random, as Airflow's does.
+    :param max_wait: the longest pause in seconds, or ``None`` for no bound.
+    """
+
+    interval: float
+    exponential_backoff: bool = False
+    max_wait: float | None = None
+
+    def pause(self, looks: int, jitter: float) -> float:
+        """Return the seconds to pause after look number ``looks`` (from 1), with ``jitter`` in 0 to 1."""
+        if not self.exponential_backoff:
+            return self.interval
+        base = max(int(self.interval * 2.0 ** min(looks - 2, 62)), 1)
+        pause = base * (1.0 + jitter)
+        return pause if self.max_wait is None else min(pause, self.max_wait)
+
+
+@dataclass(frozen=True)
+class Sleep:
+    """A step of a wait: let this many seconds pass."""
+
+    seconds: float
+
+
+Steps = Generator[Request[PushOperation] | Sleep, PushOperation, PushOperation]
+"""A wait's course: it yields a request to send or a sleep, and returns the operation once it has ended."""
+
+
+@dataclass
+class PushOperationWait:
+    """One wait for one push operation.
+
+    :param company_id: the company written to.
+    :param push_operation_key: the operation waited for.
+    :param log: where status changes and trouble are told, each once.
+    """
+
+    company_id: str
+    push_operation_key: str
+    log: Log
+    last_status: str | None = field(default=None, init=False)
+    _looks: int = field(default=0, init=False)
+    _missing_since: float | None = field(default=None, init=False)
+    _not_before: float = field(default=0.0, init=False)
+    _trouble: str | None = field(default=None, init=False)
+
+    @property
+    def request(self) -> Request[PushOperation]:
+        """The request that looks at the operation."""
+        return get_push_operation(self.company_id, self.push_operation_key)
+
+    def saw(self, operation: PushOperation) -> bool:
+        """Take note of an answer and tell whether the operation has ended."""
+        self._looks += 1
+        self._missing_since = None
+        if self._trouble:
+            self.log.info("Codat answers again about push operation %s.", self.push_operation_key)
+            self._trouble = None
+        if operation.status != self.last_status:
+            self._tell(operation)
+            self.last_status = operation.status
+        return operation.is_terminal
+
+    def _tell(self, operation: PushOperation) -> None:
+        if operation.status in KNOWN_STATUSES:
+            self.log.info("Push operation %s is %s.", operation.key, operation.status)
+        else:
+            self.log.warning(
+                "Push operation %s has the status %r, which this version does not know: it is taken as not ended, and"
+                " the wait goes on.",
+                operation.key,
+                operation.status,
+            )
+
+    def failed(self, error: CodatError, now: float) -> None:
+        """Take note of an error that came instead of an answer.
+
+        Passing trouble (no connection, 429, 5xx, an unreadable answer) is waited out, a 404 for a minute.
+
+        :param now: the time in epoch seconds.
+        :raises CodatError: ``error`` itself, if waiting cannot help.
+        """
+        self._looks += 1
+        if isinstance(error, CodatNotFoundError):
+            self._missing_since = now if self._missing_since is None else self._missing_since
+            self.give_up_if_missing_for(now - self._missing_since, error)
+        elif not is_passing(error):
+            raise error
+        else:
+            self._not_before = now + (retry_after(error) or 0.0)
+        if type(error).__name__ != self._trouble:
+            self._trouble = type(error).__name__
+            self.log.warning(
+                "The status of push operation %s is not known: %s Going on.", self.push_operation_key, error
+            )
+
+    def give_up_if_missing_for(self, seconds: float, error: CodatNotFoundError | None = None) -> None:
+        """Raise if the operation is missing and has been for longer than a fresh one may be."""
+        if self._missing_since is None or seconds < NOT_FOUND_GRACE:
+            return
+        missing = error or CodatNotFoundError(404, "push operation not found", request=str(self.request))
+        missing.hint = (
+            f"Codat has not known push operation {self.push_operation_key} of company {self.company_id} for"
+            f" {seconds:.0f} s: check that the two belong together"
+        )
+        raise missing
+
+    def pause(self, now: float, pace: Pace, jitter: Callable[[], float] = random.random) -> float:
+        """Return the seconds to pause from ``now`` on: the pace's, or longer where Codat asked for that."""
+        return max(pace.pause(self._looks, jitter()), self._not_before - now)
+
+    def steps(self, deadline: float, pace: Pace, clock: Callable[[], float]) -> Steps:
+        """Look and pause until the operation has ended.
+
+        The status is looked at before the clock: an operation that ended in time is never reported as late.
+
+        :param deadline: when to stop, in epoch seconds.
+        :param clock: returns the time in epoch seconds.
+        :raises CodatWaitTimeout: the deadline passed.
+        :raises CodatError: waiting cannot help.
+        """
+        started = clock()
+        while True:
+            try:
+                operation = yield self.request
+            except CodatError as error:
+                self.failed(error, clock())
+            else:
+                if self.saw(operation):
+                    return operation
+            now = clock()
+            if now >= deadline:
+                raise self.timed_out(now - started)
+            yield Sleep(min(self.pause(now, pace), deadline - now))
+
+    def timed_out(self, seconds: float) -> CodatWaitTimeout:
+        """Return the error for a wait of that many seconds that saw no end."""
+        return CodatWaitTimeout(
+            f"Push operation {self.push_operation_key} of company {self.company_id} had not ended after"
+            f" {seconds:.0f} s; {self.last_status_text}. The push itself goes on at Codat",
+            self.last_status,
+        )
+
+    @property
+    def last_status_text(self) -> str:
+        """The last status in words."""
+        return f"last status seen: {self.last_status}" if self.last_status else "its status was never seen"

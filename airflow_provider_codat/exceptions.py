@@ -1,0 +1,86 @@
+"""Every error a DAG author can meet, one tree below :class:`CodatError`.
+
+=================================  ==========================================================================
+error                              what happened, and whether a task retry can help
+=================================  ==========================================================================
+``CodatInputError``                an argument or the connection is wrong; nothing was sent
+``CodatConnectionError``           no complete answer arrived; a retry may help
+``CodatResponseError``             an answer that cannot be read; a retry may help
+``CodatApiError``                  Codat answered with an error:
+``├ CodatAuthenticationError``     401, the API key
+``├ CodatPlanLimitError``          402, the plan
+``├ CodatForbiddenError``          403, the key's rights
+``├ CodatNotFoundError``           404, an unknown id
+``├ CodatConflictError``           409, something in progress
+``├ CodatRateLimited``             429, with ``retry_after`` and ``reset_at``; a retry helps after that time
+``└ CodatServerError``             5xx; a retry may help
+``CodatWaitTimeout``               a wait ended before the push operation did; the push goes on
+``CodatSyncSettingsNotApplied``    Codat took the settings, and then told others
+``CodatPushOperationFailed``       a push ended without success; asking again changes nothing, so no retry
+=================================  ==========================================================================
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_codat.api.errors import (
+    CodatApiError,
+    CodatAuthenticationError,
+    CodatConflictError,
+    CodatConnectionError,
+    CodatError,
+    CodatForbiddenError,
+    CodatInputError,
+    CodatNotFoundError,
+    CodatPlanLimitError,
+    CodatRateLimited,
+    CodatResponseError,
+    CodatServerError,
+    CodatWaitTimeout,
+    ValidationItem,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_codat.api.push_operations import PushOperation
+
+__all__ = [
+    "CodatApiError",
+    "CodatAuthenticationError",
+    "CodatConflictError",
+    "CodatConnectionError",
+    "CodatError",
+    "CodatForbiddenError",
+    "CodatInputError",
+    "CodatNotFoundError",
+    "CodatPlanLimitError",
+    "CodatPushOperationFailed",
+    "CodatRateLimited",
+    "CodatResponseError",
+    "CodatServerError",
+    "CodatSyncSettingsNotApplied",
+    "CodatWaitTimeout",
+    "ValidationItem",
+]
+
+
+class CodatSyncSettingsNotApplied(CodatError):
+    """Codat accepted sync settings, and reading them back showed others."""
+
+
+class CodatPushOperationFailed(CodatError, AirflowFailException):
+    """A push operation ended as ``Failed`` or ``TimedOut``.
+
+    A terminal status never changes, so this fails the task without using up its retries.
+
+    :param operation: the operation as Codat last told it.
+    """
+
+    def __init__(self, operation: PushOperation) -> None:
+        super().__init__(operation.describe_failure())
+        self.operation = operation
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.operation,)
