@@ -25,7 +25,6 @@ from typing import Any
 from airflow_provider_codat.api.errors import (
     CodatApiError,
     CodatConnectionError,
-    CodatError,
     CodatResponseError,
 )
 from airflow_provider_codat.api.request import Effect, Request
@@ -84,8 +83,3 @@ def next_wait(
     if asked is not None:
         return asked if asked <= policy.max_wait else None
     return jitter() * min(policy.max_wait, policy.first_wait * 2.0 ** min(attempt - 1, 62))
-
-
-def describe(error: CodatError, attempt: int, wait: float, policy: RetryPolicy) -> str:
-    """Return the log line for a retry."""
-    return f"{error} Trying again in {wait:.1f} s (attempt {attempt} of {policy.max_attempts} failed)."

@@ -27,10 +27,10 @@ NOT_FOUND_GRACE = 60.0
 class Log(Protocol):
     """What a wait needs of a logger."""
 
-    def info(self, msg: str, *args: Any) -> None:
+    def info(self, msg: Any, /, *args: Any) -> Any:
         """Log a step."""
 
-    def warning(self, msg: str, *args: Any) -> None:
+    def warning(self, msg: Any, /, *args: Any) -> Any:
         """Log trouble."""
 
 
@@ -149,7 +149,11 @@ class PushOperationWait:
 
     def pause(self, now: float, pace: Pace, jitter: Callable[[], float] = random.random) -> float:
         """Return the seconds to pause from ``now`` on: the pace's, or longer where Codat asked for that."""
-        return max(pace.pause(self._looks, jitter()), self._not_before - now)
+        return self.at_least(pace.pause(self._looks, jitter()), now)
+
+    def at_least(self, pause: float, now: float) -> float:
+        """Return ``pause``, or the longer one Codat asked for with a ``Retry-After``."""
+        return max(pause, self._not_before - now)
 
     def steps(self, deadline: float, pace: Pace, clock: Callable[[], float]) -> Steps:
         """Look and pause until the operation has ended.

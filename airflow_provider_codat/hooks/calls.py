@@ -1,0 +1,117 @@
+"""An endpoint as a method of the hook: defined once, called either way.
+
+``hook.get_company(id)`` sends the request and returns the answer; ``await hook.get_company.aio(id)`` does the same
+without blocking the event loop. The endpoint itself is a function of ``airflow_provider_codat.api``.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Generic, ParamSpec, Self, TypeVar, cast
+
+from airflow_provider_codat.api.paging import Page, number_after
+from airflow_provider_codat.api.push_operations import PushOperation
+from airflow_provider_codat.api.request import Request
+from airflow_provider_codat.api.waiting import Steps
+
+if TYPE_CHECKING:
+    from airflow_provider_codat.hooks.codat import CodatHook
+
+P = ParamSpec("P")
+A = TypeVar("A")
+T = TypeVar("T")
+
+
+class Call(Generic[P, A]):
+    """A function of the API that becomes a method of the hook.
+
+    :param build: the function; it takes the call's arguments and returns what is to be done.
+    :param hook: who does it; ``None`` in the class, set once the method is looked up on an instance.
+    """
+
+    def __init__(self, build: Callable[P, A], hook: CodatHook | None = None) -> None:
+        self._build = build
+        self._hook = hook
+        self.__doc__ = build.__doc__
+
+    def __get__(self, hook: CodatHook | None, owner: type[CodatHook] | None = None) -> Self:
+        return self if hook is None else type(self)(self._build, hook)
+
+    @property
+    def hook(self) -> CodatHook:
+        """The hook this call goes through."""
+        if self._hook is None:
+            raise TypeError(f"{self.__class__.__name__} belongs to a CodatHook: call it on an instance")
+        return self._hook
+
+
+class Endpoint(Call[P, Request[T]]):
+    """One request, one answer."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Send the request and return the answer."""
+        return self.hook.send(self._build(*args, **kwargs))
+
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do the same without blocking the event loop."""
+        return await self.hook.asend(self._build(*args, **kwargs))
+
+
+class ShapedEndpoint(Endpoint[P, T]):
+    """An endpoint whose ``shape`` defaults to the connection's ``sync_schedule_shape``."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Send the request and return the answer."""
+        kwargs.setdefault("shape", self.hook.schedule_shape)
+        return super().__call__(*args, **kwargs)
+
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do the same without blocking the event loop."""
+        await self.hook.load()
+        kwargs.setdefault("shape", self.hook.schedule_shape)
+        return await super().aio(*args, **kwargs)
+
+
+class PagedEndpoint(Call[P, Request[Page[T]]]):
+    """A list that is read page by page, each page only when its first item is wanted."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        """Iterate over the items of all pages."""
+        return self._items(self._pages(*args, **kwargs))
+
+    def aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
+        """Iterate over the items of all pages without blocking the event loop."""
+        return self._aitems(self._pages(*args, **kwargs))
+
+    def _pages(self, *args: P.args, **kwargs: P.kwargs) -> Callable[[int], Request[Page[T]]]:
+        build = cast("Callable[..., Request[Page[T]]]", functools.partial(self._build, *args, **kwargs))
+        build(page=1)  # bad arguments are refused by the call, not by the first item
+        return lambda number: build(page=number)
+
+    def _items(self, pages: Callable[[int], Request[Page[T]]]) -> Iterator[T]:
+        number: int | None = 1
+        while number is not None:
+            page = self.hook.send(pages(number))
+            yield from page.results
+            number = number_after(number, page)
+
+    async def _aitems(self, pages: Callable[[int], Request[Page[T]]]) -> AsyncIterator[T]:
+        number: int | None = 1
+        while number is not None:
+            page = await self.hook.asend(pages(number))
+            for item in page.results:
+                yield item
+            number = number_after(number, page)
+
+
+class Wait(Call[P, Steps]):
+    """A wait for a push operation."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> PushOperation:
+        """Wait, blocking the thread, and return the operation."""
+        return self.hook.run(self._build(*args, **kwargs))
+
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> PushOperation:
+        """Do the same without blocking the event loop."""
+        return await self.hook.arun(self._build(*args, **kwargs))

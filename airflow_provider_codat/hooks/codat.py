@@ -1,0 +1,406 @@
+"""``CodatHook``: an Airflow connection turned into requests to Codat, blocking and asynchronous."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.providers.common.compat.sdk import BaseHook, mask_secret
+
+from airflow_provider_codat.api import companies, push_operations, records, retry, sync_settings
+from airflow_provider_codat.api.errors import CodatConnectionError, CodatError, CodatResponseError
+from airflow_provider_codat.api.request import Request
+from airflow_provider_codat.api.response import Response, read
+from airflow_provider_codat.api.sync_settings import ScheduleShape
+from airflow_provider_codat.api.waiting import Pace, PushOperationWait, Sleep, Steps
+from airflow_provider_codat.hooks.calls import Endpoint, PagedEndpoint, ShapedEndpoint, Wait
+from airflow_provider_codat.hooks.connection import EXTRA_FIELDS, ConnectionSettings, read_connection
+
+if TYPE_CHECKING:
+    import ssl
+
+    import httpx
+    import requests
+    from tenacity import RetryCallState
+
+T = TypeVar("T")
+
+DEFAULT_CONN_ID = "codat_default"
+
+log = logging.getLogger(__name__)
+
+
+def wait_for_push_operation(
+    company_id: str, push_operation_key: str, *, poll_interval: float = 2.0, timeout: float = 120.0
+) -> Steps:
+    """Wait until a push operation has ended, and return it whatever its status.
+
+    For ``@task`` functions; a task that waits long is better served by ``CodatPushOperationSensor``.
+
+    :param company_id: the company written to.
+    :param push_operation_key: the key the write was answered with.
+    :param poll_interval: seconds between two looks, default 2.
+    :param timeout: seconds to wait, default 120.
+    :raises CodatWaitTimeout: it had not ended by then; the error names the last status seen.
+    :raises CodatApiError: waiting cannot help, such as 401 or 403.
+    """
+    wait = PushOperationWait(company_id, push_operation_key, log)
+    return wait.steps(time.time() + timeout, Pace(poll_interval), time.time)
+
+
+class CodatHook(BaseHook):
+    """Talks to Codat's API with the key of an Airflow connection.
+
+    Every call exists twice without being written twice: ``hook.get_company(id)`` blocks,
+    ``await hook.get_company.aio(id)`` does not. Requests that read or set state are sent again over passing trouble;
+    requests that write records are sent again only where Codat's ``Idempotency-Key`` makes that safe; the table is in
+    ``airflow_provider_codat.api.retry``.
+
+    The connection, of type ``codat``: the password is the API key, or the ready-made ``Basic ...`` header; the host is
+    the base URL (default ``https://api.codat.io``); the extra may hold ``connect_timeout`` (seconds, default 10),
+    ``read_timeout`` (seconds, default 60), ``max_attempts`` (default 5), ``max_retry_wait`` (seconds, default 60),
+    ``sync_schedule_shape`` (``integer`` or ``object``) and ``allow_http`` (default false).
+
+    :param codat_conn_id: the id of the Airflow connection; default ``codat_default``.
+    :raises CodatInputError: on first use, if the connection is malformed.
+
+    Source: https://docs.codat.io/using-the-api/authentication.
+    """
+
+    conn_name_attr = "codat_conn_id"
+    default_conn_name = DEFAULT_CONN_ID
+    conn_type = "codat"
+    hook_name = "Codat"
+
+    def __init__(self, codat_conn_id: str = DEFAULT_CONN_ID) -> None:
+        super().__init__()
+        self.codat_conn_id = codat_conn_id
+        self._async_client: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
+
+    # -- companies ---------------------------------------------------------------------------------------------------
+
+    get_company = Endpoint(companies.get_company)
+    list_companies = Endpoint(companies.list_companies)
+    iterate_companies = PagedEndpoint(companies.list_companies)
+
+    # -- push operations ---------------------------------------------------------------------------------------------
+
+    get_push_operation = Endpoint(push_operations.get_push_operation)
+    list_push_operations = Endpoint(push_operations.list_push_operations)
+    iterate_push_operations = PagedEndpoint(push_operations.list_push_operations)
+    create_record = Endpoint(records.create_record)
+
+    wait_for_push_operation = Wait(wait_for_push_operation)
+
+    # -- sync settings -----------------------------------------------------------------------------------------------
+
+    get_company_sync_settings = Endpoint(sync_settings.get_company_sync_settings)
+    update_company_sync_settings = ShapedEndpoint(sync_settings.update_company_sync_settings)
+    get_account_sync_settings = Endpoint(sync_settings.get_account_sync_settings)
+    update_account_sync_settings = ShapedEndpoint(sync_settings.update_account_sync_settings)
+
+    # -- the connection ----------------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def settings(self) -> ConnectionSettings:
+        """The connection, read once and checked.
+
+        Reads Airflow's secrets backends, which blocks: in the triggerer use :meth:`connect` first.
+
+        :raises CodatInputError: a field is wrong; the error names it.
+        """
+        connection = self.get_connection(self.codat_conn_id)
+        settings = read_connection(
+            self.codat_conn_id,
+            host=connection.host,
+            schema=connection.schema,
+            port=connection.port,
+            password=connection.password,
+            extra=connection.extra_dejson,
+        )
+        for secret in settings.secrets:
+            mask_secret(secret)
+        if settings.unknown:
+            self.log.warning(
+                "Connection %r has extra keys that mean nothing here: %s. Known are %s.",
+                self.codat_conn_id,
+                ", ".join(settings.unknown),
+                ", ".join(EXTRA_FIELDS),
+            )
+        return settings
+
+    @property
+    def schedule_shape(self) -> ScheduleShape:
+        """The shape of ``syncSchedule`` to write where the API does not tell; default ``integer``."""
+        return self.settings.sync_schedule_shape or "integer"
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask Codat for one company, and say in words how that went. The message never holds the key."""
+        try:
+            page = self.send(companies.list_companies(page_size=1), attempts=1)
+        except CodatError as error:
+            return False, str(error)
+        seen = "" if page.total is None else f"; it sees {page.total} {'company' if page.total == 1 else 'companies'}"
+        return True, f"{self.settings.base_url} answers and accepts the API key{seen}."
+
+    # -- blocking ----------------------------------------------------------------------------------------------------
+
+    def get_conn(self) -> requests.Session:
+        """Return the session all blocking calls use, authorised and kept alive over calls."""
+        return self._session
+
+    @functools.cached_property
+    def _session(self) -> requests.Session:
+        import requests
+
+        session = requests.Session()
+        # As an auth callable, not as a header: requests would let a .netrc entry replace a header.
+        session.auth = _authorization(self.settings.authorization)
+        return session
+
+    def send(self, request: Request[T], *, attempts: int | None = None) -> T:
+        """Send a request, again where the retry table says so, and return its answer.
+
+        :param request: made by a function of ``airflow_provider_codat.api``.
+        :param attempts: requests in all; default the connection's ``max_attempts``.
+        :raises CodatError: the subclass says what went wrong.
+        """
+        from tenacity import Retrying, stop_never
+
+        table = _RetryTable(request, self._policy(attempts), self.log.warning)
+        retrying = Retrying(retry=table.retry, wait=table.wait, before_sleep=table.tell, stop=stop_never, reraise=True)
+        answer: T = retrying(self._send_once, request)
+        return answer
+
+    def _send_once(self, request: Request[T]) -> T:
+        return read(request, self._exchange(request), datetime.now(UTC))
+
+    def _exchange(self, request: Request[Any]) -> Response:
+        import requests
+        from urllib3.exceptions import IncompleteRead
+
+        settings = self.settings
+        handled = sys.exception()  # what the caller may be handling is no cause of what happens here
+        try:
+            with self._session.request(
+                request.method,
+                settings.base_url + request.path,
+                params=request.params,
+                data=request.content,
+                headers=request.headers,
+                timeout=(settings.connect_timeout, settings.read_timeout),
+                allow_redirects=False,
+                stream=True,
+            ) as answer:
+                return Response(answer.status_code, _lower(answer.headers), answer.content)
+        except requests.exceptions.ContentDecodingError as error:
+            raise _unreadable(request, error) from error
+        except requests.exceptions.RequestException as error:
+            if any(isinstance(cause, IncompleteRead) for cause in _causes(error, handled)):
+                raise _unreadable(request, error) from error
+            raise _unanswered(request, settings, _innermost(error, handled)) from error
+
+    def run(self, steps: Steps) -> push_operations.PushOperation:
+        """Do a wait's steps, blocking. Each look is one request: looking again is the wait's own business."""
+        try:
+            step = next(steps)
+            while True:
+                if isinstance(step, Sleep):
+                    time.sleep(step.seconds)
+                    step = next(steps)
+                    continue
+                try:
+                    operation = self.send(step, attempts=1)
+                except CodatError as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(operation)
+        except StopIteration as done:
+            ended: push_operations.PushOperation = done.value
+            return ended
+
+    # -- asynchronous ------------------------------------------------------------------------------------------------
+
+    async def load(self) -> ConnectionSettings:
+        """Read the connection without blocking the event loop.
+
+        Airflow's lookups must run neither on the triggerer's loop nor in a thread of our own making, and one function
+        in one thread has to do everything that touches the connection: hence ``sync_to_async`` around the property.
+        """
+        from asgiref.sync import sync_to_async
+
+        return await sync_to_async(lambda: self.settings)()
+
+    async def connect(self) -> httpx.AsyncClient:
+        """Return the client all asynchronous calls use; one belongs to the event loop it was made in."""
+        from asgiref.sync import sync_to_async
+
+        loop = asyncio.get_running_loop()
+        if self._async_client is None or self._async_client[0] is not loop:
+            # In a thread, for reading the certificates takes a while.
+            self._async_client = loop, await sync_to_async(self._make_async_client)()
+        return self._async_client[1]
+
+    def _make_async_client(self) -> httpx.AsyncClient:
+        import httpx
+
+        settings = self.settings
+        # Waiting for a free connection of the pool is no network trouble, so it has no time limit of its own.
+        timeout = httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout, pool=None)
+        return httpx.AsyncClient(timeout=timeout, follow_redirects=False, verify=_tls_context())
+
+    async def aclose(self) -> None:
+        """Close the asynchronous client, if there is one."""
+        if self._async_client is not None:
+            (_, client), self._async_client = self._async_client, None
+            await client.aclose()
+
+    async def asend(self, request: Request[T], *, attempts: int | None = None) -> T:
+        """Do what :meth:`send` does without blocking the event loop."""
+        from tenacity import AsyncRetrying, stop_never
+
+        client = await self.connect()
+        table = _RetryTable(request, self._policy(attempts), self.log.warning)
+        retrying = AsyncRetrying(
+            retry=table.retry, wait=table.wait, before_sleep=table.tell, stop=stop_never, reraise=True
+        )
+        return await retrying(self._asend_once, client, request)
+
+    async def _asend_once(self, client: httpx.AsyncClient, request: Request[T]) -> T:
+        return read(request, await self._aexchange(client, request), datetime.now(UTC))
+
+    async def _aexchange(self, client: httpx.AsyncClient, request: Request[Any]) -> Response:
+        import httpx
+
+        settings = self.settings
+        wire_request = client.build_request(
+            request.method,
+            settings.base_url + request.path,
+            params=request.params,
+            content=request.content,
+            headers={**request.headers, "Authorization": settings.authorization},
+        )
+        handled = sys.exception()
+        answer: httpx.Response | None = None
+        try:
+            answer = await client.send(wire_request, stream=True)
+            return Response(answer.status_code, _lower(answer.headers), await answer.aread())
+        except httpx.DecodingError as error:
+            raise _unreadable(request, error) from error
+        except httpx.RemoteProtocolError as error:
+            # Before the headers it is a connection that broke; after them, an answer cut short.
+            raise (_unanswered(request, settings, error) if answer is None else _unreadable(request, error)) from error
+        except httpx.HTTPError as error:
+            raise _unanswered(request, settings, _innermost(error, handled)) from error
+        finally:
+            if answer is not None:
+                await answer.aclose()
+
+    async def arun(self, steps: Steps) -> push_operations.PushOperation:
+        """Do what :meth:`run` does without blocking the event loop."""
+        try:
+            step = next(steps)
+            while True:
+                if isinstance(step, Sleep):
+                    await asyncio.sleep(step.seconds)
+                    step = next(steps)
+                    continue
+                try:
+                    operation = await self.asend(step, attempts=1)
+                except CodatError as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(operation)
+        except StopIteration as done:
+            ended: push_operations.PushOperation = done.value
+            return ended
+
+    def _policy(self, attempts: int | None) -> retry.RetryPolicy:
+        policy = self.settings.retry
+        return policy if attempts is None else replace(policy, max_attempts=attempts)
+
+
+class _RetryTable:
+    """tenacity's questions about one request, answered from the one retry table."""
+
+    def __init__(self, request: Request[Any], policy: retry.RetryPolicy, warn: Callable[..., None]) -> None:
+        self._request = request
+        self._policy = policy
+        self._warn = warn
+        self._wait = 0.0
+
+    def retry(self, state: RetryCallState) -> bool:
+        error = _error_of(state)
+        if error is None:
+            return False
+        wait = retry.next_wait(error, state.attempt_number, self._request, self._policy, random.random)
+        self._wait = wait or 0.0
+        return wait is not None
+
+    def wait(self, state: RetryCallState) -> float:
+        return self._wait
+
+    def tell(self, state: RetryCallState) -> None:
+        self._warn(
+            "%s Trying again in %.1f s (attempt %d of %d failed).",
+            _error_of(state),
+            self._wait,
+            state.attempt_number,
+            self._policy.max_attempts,
+        )
+
+
+def _error_of(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome is not None else None
+
+
+def _authorization(header: str) -> Callable[[requests.PreparedRequest], requests.PreparedRequest]:
+    def authorize(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+        prepared.headers["Authorization"] = header
+        return prepared
+
+    return authorize
+
+
+@functools.cache
+def _tls_context() -> ssl.SSLContext:
+    import httpx
+
+    return httpx.create_ssl_context()
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def _unanswered(request: Request[Any], settings: ConnectionSettings, reason: BaseException) -> CodatConnectionError:
+    return CodatConnectionError(f"{request} got no answer from {settings.base_url}: {_in_words(reason)}.")
+
+
+def _unreadable(request: Request[Any], reason: BaseException) -> CodatResponseError:
+    return CodatResponseError(f"{request} was answered, but the answer was cut short or garbled: {_in_words(reason)}.")
+
+
+def _in_words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(": ")
+
+
+def _innermost(error: BaseException, handled: BaseException | None) -> BaseException:
+    """Return the first cause: the errors around it only wrap it."""
+    *_, cause = _causes(error, handled)
+    return cause
+
+
+def _causes(error: BaseException, handled: BaseException | None) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None and cause is not handled:
+        yield cause
+        cause = cause.__cause__ or cause.__context__

@@ -1,0 +1,204 @@
+"""An Airflow connection of type ``codat``, read into settings or refused by name."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from airflow_provider_codat.api.errors import CodatInputError
+from airflow_provider_codat.api.retry import RetryPolicy
+from airflow_provider_codat.api.sync_settings import ScheduleShape
+
+DEFAULT_HOST = "https://api.codat.io"
+
+
+@dataclass(frozen=True)
+class ConnectionSettings:
+    """What a connection says, checked.
+
+    :param base_url: scheme, host and port, and a path prefix if the host has one; no slash at the end.
+    :param authorization: the ``Authorization`` header. Never shown: not in the repr, not in an error.
+    :param connect_timeout: seconds to wait for a TCP connection.
+    :param read_timeout: seconds to wait for the next bytes of an answer.
+    :param retry: how hard to try.
+    :param sync_schedule_shape: the shape of ``syncSchedule`` the connection names, or ``None`` if it names none.
+    :param unknown: extra keys nobody knows, for a warning.
+    """
+
+    base_url: str
+    authorization: str = field(repr=False)
+    connect_timeout: float
+    read_timeout: float
+    retry: RetryPolicy
+    sync_schedule_shape: ScheduleShape | None
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The key in every form it could appear in: raw, in base64, and as the whole header."""
+        encoded = self.authorization.removeprefix("Basic ")
+        return base64.b64decode(encoded).decode(errors="replace"), encoded, self.authorization
+
+
+def _number(value: Any, *, above: float | None = None, least: float | None = None) -> float:
+    number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
+    if not math.isfinite(number) or (above is not None and number <= above) or (least is not None and number < least):
+        raise ValueError(value)
+    return number
+
+
+def _seconds(value: Any) -> float:
+    return _number(value, above=0)
+
+
+def _seconds_or_none_at_all(value: Any) -> float:
+    return _number(value, least=0)
+
+
+def _count(value: Any) -> int:
+    number = _number(value, least=1)
+    if number != int(number):
+        raise ValueError(value)
+    return int(number)
+
+
+def _shape(value: Any) -> ScheduleShape:
+    if value in ("integer", "object"):
+        shape: ScheduleShape = value
+        return shape
+    raise ValueError(value)
+
+
+def _flag(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    return {"true": True, "false": False}[value.strip().lower()]
+
+
+@dataclass(frozen=True)
+class ExtraField:
+    """A key of the connection's extra.
+
+    :param read: turns the value into a setting; raises for one that is wrong.
+    :param default: the setting where the key is missing.
+    :param expected: what to give, for the error.
+    """
+
+    read: Callable[[Any], Any]
+    default: Any
+    expected: str
+
+
+EXTRA_FIELDS: dict[str, ExtraField] = {
+    "connect_timeout": ExtraField(_seconds, 10.0, "seconds, a number above 0"),
+    "read_timeout": ExtraField(_seconds, 60.0, "seconds, a number above 0"),
+    "max_attempts": ExtraField(_count, RetryPolicy.max_attempts, "a whole number, 1 or more"),
+    "max_retry_wait": ExtraField(_seconds_or_none_at_all, RetryPolicy.max_wait, "seconds, a number of 0 or more"),
+    "sync_schedule_shape": ExtraField(_shape, None, "'integer' or 'object'"),
+    "allow_http": ExtraField(_flag, False, "true or false"),
+}
+
+
+def read_connection(
+    conn_id: str,
+    *,
+    host: str | None,
+    schema: str | None,
+    port: int | None,
+    password: str | None,
+    extra: Mapping[str, Any],
+) -> ConnectionSettings:
+    """Read an Airflow connection's fields.
+
+    :raises CodatInputError: naming the connection, the field, the value (never the key) and what to give.
+    """
+    try:
+        values = {name: _read_extra(name, spec, extra) for name, spec in EXTRA_FIELDS.items()}
+        return ConnectionSettings(
+            base_url=read_base_url(host, schema, port, allow_http=values["allow_http"]),
+            authorization=read_api_key(password),
+            connect_timeout=values["connect_timeout"],
+            read_timeout=values["read_timeout"],
+            retry=RetryPolicy(max_attempts=values["max_attempts"], max_wait=values["max_retry_wait"]),
+            sync_schedule_shape=values["sync_schedule_shape"],
+            unknown=tuple(sorted(set(map(str, extra)) - EXTRA_FIELDS.keys())),
+        )
+    except CodatInputError as error:
+        raise CodatInputError(f"connection {conn_id!r}: {error}") from None
+
+
+def _read_extra(name: str, spec: ExtraField, extra: Mapping[str, Any]) -> Any:
+    value = extra.get(name)
+    if value is None or value == "":
+        return spec.default
+    try:
+        return spec.read(value)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        raise CodatInputError(f"extra {name!r} is {value!r}: give {spec.expected}") from None
+
+
+def read_api_key(password: str | None) -> str:
+    """Return the ``Authorization`` header for an API key, or for the ready-made header the Portal hands out.
+
+    :raises CodatInputError: it is missing or malformed; the value is not shown.
+    """
+    key = (password or "").strip()
+    if not key:
+        raise CodatInputError(
+            "the password is empty: put the API key there, which the Codat Portal shows under Developers > API keys"
+        )
+    if not key.isprintable():
+        raise CodatInputError("the password holds control characters or line breaks: paste the API key again")
+    scheme, _, encoded = key.partition(" ")
+    if scheme.lower() != "basic":
+        return f"Basic {base64.b64encode(key.encode()).decode()}"
+    try:
+        base64.b64decode(encoded.strip(), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        raise CodatInputError(
+            "the password begins with 'Basic' and goes on with something that is not base64: paste the whole header,"
+            " or the API key alone"
+        ) from None
+    return f"Basic {encoded.strip()}"
+
+
+def read_base_url(host: str | None, schema: str | None, port: int | None, *, allow_http: bool) -> str:
+    """Return the base URL a connection's host, schema and port make.
+
+    A scheme or port in the host wins over the connection's own fields; without any scheme it is ``https``.
+
+    :raises CodatInputError: it is no HTTP address, holds a user, a query or a fragment, or is plain ``http`` to another
+        machine while the extra ``allow_http`` is not set.
+    """
+    text = (host or "").strip() or DEFAULT_HOST
+    url = urlsplit(text if "://" in text else f"{schema or 'https'}://{text}")
+    try:
+        hostname, url_port = url.hostname, url.port
+    except ValueError:
+        hostname, url_port = None, None
+    if url.scheme not in ("http", "https") or not hostname or url.query or url.fragment or "@" in url.netloc:
+        # A user part could hold a password, so the value is not shown.
+        shown = "the host" if "@" in text else f"host {text!r}"
+        raise CodatInputError(f"{shown} is no address of an API: give one such as {DEFAULT_HOST}")
+    if url.scheme == "http" and not allow_http and not is_loopback(hostname):
+        raise CodatInputError(
+            f"host {text!r} is not https: the API key would travel in the clear. Use https, or set the extra"
+            " 'allow_http' to true if the way there is private"
+        )
+    chosen_port = url_port or port
+    name = f"[{hostname}]" if ":" in hostname else hostname
+    return f"{url.scheme}://{name}{f':{chosen_port}' if chosen_port else ''}{url.path.rstrip('/')}"
+
+
+def is_loopback(hostname: str) -> bool:
+    """Whether a host name is this machine: ``localhost`` or a loopback address."""
+    try:
+        return ipaddress.ip_address(hostname).is_loopback
+    except ValueError:
+        return hostname.lower() == "localhost"

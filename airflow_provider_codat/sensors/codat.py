@@ -1,0 +1,251 @@
+"""``CodatPushOperationSensor``: gates a DAG on a push operation's terminal status."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
+
+from airflow_provider_codat.api.errors import CodatError, CodatInputError
+from airflow_provider_codat.api.push_operations import PushOperation
+from airflow_provider_codat.api.request import identifier
+from airflow_provider_codat.api.waiting import PushOperationWait
+from airflow_provider_codat.exceptions import CodatPushOperationFailed
+from airflow_provider_codat.templates import is_literal
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_codat.hooks.codat import CodatHook
+
+TRIGGER_GRACE = timedelta(seconds=60)
+"""How long after the sensor's own deadline Airflow ends the trigger, should no triggerer be there to see it."""
+
+
+class CodatPushOperationSensor(BaseSensorOperator):
+    """Waits until a push operation has ended, and succeeds if the write landed.
+
+    A push (Codat also says *write request*) is asynchronous: the POST is answered with an operation in ``Pending``,
+    which ends as ``Success``, ``Failed`` or ``TimedOut`` seconds to hours later. Any other status goes on waiting.
+
+    The XCom is the operation with Codat's field names (``pushOperationKey``, ``status``, ``dataType``,
+    ``errorMessage``, ``validation``, ``changes`` and so on) and ``recordId``, the id of the record written.
+
+    Passing trouble (no connection, 429, 5xx, an unreadable answer) is waited out in every mode, a 404 for one minute.
+    Other errors fail the task at once, and the task's retries apply.
+
+    :param company_id: the company written to. Templated.
+    :param push_operation_key: the key the write was answered with. Templated.
+    :param codat_conn_id: the id of the Airflow connection; default ``codat_default``. Templated.
+    :param deferrable: wait in the triggerer instead of a worker; default Airflow's ``[operators] default_deferrable``.
+    :param fail_on_unsuccessful: ``False`` returns an operation that ended as ``Failed`` or ``TimedOut`` too, so that
+        the DAG can branch on its ``status``; default ``True``.
+    :param poke_interval: seconds between two looks, default 5.
+    :param exponential_backoff: whether the pause doubles from look to look, default ``True``.
+    :param max_wait: the longest pause in seconds, default 60.
+    :param kwargs: what every sensor takes: ``timeout`` in seconds (default Airflow's ``[sensors] default_timeout``,
+        seven days), ``mode``, ``soft_fail``, ``execution_timeout``, ``retries`` and so on.
+    :raises CodatPushOperationFailed: the operation ended as ``Failed`` or ``TimedOut``. The task fails without a retry,
+        or is skipped with ``soft_fail``.
+    :raises AirflowSensorTimeout: ``timeout`` passed first; the message names the last status seen.
+    :raises CodatInputError: an id is malformed; at DAG parse for a literal, before any request for a rendered one.
+    :raises CodatApiError: Codat refused to tell: 401, 403, or 404 for longer than a minute.
+
+    Source: https://docs.codat.io/using-the-api/push.
+    """
+
+    template_fields: Sequence[str] = ("company_id", "push_operation_key", "codat_conn_id")
+    ui_color = "#e4ecff"
+
+    def __init__(
+        self,
+        *,
+        company_id: str,
+        push_operation_key: str,
+        codat_conn_id: str = "codat_default",
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        fail_on_unsuccessful: bool = True,
+        poke_interval: timedelta | float = 5.0,
+        exponential_backoff: bool = True,
+        max_wait: timedelta | float | None = 60.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            poke_interval=poke_interval, exponential_backoff=exponential_backoff, max_wait=max_wait, **kwargs
+        )
+        self.company_id = company_id
+        self.push_operation_key = push_operation_key
+        self.codat_conn_id = codat_conn_id
+        self.deferrable = deferrable
+        self.fail_on_unsuccessful = fail_on_unsuccessful
+        if self.poke_interval <= 0:
+            raise CodatInputError(
+                f"poke_interval is {poke_interval}: without a pause between two looks Codat blocks us"
+            )
+        for name, value in (("company_id", company_id), ("push_operation_key", push_operation_key)):
+            if is_literal(value):
+                identifier(name, value)
+
+    # -- in a worker -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def hook(self) -> CodatHook:
+        """The hook all looks of this task go through."""
+        from airflow_provider_codat.hooks.codat import CodatHook
+
+        return CodatHook(self.codat_conn_id)
+
+    @cached_property
+    def _wait(self) -> PushOperationWait:
+        return PushOperationWait(self.company_id, self.push_operation_key, self.log)
+
+    def execute(self, context: Context) -> Any:
+        """Wait in the worker, or look once and hand over to the triggerer.
+
+        :return: the operation in Codat's shape, with ``recordId``.
+        """
+        with self._sensor_semantics():
+            return self._look_or_defer() if self.deferrable else super().execute(context)
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look at the operation once."""
+        operation = self._look()
+        if operation is None:
+            return PokeReturnValue(is_done=False)
+        return PokeReturnValue(is_done=True, xcom_value=self._result(operation))
+
+    def _look(self) -> PushOperation | None:
+        """Return the operation if it has ended. One request: looking again is what the sensor is for."""
+        try:
+            operation = self.hook.send(self._wait.request, attempts=1)
+        except CodatError as error:
+            self._wait.failed(error, time.time())
+            return None
+        return operation if self._wait.saw(operation) else None
+
+    def _get_next_poke_interval(
+        self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int
+    ) -> float:
+        """Return Airflow's pause, or a longer one where Codat asked for that, but never past the timeout.
+
+        Airflow offers no public place to say so; the signature is the same from 2.11 to 3.3.
+        """
+        elapsed = run_duration()
+        if self.reschedule:
+            # Each look is a process of its own here, so only the sensor's start tells how long a 404 has lasted.
+            self._wait.give_up_if_missing_for(elapsed)
+        pause = super()._get_next_poke_interval(started_at, run_duration, poke_count)
+        return max(min(self._wait.at_least(pause, time.time()), self.timeout - elapsed), 0.0)
+
+    def _result(self, operation: PushOperation) -> dict[str, Any]:
+        if self.fail_on_unsuccessful and not operation.is_success:
+            raise CodatPushOperationFailed(operation)
+        return operation.to_json()
+
+    # -- with the triggerer ------------------------------------------------------------------------------------------
+
+    def _look_or_defer(self) -> dict[str, Any]:
+        started = time.time()
+        operation = self._look()
+        if operation is None:
+            self._hand_over(started)
+        return self._result(operation)
+
+    def _hand_over(self, started: float) -> NoReturn:
+        from airflow_provider_codat.triggers.codat import CodatPushOperationTrigger
+
+        patience = self._patience
+        self.defer(
+            trigger=CodatPushOperationTrigger(
+                company_id=self.company_id,
+                push_operation_key=self.push_operation_key,
+                codat_conn_id=self.codat_conn_id,
+                deadline=started + patience,
+                poke_interval=self.poke_interval,
+                exponential_backoff=self.exponential_backoff,
+                max_wait=None if self.max_wait is None else self.max_wait.total_seconds(),
+            ),
+            method_name="execute_complete",
+            timeout=timedelta(seconds=patience) + TRIGGER_GRACE,
+        )
+
+    @property
+    def _patience(self) -> float:
+        """The seconds a deferred wait may last. Airflow itself does not hold ``execution_timeout`` over a deferral."""
+        limit = self.execution_timeout
+        return self.timeout if limit is None else min(self.timeout, limit.total_seconds())
+
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Finish in a worker what the trigger saw.
+
+        :param event: the trigger's event.
+        :return: the operation in Codat's shape, with ``recordId``.
+        """
+        from airflow_provider_codat.triggers import events
+
+        told = events.read(event)
+        if isinstance(told, events.TimedOut):
+            self._wait.last_status = told.last_status
+            raise self._timeout()
+        if isinstance(told, CodatError):
+            raise told
+        self.log.info("Push operation %s ended as %s.", told.key, told.status)
+        return self._result(told)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a deferral, a timeout of Airflow's own, or a trigger that broke."""
+        if next_method == "__fail__" and (next_kwargs or {}).get("error") != "Trigger timeout":
+            # Airflow would skip the task under soft_fail, as if the push had failed. Nobody knows whether it has.
+            traceback = "\n".join((next_kwargs or {}).get("traceback") or ["no traceback"])
+            raise CodatError(f"The trigger broke, so the push's status is not known:\n{traceback}")
+        with self._sensor_semantics():
+            return super().resume_execution(next_method, next_kwargs, context)
+
+    # -- what a sensor's end means, in every mode --------------------------------------------------------------------
+
+    def _timeout(self) -> AirflowSensorTimeout | AirflowTaskTimeout:
+        """Return the error for the limit that was reached: ``timeout`` is final, ``execution_timeout`` is retried."""
+        limit = self.execution_timeout
+        by_execution = self.deferrable and limit is not None and limit.total_seconds() < self.timeout
+        name = f"execution_timeout of {limit}" if by_execution else f"timeout of {timedelta(seconds=self.timeout)}"
+        message = (
+            f"Push operation {self.push_operation_key} had not ended within the {name}; {self._wait.last_status_text}."
+            " The push itself goes on at Codat."
+        )
+        return AirflowTaskTimeout(message) if by_execution else AirflowSensorTimeout(message)
+
+    @contextmanager
+    def _sensor_semantics(self) -> Iterator[None]:
+        """Let timeouts name the last status, and skip where ``soft_fail`` or ``never_fail`` say so.
+
+        Airflow does the latter for pokes and for most ends of a deferral; this does it for all ends alike.
+        """
+        try:
+            yield
+        except (AirflowSensorTimeout, AirflowTaskTimeout, AirflowFailException) as error:
+            told = self._naming_the_status(error)
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(f"Skipping, as soft_fail or never_fail is set: {told}") from error
+            raise told from error.__cause__
+        except CodatError as error:
+            if self.never_fail:
+                raise AirflowSkipException(f"Skipping, as never_fail is set: {error}") from error
+            raise
+
+    def _naming_the_status(self, error: BaseException) -> BaseException:
+        """Return a timeout that names the last status, where ``error`` is one of Airflow's that does not."""
+        is_bare = isinstance(error, AirflowSensorTimeout) and self._wait.last_status_text not in str(error)
+        return self._timeout() if is_bare else error

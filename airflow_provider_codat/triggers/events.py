@@ -1,0 +1,80 @@
+"""The trigger's event: what is written to Airflow's database between the triggerer and the worker.
+
+==================  ===========================================================================================
+``outcome``         with it comes
+==================  ===========================================================================================
+``ended``           ``operation``: the push operation in Codat's shape, without the record's content
+``timed_out``       ``lastStatus``: the last status seen, or null
+``failed``          ``error``: ``{message, statusCode, error, hint}``; the last three only for an answer of Codat's
+==================  ===========================================================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_codat.api.errors import CodatApiError, CodatError, CodatResponseError, error_class
+from airflow_provider_codat.api.push_operations import PushOperation
+
+
+@dataclass(frozen=True)
+class TimedOut:
+    """The deadline passed first.
+
+    :param last_status: the last status seen, or ``None`` if the operation was never read.
+    """
+
+    last_status: str | None
+
+
+def ended(operation: PushOperation) -> dict[str, Any]:
+    """Return the event for an operation that has ended."""
+    return {"outcome": "ended", "operation": operation.to_json()}
+
+
+def timed_out(last_status: str | None) -> dict[str, Any]:
+    """Return the event for a deadline that has passed."""
+    return {"outcome": "timed_out", "lastStatus": last_status}
+
+
+def failed(error: Exception) -> dict[str, Any]:
+    """Return the event for a wait that cannot go on."""
+    described: dict[str, Any] = {"message": str(error) if isinstance(error, CodatError) else repr(error)}
+    if isinstance(error, CodatApiError):
+        described |= {"statusCode": error.status_code, "error": error.error, "hint": error.hint}
+    return {"outcome": "failed", "error": described}
+
+
+def read(event: Any) -> PushOperation | TimedOut | CodatError:
+    """Read an event back into what it tells.
+
+    :param event: what the trigger fired; it comes from a database, so nothing is taken for granted.
+    :raises CodatError: it is no event of ours, or tells of an operation that has not ended.
+    """
+    match event:
+        case {"outcome": "ended", "operation": operation}:
+            return _ended(operation)
+        case {"outcome": "timed_out", "lastStatus": str() | None as last_status}:
+            return TimedOut(last_status)
+        case {"outcome": "failed", "error": {"statusCode": int(status), "error": str(text), **rest}}:
+            hint = rest.get("hint")
+            return error_class(status)(status, text, hint=hint if isinstance(hint, str) else None)
+        case {"outcome": "failed", "error": {"message": str(message)}}:
+            return CodatError(message)
+    raise CodatError(f"The triggerer sent an event nobody can read, so the push's status is not known: {event!r}")
+
+
+def _ended(value: Any) -> PushOperation:
+    try:
+        operation = PushOperation.from_json(value)
+    except CodatResponseError as error:
+        raise CodatError(
+            f"The triggerer sent no readable push operation, so its status is not known: {error}"
+        ) from None
+    if not operation.is_terminal:
+        raise CodatError(
+            f"The triggerer reported push operation {operation.key} as ended, with the status {operation.status}, which"
+            " is no end"
+        )
+    return operation

@@ -1,0 +1,56 @@
+"""How triggers of one process reach Codat: one hook, and so one client, per connection and event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    from airflow_provider_codat.hooks.codat import CodatHook
+
+CONNECTION_TTL = 60.0
+"""Seconds a connection is used before it is read again; after them a changed key is noticed."""
+
+
+@dataclass
+class _Entry:
+    """A hook that is shared, and when its connection was read."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    hook: CodatHook | None = None
+    read_at: float = 0.0
+
+
+_hooks: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Entry]] = WeakKeyDictionary()
+
+
+async def shared_hook(codat_conn_id: str) -> CodatHook:
+    """Return the connected hook that all triggers on this connection share.
+
+    A lookup of a connection takes the triggerer up to seconds, and a TLS context some milliseconds of work: neither may
+    be paid once a waiting task.
+
+    :param codat_conn_id: the id of the Airflow connection.
+    :raises CodatInputError: the connection is malformed.
+    """
+    entry = _hooks.setdefault(asyncio.get_running_loop(), {}).setdefault(codat_conn_id, _Entry())
+    async with entry.lock:
+        if entry.hook is None or time.monotonic() - entry.read_at >= CONNECTION_TTL:
+            entry.hook = await _connected(codat_conn_id, entry.hook)
+            entry.read_at = time.monotonic()
+        return entry.hook
+
+
+async def _connected(codat_conn_id: str, known: CodatHook | None) -> CodatHook:
+    from airflow_provider_codat.hooks.codat import CodatHook
+
+    hook = CodatHook(codat_conn_id)
+    await hook.load()
+    if known is not None and known.settings == hook.settings:
+        return known
+    # A hook that is replaced is not closed: requests may be under way on it. It goes with the last of them.
+    await hook.connect()
+    return hook
