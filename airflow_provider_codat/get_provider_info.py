@@ -17,13 +17,9 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": [{"integration-name": "Codat", "python-modules": ["airflow_provider_codat.hooks.codat"]}],
-        "operators": [
-            {"integration-name": "Codat", "python-modules": ["airflow_provider_codat.operators.codat"]}
-        ],
+        "operators": [{"integration-name": "Codat", "python-modules": ["airflow_provider_codat.operators.codat"]}],
         "sensors": [{"integration-name": "Codat", "python-modules": ["airflow_provider_codat.sensors.codat"]}],
-        "triggers": [
-            {"integration-name": "Codat", "python-modules": ["airflow_provider_codat.triggers.codat"]}
-        ],
+        "triggers": [{"integration-name": "Codat", "python-modules": ["airflow_provider_codat.triggers.codat"]}],
         "connection-types": [
             {
                 "connection-type": "codat",

@@ -75,15 +75,16 @@ class PushOperationWait:
     :param company_id: the company written to.
     :param push_operation_key: the operation waited for.
     :param log: where status changes and trouble are told, each once.
+    :param not_before: the time in epoch seconds before which Codat is not to be asked; default none.
     """
 
     company_id: str
     push_operation_key: str
     log: Log
+    not_before: float = 0.0
     last_status: str | None = field(default=None, init=False)
     _looks: int = field(default=0, init=False)
     _missing_since: float | None = field(default=None, init=False)
-    _not_before: float = field(default=0.0, init=False)
     _trouble: str | None = field(default=None, init=False)
 
     @property
@@ -129,7 +130,7 @@ class PushOperationWait:
         elif not is_passing(error):
             raise error
         else:
-            self._not_before = now + (retry_after(error) or 0.0)
+            self.not_before = now + (retry_after(error) or 0.0)
         if type(error).__name__ != self._trouble:
             self._trouble = type(error).__name__
             self.log.warning(
@@ -153,7 +154,7 @@ class PushOperationWait:
 
     def at_least(self, pause: float, now: float) -> float:
         """Return ``pause``, or the longer one Codat asked for with a ``Retry-After``."""
-        return max(pause, self._not_before - now)
+        return max(pause, self.not_before - now)
 
     def steps(self, deadline: float, pace: Pace, clock: Callable[[], float]) -> Steps:
         """Look and pause until the operation has ended.
@@ -166,6 +167,8 @@ class PushOperationWait:
         :raises CodatError: waiting cannot help.
         """
         started = clock()
+        if (early := min(self.not_before, deadline) - started) > 0:
+            yield Sleep(early)
         while True:
             try:
                 operation = yield self.request

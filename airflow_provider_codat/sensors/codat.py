@@ -20,15 +20,15 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_codat.api.errors import CodatError, CodatInputError
-from airflow_provider_codat.api.push_operations import PushOperation
 from airflow_provider_codat.api.request import identifier
-from airflow_provider_codat.api.waiting import PushOperationWait
 from airflow_provider_codat.exceptions import CodatPushOperationFailed
 from airflow_provider_codat.templates import is_literal
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_codat.api.push_operations import PushOperation
+    from airflow_provider_codat.api.waiting import PushOperationWait
     from airflow_provider_codat.hooks.codat import CodatHook
 
 TRIGGER_GRACE = timedelta(seconds=60)
@@ -110,6 +110,8 @@ class CodatPushOperationSensor(BaseSensorOperator):
 
     @cached_property
     def _wait(self) -> PushOperationWait:
+        from airflow_provider_codat.api.waiting import PushOperationWait
+
         return PushOperationWait(self.company_id, self.push_operation_key, self.log)
 
     def execute(self, context: Context) -> Any:
@@ -165,18 +167,22 @@ class CodatPushOperationSensor(BaseSensorOperator):
         return self._result(operation)
 
     def _hand_over(self, started: float) -> NoReturn:
+        from airflow_provider_codat.api.waiting import Pace
         from airflow_provider_codat.triggers.codat import CodatPushOperationTrigger
 
         patience = self._patience
+        max_wait = None if self.max_wait is None else self.max_wait.total_seconds()
+        pace = Pace(self.poke_interval, self.exponential_backoff, max_wait)
         self.defer(
             trigger=CodatPushOperationTrigger(
                 company_id=self.company_id,
                 push_operation_key=self.push_operation_key,
                 codat_conn_id=self.codat_conn_id,
                 deadline=started + patience,
-                poke_interval=self.poke_interval,
-                exponential_backoff=self.exponential_backoff,
-                max_wait=None if self.max_wait is None else self.max_wait.total_seconds(),
+                not_before=started + self._wait.pause(started, pace),
+                poke_interval=pace.interval,
+                exponential_backoff=pace.exponential_backoff,
+                max_wait=pace.max_wait,
             ),
             method_name="execute_complete",
             timeout=timedelta(seconds=patience) + TRIGGER_GRACE,

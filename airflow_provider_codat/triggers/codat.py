@@ -25,6 +25,7 @@ class CodatPushOperationTrigger(BaseTrigger):
     :param push_operation_key: the operation waited for.
     :param codat_conn_id: the id of the Airflow connection; default ``codat_default``.
     :param deadline: when to stop waiting, in epoch seconds.
+    :param not_before: when to look for the first time, in epoch seconds; default at once. Whoever defers has just looked.
     :param poke_interval: seconds between two looks, default 5.
     :param exponential_backoff: whether that doubles from look to look, default ``True``.
     :param max_wait: the longest pause in seconds, default 60; ``None`` for no bound.
@@ -36,6 +37,7 @@ class CodatPushOperationTrigger(BaseTrigger):
         push_operation_key: str,
         codat_conn_id: str = "codat_default",
         deadline: float = 0.0,
+        not_before: float = 0.0,
         poke_interval: float = 5.0,
         exponential_backoff: bool = True,
         max_wait: float | None = 60.0,
@@ -45,6 +47,7 @@ class CodatPushOperationTrigger(BaseTrigger):
         self.push_operation_key = push_operation_key
         self.codat_conn_id = codat_conn_id
         self.deadline = deadline
+        self.not_before = not_before
         self.poke_interval = poke_interval
         self.exponential_backoff = exponential_backoff
         self.max_wait = max_wait
@@ -58,6 +61,7 @@ class CodatPushOperationTrigger(BaseTrigger):
                 "push_operation_key": self.push_operation_key,
                 "codat_conn_id": self.codat_conn_id,
                 "deadline": self.deadline,
+                "not_before": self.not_before,
                 "poke_interval": self.poke_interval,
                 "exponential_backoff": self.exponential_backoff,
                 "max_wait": self.max_wait,
@@ -66,7 +70,7 @@ class CodatPushOperationTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield the one event."""
-        wait = PushOperationWait(self.company_id, self.push_operation_key, self.log)
+        wait = PushOperationWait(self.company_id, self.push_operation_key, self.log, self.not_before)
         pace = Pace(self.poke_interval, self.exponential_backoff, self.max_wait)
         try:
             hook = await shared_hook(self.codat_conn_id)

@@ -6,7 +6,6 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from airflow_provider_codat.hooks.codat import CodatHook
@@ -24,7 +23,7 @@ class _Entry:
     read_at: float = 0.0
 
 
-_hooks: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Entry]] = WeakKeyDictionary()
+_hooks: dict[asyncio.AbstractEventLoop, dict[str, _Entry]] = {}
 
 
 async def shared_hook(codat_conn_id: str) -> CodatHook:
@@ -36,12 +35,20 @@ async def shared_hook(codat_conn_id: str) -> CodatHook:
     :param codat_conn_id: the id of the Airflow connection.
     :raises CodatInputError: the connection is malformed.
     """
-    entry = _hooks.setdefault(asyncio.get_running_loop(), {}).setdefault(codat_conn_id, _Entry())
+    entry = _hooks_of_this_loop().setdefault(codat_conn_id, _Entry())
     async with entry.lock:
         if entry.hook is None or time.monotonic() - entry.read_at >= CONNECTION_TTL:
             entry.hook = await _connected(codat_conn_id, entry.hook)
             entry.read_at = time.monotonic()
         return entry.hook
+
+
+def _hooks_of_this_loop() -> dict[str, _Entry]:
+    loop = asyncio.get_running_loop()
+    if loop not in _hooks:
+        for gone in [each for each in _hooks if each.is_closed()]:
+            del _hooks[gone]
+    return _hooks.setdefault(loop, {})
 
 
 async def _connected(codat_conn_id: str, known: CodatHook | None) -> CodatHook:
