@@ -25,7 +25,7 @@ class CodatPushOperationTrigger(BaseTrigger):
     :param push_operation_key: the operation waited for.
     :param codat_conn_id: the id of the Airflow connection; default ``codat_default``.
     :param deadline: when to stop waiting, in epoch seconds.
-    :param not_before: when to look for the first time, in epoch seconds; default at once. Whoever defers has just looked.
+    :param not_before: when to look first, in epoch seconds; default at once. Whoever defers has just looked.
     :param poke_interval: seconds between two looks, default 5.
     :param exponential_backoff: whether that doubles from look to look, default ``True``.
     :param max_wait: the longest pause in seconds, default 60; ``None`` for no bound.
