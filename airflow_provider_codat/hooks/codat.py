@@ -401,6 +401,7 @@ def _innermost(error: BaseException, handled: BaseException | None) -> BaseExcep
 
 def _causes(error: BaseException, handled: BaseException | None) -> Iterator[BaseException]:
     cause: BaseException | None = error
-    while cause is not None and cause is not handled:
+    # What is no Exception is how an event loop ends a wait, not why: below a TimeoutError lies a CancelledError.
+    while isinstance(cause, Exception) and cause is not handled:
         yield cause
         cause = cause.__cause__ or cause.__context__

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 TRIGGER_GRACE = timedelta(seconds=60)
 """How long after the sensor's own deadline Airflow ends the trigger, should no triggerer be there to see it."""
 
+AIRFLOWS_WORDS_FOR_A_TIMEOUT = frozenset({"Trigger timeout", "Trigger/execution timeout"})
+"""How Airflow tells that it ended a deferral for its time, since 3.0 and before."""
+
 
 class CodatPushOperationSensor(BaseSensorOperator):
     """Waits until a push operation has ended, and succeeds if the write landed.
@@ -213,12 +216,17 @@ class CodatPushOperationSensor(BaseSensorOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral, a timeout of Airflow's own, or a trigger that broke."""
-        if next_method == "__fail__" and (next_kwargs or {}).get("error") != "Trigger timeout":
-            # Airflow would skip the task under soft_fail, as if the push had failed. Nobody knows whether it has.
-            traceback = "\n".join((next_kwargs or {}).get("traceback") or ["no traceback"])
-            raise CodatError(f"The trigger broke, so the push's status is not known:\n{traceback}")
         with self._sensor_semantics():
+            if next_method == "__fail__":
+                raise self._end_without_event(next_kwargs or {})
             return super().resume_execution(next_method, next_kwargs, context)
+
+    def _end_without_event(self, told: dict[str, Any]) -> BaseException:
+        if told.get("error") in AIRFLOWS_WORDS_FOR_A_TIMEOUT:
+            return self._timeout()
+        # Airflow would skip the task under soft_fail, as if the push had failed. Nobody knows whether it has.
+        traceback = "\n".join(told.get("traceback") or ["no traceback"])
+        return CodatError(f"The trigger broke, so the push's status is not known:\n{traceback}")
 
     # -- what a sensor's end means, in every mode --------------------------------------------------------------------
 
