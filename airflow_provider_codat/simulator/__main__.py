@@ -1,0 +1,87 @@
+"""``python -m airflow_provider_codat.simulator``: a Codat to click and curl at, until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import signal
+import sys
+import threading
+
+from airflow_provider_codat.simulator import CodatSimulator, Outcome
+
+
+def main() -> None:
+    """Run a simulator in the foreground; Ctrl-C and SIGTERM end it."""
+    arguments = _parser().parse_args()
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    codat = CodatSimulator(
+        port=arguments.port,
+        api_key=arguments.api_key,
+        company_count=arguments.company_count,
+        latency=arguments.latency,
+        sync_schedule_shape=arguments.shape,
+        free_plan=arguments.free_plan,
+        quota=arguments.quota,
+        query_support=arguments.query_support,
+        hidden_gets=arguments.hidden_gets,
+    )
+    _let_fail(codat, arguments.failure_rate, arguments.latency)
+    try:
+        codat.start()
+    except OSError as error:
+        sys.exit(f"port {arguments.port}: {error.strerror}")
+    _introduce(codat)
+    ended.wait()
+    codat.stop()
+
+
+def _let_fail(codat: CodatSimulator, rate: float, latency: float) -> None:
+    failure = Outcome(
+        "Failed",
+        latency=latency,
+        error_message="The accounting software refused the record.",
+        errors=[
+            {"itemId": "record", "message": "Not accepted by the simulated platform.", "validatorName": "Platform"}
+        ],
+    )
+    codat.outcomes([Outcome(latency=latency), failure], weights=[1 - rate, rate])
+
+
+def _introduce(codat: CodatSimulator) -> None:
+    lines = [f"Codat simulator: {codat.url}", f"API key: {codat.api_key}"]
+    lines += [f"{company.name}: {company.id}, connection {company.connection_id}" for company in codat.companies]
+    lines += [f"export AIRFLOW_CONN_CODAT_DEFAULT={shlex.quote(codat.connection_uri)}", "Ctrl-C ends it."]
+    print("\n".join(lines), flush=True)
+
+
+def _rate(text: str) -> float:
+    rate = float(text)
+    if not 0 <= rate <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return rate
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m airflow_provider_codat.simulator",
+        description="Serve a simulated Codat on the loopback interface.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--port", type=int, default=8080, help="TCP port, 0 for a free one")
+    parser.add_argument("--api-key", help="the key to let in, a random one if not given")
+    parser.add_argument("--company-count", type=int, default=3, help="companies to begin with")
+    parser.add_argument("--latency", type=float, default=5.0, metavar="SECONDS", help="until a push ends")
+    parser.add_argument("--failure-rate", type=_rate, default=0.0, help="share of pushes that fail, 0 to 1")
+    parser.add_argument("--shape", choices=("integer", "object"), default="integer", help="of syncSchedule")
+    parser.add_argument("--free-plan", action="store_true", help="refuse hourly syncs with 402")
+    parser.add_argument("--quota", type=int, metavar="N", help="requests a day, then 429")
+    parser.add_argument("--query-support", choices=("honour", "ignore", "refuse"), default="honour", help="of lists")
+    parser.add_argument("--hidden-gets", type=int, default=0, metavar="N", help="reads of a fresh push that answer 404")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Lists: filter, order, page and the links between pages, https://docs.codat.io/using-the-api/paging."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from urllib.parse import urlencode
+
+from airflow_provider_codat.simulator import query
+from airflow_provider_codat.simulator.errors import standard_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+Item = TypeVar("Item")
+
+DEFAULT_PAGE_SIZE = 100
+MAX_PAGE_SIZE = 5000
+
+#: What becomes of ``query``: obeyed, overlooked, or answered with 400. Codat says that it may not work everywhere.
+QuerySupport = Literal["honour", "ignore", "refuse"]
+#: What becomes of ``orderBy``: obeyed or overlooked.
+OrderBySupport = Literal["honour", "ignore"]
+
+
+@dataclass(frozen=True)
+class ListRequest:
+    """The query string of a list request: ``page``, ``pageSize``, ``query`` and ``orderBy``."""
+
+    page: int
+    page_size: int
+    query: str | None
+    order_by: str | None
+    params: Mapping[str, str]
+
+    @classmethod
+    def read(
+        cls, params: Mapping[str, str], query_support: QuerySupport, order_by_support: OrderBySupport
+    ) -> ListRequest:
+        """Read the parameters of a URL.
+
+        :raises ApiError: 400 for a page below 1, a page size outside 1 to 5000, and a ``query`` that is to be refused.
+        """
+        if "query" in params and query_support == "refuse":
+            raise standard_error(400)
+        return cls(
+            page=_number(params, "page", 1, maximum=None),
+            page_size=_number(params, "pageSize", DEFAULT_PAGE_SIZE, maximum=MAX_PAGE_SIZE),
+            query=params.get("query") if query_support == "honour" else None,
+            order_by=params.get("orderBy") if order_by_support == "honour" else None,
+            params=params,
+        )
+
+    def select(
+        self, items: Sequence[Item], view: Callable[[Item], dict[str, Any]], fields: frozenset[str]
+    ) -> Sequence[Item]:
+        """Return the items that the query asks for, in the order asked for.
+
+        :param view: an item's wire shape; called only where the request filters or orders.
+        :param fields: the names that may be asked for.
+        :raises ApiError: 400 for a malformed query and for an unknown field.
+        """
+        if not self.query and not self.order_by:
+            return items
+        viewed = [(view(item), item) for item in items]
+        if self.query:
+            matches = query.parse(self.query, fields)
+            viewed = [pair for pair in viewed if matches(pair[0])]
+        if self.order_by:
+            field = self.order_by.removeprefix("-")
+            query.check_field(field, fields)
+            viewed.sort(key=lambda pair: _order_key(pair[0], field), reverse=self.order_by.startswith("-"))
+        return [item for _, item in viewed]
+
+    def cut(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Return the items on the page asked for."""
+        start = (self.page - 1) * self.page_size
+        return items[start : start + self.page_size]
+
+    def body(self, path: str, results: Sequence[dict[str, Any]], total: int) -> dict[str, Any]:
+        """Return the answer's body.
+
+        :param path: the path of the list, for the links.
+        :param results: the page's resources in their wire shape.
+        :param total: how many there are on all pages.
+        """
+        links = {"self": {"href": path}, "current": {"href": self._href(path, self.page)}}
+        if self.page * self.page_size < total:
+            links["next"] = {"href": self._href(path, self.page + 1)}
+        if self.page > 1:
+            links["previous"] = {"href": self._href(path, self.page - 1)}
+        return {
+            "results": list(results),
+            "pageNumber": self.page,
+            "pageSize": self.page_size,
+            "totalResults": total,
+            "_links": links,
+        }
+
+    def _href(self, path: str, page: int) -> str:
+        return f"{path}?{urlencode({**self.params, 'page': page, 'pageSize': self.page_size})}"
+
+
+def _number(params: Mapping[str, str], name: str, default: int, maximum: int | None) -> int:
+    text = params.get(name)
+    if text is None:
+        return default
+    # nine digits: far beyond any page there is, and short of what int() refuses to read
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    if number < 1 or (maximum is not None and number > maximum):
+        raise standard_error(400)
+    return number
+
+
+def _order_key(resource: Mapping[str, Any], field: str) -> tuple[bool, Any]:
+    value = query.lookup(resource, field)
+    return value is None, value if isinstance(value, int | float) else str(value)

@@ -1,0 +1,372 @@
+"""Push operations: how they come, wait and end, https://docs.codat.io/using-the-api/push.
+
+Nothing runs in the background. What is due by the clock is settled whenever somebody looks, with the time at which it
+was due, so that the simulated past never depends on who looked when.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import random
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import uuid4
+
+from airflow_provider_codat.simulator import timestamps
+from airflow_provider_codat.simulator.errors import ApiError
+
+if TYPE_CHECKING:
+    from airflow_provider_codat.simulator.books import Books, Record
+
+TERMINAL_STATUSES = frozenset({"Success", "Failed", "TimedOut"})
+_STATUS_CODES = {"Success": 200, "Failed": 400, "TimedOut": 408}
+#: The status code of every push that has not ended.
+_WAITING_STATUS_CODE = 202
+
+#: Null, or not there at all, until the push ends: Codat does both.
+FINISHED_FIELDS = ("completedOnUtc", "changes", "errorMessage", "validation")
+PUSH_FIELDS = frozenset(
+    {
+        "pushOperationKey",
+        "companyId",
+        "dataConnectionKey",
+        "dataType",
+        "status",
+        "statusCode",
+        "requestedOnUtc",
+        "completedOnUtc",
+        "timeoutInMinutes",
+        "errorMessage",
+    }
+)
+
+ChangeType = Literal["Created", "Modified", "Deleted"]
+#: What the fields of :data:`FINISHED_FIELDS` look like before the push has ended.
+PendingFields = Literal["null", "absent"]
+#: Where the written record's id is found: ``changes[0].recordRef.id`` as documented, or ``data.id``.
+RecordIdAt = Literal["changes", "data"]
+#: A validation item: ``{itemId, message, validatorName}``, or the message alone.
+ValidationItem = Mapping[str, str | None] | str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a push ends, and when.
+
+    :param status: ``Success``, ``Failed`` or ``TimedOut``. Only a success reaches the books.
+    :param latency: seconds from the request to the end; ``math.inf`` never ends.
+    :param polls: instead of ``latency``: ends when looked at after having been seen pending this often.
+    :param error_message: Codat's text for a failure.
+    :param errors: validation errors, each ``{itemId, message, validatorName}`` or the message alone.
+    :param warnings: validation warnings, likewise.
+    :param record_id: the id of a created record, by default a fresh UUID.
+    :param lands: whether the record reaches the books, by default on success only. With ``TimedOut`` it may do so too.
+    """
+
+    status: str = "Success"
+    latency: float = 0.0
+    polls: int | None = None
+    error_message: str | None = None
+    errors: Sequence[ValidationItem] = ()
+    warnings: Sequence[ValidationItem] = ()
+    record_id: str | None = None
+    lands: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.status not in TERMINAL_STATUSES:
+            raise ValueError(f"a push ends as one of {sorted(TERMINAL_STATUSES)}, not as {self.status!r}")
+
+    @property
+    def reaches_books(self) -> bool:
+        """Whether the record is written, changed or deleted."""
+        return self.status == "Success" if self.lands is None else self.lands
+
+
+#: A push that waits until it is told how to end.
+UNDECIDED = Outcome(latency=math.inf)
+
+
+@dataclass
+class PushOperation:
+    """A push operation as the simulator keeps it. Times are epoch seconds."""
+
+    key: str
+    company_id: str
+    connection_id: str
+    data_type: str
+    change: ChangeType
+    record: Record
+    record_id: str | None
+    requested_on: float
+    timeout_in_minutes: int | None
+    outcome: Outcome
+    status: str = "Pending"
+    completed_on: float | None = None
+    due: float = math.inf
+    times_seen: int = 0
+    hidden_gets: int = 0
+    hidden_lists: int = 0
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether it has ended."""
+        return self.completed_on is not None
+
+
+class OutcomeRules:
+    """Decides how coming pushes end. The most immediate setting wins.
+
+    1. the queue of :meth:`enqueue`, one outcome a push;
+    2. a rule for the company and the data type, 3. for the company, 4. for the data type, 5. for all;
+    6. the distribution of :meth:`distribute`.
+    """
+
+    def __init__(self) -> None:
+        self._queue: deque[Outcome] = deque()
+        self._rules: dict[tuple[str | None, str | None], Outcome] = {}
+        self._draw: Callable[[], Outcome | None] = lambda: None
+
+    def enqueue(self, outcomes: Sequence[Outcome]) -> None:
+        """Let the next pushes take these one by one."""
+        self._queue.extend(outcomes)
+
+    def distribute(self, outcomes: Sequence[Outcome], weights: Sequence[float], seed: int) -> None:
+        """Let every push that nothing else decides draw one of these, reproducibly by ``seed``."""
+        if len(outcomes) != len(weights):
+            raise ValueError(f"{len(outcomes)} outcomes need as many weights, not {len(weights)}")
+        dice = random.Random(seed)  # noqa: S311 - a simulation, not a secret
+        self._draw = lambda: dice.choices(outcomes, weights)[0]
+
+    def set(self, outcome: Outcome, company_id: str | None, data_type: str | None) -> None:
+        """Set the outcome of coming pushes of a company, of a data type, of both together, or of all."""
+        self._rules[company_id, data_type] = outcome
+
+    def next(self, company_id: str, data_type: str) -> Outcome | None:
+        """Return what decides a coming push, or None."""
+        if self._queue:
+            return self._queue.popleft()
+        for scope in ((company_id, data_type), (company_id, None), (None, data_type), (None, None)):
+            if scope in self._rules:
+                return self._rules[scope]
+        return self._draw()
+
+
+class PushDesk:
+    """Takes pushes, ends them when they are due, and shows them.
+
+    :param books: where records are written.
+    :param clock: returns epoch seconds.
+    :param default: the outcome of pushes that no rule decides.
+    :param pending_fields: the look of :data:`FINISHED_FIELDS` before the end.
+    :param record_id_at: where a written record's id is shown.
+    :param hidden_gets: how many reads of a fresh key answer 404.
+    :param hidden_lists: from how many list answers a fresh push is missing.
+    """
+
+    def __init__(
+        self,
+        books: Books,
+        clock: Callable[[], float],
+        *,
+        default: Outcome,
+        pending_fields: PendingFields,
+        record_id_at: RecordIdAt,
+        hidden_gets: int,
+        hidden_lists: int,
+    ) -> None:
+        self.rules = OutcomeRules()
+        self.default = default
+        self._books = books
+        self._clock = clock
+        self._pending_fields = pending_fields
+        self._record_id_at = record_id_at
+        self._hidden_gets = hidden_gets
+        self._hidden_lists = hidden_lists
+        self._by_key: dict[str, PushOperation] = {}
+        self._by_company: dict[str, list[PushOperation]] = {}
+        # a push that gets another outcome is entered again; its old entry is known by the due time it no longer has
+        self._due: list[tuple[float, int, str]] = []
+        self._entry = itertools.count()
+
+    def add(
+        self,
+        company_id: str,
+        connection_id: str,
+        data_type: str,
+        *,
+        outcome: Outcome,
+        change: ChangeType = "Created",
+        record: Record | None = None,
+        record_id: str | None = None,
+        timeout_in_minutes: int | None = None,
+    ) -> PushOperation:
+        """Take a push. It is pending, whatever its outcome, until somebody looks at it again."""
+        push = PushOperation(
+            key=str(uuid4()),
+            company_id=company_id,
+            connection_id=connection_id,
+            data_type=data_type,
+            change=change,
+            record=record or {},
+            record_id=record_id,
+            requested_on=self._clock(),
+            timeout_in_minutes=timeout_in_minutes,
+            outcome=outcome,
+            hidden_gets=self._hidden_gets,
+            hidden_lists=self._hidden_lists,
+        )
+        self._by_key[push.key] = push
+        self._by_company.setdefault(company_id, []).append(push)
+        self.decide(push, outcome)
+        return push
+
+    def find(self, key: str) -> PushOperation:
+        """Return a push by its key, settled.
+
+        :raises KeyError: for a key that the simulator never gave out.
+        """
+        push = self._by_key[key]
+        self.settle()
+        return push
+
+    def decide(self, push: PushOperation, outcome: Outcome) -> None:
+        """Set how a waiting push ends.
+
+        :raises ValueError: if it has ended already.
+        """
+        if push.is_terminal:
+            raise ValueError(f"push operation {push.key} has already ended as {push.status}")
+        latency = outcome.latency if outcome.polls is None else math.inf
+        push.outcome = outcome
+        push.due = push.requested_on + latency
+        if push.timeout_in_minutes is not None and latency > push.timeout_in_minutes * 60:
+            push.due = push.requested_on + push.timeout_in_minutes * 60
+        if push.due < math.inf:
+            heapq.heappush(self._due, (push.due, next(self._entry), push.key))
+
+    def settle(self) -> None:
+        """End every push that is due by now."""
+        now = self._clock()
+        while self._due and self._due[0][0] <= now:
+            due, _, key = heapq.heappop(self._due)
+            push = self._by_key[key]
+            if not push.is_terminal and push.due == due:
+                self.end(push, _at_due_time(push), due)
+
+    def end(self, push: PushOperation, outcome: Outcome, at: float) -> None:
+        """End a push at an instant, and change the books if the outcome says so."""
+        push.outcome, push.status, push.completed_on = outcome, outcome.status, at
+        if not outcome.reaches_books:
+            return
+        if push.record_id is None:
+            push.record_id = outcome.record_id or str(uuid4())
+        elif not self._books.has(push.company_id, push.data_type, push.record_id):
+            push.status = "Failed"
+            push.outcome = replace(outcome, error_message=f"Record {push.record_id} was not found")
+            return
+        if push.change == "Deleted":
+            self._books.delete(push.company_id, push.data_type, push.record_id)
+        else:
+            self._books.write(push.company_id, push.data_type, push.record_id, push.record)
+
+    def read(self, company_id: str, key: str) -> dict[str, Any]:
+        """Answer a GET of one push.
+
+        :raises ApiError: 404 for an unknown key, another company's, or one too fresh to be readable.
+        """
+        push = self._by_key.get(key)
+        if push is None or push.company_id != company_id:
+            raise _not_found(key)
+        if push.hidden_gets > 0:
+            push.hidden_gets -= 1
+            raise _not_found(key)
+        self.settle()
+        self._end_if_polled_enough(push)
+        return self.show(push)
+
+    def listed(self, company_id: str) -> list[PushOperation]:
+        """Return a company's pushes, oldest first, as a list request finds them: settled, without the too fresh."""
+        self.settle()
+        visible = []
+        for push in self._by_company.get(company_id, ()):
+            if push.hidden_lists > 0:
+                push.hidden_lists -= 1
+                continue
+            self._end_if_polled_enough(push)
+            visible.append(push)
+        return visible
+
+    def show(self, push: PushOperation) -> dict[str, Any]:
+        """Return the wire shape for an answer; a push that waits counts as seen pending once more."""
+        if not push.is_terminal:
+            push.times_seen += 1
+        return self.to_wire(push)
+
+    def to_wire(self, push: PushOperation) -> dict[str, Any]:
+        """Return a push as Codat answers it."""
+        body: dict[str, Any] = {
+            "pushOperationKey": push.key,
+            "companyId": push.company_id,
+            "dataConnectionKey": push.connection_id,
+            "dataType": push.data_type,
+            "status": push.status,
+            "statusCode": _STATUS_CODES.get(push.status, _WAITING_STATUS_CODE),
+            "requestedOnUtc": timestamps.to_wire(push.requested_on),
+            "timeoutInMinutes": push.timeout_in_minutes,
+        }
+        if push.completed_on is not None:
+            return body | self._finished_fields(push, push.completed_on)
+        return blank_finished_fields(body, self._pending_fields)
+
+    def _finished_fields(self, push: PushOperation, completed_on: float) -> dict[str, Any]:
+        change: dict[str, Any] = {"changes": []}
+        if push.status == "Success":
+            change = self._change(push)
+        return {
+            "completedOnUtc": timestamps.to_wire(completed_on),
+            "errorMessage": push.outcome.error_message,
+            "validation": {
+                "errors": [_validation_item(item) for item in push.outcome.errors],
+                "warnings": [_validation_item(item) for item in push.outcome.warnings],
+            },
+            **change,
+        }
+
+    def _change(self, push: PushOperation) -> dict[str, Any]:
+        if self._record_id_at == "data":
+            return {"changes": None, "data": {**push.record, "id": push.record_id}}
+        reference = {"id": push.record_id, "dataType": push.data_type}
+        return {"changes": [{"type": push.change, "recordRef": reference, "attachmentId": None}]}
+
+    def _end_if_polled_enough(self, push: PushOperation) -> None:
+        polls = push.outcome.polls
+        if not push.is_terminal and polls is not None and push.times_seen >= polls:
+            self.end(push, push.outcome, self._clock())
+
+
+def blank_finished_fields(body: dict[str, Any], pending_fields: PendingFields) -> dict[str, Any]:
+    """Return a push's wire shape as it is before the push has ended."""
+    waiting = {name: value for name, value in body.items() if name not in (*FINISHED_FIELDS, "data")}
+    return waiting if pending_fields == "absent" else waiting | dict.fromkeys(FINISHED_FIELDS)
+
+
+def _at_due_time(push: PushOperation) -> Outcome:
+    """Return the outcome, or a time-out if that came first; a write on its way still lands, as Codat warns it may."""
+    decided = push.outcome
+    if decided.polls is None and push.requested_on + decided.latency <= push.due:
+        return decided
+    lands = decided.reaches_books and math.isfinite(decided.latency)
+    return Outcome(status="TimedOut", record_id=decided.record_id, lands=lands)
+
+
+def _validation_item(item: ValidationItem) -> dict[str, str | None]:
+    blank: dict[str, str | None] = {"itemId": None, "message": None, "validatorName": None}
+    return blank | ({"message": item} if isinstance(item, str) else dict(item))
+
+
+def _not_found(key: str) -> ApiError:
+    return ApiError(404, f"Push operation {key} was not found")

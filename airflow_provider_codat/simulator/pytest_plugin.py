@@ -1,0 +1,32 @@
+"""pytest fixtures for the tests of your own DAGs, registered by installing this package.
+
+pytest imports this module in every session of every user, so it imports nothing but pytest; the simulator itself loads
+when a test asks for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_codat.simulator import CodatSimulator
+
+
+@pytest.fixture
+def codat_simulator() -> Iterator[CodatSimulator]:
+    """Run an empty :class:`CodatSimulator` on a free port for the length of one test."""
+    from airflow_provider_codat.simulator import CodatSimulator
+
+    with CodatSimulator() as codat:
+        yield codat
+
+
+@pytest.fixture
+def codat_connection(codat_simulator: CodatSimulator, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Point the Airflow connection ``codat_default`` at ``codat_simulator``; the value is that connection's id."""
+    monkeypatch.setenv("AIRFLOW_CONN_CODAT_DEFAULT", codat_simulator.connection_uri)
+    return "codat_default"

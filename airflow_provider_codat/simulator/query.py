@@ -1,0 +1,148 @@
+"""Codat's query language, https://docs.codat.io/using-the-api/querying.
+
+    expression  = conjunction { "||" conjunction }
+    conjunction = term { "&&" term }
+    term        = "{" expression "}" | field operator value
+
+A value runs to the next ``&&``, ``||``, brace or end and loses the blanks around it. There is no quoting.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from airflow_provider_codat.simulator import timestamps
+from airflow_provider_codat.simulator.errors import ApiError
+
+Resource = Mapping[str, Any]
+Predicate = Callable[[Resource], bool]
+
+#: "Queries must be under 2,048 characters".
+MAX_LENGTH = 2048
+
+_COMPARISON = re.compile(
+    r"\s*(?P<field>[A-Za-z_][\w.]*)\s*(?P<operator>!=|>=|<=|=|~|>|<)\s*(?P<value>(?:(?!&&|\|\||[{}]).)+)",
+    re.DOTALL,
+)
+_MARK = re.compile(r"\s*(&&|\|\||\{|\})")
+_ORDERINGS: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    "<": operator.lt,
+    ">=": operator.ge,
+    "<=": operator.le,
+}
+
+
+def parse(text: str, fields: frozenset[str]) -> Predicate:
+    """Return a predicate over resources in their wire shape.
+
+    :param text: the query, already URL-decoded.
+    :param fields: names that may be asked for; a dotted name is looked up by its first part.
+    :raises ApiError: 400 for a malformed or overlong query and for an unknown field.
+    """
+    if len(text) >= MAX_LENGTH:
+        raise _malformed()
+    return _Parser(text, fields).parse()
+
+
+def lookup(resource: Resource, field: str) -> Any:
+    """Return the value at a dotted field name, or None where there is none."""
+    value: Any = resource
+    for name in field.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def check_field(field: str, fields: frozenset[str]) -> None:
+    """Refuse a field that the resource does not have.
+
+    :raises ApiError: 400, in Codat's words.
+    """
+    if field.partition(".")[0] not in fields:
+        raise ApiError(400, f"Error parsing query - Could not resolve property {field}")
+
+
+class _Parser:
+    """Recursive descent over the grammar above; ``_position`` is the only state."""
+
+    def __init__(self, text: str, fields: frozenset[str]) -> None:
+        self._text = text
+        self._fields = fields
+        self._position = 0
+
+    def parse(self) -> Predicate:
+        predicate = self._expression()
+        if self._text[self._position :].strip():
+            raise _malformed()
+        return predicate
+
+    def _expression(self) -> Predicate:
+        choices = [self._conjunction()]
+        while self._take("||"):
+            choices.append(self._conjunction())
+        return lambda resource: any(choice(resource) for choice in choices)
+
+    def _conjunction(self) -> Predicate:
+        terms = [self._term()]
+        while self._take("&&"):
+            terms.append(self._term())
+        return lambda resource: all(term(resource) for term in terms)
+
+    def _term(self) -> Predicate:
+        if not self._take("{"):
+            return self._comparison()
+        inner = self._expression()
+        if not self._take("}"):
+            raise _malformed()
+        return inner
+
+    def _comparison(self) -> Predicate:
+        match = _COMPARISON.match(self._text, self._position)
+        if match is None:
+            raise _malformed()
+        field, sign, value = match["field"], match["operator"], match["value"].strip()
+        if not value or value[0] in "=!~<>":
+            raise _malformed()
+        check_field(field, self._fields)
+        self._position = match.end()
+        return lambda resource: _holds(lookup(resource, field), sign, value)
+
+    def _take(self, mark: str) -> bool:
+        match = _MARK.match(self._text, self._position)
+        if match is None or match[1] != mark:
+            return False
+        self._position = match.end()
+        return True
+
+
+def _holds(actual: Any, sign: str, wanted: str) -> bool:
+    """Compare as what the field holds: a number, a truth value, an instant, else text. A null field never matches."""
+    if actual is None:
+        return False
+    if sign == "~":
+        return wanted.casefold() in str(actual).casefold()
+    left, right = _comparable(actual, wanted)
+    return _ORDERINGS[sign](left, right)
+
+
+def _comparable(actual: Any, wanted: str) -> tuple[Any, Any]:
+    if isinstance(actual, bool):
+        return str(actual).lower(), wanted.lower()
+    if isinstance(actual, int | float):
+        try:
+            return actual, float(wanted)
+        except ValueError:
+            raise _malformed() from None
+    left, right = timestamps.from_wire(str(actual)), timestamps.from_wire(wanted)
+    if left is not None and right is not None:
+        return left, right
+    return str(actual), wanted
+
+
+def _malformed() -> ApiError:
+    return ApiError(400, "Error parsing query - Malformed query.")

@@ -1,0 +1,396 @@
+"""The simulator itself: a uvicorn server in a thread of this process, and the handles that tests pull."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import secrets
+import socket
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+try:
+    import uvicorn
+
+    from airflow_provider_codat.simulator.gate import Gate
+    from airflow_provider_codat.simulator.wire import ExposedTransportProtocol
+except ModuleNotFoundError as error:
+    if error.name is None or error.name.partition(".")[0] not in ("h11", "starlette", "uvicorn"):
+        raise
+    raise ImportError(
+        f"the Codat simulator needs {error.name}: pip install 'airflow-provider-codat[demo]'", name=error.name
+    ) from error
+
+from airflow_provider_codat.simulator.account import Account
+from airflow_provider_codat.simulator.books import Books, Company
+from airflow_provider_codat.simulator.push import TERMINAL_STATUSES, UNDECIDED, Outcome, PushDesk
+from airflow_provider_codat.simulator.rate_limit import RateLimit
+from airflow_provider_codat.simulator.sync_settings import SyncSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from airflow_provider_codat.simulator.books import Record
+    from airflow_provider_codat.simulator.faults import Fault
+    from airflow_provider_codat.simulator.paging import OrderBySupport, QuerySupport
+    from airflow_provider_codat.simulator.push import PendingFields, RecordIdAt
+    from airflow_provider_codat.simulator.request_log import LoggedRequest
+    from airflow_provider_codat.simulator.sync_settings import SyncScheduleShape
+
+_HOST = "127.0.0.1"
+#: How long a stop waits for requests under way before it cuts them off, in seconds.
+_GRACE = 5.0
+
+
+class CodatSimulator:
+    """An embedded Codat, served on the loopback interface between ``with`` and its end (or ``start`` and ``stop``).
+
+    :param port: TCP port; 0 lets the kernel choose a free one.
+    :param api_key: the key to let in, by default a random one.
+    :param company_count: how many companies there are at first.
+    :param latency: seconds after which a push ends that nothing else decides; it succeeds.
+    :param sync_schedule_shape: ``integer`` or ``object``, see :mod:`~airflow_provider_codat.simulator.sync_settings`.
+    :param free_plan: whether hourly syncs are refused with 402.
+    :param quota: requests a day, beyond which the answer is 429; None never refuses.
+    :param quota_retry_after: the ``Retry-After`` of such an answer, by default the seconds to midnight UTC.
+    :param query_support: what becomes of ``query``: ``honour``, ``ignore`` or ``refuse`` (400).
+    :param order_by_support: what becomes of ``orderBy``: ``honour`` or ``ignore``.
+    :param pending_fields: whether the fields of a push that say how it ended are ``null`` or ``absent`` before it does.
+    :param record_id_at: where a written record's id is shown: ``changes`` (documented) or ``data``.
+    :param hidden_gets: how many reads of a fresh push answer 404.
+    :param hidden_lists: from how many list answers a fresh push is missing.
+    :param clock: returns epoch seconds; everything but the latency of faults goes by it.
+    :raises OSError: on start, if the port is taken.
+    """
+
+    def __init__(
+        self,
+        port: int = 0,
+        api_key: str | None = None,
+        *,
+        company_count: int = 0,
+        latency: float = 0.0,
+        sync_schedule_shape: SyncScheduleShape = "integer",
+        free_plan: bool = False,
+        quota: int | None = None,
+        quota_retry_after: float | str | None = None,
+        query_support: QuerySupport = "honour",
+        order_by_support: OrderBySupport = "honour",
+        pending_fields: PendingFields = "null",
+        record_id_at: RecordIdAt = "changes",
+        hidden_gets: int = 0,
+        hidden_lists: int = 0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.port = port
+        self.api_key = api_key or secrets.token_urlsafe(24)
+        self._clock = clock
+        books = Books()
+        self._account = Account(
+            books=books,
+            pushes=PushDesk(
+                books,
+                clock,
+                default=Outcome(latency=latency),
+                pending_fields=pending_fields,
+                record_id_at=record_id_at,
+                hidden_gets=hidden_gets,
+                hidden_lists=hidden_lists,
+            ),
+            sync_settings=SyncSettings(sync_schedule_shape, free_plan=free_plan),
+            query_support=query_support,
+            order_by_support=order_by_support,
+        )
+        self._lock = self._account.lock
+        rate_limit = RateLimit(clock, quota, quota_retry_after)
+        self._gate = Gate(self._account, self.api_key, clock, rate_limit, pending_fields)
+        self._server: _Server | None = None
+        for number in range(1, company_count + 1):
+            self.add_company(name=f"Company {number}")
+
+    # --- running -----------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Serve, and return once the port accepts. After a stop it goes on where it was, on the same port."""
+        listener = socket.create_server((_HOST, self.port), backlog=2048)
+        self.port = listener.getsockname()[1]
+        self._server = _Server(self._gate, listener)
+        self._server.start()
+
+    def stop(self) -> None:
+        """End the server and its thread; what it holds stays readable."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    @property
+    def url(self) -> str:
+        """The base URL."""
+        return f"http://{_HOST}:{self.port}"
+
+    @property
+    def auth_headers(self) -> dict[str, str]:
+        """The header that lets a plain HTTP client in."""
+        return {"Authorization": "Basic " + base64.b64encode(self.api_key.encode()).decode()}
+
+    @property
+    def connection_uri(self) -> str:
+        """The Airflow connection, for ``AIRFLOW_CONN_CODAT_DEFAULT``."""
+        connection: dict[str, Any] = {"conn_type": "codat", "host": self.url, "password": self.api_key}
+        if self._account.sync_settings.shape != "integer":
+            connection["extra"] = {"sync_schedule_shape": self._account.sync_settings.shape}
+        return json.dumps(connection)
+
+    # --- companies and books -----------------------------------------------------------------------------------------
+
+    def add_company(
+        self,
+        name: str = "Company",
+        id: str | None = None,
+        *,
+        connection_status: str = "Linked",
+        tags: dict[str, str] | None = None,
+    ) -> Company:
+        """Add a company with one connection.
+
+        :param name: its name.
+        :param id: its id, by default a fresh UUID.
+        :param connection_status: ``Linked``, ``PendingAuth``, ``Unlinked`` or ``Deauthorized``.
+        :param tags: metadata by name.
+        """
+        company = Company(
+            id=id or str(uuid4()),
+            name=name,
+            connection_id=str(uuid4()),
+            created=self._clock(),
+            connection_status=connection_status,
+            tags=tags or {},
+        )
+        with self._lock:
+            self._account.books.companies[company.id] = company
+        return company
+
+    @property
+    def companies(self) -> list[Company]:
+        """All companies, oldest first."""
+        with self._lock:
+            return list(self._account.books.companies.values())
+
+    @property
+    def records(self) -> dict[tuple[str, str], dict[str, Record]]:
+        """The books: records by id, by company id and data type."""
+        with self._lock:
+            self._account.pushes.settle()
+            return {books: dict(records) for books, records in self._account.books.records.items()}
+
+    # --- pushes ------------------------------------------------------------------------------------------------------
+
+    def outcome(
+        self,
+        outcome: Outcome,
+        *,
+        data_type: str | None = None,
+        key: str | None = None,
+        company_id: str | None = None,
+    ) -> None:
+        """Set how coming pushes end, or one that is pending.
+
+        The most specific setting wins: company and data type, company, data type, all.
+
+        :param outcome: how they end.
+        :param data_type: only pushes of this data type.
+        :param key: only this push, which is pending; the other two are not looked at.
+        :param company_id: only pushes of this company.
+        :raises KeyError: for an unknown key.
+        :raises ValueError: if that push has ended already.
+        """
+        with self._lock:
+            if key is None:
+                self._account.pushes.rules.set(outcome, company_id, data_type)
+            else:
+                self._account.pushes.decide(self._account.pushes.find(key), outcome)
+
+    def outcomes(self, outcomes: Sequence[Outcome], *, weights: Sequence[float] | None = None, seed: int = 0) -> None:
+        """Set how the next pushes end, one by one, before any rule of :meth:`outcome`; with weights, by a distribution.
+
+        :param outcomes: taken in order; with ``weights``, drawn from without end by pushes that no rule decides.
+        :param weights: relative probabilities, one an outcome.
+        :param seed: of the draw.
+        """
+        with self._lock:
+            if weights is None:
+                self._account.pushes.rules.enqueue(outcomes)
+            else:
+                self._account.pushes.rules.distribute(outcomes, weights, seed)
+
+    def add_push(
+        self,
+        company_id: str,
+        data_type: str = "bills",
+        status: str = "Pending",
+        record: Record | None = None,
+        outcome: Outcome | None = None,
+    ) -> str:
+        """Add a push that somebody else made, and return its key.
+
+        :param company_id: whose.
+        :param data_type: of what.
+        :param status: a terminal status ends it at once; any other is shown until it ends.
+        :param record: what it writes.
+        :param outcome: how it ends. Without one and without a rule of :meth:`outcome` or :meth:`outcomes` for it, it
+            waits until :meth:`finish`.
+        :raises ApiError: for an unknown company.
+        """
+        with self._lock:
+            desk = self._account.pushes
+            company = self._account.books.company(company_id)
+            ended = status in TERMINAL_STATUSES
+            if outcome is None:
+                outcome = Outcome() if ended else desk.rules.next(company_id, data_type) or UNDECIDED
+            push = desk.add(company_id, company.connection_id, data_type, record=record, outcome=outcome)
+            if ended:
+                desk.end(push, replace(outcome, status=status), self._clock())
+            else:
+                push.status = status
+            return push.key
+
+    def finish(self, key: str, outcome: Outcome | None = None) -> None:
+        """End a pending push now.
+
+        :param key: its key.
+        :param outcome: how, by default as a success; its latency and polls do not matter.
+        :raises KeyError: for an unknown key.
+        :raises ValueError: if it has ended already.
+        """
+        with self._lock:
+            push = self._account.pushes.find(key)
+            if push.is_terminal:
+                raise ValueError(f"push operation {key} has already ended as {push.status}")
+            self._account.pushes.end(push, outcome or Outcome(), self._clock())
+
+    def push(self, key: str) -> dict[str, Any]:
+        """Return a push as Codat would answer it, without this counting as a look at it."""
+        with self._lock:
+            return self._account.pushes.to_wire(self._account.pushes.find(key))
+
+    # --- sync settings -----------------------------------------------------------------------------------------------
+
+    def sync_settings(self, company_id: str | None = None) -> dict[str, Any]:
+        """Return a company's sync settings (None: the account's) as Codat would answer them."""
+        with self._lock:
+            settings = self._account.sync_settings
+            shown = settings.account(self._account.client_id) if company_id is None else settings.company(company_id)
+            return json.loads(json.dumps(shown))  # type: ignore[no-any-return] # a copy that the caller may change
+
+    def set_sync_settings(
+        self,
+        company_id: str | None,
+        settings: Iterable[Mapping[str, Any]] = (),
+        overrides_defaults: bool = True,
+    ) -> None:
+        """Set a company's whole list (None: the account's).
+
+        :param settings: entries in Codat's shape with ``syncSchedule`` in either; ``fetchOnFirstLink`` is true and
+            ``syncOrder`` 0 unless given.
+        :param overrides_defaults: False gives a company the account's list again.
+        """
+        with self._lock:
+            self._account.sync_settings.set(company_id, settings, overrides_defaults=overrides_defaults)
+
+    # --- faults, quota, log ------------------------------------------------------------------------------------------
+
+    def fault(self, fault: Fault) -> None:
+        """Play a fault on the next requests that it hits."""
+        with self._lock:
+            self._gate.faults.add(fault)
+
+    def clear_faults(self) -> None:
+        """Play no more faults."""
+        with self._lock:
+            self._gate.faults.clear()
+
+    def set_quota(self, quota: int | None) -> None:
+        """Grant another quota, counted from now on."""
+        with self._lock:
+            self._gate.rate_limit.set_quota(quota)
+
+    @property
+    def requests(self) -> list[LoggedRequest]:
+        """Every request so far, in the order of arrival."""
+        with self._lock:
+            return list(self._gate.log)
+
+    def count(self, method: str | None = None, path: str | None = None) -> int:
+        """Count the requests so far.
+
+        :param method: only those with this HTTP method.
+        :param path: only those with this path, which may be a regular expression for the whole of it.
+        """
+        return sum(request.is_for(method, path) for request in self.requests)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn in a thread: it tells when it has started, and ends at a word instead of at its next tick."""
+
+    def __init__(self, gate: Gate, listener: socket.socket) -> None:
+        super().__init__(
+            uvicorn.Config(
+                gate,
+                http=ExposedTransportProtocol,
+                ws="none",
+                loop="asyncio",
+                lifespan="off",
+                log_level="warning",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                date_header=False,
+            )
+        )
+        self._gate = gate
+        gate.stopping = asyncio.Event()  # a fresh one a start: an event belongs to the loop that waited for it
+        self._listener = listener
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._running = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="codat-simulator", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+        self._running.wait()
+        if not self.started:
+            raise RuntimeError("the simulator's server thread ended before it served")
+
+    def stop(self) -> None:
+        if self._loop is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._gate.stopping.set)
+        self._thread.join(_GRACE)
+        self.force_exit = True
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self.run(sockets=[self._listener])
+        finally:
+            self._running.set()
+
+    async def main_loop(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        await self.on_tick(0)
+        self._running.set()
+        await self._gate.stopping.wait()
