@@ -150,9 +150,10 @@ def get_push_operation(company_id: str, push_operation_key: str) -> Request[Push
     )
 
     def read(body: Any) -> PushOperation:
-        # While an operation is pending its fields may be absent; what was asked for says the same.
+        # While an operation is pending its fields may be null or absent; what was asked for says the same.
         asked_for = {"pushOperationKey": push_operation_key, "companyId": company_id}
-        operation = PushOperation.from_json(asked_for | expect_object(body, "push operation"))
+        told = {name: value for name, value in expect_object(body, "push operation").items() if value is not None}
+        operation = PushOperation.from_json(asked_for | told)
         if operation.key.casefold() != push_operation_key.casefold():
             raise CodatResponseError(f"push operation {push_operation_key} was asked for, {operation.key} came")
         return operation

@@ -15,7 +15,7 @@ from airflow_provider_codat.api.errors import CodatInputError
 T = TypeVar("T")
 
 MAX_ID_LENGTH = 128
-_FORBIDDEN_IN_ID = re.compile(r"[/?#\\\s\x00-\x1f\x7f-\x9f]")
+_FORBIDDEN_IN_ID = re.compile(r"[/?#\\\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Effect(Enum):
@@ -84,7 +84,7 @@ def identifier(name: str, value: object) -> str:
     :param name: what the value is called where it was given, for the error.
     :param value: an opaque id, 1 to 128 characters.
     :raises CodatInputError: it is no string, empty, too long, ``.`` or ``..``, or holds a slash, ``?``, ``#``, white
-        space or a control character.
+        space, a control character or half a character (a lone surrogate, which no URL can hold).
     """
     if not isinstance(value, str):
         raise CodatInputError(f"{name} must be a string, not {type(value).__name__} ({_excerpt(value)})")

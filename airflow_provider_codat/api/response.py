@@ -84,7 +84,7 @@ def _decode(request: Request[T], response: Response) -> Any:
         return None
     try:
         return json.loads(response.body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         kind = response.headers.get("content-type", "no content type")
         raise CodatResponseError(
             f"{request} was answered with {response.status} and a body that is not JSON ({kind},"
@@ -114,7 +114,7 @@ def _error_body(response: Response) -> dict[str, Any]:
     """Return Codat's error object, or one made of an excerpt of whatever came instead."""
     try:
         body = json.loads(response.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     if isinstance(body, dict):
         return body

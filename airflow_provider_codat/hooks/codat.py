@@ -245,8 +245,10 @@ class CodatHook(BaseHook):
 
         loop = asyncio.get_running_loop()
         if self._async_client is None or self._async_client[0] is not loop:
-            # In a thread, for reading the certificates takes a while.
-            self._async_client = loop, await sync_to_async(self._make_async_client)()
+            # In a thread, for reading the certificates takes a while; others may have come here in the meantime.
+            client = await sync_to_async(self._make_async_client)()
+            if self._async_client is None or self._async_client[0] is not loop:
+                self._async_client = loop, client
         return self._async_client[1]
 
     def _make_async_client(self) -> httpx.AsyncClient:
@@ -258,8 +260,11 @@ class CodatHook(BaseHook):
         return httpx.AsyncClient(timeout=timeout, follow_redirects=False, verify=_tls_context())
 
     async def aclose(self) -> None:
-        """Close the asynchronous client, if there is one."""
-        if self._async_client is not None:
+        """Close the asynchronous client of the running event loop, if there is one.
+
+        One of another loop is left alone: that loop uses it, or has taken its connections along when it ended.
+        """
+        if self._async_client is not None and self._async_client[0] is asyncio.get_running_loop():
             (_, client), self._async_client = self._async_client, None
             await client.aclose()
 

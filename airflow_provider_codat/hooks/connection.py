@@ -6,6 +6,7 @@ import base64
 import binascii
 import ipaddress
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from airflow_provider_codat.api.retry import RetryPolicy
 from airflow_provider_codat.api.sync_settings import ScheduleShape
 
 DEFAULT_HOST = "https://api.codat.io"
+_ADDRESS = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]*)?(/[a-z0-9/._~%-]*)?", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -112,13 +114,15 @@ def read_connection(
     schema: str | None,
     port: int | None,
     password: str | None,
-    extra: Mapping[str, Any],
+    extra: Any,
 ) -> ConnectionSettings:
     """Read an Airflow connection's fields.
 
     :raises CodatInputError: naming the connection, the field, the value (never the key) and what to give.
     """
     try:
+        if not isinstance(extra, Mapping):
+            raise CodatInputError(f"the extra must be a JSON object, not {type(extra).__name__}")
         values = {name: _read_extra(name, spec, extra) for name, spec in EXTRA_FIELDS.items()}
         return ConnectionSettings(
             base_url=read_base_url(host, schema, port, allow_http=values["allow_http"]),
@@ -159,12 +163,14 @@ def read_api_key(password: str | None) -> str:
     if scheme.lower() != "basic":
         return f"Basic {base64.b64encode(key.encode()).decode()}"
     try:
-        base64.b64decode(encoded.strip(), validate=True).decode()
+        decoded = base64.b64decode(encoded.strip(), validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
+        decoded = ""
+    if not decoded:
         raise CodatInputError(
             "the password begins with 'Basic' and goes on with something that is not base64: paste the whole header,"
             " or the API key alone"
-        ) from None
+        )
     return f"Basic {encoded.strip()}"
 
 
@@ -177,12 +183,14 @@ def read_base_url(host: str | None, schema: str | None, port: int | None, *, all
         machine while the extra ``allow_http`` is not set.
     """
     text = (host or "").strip() or DEFAULT_HOST
-    url = urlsplit(text if "://" in text else f"{schema or 'https'}://{text}")
+    text = text if "://" in text else f"{schema or 'https'}://{text}"
     try:
+        # A stricter eye than urlsplit's: HTTP libraries differ in where they see the host of an odd address.
+        url = urlsplit(text if _ADDRESS.fullmatch(text) else "")
         hostname, url_port = url.hostname, url.port
     except ValueError:
         hostname, url_port = None, None
-    if url.scheme not in ("http", "https") or not hostname or url.query or url.fragment or "@" in url.netloc:
+    if not hostname:
         # A user part could hold a password, so the value is not shown.
         shown = "the host" if "@" in text else f"host {text!r}"
         raise CodatInputError(f"{shown} is no address of an API: give one such as {DEFAULT_HOST}")
