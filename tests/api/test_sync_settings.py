@@ -1,0 +1,479 @@
+"""Sync settings: what is read, what is refused, and what is planned."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_codat.api import sync_settings
+from airflow_provider_codat.api.errors import CodatInputError, CodatResponseError
+from airflow_provider_codat.api.sync_settings import (
+    SCHEDULE_HOURS,
+    UNSET,
+    SyncSchedule,
+    SyncSetting,
+    SyncSettings,
+    plan,
+    plan_default,
+    read_desired,
+)
+
+# The example of Codat's OpenAPI description, sync settings of a company.
+OPENAPI_EXAMPLE = {
+    "companyId": "39b73b17-cc2e-429e-915d-71654e9dcd1e",
+    "overridesDefaults": True,
+    "settings": [
+        {
+            "dataType": "invoices",
+            "fetchOnFirstLink": True,
+            "syncSchedule": 24,
+            "syncOrder": 0,
+            "syncFromUtc": "2020-01-01T12:00:00.000Z",
+            "syncFromWindow": 24,
+            "monthsToSync": 24,
+            "isLocked": True,
+        },
+    ],
+}
+
+# -- strategies --------------------------------------------------------------------------------------------------------
+
+DATA_TYPES = ["invoices", "bills", "company", "balanceSheet", "profitAndLoss", "somethingNew"]
+REPORTS = {"balanceSheet", "profitAndLoss"}
+hours = st.sampled_from(sorted(SCHEDULE_HOURS))
+any_hours = hours | st.integers(0, 9999)  # an answer may hold what nobody may ask for
+times = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)).map(
+    lambda time: time.replace(microsecond=time.microsecond // 1000 * 1000)
+)
+shapes = st.sampled_from(["integer", "object"])
+
+
+def schedules(shape, hours=hours):
+    if shape == "integer":
+        return st.builds(SyncSchedule, hours)
+    return st.builds(SyncSchedule, hours, st.integers(0, 23))
+
+
+@st.composite
+def current_entries(draw, shape):
+    """Return an entry of an answer, in Codat's shape."""
+    data_type = draw(st.sampled_from(DATA_TYPES))
+    schedule = draw(schedules(shape, any_hours))
+    optional = {
+        "fetchOnFirstLink": st.booleans(),
+        "syncOrder": st.integers(0, 9),
+        "syncFromUtc": st.none() | times.map(lambda time: time.isoformat()),
+        "syncFromWindow": st.none() | st.integers(0, 99),
+        "monthsToSync": st.none() | st.integers(0, 99),
+        "isLocked": st.none() | st.booleans(),
+        "fieldOfTomorrow": st.none() | st.integers() | st.lists(st.text(max_size=3), max_size=2),
+    }
+    entry = draw(st.fixed_dictionaries({"dataType": st.just(data_type)}, optional=optional))
+    wire = (
+        schedule.hours if shape == "integer" else {"intervalHours": schedule.hours, "hourOfDay": schedule.hour_of_day}
+    )
+    return entry | {"syncSchedule": wire}
+
+
+schedule_objects = st.fixed_dictionaries({"intervalHours": hours}, optional={"hourOfDay": st.integers(0, 23)})
+
+
+def by_data_type(entries):
+    return st.lists(entries, max_size=5, unique_by=lambda entry: entry["dataType"])
+
+
+@st.composite
+def desired_entries(draw, shape, data_type):
+    start = draw(st.sampled_from(["syncFromUtc", "syncFromWindow", None]))
+    entry = {
+        "dataType": data_type,
+        "syncSchedule": draw(hours if shape == "integer" else hours | schedule_objects),
+    }
+    optional = {
+        "fetchOnFirstLink": st.booleans(),
+        "syncOrder": st.integers(0, 9),
+        "isLocked": st.booleans(),
+        "monthsToSync": st.none() | (st.integers(0, 99) if data_type in REPORTS else st.nothing()),
+    }
+    if start == "syncFromUtc":
+        entry |= {start: draw(times).isoformat()}
+    elif start == "syncFromWindow":
+        entry |= {start: draw(st.integers(0, 99))}
+    else:
+        optional |= {"syncFromUtc": st.none(), "syncFromWindow": st.none()}
+    return entry | draw(st.fixed_dictionaries({}, optional=optional))
+
+
+@st.composite
+def situations(draw):
+    """Return (shape, the API's answer, what is wanted)."""
+    shape = draw(shapes)
+    answer = {
+        "overridesDefaults": draw(st.booleans()),
+        "settings": draw(by_data_type(current_entries(shape))),
+    }
+    named = draw(st.lists(st.sampled_from(DATA_TYPES), unique=True, max_size=4))
+    wanted = [draw(desired_entries(shape, data_type)) for data_type in named]
+    return shape, answer, wanted
+
+
+def written(planned, shape):
+    """Return what the API holds after the plan was written: what was sent."""
+    request = sync_settings.update_company_sync_settings(
+        "c", planned.target.settings, overrides_defaults=planned.target.overrides_defaults, shape=shape
+    )
+    assert request.body["companyId"] == "c"
+    return {name: value for name, value in request.body.items() if name != "companyId"}
+
+
+def entries_of(answer):
+    return {entry["dataType"]: entry for entry in answer["settings"]}
+
+
+# -- plans -------------------------------------------------------------------------------------------------------------
+
+
+@given(situations(), st.booleans())
+def test_applying_a_plan_gives_what_was_wanted_and_planning_again_gives_nothing(situation, merge):
+    shape, answer, wanted = situation
+    desired = read_desired(wanted)
+    planned = plan(SyncSettings.from_json(answer), desired, merge=merge, default_shape=shape)
+    after = written(planned, shape)
+
+    before, now = entries_of(answer), entries_of(after)
+    assert after["overridesDefaults"] is True
+    assert now.keys() == {entry["dataType"] for entry in wanted} | (before.keys() if merge else set())
+    for entry in wanted:
+        told = SyncSetting.from_answer(now[entry["dataType"]])
+        for setting, name in [(told, "schedule"), (told, "sync_from_utc"), (told, "sync_from_window")]:
+            asked = getattr(SyncSetting.from_json(entry), name)
+            if name == "schedule":
+                assert told.schedule.hours == asked.hours
+                assert asked.hour_of_day in (None, told.schedule.hour_of_day)
+            elif asked is not UNSET:
+                assert getattr(setting, name) == (UNSET if asked is None else asked)
+        for name in ("fetchOnFirstLink", "syncOrder", "monthsToSync", "isLocked"):
+            if name in entry:
+                assert now[entry["dataType"]].get(name) == entry[name]
+        assert not (
+            "syncFromUtc" in now[entry["dataType"]]
+            and "syncFromWindow" in now[entry["dataType"]]
+            and {"syncFromUtc", "syncFromWindow"} & entry.keys()
+        )
+
+    again = plan(SyncSettings.from_json(after), desired, merge=merge, default_shape=shape)
+    assert again.changes == ()
+    assert written(again, shape) == after
+
+
+@given(situations(), st.booleans())
+def test_a_plan_without_changes_is_one_that_would_write_what_is_there(situation, merge):
+    shape, answer, wanted = situation
+    current = SyncSettings.from_json(answer)
+    planned = plan(current, read_desired(wanted), merge=merge, default_shape=shape)
+    is_same = {**written(planned, shape), "settings": entries_of(written(planned, shape))} == {
+        "overridesDefaults": current.overrides_defaults,
+        "settings": {entry.data_type: entry.to_json(current.shape or shape) for entry in current.settings},
+    }
+    assert is_same == (planned.changes == ())
+
+
+@given(situations())
+def test_merging_leaves_data_types_that_are_not_named_as_they_are(situation):
+    shape, answer, wanted = situation
+    planned = plan(SyncSettings.from_json(answer), read_desired(wanted), merge=True, default_shape=shape)
+    unnamed = entries_of(answer).keys() - {entry["dataType"] for entry in wanted}
+    for data_type in unnamed:
+        (setting,) = [each for each in planned.target.settings if each.data_type == data_type]
+        assert setting == SyncSetting.from_answer(entries_of(answer)[data_type])
+        assert [change for change in planned.changes if change.data_type == data_type] == []
+
+
+@given(situations())
+def test_fields_nobody_knows_are_sent_back_as_they_came(situation):
+    shape, answer, wanted = situation
+    planned = plan(SyncSettings.from_json(answer), read_desired(wanted), merge=True, default_shape=shape)
+    after = entries_of(written(planned, shape))
+    for data_type, entry in entries_of(answer).items():
+        assert ("fieldOfTomorrow" in after[data_type]) == ("fieldOfTomorrow" in entry)
+        assert after[data_type].get("fieldOfTomorrow") == entry.get("fieldOfTomorrow")
+
+
+@given(situations())
+def test_the_plan_back_to_the_default_changes_only_whose_schedule_it_is(situation):
+    shape, answer, _ = situation
+    current = SyncSettings.from_json(answer)
+    planned = plan_default(current, default_shape=shape)
+    changes = [(change.data_type, change.field, change.before, change.after) for change in planned.changes]
+    assert changes == ([(None, "overridesDefaults", True, False)] if current.overrides_defaults else [])
+    assert planned.target.overrides_defaults is False
+
+
+@given(situations())
+def test_writing_and_reading_again_changes_nothing(situation):
+    shape, answer, _ = situation
+    settings = SyncSettings.from_json(answer)
+    assert SyncSettings.from_json(settings.to_json(shape)).settings == settings.settings
+
+
+def current(*entries, overrides_defaults=True):
+    return SyncSettings.from_json({"overridesDefaults": overrides_defaults, "settings": list(entries)})
+
+
+INVOICES = {"dataType": "invoices", "syncSchedule": 24, "fetchOnFirstLink": True, "syncOrder": 0}
+INVOICES_AT_SIX = INVOICES | {"syncSchedule": {"intervalHours": 24, "hourOfDay": 6}}
+FROM_UTC = {"syncFromUtc": "2020-01-01T12:00:00.000Z"}
+REPORT = INVOICES | {"dataType": "balanceSheet"}
+
+CHANGES = {
+    "nothing": (INVOICES, {"syncSchedule": 24}, []),
+    "a schedule": (INVOICES, {"syncSchedule": 1}, [("syncSchedule", 24, 1)]),
+    "what is left out stays": (INVOICES | FROM_UTC | {"syncOrder": 7}, {"syncSchedule": 0}, [("syncSchedule", 24, 0)]),
+    "from a time to a window": (
+        INVOICES | FROM_UTC,
+        {"syncFromWindow": 24},
+        [("syncFromUtc", FROM_UTC["syncFromUtc"], None), ("syncFromWindow", None, 24)],
+    ),
+    "from a window to a time": (
+        INVOICES | {"syncFromWindow": 24},
+        FROM_UTC,
+        [("syncFromUtc", None, FROM_UTC["syncFromUtc"]), ("syncFromWindow", 24, None)],
+    ),
+    "None clears": (INVOICES | FROM_UTC, {"syncFromUtc": None}, [("syncFromUtc", FROM_UTC["syncFromUtc"], None)]),
+    "None clears months": (REPORT | {"monthsToSync": 12}, {"monthsToSync": None}, [("monthsToSync", 12, None)]),
+    "None where nothing is": (INVOICES, {"syncFromUtc": None, "syncFromWindow": None}, []),
+    "the same time in another zone": (INVOICES | FROM_UTC, {"syncFromUtc": "2020-01-01T14:00:00+02:00"}, []),
+    "a time without a zone is UTC": (INVOICES | FROM_UTC, {"syncFromUtc": "2020-01-01T12:00:00"}, []),
+    "a datetime": (INVOICES | FROM_UTC, {"syncFromUtc": datetime(2020, 1, 1, 12, tzinfo=UTC)}, []),
+    "hours alone keep the hour of day": (
+        INVOICES_AT_SIX,
+        {"syncSchedule": 168},
+        [("syncSchedule", {"intervalHours": 24, "hourOfDay": 6}, {"intervalHours": 168, "hourOfDay": 6})],
+    ),
+    "an hour of day": (
+        INVOICES_AT_SIX,
+        {"syncSchedule": {"intervalHours": 24, "hourOfDay": 0}},
+        [("syncSchedule", {"intervalHours": 24, "hourOfDay": 6}, {"intervalHours": 24, "hourOfDay": 0})],
+    ),
+}
+
+
+@pytest.mark.parametrize(("is_now", "wanted", "changes"), CHANGES.values(), ids=CHANGES)
+def test_the_changes_of_one_entry(is_now, wanted, changes):
+    planned = plan(current(is_now), read_desired([{"dataType": is_now["dataType"]} | wanted]), merge=True)
+    assert sorted((change.field, change.before, change.after) for change in planned.changes) == changes
+
+
+def test_a_new_data_type_takes_codats_usual_values():
+    planned = plan(current(), read_desired([{"dataType": "bills", "syncSchedule": 24}]), merge=True)
+    assert planned.target.to_json("integer")["settings"] == [INVOICES | {"dataType": "bills"}]
+
+
+def test_a_new_data_type_needs_a_schedule():
+    with pytest.raises(CodatInputError, match="syncSchedule is missing for bills"):
+        plan(current(INVOICES), read_desired([{"dataType": "bills", "syncOrder": 1}]), merge=True)
+
+
+def test_taking_the_schedule_into_ones_own_hands_is_a_change_even_if_it_is_the_same():
+    planned = plan(current(INVOICES, overrides_defaults=False), read_desired([INVOICES]), merge=True)
+    assert [change.to_json() for change in planned.changes] == [
+        {"dataType": None, "field": "overridesDefaults", "from": False, "to": True}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("is_now", "default_shape", "refused"),
+    [
+        ([INVOICES], "object", True),
+        ([INVOICES_AT_SIX], "integer", False),
+        ([], "integer", True),
+        ([], "object", False),
+    ],
+)
+def test_an_hour_of_day_is_refused_where_the_api_speaks_integers(is_now, default_shape, refused):
+    desired = read_desired([{"dataType": "bills", "syncSchedule": {"intervalHours": 24, "hourOfDay": 6}}])
+    if refused:
+        with pytest.raises(CodatInputError, match=r"bills.*hourOfDay is 6.*Leave hourOfDay out"):
+            plan(current(*is_now), desired, merge=True, default_shape=default_shape)
+    else:
+        planned = plan(current(*is_now), desired, merge=True, default_shape=default_shape)
+        assert planned.target.shape == "object"
+
+
+# -- reading answers ---------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_may_hold_what_would_be_refused_to_a_user():
+    settings = SyncSettings.from_json(OPENAPI_EXAMPLE)
+    assert settings.to_json("integer") == {key: OPENAPI_EXAMPLE[key] for key in ("settings", "overridesDefaults")}
+    assert plan(settings, read_desired([{"dataType": "invoices", "syncOrder": 0}]), merge=True).changes == ()
+
+
+@pytest.mark.parametrize("hours", [12, 2, 9999])
+def test_an_answer_may_hold_hours_nobody_may_ask_for(hours):
+    told = current({"dataType": "invoices", "syncSchedule": hours})
+    assert told.settings[0].schedule == SyncSchedule(hours)
+    planned = plan(told, read_desired([{"dataType": "bills", "syncSchedule": 24}]), merge=True)
+    assert planned.target.to_json("integer")["settings"][0]["syncSchedule"] == hours
+
+
+def test_nulls_of_an_answer_read_as_left_out():
+    nulls = dict.fromkeys(
+        ["fetchOnFirstLink", "syncOrder", "syncFromUtc", "syncFromWindow", "monthsToSync", "isLocked"]
+    )
+    assert current({"dataType": "invoices", "syncSchedule": 24} | nulls) == current(
+        {"dataType": "invoices", "syncSchedule": 24}
+    )
+
+
+@pytest.mark.parametrize(
+    ("schedules", "shape"),
+    [([24], "integer"), ([{"intervalHours": 24}], "object"), ([], None), ([24, {"intervalHours": 24}], "object")],
+)
+def test_the_shape_is_the_one_the_api_was_seen_to_speak(schedules, shape):
+    entries = [{"dataType": f"type{n}", "syncSchedule": schedule} for n, schedule in enumerate(schedules)]
+    assert current(*entries).shape == shape
+
+
+UNREADABLE = {
+    "null": None,
+    "a list": [INVOICES],
+    "no settings": {"overridesDefaults": True},
+    "settings no list": {"settings": {}},
+    "an entry no object": {"settings": ["invoices"]},
+    "an entry without data type": {"settings": [{"syncSchedule": 24}]},
+    "a data type that is no text": {"settings": [{"dataType": 7, "syncSchedule": 24}]},
+    "a schedule in words": {"settings": [{"dataType": "invoices", "syncSchedule": "daily"}]},
+    "a schedule that is a list": {"settings": [{"dataType": "invoices", "syncSchedule": [24]}]},
+}
+
+
+@pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE)
+def test_an_answer_of_another_shape_is_a_response_error(body):
+    with pytest.raises(CodatResponseError):
+        SyncSettings.from_json(body)
+
+
+# -- reading what a user wants -----------------------------------------------------------------------------------------
+
+
+def entry(**fields):
+    return {"dataType": "invoices", "syncSchedule": 24} | fields
+
+
+AS_TEXT = {
+    "syncSchedule": ("24", SyncSchedule(24)),
+    "fetchOnFirstLink": ("False", False),
+    "isLocked": ("true", True),
+    "syncOrder": (" 3 ", 3),
+    "syncFromWindow": ("12", 12),
+}
+
+
+@pytest.mark.parametrize("name", AS_TEXT)
+def test_numbers_and_flags_may_come_as_text_of_a_template(name):
+    text, value = AS_TEXT[name]
+    (setting,) = read_desired([entry(**{name: text})])
+    assert value in vars(setting).values()
+
+
+def test_a_schedule_object_may_come_as_text_of_a_template():
+    (setting,) = read_desired([entry(syncSchedule={"intervalHours": "24", "hourOfDay": "6"})])
+    assert setting.schedule == SyncSchedule(24, 6)
+
+
+def test_values_and_dicts_may_be_mixed():
+    value = SyncSetting("bills", SyncSchedule(24), sync_order=1)
+    assert read_desired([entry(), value]) == (SyncSetting("invoices", SyncSchedule(24)), value)
+
+
+# entry -> (what the error must say: the field, the value, the fix)
+REFUSED = {
+    "hours": (entry(syncSchedule=12), ["invoices", "syncSchedule", "12", "24 (daily)"]),
+    "negative hours": (entry(syncSchedule=-1), ["syncSchedule", "-1"]),
+    "hours with a fraction": (entry(syncSchedule=24.0), ["syncSchedule", "24.0", "whole number"]),
+    "hours in words": (entry(syncSchedule="daily"), ["syncSchedule", "'daily'", "whole number"]),
+    "hours that are a flag": (entry(syncSchedule=True), ["syncSchedule", "True", "whole number"]),
+    "no hours": (entry(syncSchedule=None), ["syncSchedule", "None", "whole number"]),
+    "hours in an object": (entry(syncSchedule={"intervalHours": 12}), ["syncSchedule", "12", "24 (daily)"]),
+    "an object without hours": (entry(syncSchedule={"hourOfDay": 6}), ["syncSchedule", "intervalHours"]),
+    "an object with more": (entry(syncSchedule={"intervalHours": 24, "minute": 1}), ["syncSchedule", "minute"]),
+    "hour 24": (entry(syncSchedule={"intervalHours": 24, "hourOfDay": 24}), ["hourOfDay", "24", "0 to 23"]),
+    "hour -1": (entry(syncSchedule={"intervalHours": 24, "hourOfDay": -1}), ["hourOfDay", "-1"]),
+    "both starts": (
+        entry(syncFromWindow=24, **FROM_UTC),
+        ["invoices", "syncFromUtc", "syncFromWindow", "one or the other"],
+    ),
+    "months of no report": (entry(monthsToSync=12), ["invoices", "monthsToSync", "balanceSheet", "profitAndLoss"]),
+    "a start in words": (entry(syncFromUtc="last year"), ["syncFromUtc", "'last year'", "2020-01-01T12:00:00Z"]),
+    "a start that is a number": (entry(syncFromUtc=2020), ["syncFromUtc", "2020"]),
+    "a window with a fraction": (entry(syncFromWindow=1.5), ["syncFromWindow", "1.5", "whole number"]),
+    "a negative order": (entry(syncOrder=-1), ["syncOrder", "-1", "0 or more"]),
+    "a flag in words": (entry(fetchOnFirstLink="yes"), ["fetchOnFirstLink", "'yes'", "true or false"]),
+    "a flag that is a number": (entry(isLocked=1), ["isLocked", "1", "true or false"]),
+    "a field misspelt": (entry(syncschedule=24), ["'syncschedule'", "did you mean 'syncSchedule'"]),
+    "a field nobody knows": (entry(zzz=1), ["'zzz'", "known are dataType, syncSchedule"]),
+    "a data type missing": ({"syncSchedule": 24}, ["dataType is missing", "no data type"]),
+    "a data type empty": ({"dataType": " ", "syncSchedule": 24}, ["dataType", "' '", "'invoices'"]),
+    "a data type that is no text": ({"dataType": 7, "syncSchedule": 24}, ["dataType", "7", "'invoices'"]),
+    "no mapping": ("invoices", ["mapping", "str"]),
+    "a value with wrong hours": (SyncSetting("invoices", SyncSchedule(12)), ["invoices", "12", "24 (daily)"]),
+    "a value with hours alone": (SyncSetting("invoices", 24), ["invoices", "24", "SyncSchedule(24)"]),
+    "a value with both starts": (
+        SyncSetting("invoices", SyncSchedule(24), sync_from_utc=datetime(2020, 1, 1, tzinfo=UTC), sync_from_window=1),
+        ["invoices", "syncFromUtc", "syncFromWindow"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("wrong", "says"), REFUSED.values(), ids=REFUSED)
+def test_a_wrong_entry_is_refused_by_name(wrong, says):
+    with pytest.raises(CodatInputError) as refused:
+        read_desired([{"dataType": "bills", "syncSchedule": 24}, wrong])
+    assert [text for text in ["settings[1]", *says] if text not in str(refused.value)] == []
+
+
+def test_a_data_type_named_twice_is_refused():
+    with pytest.raises(CodatInputError, match=r"settings\[2\] \(invoices\): .* named twice"):
+        read_desired([entry(), {"dataType": "bills", "syncSchedule": 24}, SyncSetting("invoices", SyncSchedule(1))])
+
+
+@pytest.mark.parametrize("entries", ["invoices", b"invoices", {"dataType": "invoices"}, None, 7])
+def test_settings_that_are_no_list_are_refused(entries):
+    with pytest.raises(CodatInputError, match="settings must be a list"):
+        read_desired(entries)
+
+
+# -- what is sent ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("schedule", "shape", "sent"),
+    [
+        (SyncSchedule(24), "integer", 24),
+        (SyncSchedule(24), "object", {"intervalHours": 24, "hourOfDay": 0}),
+        (SyncSchedule(24, 6), "object", {"intervalHours": 24, "hourOfDay": 6}),
+    ],
+)
+def test_schedules_are_sent_in_the_shape_asked_for(schedule, shape, sent):
+    request = sync_settings.update_company_sync_settings("c", [SyncSetting("bills", schedule)], shape=shape)
+    assert request.body == {
+        "companyId": "c",
+        "overridesDefaults": True,
+        "settings": [{"dataType": "bills", "syncSchedule": sent}],
+    }
+
+
+def test_the_accounts_settings_name_the_account():
+    request = sync_settings.update_account_sync_settings("client", [SyncSetting("bills", SyncSchedule(24))])
+    assert (request.method, request.path, request.body["clientId"]) == ("POST", "/profile/syncSettings", "client")
+
+
+def test_a_company_id_that_would_change_the_url_is_refused():
+    for build in (
+        lambda: sync_settings.get_company_sync_settings("../profile"),
+        lambda: sync_settings.update_company_sync_settings("../profile", []),
+    ):
+        with pytest.raises(CodatInputError, match="company_id"):
+            build()

@@ -1,0 +1,164 @@
+"""Calling either way, and a server for what no HTTP server does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from airflow_provider_codat.hooks.calls import Call
+
+
+def blocking(call: Call[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Do a hook's call; of an iteration, return the list."""
+    answer = call(*args, **kwargs)
+    return list(answer) if isinstance(answer, Iterator) else answer
+
+
+def asynchronous(call: Call[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Do the same through ``.aio`` in an event loop of its own."""
+
+    async def run() -> Any:
+        try:
+            answer = call.aio(*args, **kwargs)
+            return [item async for item in answer] if isinstance(answer, AsyncIterator) else await answer
+        finally:
+            await call.hook.aclose()
+
+    return asyncio.run(run())
+
+
+@pytest.fixture(params=[blocking, asynchronous], ids=["sync", "aio"])
+def do(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """Do a call of the hook, blocking and asynchronously in turn: ``do(hook.get_company, company_id)``."""
+    return request.param
+
+
+@dataclass
+class Seen:
+    """A request as it came over the wire."""
+
+    target: str
+    headers: dict[str, str]
+
+
+@dataclass
+class RawServer:
+    """Answers with bytes as they are, the last of ``answers`` for ever; ``None`` keeps the client waiting.
+
+    Connections are kept alive until the client ends them; an answer that ends in ``CUT`` ends them from this side.
+    """
+
+    answers: list[bytes | None]
+    seen: list[Seen] = field(default_factory=list)
+    connections: int = 0
+
+    def __post_init__(self) -> None:
+        self._sockets = [socket.create_server(("127.0.0.1", 0))]
+        self._threads = [threading.Thread(target=self._accept)]
+        self.url = f"http://127.0.0.1:{self._sockets[0].getsockname()[1]}"
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._sockets[0].accept()
+            except OSError:
+                return
+            self.connections += 1
+            self._sockets.append(client)
+            self._threads.append(threading.Thread(target=self._serve, args=(client,)))
+            self._threads[-1].start()
+
+    def _serve(self, client: socket.socket) -> None:
+        stream = client.makefile("rb")
+        while line := _read(stream.readline):
+            headers = {}
+            while header := _read(stream.readline).strip():
+                name, _, value = header.decode().partition(": ")
+                headers[name.lower()] = value
+            _read(stream.read, int(headers.get("content-length", 0)))
+            self.seen.append(Seen(line.split()[1].decode(), headers))
+            answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+            if answer is None:
+                continue
+            client.sendall(answer.removesuffix(CUT))
+            if answer.endswith(CUT):
+                break
+        stream.close()
+        client.close()
+
+    def close(self) -> None:
+        for each in self._sockets:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        for thread in self._threads:
+            thread.join()
+
+
+CUT = b"<CUT>"
+
+
+def _read(read: Callable[..., bytes], *size: int) -> bytes:
+    try:
+        return read(*size)
+    except OSError:
+        return b""
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., RawServer]]:
+    """Return a function that starts a :class:`RawServer` with these answers."""
+    servers: list[RawServer] = []
+
+    def start(*answers: bytes | None) -> RawServer:
+        servers.append(RawServer(list(answers)))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def http() -> Callable[..., bytes]:
+    """Return a function that writes an answer: ``http(200, b"{}", Location="...")``."""
+
+    def write(status: int, body: bytes = b"", *, length: int | None = None, **headers: str) -> bytes:
+        size = len(body) if length is None else length
+        lines = [f"HTTP/1.1 {status} Some reason", f"Content-Length: {size}"]
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        return "\r\n".join([*lines, "", ""]).encode() + body + (CUT if size > len(body) else b"")
+
+    return write
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Let the test's own thread sleep without waiting, with the clock moved on; return the list of those sleeps."""
+    sleeps: list[float] = []
+    real_sleep, real_asleep, real_time, main = time.sleep, asyncio.sleep, time.time, threading.current_thread()
+
+    def sleep(seconds: float) -> None:
+        if threading.current_thread() is not main:
+            return real_sleep(seconds)
+        return sleeps.append(seconds)
+
+    async def asleep(seconds: float, result: Any = None) -> Any:
+        if seconds and threading.current_thread() is main:
+            sleeps.append(seconds)
+            seconds = 0
+        return await real_asleep(seconds, result)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(asyncio, "sleep", asleep)
+    monkeypatch.setattr(time, "time", lambda: real_time() + sum(sleeps))
+    return sleeps

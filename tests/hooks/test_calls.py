@@ -1,0 +1,372 @@
+"""Every call of the hook, blocking and asynchronous, against the simulator."""
+
+import asyncio
+import json
+
+import pytest
+
+from airflow_provider_codat.api.request import Request
+from airflow_provider_codat.api.sync_settings import SyncSchedule, SyncSetting
+from airflow_provider_codat.exceptions import (
+    CodatApiError,
+    CodatAuthenticationError,
+    CodatConnectionError,
+    CodatInputError,
+    CodatNotFoundError,
+    CodatResponseError,
+    CodatWaitTimeout,
+)
+from airflow_provider_codat.hooks.calls import Call
+from airflow_provider_codat.hooks.codat import CodatHook
+from airflow_provider_codat.simulator import CodatSimulator, Fault, Outcome
+
+DAILY = SyncSetting("bills", SyncSchedule(24), fetch_on_first_link=True, sync_order=0)
+
+
+@pytest.fixture
+def company(codat_simulator):
+    return codat_simulator.add_company(name="Corner Shop")
+
+
+# -- companies ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_company_is_read(hook, do, company):
+    read = do(hook.get_company, company.id)
+    assert (read.id, read.name, read.connection_ids) == (company.id, "Corner Shop", (company.connection_id,))
+
+
+def test_an_unknown_company_is_not_found(hook, do):
+    with pytest.raises(CodatNotFoundError, match="GET /companies/nobody"):
+        do(hook.get_company, "nobody")
+
+
+def test_a_page_of_companies_is_read(codat_simulator, hook, do):
+    companies = [codat_simulator.add_company(name=f"C{number}") for number in range(5)]
+    page = do(hook.list_companies, page=2, page_size=2)
+    assert [each.id for each in page.results] == [each.id for each in companies[2:4]]
+    assert (page.number, page.size, page.total, page.has_next) == (2, 2, 5, True)
+
+
+def test_companies_are_iterated_over_all_pages_with_the_query(codat_simulator, hook, do):
+    for name in ("Shop A", "Shop B", "Barn", "Shop C"):
+        codat_simulator.add_company(name=name)
+    found = do(hook.iterate_companies, page_size=2, query="name~Shop", order_by="-name")
+    assert [each.name for each in found] == ["Shop C", "Shop B", "Shop A"]
+    assert [request.query for request in codat_simulator.requests] == [
+        {"page": str(page), "pageSize": "2", "query": "name~Shop", "orderBy": "-name"} for page in (1, 2)
+    ]
+
+
+# -- push operations ---------------------------------------------------------------------------------------------------
+
+
+def test_a_record_is_created_and_its_operation_read(codat_simulator, hook, do, company):
+    written = do(hook.create_record, company.id, company.connection_id, "bills", {"reference": "B-1"})
+    assert (written.status, written.data_type, written.company_id) == ("Pending", "bills", company.id)
+    read = do(hook.get_push_operation, company.id, written.key)
+    assert (read.key, read.status) == (written.key, "Success")
+    assert codat_simulator.records[company.id, "bills"][read.record_id]["reference"] == "B-1"
+
+
+def test_the_options_of_a_write_arrive(codat_simulator, hook, do, company):
+    do(
+        hook.create_record,
+        company.id,
+        company.connection_id,
+        "chartOfAccounts",
+        {"name": "Cash"},
+        timeout_in_minutes=5,
+        allow_sync_on_push_complete=False,
+    )
+    (request,) = codat_simulator.requests
+    assert request.path.endswith("/push/accounts")
+    assert request.query == {"timeoutInMinutes": "5", "allowSyncOnPushComplete": "false"}
+    assert json.loads(request.body) == {"name": "Cash"}
+    assert request.headers["content-type"] == "application/json"
+
+
+def test_a_page_of_operations_is_read(codat_simulator, hook, do, company):
+    keys = [codat_simulator.add_push(company.id) for _ in range(3)]
+    page = do(hook.list_push_operations, company.id, page_size=2)
+    assert [each.key for each in page.results] == keys[:2]
+    assert page.has_next
+
+
+def test_operations_are_iterated_over_all_pages(codat_simulator, hook, do, company):
+    keys = [codat_simulator.add_push(company.id) for _ in range(5)]
+    assert [each.key for each in do(hook.iterate_push_operations, company.id, page_size=2)] == keys
+    assert codat_simulator.count("GET", rf"/companies/{company.id}/push") == 3
+
+
+def test_an_iteration_asks_for_a_page_only_when_it_is_needed(codat_simulator, hook, company):
+    keys = [codat_simulator.add_push(company.id) for _ in range(5)]
+    operations = hook.iterate_push_operations(company.id, page_size=2)
+    counts = [len(codat_simulator.requests)]
+    for _ in keys:
+        next(operations)
+        counts.append(len(codat_simulator.requests))
+    assert counts == [0, 1, 1, 2, 2, 3]
+
+
+def test_an_asynchronous_iteration_asks_for_a_page_only_when_it_is_needed(codat_simulator, hook, company):
+    keys = [codat_simulator.add_push(company.id) for _ in range(5)]
+
+    async def counts():
+        operations = hook.iterate_push_operations.aio(company.id, page_size=2)
+        yield len(codat_simulator.requests)
+        for _ in keys:
+            await anext(operations)
+            yield len(codat_simulator.requests)
+        await hook.aclose()
+
+    async def collect():
+        return [count async for count in counts()]
+
+    assert asyncio.run(collect()) == [0, 1, 1, 2, 2, 3]
+
+
+def test_an_iteration_refuses_bad_arguments_before_its_first_item(codat_simulator, hook):
+    for call in (hook.iterate_push_operations, hook.iterate_push_operations.aio):
+        with pytest.raises(CodatInputError, match=r"company_id '\.\.'"):
+            call("..")
+    assert codat_simulator.requests == []
+
+
+def test_a_page_out_of_order_ends_an_iteration(codat_simulator, hook, do, company):
+    page = {"results": [company.to_wire()], "pageNumber": 7, "_links": {"next": {"href": "/companies?page=8"}}}
+    codat_simulator.fault(Fault("status", status=200, body=page, times=None))
+    with pytest.raises(CodatResponseError, match="page 1 was asked for, page 7 came"):
+        do(hook.iterate_companies)
+    assert len(codat_simulator.requests) == 1
+
+
+def test_a_next_link_to_another_host_is_never_followed(codat_simulator, hook, do, company):
+    with CodatSimulator() as other:
+        page = {"results": [company.to_wire()], "_links": {"next": {"href": f"{other.url}/companies?page=2"}}}
+        codat_simulator.fault(Fault("status", status=200, body=page))
+        assert len(do(hook.iterate_companies)) == 1
+        assert other.requests == []
+    assert len(codat_simulator.requests) == 2
+
+
+@pytest.mark.parametrize("text", ["name=a&b", "name~50%", "name=é", "{a=1 && b=2} || c>3", "a+b", "a#b", "a?b=c"])
+def test_a_query_arrives_as_it_was_given(codat_simulator, hook, do, text):
+    codat_simulator.fault(Fault("status", status=200, body={"results": []}))
+    do(hook.list_companies, query=text)
+    assert codat_simulator.requests[0].query["query"] == text
+
+
+@pytest.mark.parametrize("value", ["%2e%2e", "%2F", "a%20b", "a;b=c", "a&b", "é", "...", "a@b:80", "'\"", "a+b", "~a"])
+def test_an_odd_id_arrives_as_one_segment_of_the_path(codat_simulator, hook, do, value):
+    with pytest.raises(CodatNotFoundError):
+        do(hook.get_push_operation, "company", value)
+    assert codat_simulator.requests[0].path == f"/companies/company/push/{value}"
+
+
+# -- sync settings -----------------------------------------------------------------------------------------------------
+
+
+def test_a_companys_sync_settings_are_read_and_set(codat_simulator, hook, do, company):
+    before = do(hook.get_company_sync_settings, company.id)
+    assert before.overrides_defaults is False
+    do(hook.update_company_sync_settings, company.id, [DAILY])
+    after = do(hook.get_company_sync_settings, company.id)
+    assert (after.overrides_defaults, after.settings) == (True, (DAILY,))
+    (post,) = [request for request in codat_simulator.requests if request.method == "POST"]
+    assert json.loads(post.body)["companyId"] == company.id
+
+
+def test_a_company_is_given_back_to_the_accounts_default(codat_simulator, hook, do, company):
+    do(hook.update_company_sync_settings, company.id, [DAILY])
+    do(hook.update_company_sync_settings, company.id, [DAILY], overrides_defaults=False)
+    assert codat_simulator.sync_settings(company.id)["overridesDefaults"] is False
+
+
+def test_the_accounts_sync_settings_are_read_and_set(codat_simulator, hook, do):
+    assert do(hook.get_account_sync_settings).settings
+    do(hook.update_account_sync_settings, "client-1", [DAILY])
+    assert do(hook.get_account_sync_settings).settings == (DAILY,)
+    assert json.loads(codat_simulator.requests[1].body)["clientId"] == "client-1"
+
+
+@pytest.mark.parametrize(
+    ("extra", "arguments", "written"),
+    [
+        ({}, {}, 24),
+        ({"sync_schedule_shape": "integer"}, {}, 24),
+        ({"sync_schedule_shape": "object"}, {}, {"intervalHours": 24}),
+        ({"sync_schedule_shape": "object"}, {"shape": "integer"}, 24),
+        ({}, {"shape": "object"}, {"intervalHours": 24}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("of", ["company", "account"])
+def test_a_schedule_is_written_in_the_shape_of_the_call_or_the_connection(
+    codat_simulator, connect, do, of, extra, arguments, written
+):
+    codat_simulator.fault(Fault("status", status=204))
+    hook = connect(**extra)
+    do(
+        {"company": hook.update_company_sync_settings, "account": hook.update_account_sync_settings}[of],
+        "id",
+        [DAILY],
+        **arguments,
+    )
+    schedule = json.loads(codat_simulator.requests[0].body)["settings"][0]["syncSchedule"]
+    assert schedule == written or (isinstance(written, dict) and schedule.items() >= written.items())
+
+
+# -- waiting -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", ["Success", "Failed", "TimedOut"])
+def test_a_wait_returns_any_end(codat_simulator, hook, do, slept, company, status):
+    outcome = Outcome(status, polls=3, error_message="Words", record_id="record-1")
+    key = codat_simulator.add_push(company.id, outcome=outcome)
+    operation = do(hook.wait_for_push_operation, company.id, key)
+    assert (operation.key, operation.status, operation.error_message) == (key, status, "Words")
+    assert operation.record_id == ("record-1" if status == "Success" else None)
+    assert slept == [2, 2, 2]
+    assert len(codat_simulator.requests) == 4
+
+
+def test_a_wait_that_is_over_raises_with_the_last_status_seen(codat_simulator, hook, do, slept, company):
+    key = codat_simulator.add_push(company.id, status="Processing")
+    with pytest.raises(CodatWaitTimeout, match="last status seen: Processing") as raised:
+        do(hook.wait_for_push_operation, company.id, key, poll_interval=10, timeout=25)
+    assert raised.value.last_status == "Processing"
+    assert slept == [10, 10, pytest.approx(5, abs=1)]
+    assert len(codat_simulator.requests) == 4
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "reset"},
+        {"kind": "reset_after"},
+        {"kind": "truncated"},
+        {"kind": "html"},
+        {"kind": "not_found"},
+        {"kind": "unknown_status"},
+        *({"kind": "status", "status": status} for status in (429, 500, 502, 503, 504)),
+    ],
+    ids=str,
+)
+def test_a_wait_outlives_passing_trouble_with_one_request_an_interval(codat_simulator, hook, do, slept, company, fault):
+    key = codat_simulator.add_push(company.id, outcome=Outcome())
+    codat_simulator.fault(Fault(**fault, times=3))
+    assert do(hook.wait_for_push_operation, company.id, key).is_success
+    assert slept == [2, 2, 2]
+    assert len(codat_simulator.requests) == 4
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 409, 501])
+def test_a_wait_ends_at_once_where_waiting_cannot_help(codat_simulator, hook, do, slept, company, status):
+    codat_simulator.fault(Fault("status", status=status, times=None))
+    with pytest.raises(CodatApiError) as raised:
+        do(hook.wait_for_push_operation, company.id, codat_simulator.add_push(company.id))
+    assert raised.value.status_code == status
+    assert (len(codat_simulator.requests), slept) == (1, [])
+
+
+def test_a_wait_gives_a_fresh_operation_a_minute_to_be_found(codat_simulator, hook, do, slept, company):
+    with pytest.raises(CodatNotFoundError, match="check that the two belong together"):
+        do(hook.wait_for_push_operation, company.id, "no-such-key", poll_interval=20)
+    assert slept == [20, 20, 20]
+
+
+def test_a_wait_sleeps_as_long_as_codat_asks(codat_simulator, hook, do, slept, company):
+    key = codat_simulator.add_push(company.id, outcome=Outcome())
+    codat_simulator.fault(Fault("status", status=429, retry_after=50))
+    assert do(hook.wait_for_push_operation, company.id, key).is_success
+    assert slept == [pytest.approx(50, abs=1)]
+
+
+def test_a_wait_refuses_a_bad_key_without_a_request(codat_simulator, hook, do):
+    with pytest.raises(CodatInputError, match="push_operation_key is empty"):
+        do(hook.wait_for_push_operation, "company", "")
+    assert codat_simulator.requests == []
+
+
+# -- test_connection ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("companies", "seen"), [(0, "0 companies"), (1, "1 company"), (3, "3 companies")])
+def test_a_good_connection_says_what_it_sees_with_one_request(codat_simulator, hook, companies, seen):
+    for _ in range(companies):
+        codat_simulator.add_company()
+    assert hook.test_connection() == (True, f"{codat_simulator.url} answers and accepts the API key; it sees {seen}.")
+    assert len(codat_simulator.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ({"kind": "status", "status": 503}, "Codat answered 503 to GET /companies"),
+        ({"kind": "status", "status": 403}, "Codat answered 403"),
+        ({"kind": "status", "status": 302}, "redirects are not followed"),
+        ({"kind": "html"}, "not JSON"),
+        ({"kind": "reset"}, "got no answer"),
+    ],
+    ids=str,
+)
+def test_a_connection_in_trouble_says_so_after_one_request(codat_simulator, hook, fault, reason):
+    codat_simulator.fault(Fault(**fault, times=None))
+    worked, message = hook.test_connection()
+    assert worked is False
+    assert reason in message
+    assert len(codat_simulator.requests) == 1
+
+
+def test_a_wrong_key_is_told_and_not_shown(codat_simulator, connect):
+    worked, message = connect(password="not-the-key").test_connection()
+    assert worked is False
+    assert message.startswith("Codat answered 401 to GET /companies: Unauthorized")
+    assert "not-the-key" not in message
+
+
+def test_a_refused_connection_and_a_malformed_one_are_told(codat_simulator, connect):
+    with CodatSimulator() as gone:
+        pass
+    worked, message = connect(host=gone.url).test_connection()
+    assert (worked, gone.url in message, "refused" in message) == (False, True, True)
+    worked, message = connect(read_timeout="soon").test_connection()
+    assert (worked, "connection 'codat_default': extra 'read_timeout' is 'soon'" in message) == (False, True)
+
+
+# -- as methods --------------------------------------------------------------------------------------------------------
+
+
+def test_every_call_is_documented_and_needs_a_hook():
+    calls = [call for call in vars(CodatHook).values() if isinstance(call, Call)]
+    assert len(calls) == 12
+    assert all(":param" in call.__doc__ or "account" in call.__doc__ for call in calls)
+    with pytest.raises(TypeError, match="call it on an instance"):
+        CodatHook.get_company("id")
+
+
+def test_any_request_of_the_api_can_be_sent(codat_simulator, hook, company):
+    request = Request("GET", f"/companies/{company.id}/connections", lambda body: body["totalResults"])
+    assert hook.send(request) == 1
+
+    async def asend():
+        try:
+            return await hook.asend(request)
+        finally:
+            await hook.aclose()
+
+    assert asyncio.run(asend()) == 1
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_a_callers_attempts_go_before_the_connections(codat_simulator, hook, attempts):
+    codat_simulator.fault(Fault("reset", times=None))
+    with pytest.raises(CodatConnectionError):
+        hook.send(Request("GET", "/companies", bool), attempts=attempts)
+    assert len(codat_simulator.requests) == attempts
+
+
+def test_the_wrong_key_is_an_authentication_error(connect, do):
+    with pytest.raises(CodatAuthenticationError):
+        do(connect(password="not-the-key").get_account_sync_settings)

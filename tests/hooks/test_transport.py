@@ -1,0 +1,204 @@
+"""What goes over the wire besides the requests: connections, redirects, the key, and what is never shown of it."""
+
+import asyncio
+import base64
+import traceback
+from importlib import import_module
+from urllib.parse import urlsplit
+
+import pytest
+
+from airflow_provider_codat.exceptions import CodatError, CodatResponseError
+from airflow_provider_codat.hooks.codat import CodatHook
+from airflow_provider_codat.simulator import CodatSimulator, Fault
+
+KEY = "n4Qv8-top-secret"
+BASE64 = base64.b64encode(KEY.encode()).decode()
+COMPANY = b'{"id": "company"}'
+
+
+# -- connections -------------------------------------------------------------------------------------------------------
+
+
+def test_blocking_calls_share_one_connection_and_one_session(serve, http, connect):
+    server = serve(http(200, COMPANY), http(404, b"{}"), http(200, COMPANY))
+    hook = connect(host=server.url)
+    session = hook.get_conn()
+    hook.get_company("a")
+    with pytest.raises(CodatError):
+        hook.get_company("b")
+    hook.get_company("c")
+    assert (len(server.seen), server.connections) == (3, 1)
+    assert hook.get_conn() is session
+
+
+def test_asynchronous_calls_share_one_connection_while_the_loop_lasts(serve, http, connect):
+    server = serve(http(200, COMPANY), http(404, b"{}"), http(200, COMPANY))
+    hook = connect(host=server.url)
+
+    async def calls():
+        await hook.get_company.aio("a")
+        with pytest.raises(CodatError):
+            await hook.get_company.aio("b")
+        await hook.get_company.aio("c")
+        await hook.aclose()
+
+    asyncio.run(calls())
+    assert (len(server.seen), server.connections) == (3, 1)
+
+
+def test_calls_at_once_share_one_client(codat_simulator, hook):
+    company = codat_simulator.add_company()
+
+    async def calls():
+        clients = await asyncio.gather(*(hook.connect() for _ in range(5)))
+        companies = await asyncio.gather(*(hook.get_company.aio(company.id) for _ in range(5)))
+        await hook.aclose()
+        return clients, companies
+
+    clients, companies = asyncio.run(calls())
+    assert len(set(map(id, clients))) == 1
+    assert {each.id for each in companies} == {company.id}
+
+
+def test_a_hook_outlives_its_event_loop(codat_simulator, hook):
+    company = codat_simulator.add_company()
+
+    async def call():
+        return await hook.get_company.aio(company.id)
+
+    assert asyncio.run(call()) == asyncio.run(call()) == hook.get_company(company.id)
+    asyncio.run(hook.aclose())
+
+
+def test_closing_twice_or_before_any_call_does_no_harm(hook):
+    asyncio.run(hook.aclose())
+    asyncio.run(hook.aclose())
+
+
+def test_a_path_in_the_host_goes_before_every_path(serve, http, connect, do):
+    server = serve(http(200, COMPANY))
+    do(connect(host=f"{server.url}/codat/").get_company, "c")
+    assert server.seen[0].target == "/codat/companies/c"
+
+
+def test_an_error_names_no_way_round_through_the_library(serve, connect, do):
+    """The reason is the innermost one, in one line."""
+    server = serve(None)
+    with pytest.raises(CodatError) as raised:
+        do(connect(host=server.url, read_timeout=0.05, max_attempts=1).get_company, "c")
+    assert str(raised.value).startswith(f"GET /companies/c got no answer from {server.url}: ")
+    assert len(str(raised.value)) < 150
+    around = ("HTTPConnectionPool", "CancelledError", "object at 0x")
+    assert not [word for word in around if word in str(raised.value)]
+
+
+# -- redirects ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    ("call", "arguments"), [("get_company", ("c",)), ("create_record", ("c", "d", "bills", {}))], ids=["read", "write"]
+)
+def test_no_redirect_is_followed(codat_simulator, hook, do, serve, http, status, call, arguments):
+    other = serve(http(200, COMPANY))
+    codat_simulator.fault(Fault("status", status=status, headers={"Location": f"{other.url}/companies"}, times=None))
+    with pytest.raises(CodatResponseError, match=f"answered with {status}"):
+        do(getattr(hook, call), *arguments)
+    assert (other.seen, other.connections) == ([], 0)
+
+
+# -- the key -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("password", [KEY, f"Basic {BASE64}"], ids=["key", "header"])
+def test_the_key_is_sent_as_basic_authorization(serve, http, connect, do, password):
+    server = serve(http(200, COMPANY))
+    do(connect(host=server.url, password=password).get_company, "c")
+    assert server.seen[0].headers["authorization"] == f"Basic {BASE64}"
+
+
+def test_a_netrc_does_not_replace_the_key(serve, http, connect, do, tmp_path, monkeypatch):
+    server = serve(http(200, COMPANY))
+    netrc = tmp_path / "netrc"
+    netrc.write_text(
+        f"machine {urlsplit(server.url).hostname} login somebody password else\ndefault login a password b\n"
+    )
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    do(connect(host=server.url, password=KEY).get_company, "c")
+    assert server.seen[0].headers["authorization"] == f"Basic {BASE64}"
+
+
+def redact():
+    """Return the installed Airflow's own masking of a text."""
+    for name in ("airflow.sdk._shared.secrets_masker", "airflow.utils.log.secrets_masker"):
+        try:
+            return import_module(name).redact
+        except ModuleNotFoundError:
+            continue
+    raise AssertionError("no secrets masker found")
+
+
+@pytest.mark.parametrize("form", ["key", "header"])
+def test_airflow_masks_the_key_in_every_form(connect, form):
+    key = f"fresh-key-{form}"
+    encoded = base64.b64encode(key.encode()).decode()
+    hook = connect(password=key if form == "key" else f"Basic {encoded}")
+    text = f"{key} and {encoded} and Basic {encoded}"
+    assert encoded in redact()(text)
+    _ = hook.settings
+    masked = redact()(text)
+    assert key not in masked
+    assert encoded not in masked
+
+
+FAULTS = [
+    *({"kind": kind} for kind in ("reset", "reset_after", "truncated", "html", "not_found", "unknown_status")),
+    *({"kind": "status", "status": status} for status in (302, 400, 401, 402, 403, 409, 422, 429, 500, 503)),
+]
+FORMS = (KEY, BASE64)
+
+
+def everything_shown(hook, error):
+    """Return all that a log could show of a hook and an error with everything below it."""
+    return "".join(
+        [
+            *traceback.format_exception(error),
+            *map(repr, (error, error.args, vars(error), hook, vars(hook), hook.settings)),
+        ]
+    )
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+def test_neither_an_error_nor_a_log_nor_a_repr_shows_the_key(connect, do, logged, fault):
+    with CodatSimulator(api_key=KEY) as codat:
+        codat.fault(Fault(**fault, times=None))
+        hook = connect(host=codat.url, password=KEY, max_retry_wait=0, max_attempts=2)
+        shown = []
+        for call, *arguments in ((hook.get_company, "c"), (hook.create_record, "c", "d", "bills", {"total": 4711})):
+            with pytest.raises(CodatError) as raised:
+                do(call, *arguments)
+            shown.append(everything_shown(hook, raised.value))
+        shown.append(str(hook.test_connection()))
+    text = "".join(shown) + logged()
+    assert "/companies/c" in text
+    assert not [form for form in FORMS if form in text]
+
+
+def test_neither_records_nor_headers_are_logged(connect, do, logged):
+    with CodatSimulator(api_key=KEY) as codat:
+        company = codat.add_company()
+        hook = connect(host=codat.url, password=KEY, max_retry_wait=0)
+        codat.fault(Fault("status", status=429))
+        record = {"reference": "record-content-4711"}
+        do(hook.create_record, company.id, company.connection_id, "bills", record)
+        do(hook.update_company_sync_settings, company.id, [])
+        key = codat.requests[0].headers["idempotency-key"]
+    text = logged()
+    assert "Trying again" in text
+    assert not [secret for secret in (*FORMS, "record-content-4711", key, "Authorization") if secret in text]
+
+
+def test_a_repr_of_a_fresh_hook_needs_no_connection():
+    assert KEY not in repr(CodatHook("no_such_connection"))
