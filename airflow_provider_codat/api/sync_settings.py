@@ -140,6 +140,8 @@ class SyncSetting:
         :raises CodatResponseError: it has not the shape of a sync setting.
         """
         data = expect_object(entry, "sync setting")
+        if not isinstance(data.get("dataType"), str):
+            raise CodatResponseError("sync setting: the answer has no dataType")
         known = {name: value for name, value in data.items() if name == "dataType" or name in _FIELDS}
         # The API's own null says what leaving out says: there is no such value.
         present = {name: value for name, value in known.items() if value is not None}
@@ -147,7 +149,7 @@ class SyncSetting:
         try:
             return replace(cls.from_json(present), others=others)
         except CodatInputError as error:
-            raise CodatResponseError(f"sync setting {data.get('dataType')!r} in Codat's answer: {error}") from error
+            raise CodatResponseError(f"sync setting {data['dataType']!r} in Codat's answer: {error}") from error
 
     def to_json(self, shape: ScheduleShape) -> dict[str, Any]:
         """Return the entry in Codat's shape, without the fields that are left out or ``None``."""

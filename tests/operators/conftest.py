@@ -1,0 +1,3 @@
+from airflow_log import told
+
+__all__ = ["told"]

@@ -1,0 +1,340 @@
+"""The sync-settings operator against a simulated Codat, in both shapes it may speak."""
+
+import json
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, BaseOperator
+
+from airflow_provider_codat.api.sync_settings import SyncSchedule, SyncSetting
+from airflow_provider_codat.exceptions import (
+    CodatInputError,
+    CodatPlanLimitError,
+    CodatSyncSettingsNotApplied,
+)
+from airflow_provider_codat.operators.codat import CodatSyncSettingsOperator
+from airflow_provider_codat.simulator import CodatSimulator, Fault
+
+PATH = r"/companies/[^/]+/syncSettings"
+
+
+@pytest.fixture
+def codat(request, monkeypatch):
+    """Return a simulator; its arguments come from an indirect parameter."""
+    with CodatSimulator(**getattr(request, "param", {})) as codat:
+        monkeypatch.setenv("AIRFLOW_CONN_CODAT_DEFAULT", codat.connection_uri)
+        yield codat
+
+
+@pytest.fixture
+def company(codat):
+    company = codat.add_company()
+    codat.set_sync_settings(
+        company.id,
+        [{"dataType": "invoices", "syncSchedule": 24, "syncOrder": 3}, {"dataType": "bills", "syncSchedule": 168}],
+    )
+    return company
+
+
+both_shapes = pytest.mark.parametrize(
+    "codat",
+    [{"sync_schedule_shape": "integer"}, {"sync_schedule_shape": "object"}],
+    indirect=True,
+    ids=["integer", "object"],
+)
+free_plan = pytest.mark.parametrize("codat", [{"free_plan": True}], indirect=True, ids=["free"])
+
+
+def apply(company, settings=(), **arguments):
+    operator = CodatSyncSettingsOperator(task_id="sync", company_id=company.id, settings=settings, **arguments)
+    xcom = operator.execute({})
+    assert json.loads(json.dumps(xcom)) == xcom
+    return xcom
+
+
+def hours(codat, company):
+    """Return the hours between syncs by data type, whatever the shape."""
+    schedules = {each["dataType"]: each["syncSchedule"] for each in codat.sync_settings(company.id)["settings"]}
+    return {name: each if isinstance(each, int) else each["intervalHours"] for name, each in schedules.items()}
+
+
+# -- writing -----------------------------------------------------------------------------------------------------------
+
+WANTED = {
+    "dicts": [{"dataType": "invoices", "syncSchedule": 168}, {"dataType": "payments", "syncSchedule": 24}],
+    "objects without hour": [
+        {"dataType": "invoices", "syncSchedule": {"intervalHours": 168}},
+        {"dataType": "payments", "syncSchedule": {"intervalHours": 24}},
+    ],
+    "values": [SyncSetting("invoices", SyncSchedule(168)), SyncSetting("payments", SyncSchedule(24))],
+    "text of a template": [
+        {"dataType": "invoices", "syncSchedule": "168"},
+        {"dataType": "payments", "syncSchedule": "24", "fetchOnFirstLink": "True", "syncOrder": "0"},
+    ],
+}
+
+
+@both_shapes
+@pytest.mark.parametrize("wanted", WANTED.values(), ids=WANTED)
+def test_the_first_run_writes_once_and_the_second_not_at_all(wanted, codat, company):
+    first = apply(company, wanted)
+    assert codat.count("POST") == 1
+    assert hours(codat, company) == {"invoices": 168, "bills": 168, "payments": 24}
+    assert first["changed"] is True
+    assert ("invoices", "syncSchedule") in {(change["dataType"], change["field"]) for change in first["changes"]}
+
+    second = apply(company, wanted)
+    assert codat.count("POST") == 1
+    assert second == {"changed": False, "changes": [], "overridesDefaults": True}
+
+
+@both_shapes
+def test_the_body_names_the_company_and_keeps_what_was_not_named(codat, company):
+    before = {each["dataType"]: each for each in codat.sync_settings(company.id)["settings"]}
+    apply(company, [{"dataType": "invoices", "syncSchedule": 720}])
+    (post,) = [request for request in codat.requests if request.method == "POST"]
+    body = json.loads(post.body)
+    assert (body["companyId"], body["overridesDefaults"]) == (company.id, True)
+    after = {each["dataType"]: each for each in codat.sync_settings(company.id)["settings"]}
+    assert after["bills"] == before["bills"]
+    assert after["invoices"] == before["invoices"] | {"syncSchedule": after["invoices"]["syncSchedule"]}
+
+
+@both_shapes
+def test_without_merge_exactly_the_given_list_is_set(codat, company):
+    xcom = apply(company, [{"dataType": "invoices", "syncSchedule": 24}], merge=False)
+    assert hours(codat, company) == {"invoices": 24}
+    assert {change["dataType"] for change in xcom["changes"]} == {"bills"}
+    assert apply(company, [{"dataType": "invoices", "syncSchedule": 24}], merge=False)["changed"] is False
+    assert codat.count("POST") == 1
+
+
+@both_shapes
+def test_an_empty_list_without_merge_sets_an_empty_list_once(codat, company):
+    assert apply(company, [], merge=False)["changed"] is True
+    assert hours(codat, company) == {}
+    assert apply(company, [], merge=False)["changed"] is False
+    assert codat.count("POST") == 1
+
+
+@both_shapes
+def test_a_company_goes_back_to_the_accounts_default_once(codat, company):
+    xcom = apply(company, overrides_defaults=False)
+    assert xcom == {
+        "changed": True,
+        "changes": [{"dataType": None, "field": "overridesDefaults", "from": True, "to": False}],
+        "overridesDefaults": False,
+    }
+    assert codat.sync_settings(company.id)["overridesDefaults"] is False
+    assert apply(company, overrides_defaults=False)["changed"] is False
+    assert codat.count("POST") == 1
+
+
+@both_shapes
+def test_a_company_on_the_default_gets_a_schedule_of_its_own(codat):
+    company = codat.add_company()
+    xcom = apply(company, [{"dataType": "invoices", "syncSchedule": 24}])
+    assert xcom["changes"] == [{"dataType": None, "field": "overridesDefaults", "from": False, "to": True}]
+    assert codat.sync_settings(company.id)["overridesDefaults"] is True
+
+
+@both_shapes
+@pytest.mark.parametrize(
+    "arguments", [{"settings": WANTED["dicts"]}, {"settings": [], "merge": False}, {"overrides_defaults": False}]
+)
+def test_a_dry_run_plans_and_writes_nothing(arguments, codat, company):
+    before = codat.sync_settings(company.id)
+    xcom = apply(company, dry_run=True, **arguments)
+    assert (codat.count("POST"), codat.sync_settings(company.id)) == (0, before)
+    assert (xcom["changed"], xcom["overridesDefaults"]) == (False, True)
+    assert xcom["changes"] == apply(company, **arguments)["changes"] != []
+
+
+def test_the_xcom_tells_each_change(codat, company):
+    xcom = apply(company, [{"dataType": "invoices", "syncSchedule": 168, "syncFromWindow": 24}])
+    assert xcom["changed"] is True
+    assert xcom["overridesDefaults"] is True
+    assert sorted(xcom["changes"], key=lambda change: change["field"]) == [
+        {"dataType": "invoices", "field": "syncFromWindow", "from": None, "to": 24},
+        {"dataType": "invoices", "field": "syncSchedule", "from": 24, "to": 168},
+    ]
+
+
+@pytest.mark.parametrize("codat", [{"sync_schedule_shape": "object"}], indirect=True, ids=["object"])
+def test_an_hour_of_day_is_set_where_the_api_has_one(codat, company):
+    wanted = [{"dataType": "invoices", "syncSchedule": {"intervalHours": 24, "hourOfDay": 6}}]
+    assert apply(company, wanted)["changed"] is True
+    (invoices,) = [each for each in codat.sync_settings(company.id)["settings"] if each["dataType"] == "invoices"]
+    assert invoices["syncSchedule"] == {"intervalHours": 24, "hourOfDay": 6}
+    assert apply(company, wanted)["changed"] is False
+
+
+@both_shapes
+def test_the_connection_names_the_shape_where_an_empty_list_tells_none(codat, company):
+    codat.set_sync_settings(company.id, [])
+    apply(company, [{"dataType": "invoices", "syncSchedule": 24}])
+    assert hours(codat, company) == {"invoices": 24}
+
+
+def test_passing_trouble_is_retried(codat, company, monkeypatch):
+    connection = json.loads(codat.connection_uri) | {"extra": {"max_retry_wait": 0}}
+    monkeypatch.setenv("AIRFLOW_CONN_CODAT_DEFAULT", json.dumps(connection))
+    for method in ("GET", "POST"):
+        for kind in ("reset", "reset_after", "truncated", "status"):
+            codat.fault(Fault(kind, method=method))
+    assert apply(company, WANTED["dicts"])["changed"] is True
+    assert hours(codat, company)["invoices"] == 168
+
+
+# -- the log -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_plan_is_told_as_a_table(codat, company, told):
+    apply(company, [{"dataType": "invoices", "syncSchedule": 168}])
+    lines = [tuple(line.split()) for line in told()]
+    assert ("data", "type", "field", "from", "to") in lines
+    assert ("invoices", "syncSchedule", "24", "168") in {line[:4] for line in lines}
+
+
+def test_a_dry_run_says_so_and_no_change_says_so(codat, company, told):
+    apply(company, [{"dataType": "invoices", "syncSchedule": 168}], dry_run=True)
+    assert any("would change (dry run)" in line for line in told())
+    apply(company, [{"dataType": "invoices", "syncSchedule": 24}])
+    assert any("as wanted; nothing is written" in line for line in told())
+
+
+@pytest.mark.parametrize(("data_type", "warned"), [("invoicez", True), ("invoices", False)])
+def test_an_unknown_data_type_is_a_warning(data_type, warned, codat, company, told):
+    apply(company, [{"dataType": data_type, "syncSchedule": 720}])
+    assert any("Data type 'invoicez' is not one this version knows" in line for line in told()) is warned
+    assert hours(codat, company)[data_type] == 720
+
+
+def test_the_key_is_in_no_log(codat, company, told):
+    codat.fault(Fault("status", status=500))
+    apply(company, WANTED["dicts"])
+    lines = told()
+    assert lines
+    assert [line for line in lines if codat.api_key in line] == []
+
+
+# -- what goes wrong ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"settings": [{"dataType": "invoices", "syncSchedule": 168}]}, {"overrides_defaults": False}]
+)
+def test_settings_that_codat_accepts_and_does_not_take_are_an_error(arguments, codat, company):
+    codat.fault(Fault("status", status=204, method="POST", path=PATH))
+    with pytest.raises(CodatSyncSettingsNotApplied) as raised:
+        apply(company, **arguments)
+    field = "overridesDefaults" if "overrides_defaults" in arguments else "syncSchedule"
+    assert field in str(raised.value)
+    assert company.id in str(raised.value)
+
+
+@free_plan
+def test_hourly_syncs_on_a_free_plan_name_who_asked_for_them(codat, company):
+    with pytest.raises(CodatPlanLimitError) as raised:
+        apply(
+            company,
+            [
+                {"dataType": "bills", "syncSchedule": 1},
+                {"dataType": "payments", "syncSchedule": 1},
+                {"dataType": "items", "syncSchedule": 24},
+            ],
+        )
+    message = str(raised.value)
+    assert "Hourly syncs need a paid Codat plan" in message
+    assert "bills, payments" in message
+    assert "items" not in message
+    assert codat.count("POST") == 1
+
+
+LITERALS = {
+    "a company id with a slash": {"company_id": "a/b"},
+    "an empty company id": {"company_id": ""},
+    "no company id": {"company_id": None},
+    "hours": {"settings": [{"dataType": "invoices", "syncSchedule": 12}]},
+    "hour of day": {"settings": [{"dataType": "invoices", "syncSchedule": {"intervalHours": 24, "hourOfDay": 24}}]},
+    "twice": {"settings": [{"dataType": "invoices", "syncSchedule": 24}] * 2},
+    "both starts": {
+        "settings": [
+            {"dataType": "invoices", "syncSchedule": 24, "syncFromUtc": "2020-01-01T00:00:00Z", "syncFromWindow": 1}
+        ]
+    },
+    "months": {"settings": [{"dataType": "invoices", "syncSchedule": 24, "monthsToSync": 12}]},
+    "no list": {"settings": {"dataType": "invoices", "syncSchedule": 24}},
+    "nothing to do": {"settings": []},
+    "settings of a default": {"settings": [{"dataType": "bills", "syncSchedule": 24}], "overrides_defaults": False},
+    "a value": {"settings": [SyncSetting("invoices", SyncSchedule(12))]},
+}
+
+
+@pytest.mark.parametrize("wrong", LITERALS.values(), ids=LITERALS)
+def test_wrong_literals_are_refused_at_parse(wrong):
+    with pytest.raises(CodatInputError):
+        CodatSyncSettingsOperator(
+            task_id="sync", **{"company_id": "c", "settings": [{"dataType": "bills", "syncSchedule": 24}]} | wrong
+        )
+
+
+@pytest.mark.parametrize("wrong", LITERALS.values(), ids=LITERALS)
+def test_wrong_rendered_values_are_refused_before_any_request(wrong, codat):
+    templated = {"company_id": "{{ params.company }}", "settings": "{{ params.settings }}"}
+    overrides_defaults = wrong.get("overrides_defaults", True)
+    operator = CodatSyncSettingsOperator(task_id="sync", **templated, overrides_defaults=overrides_defaults)
+    # what rendering does
+    operator.company_id = wrong.get("company_id", "c")
+    operator.settings = wrong.get("settings", [{"dataType": "bills", "syncSchedule": 24}] if overrides_defaults else [])
+    with pytest.raises(CodatInputError):
+        operator.execute({})
+    assert codat.count() == 0
+
+
+@pytest.mark.parametrize("extra", [{}, {"sync_schedule_shape": "integer"}])
+def test_an_hour_of_day_is_refused_where_the_api_speaks_integers(extra, codat, company, monkeypatch):
+    connection = json.loads(codat.connection_uri) | {"extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_CODAT_DEFAULT", json.dumps(connection))
+    with pytest.raises(CodatInputError, match=r"invoices.*hourOfDay is 6"):
+        apply(company, [{"dataType": "invoices", "syncSchedule": {"intervalHours": 24, "hourOfDay": 6}}])
+    # Without a word in the connection, only the API's own answer tells which shape it speaks.
+    assert codat.count() == (0 if extra else 1)
+    assert codat.count("POST") == 0
+
+
+# -- templates and outputs of other tasks ------------------------------------------------------------------------------
+
+
+def test_company_and_settings_are_rendered_however_deep(codat, company, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_BOOKS", codat.connection_uri)
+    operator = CodatSyncSettingsOperator(
+        task_id="sync",
+        company_id="{{ params.company }}",
+        settings=[
+            {"dataType": "{{ params.data_type }}", "syncSchedule": "{{ params.hours }}"},
+            {"dataType": "{{ params.data_type }}-2", "syncSchedule": {"intervalHours": "{{ params.hours }}"}},
+        ],
+        codat_conn_id="{{ params.conn }}",
+    )
+    params = {"company": company.id, "data_type": "items", "hours": 720, "conn": "books"}
+    operator.render_template_fields({"params": params})
+    operator.execute({})
+    assert hours(codat, company) == {"invoices": 24, "bills": 168, "items": 720, "items-2": 720}
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda output: output, lambda output: [{"dataType": "items", "syncSchedule": output}]]
+)
+def test_the_output_of_another_task_is_taken_as_it_is_at_parse(wrap, codat, company):
+    with DAG("d", schedule=None):
+        upstream = BaseOperator(task_id="upstream")
+        operator = CodatSyncSettingsOperator(task_id="sync", company_id=upstream.output, settings=wrap(upstream.output))
+    assert operator.upstream_task_ids == {"upstream"}
+
+
+def test_the_hook_is_made_at_run_time_with_the_rendered_connection():
+    operator = CodatSyncSettingsOperator(
+        task_id="sync", company_id="c", settings=[{"dataType": "bills", "syncSchedule": 24}], codat_conn_id="{{ c }}"
+    )
+    operator.render_template_fields({"c": "books"})
+    assert operator.hook.codat_conn_id == "books"

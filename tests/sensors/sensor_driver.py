@@ -1,0 +1,82 @@
+"""Runs a sensor to its end in each mode, the way Airflow does, in virtual time."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseSensorOperator, TaskDeferred
+from trigger_runner import run_trigger
+
+try:
+    from airflow.sdk.exceptions import AirflowRescheduleException
+    from airflow.sdk.execution_time.timeout import timeout as airflow_timeout
+except ImportError:  # Airflow 2
+    from airflow.exceptions import AirflowRescheduleException
+    from airflow.utils.timeout import timeout as airflow_timeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    import pytest
+    from virtual_clock import VirtualClock
+
+    from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
+
+MODES = ("poke", "reschedule", "deferrable")
+
+
+class Driver:
+    """Makes a sensor with ``make(**how)`` in each process that Airflow would start, and runs it.
+
+    :param clock: the time that passes.
+    :param monkeypatch: for what an Airflow without its database lacks.
+    """
+
+    def __init__(self, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._clock = clock
+        self._monkeypatch = monkeypatch
+        self.deferred: TaskDeferred | None = None
+
+    def run(self, mode: str, make: Callable[..., CodatPushOperationSensor]) -> Any:
+        """Return the XCom, or raise what Airflow would see."""
+        return {"poke": self._poke, "reschedule": self._reschedule, "deferrable": self._defer}[mode](make)
+
+    def _poke(self, make: Callable[..., CodatPushOperationSensor]) -> Any:
+        return self._execute(make(mode="poke", deferrable=False))
+
+    def _reschedule(self, make: Callable[..., CodatPushOperationSensor]) -> Any:
+        first: datetime | None = None
+        while True:
+            started = self._clock.utcnow()
+            try:
+                return self._execute(make(mode="reschedule", deferrable=False), first)
+            except AirflowRescheduleException as again:
+                first = first or started
+                self._clock.sleep((again.reschedule_date - self._clock.utcnow()).total_seconds())
+
+    def _defer(self, make: Callable[..., CodatPushOperationSensor]) -> Any:
+        try:
+            return self._execute(make(deferrable=True))
+        except TaskDeferred as deferred:
+            self.deferred = deferred
+        kwargs = {**(self.deferred.kwargs or {}), "event": run_trigger(self.deferred.trigger)}
+        return make(deferrable=True).resume_execution(self.deferred.method_name, kwargs, {})
+
+    def _execute(self, sensor: CodatPushOperationSensor, first_reschedule: datetime | None = None) -> Any:
+        airflow_sensor_module = sys.modules[BaseSensorOperator.__module__]
+        if hasattr(airflow_sensor_module, "_orig_start_date"):  # Airflow 2 asks its database
+            self._monkeypatch.setattr(airflow_sensor_module, "_orig_start_date", lambda **_: first_reschedule)
+        task_instance = SimpleNamespace(
+            get_first_reschedule_date=lambda context: first_reschedule,
+            **{"max_tries": 0, "dag_id": "d", "task_id": sensor.task_id, "run_id": "r", "map_index": -1},
+        )
+        with ExitStack() as limits:
+            if sensor.execution_timeout is not None:
+                seconds = sensor.execution_timeout.total_seconds()
+                limits.enter_context(airflow_timeout(seconds))  # for a look that hangs, in real time
+                limits.enter_context(self._clock.alarm(seconds))
+            return sensor.execute({"ti": task_instance})

@@ -1,0 +1,127 @@
+"""Many triggers, one connection: it is read once, connected once, and looked at again when it may have changed."""
+
+import asyncio
+import threading
+
+import pytest
+from trigger_runner import only_event
+
+from airflow_provider_codat.hooks.codat import CodatHook
+from airflow_provider_codat.simulator import Outcome
+from airflow_provider_codat.triggers.codat import CodatPushOperationTrigger
+from airflow_provider_codat.triggers.polling import CONNECTION_TTL, shared_hook
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Count the reads of connections; ``reads.release`` lets them go on."""
+    read = CodatHook.get_connection
+
+    class Reads:
+        count = 0
+        begun = threading.Event()
+        release = threading.Event()
+
+    def get_connection(conn_id):
+        Reads.count += 1
+        Reads.begun.set()
+        assert Reads.release.wait(30)
+        return read(conn_id)
+
+    Reads.release.set()
+    monkeypatch.setattr(CodatHook, "get_connection", staticmethod(get_connection))
+    return Reads
+
+
+@pytest.fixture
+def clients(monkeypatch):
+    """Return the list of clients made."""
+    made = []
+    make = CodatHook._make_async_client
+    monkeypatch.setattr(CodatHook, "_make_async_client", lambda hook: made.append(make(hook)) or made[-1])
+    return made
+
+
+def test_fifty_triggers_read_the_connection_once_and_make_one_client(
+    codat_simulator, codat_connection, reads, clients, clock
+):
+    company = codat_simulator.add_company()
+    triggers = [
+        CodatPushOperationTrigger(company.id, codat_simulator.add_push(company.id, outcome=Outcome()))
+        for _ in range(50)
+    ]
+
+    async def run_all():
+        return await asyncio.gather(*map(only_event, triggers))
+
+    assert {event["outcome"] for event in asyncio.run(run_all())} == {"ended"}
+    assert (reads.count, len(clients)) == (1, 1)
+
+
+def test_connections_are_not_mixed_up(codat_simulator, codat_connection, connect, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_BOOKS", codat_simulator.connection_uri)
+
+    async def two():
+        return await asyncio.gather(shared_hook("codat_default"), shared_hook("books"))
+
+    one, other = asyncio.run(two())
+    assert (one.codat_conn_id, other.codat_conn_id) == ("codat_default", "books")
+
+
+def test_each_event_loop_has_a_hook_of_its_own(codat_connection):
+    assert asyncio.run(shared_hook("codat_default")) is not asyncio.run(shared_hook("codat_default"))
+
+
+def test_a_new_key_is_noticed_once_the_connection_is_due_to_be_read_again(connect, clock, reads, clients):
+    async def over_time():
+        connect(password="old")
+        before = await shared_hook("codat_default")
+        connect(password="new")
+        clock.let_pass(CONNECTION_TTL / 2)
+        assert await shared_hook("codat_default") is before
+        clock.let_pass(CONNECTION_TTL / 2)
+        return before, await shared_hook("codat_default")
+
+    before, after = asyncio.run(over_time())
+    assert [hook.settings.secrets[0] for hook in (before, after)] == ["old", "new"]
+    assert (reads.count, len(clients)) == (2, 2)
+
+
+def test_an_unchanged_connection_keeps_its_client(codat_connection, clock, reads, clients):
+    async def over_time():
+        before = await shared_hook("codat_default")
+        clock.let_pass(CONNECTION_TTL)
+        return before is await shared_hook("codat_default")
+
+    assert asyncio.run(over_time())
+    assert (reads.count, len(clients)) == (2, 1)
+
+
+def test_a_failed_read_is_not_remembered(connect):
+    async def over_time():
+        connect(max_attempts="many")
+        with pytest.raises(ValueError, match="max_attempts"):
+            await shared_hook("codat_default")
+        connect()
+        return await shared_hook("codat_default")
+
+    assert asyncio.run(over_time()).settings
+
+
+def test_the_first_trigger_cancelled_while_it_reads_the_connection_leaves_the_others_going(codat_connection, reads):
+    async def race():
+        reads.release.clear()
+        first = asyncio.create_task(shared_hook("codat_default"))
+        await asyncio.to_thread(reads.begun.wait, 30)
+        others = [asyncio.create_task(shared_hook("codat_default")) for _ in range(5)]
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.sleep(0)
+        reads.release.set()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        return await asyncio.gather(*others)
+
+    hooks = asyncio.run(race())
+    assert len(set(map(id, hooks))) == 1
+    assert hooks[0].settings
