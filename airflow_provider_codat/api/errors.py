@@ -5,7 +5,7 @@ The part of the error tree that needs no Airflow; DAG authors import it from ``a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -117,6 +117,32 @@ class CodatApiError(CodatError):
         lines += [self.hint] if self.hint else []
         lines += [f"(correlation id {self.correlation_id})"] if self.correlation_id else []
         return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the error says as JSON values; :meth:`from_json` reads it."""
+        return {
+            "statusCode": self.status_code,
+            "error": self.error,
+            "request": self.request,
+            "correlationId": self.correlation_id,
+            "validation": [item.to_json() for item in self.validation],
+            "canBeRetried": self.can_be_retried,
+            "hint": self.hint,
+        }
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> CodatApiError:
+        """Return the error that :meth:`to_json` wrote, of the class for its status. Only the status must be there."""
+        status_code = int(data["statusCode"])
+        return error_class(status_code)(
+            status_code,
+            str(data.get("error")),
+            request=_text(data.get("request")) or "",
+            correlation_id=_text(data.get("correlationId")),
+            validation=ValidationItem.list_from_json(data.get("validation")),
+            can_be_retried=_text(data.get("canBeRetried")),
+            hint=_text(data.get("hint")),
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.args, self.__dict__.copy())

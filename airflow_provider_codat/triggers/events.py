@@ -5,7 +5,7 @@
 ==================  ===========================================================================================
 ``ended``           ``operation``: the push operation in Codat's shape, without the record's content
 ``timed_out``       ``lastStatus``: the last status seen, or null
-``failed``          ``error``: ``{message, statusCode, error, hint}``; the last three only for an answer of Codat's
+``failed``          ``error``: ``message``, and for an answer of Codat's all it said (``CodatApiError.to_json``)
 ==================  ===========================================================================================
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_codat.api.errors import CodatApiError, CodatError, CodatResponseError, error_class
+from airflow_provider_codat.api.errors import CodatApiError, CodatError, CodatResponseError
 from airflow_provider_codat.api.push_operations import PushOperation
 
 
@@ -42,7 +42,7 @@ def failed(error: Exception) -> dict[str, Any]:
     """Return the event for a wait that cannot go on."""
     described: dict[str, Any] = {"message": str(error) if isinstance(error, CodatError) else repr(error)}
     if isinstance(error, CodatApiError):
-        described |= {"statusCode": error.status_code, "error": error.error, "hint": error.hint}
+        described |= error.to_json()
     return {"outcome": "failed", "error": described}
 
 
@@ -57,9 +57,8 @@ def read(event: Any) -> PushOperation | TimedOut | CodatError:
             return _ended(operation)
         case {"outcome": "timed_out", "lastStatus": str() | None as last_status}:
             return TimedOut(last_status)
-        case {"outcome": "failed", "error": {"statusCode": int(status), "error": str(text), **rest}}:
-            hint = rest.get("hint")
-            return error_class(status)(status, text, hint=hint if isinstance(hint, str) else None)
+        case {"outcome": "failed", "error": {"statusCode": int(), "error": str()} as described}:
+            return CodatApiError.from_json(described)
         case {"outcome": "failed", "error": {"message": str(message)}}:
             return CodatError(message)
     raise CodatError(f"The triggerer sent an event nobody can read, so the push's status is not known: {event!r}")
