@@ -435,7 +435,7 @@ def _entry_changes(before: list[dict[str, Any]], after: list[dict[str, Any]]) ->
     new = {entry["dataType"]: entry for entry in after}
     for data_type in old | new:
         was, will = old.get(data_type, {}), new.get(data_type, {})
-        for name in (was | will).keys() - {"dataType"}:
+        for name in was | will:  # in the entry's own order; dataType is the same in both
             yield Change(data_type, name, was.get(name), will.get(name))
 
 

@@ -1,0 +1,51 @@
+"""``codat-demo``: an example DAG on a throw-away Airflow against a simulated Codat, and nothing left afterwards."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from importlib.util import find_spec
+from typing import NoReturn
+
+_NEEDED = ("rich", "starlette", "uvicorn")
+
+
+def main() -> NoReturn:
+    """Run the demo; the exit status is 0 if the DAG did what it should, 1 if not, 128 + n after signal n."""
+    arguments = _parser().parse_args()
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        sys.exit(f"codat-demo needs {', '.join(missing)}: pip install 'airflow-provider-codat[demo]'")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
+
+    from airflow_provider_codat.demo.onboarding import run
+
+    sys.exit(run(keep_running=arguments.keep_running))
+
+
+def _leave(number: int, _: object) -> NoReturn:
+    """Leave by an exception, so that every ``with`` block on the way out cleans up; a second signal changes nothing."""
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
+    raise SystemExit(128 + number)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="codat-demo",
+        description=(
+            "Start a simulated Codat and a throw-away Airflow, onboard a company with an example DAG (apply a sync "
+            "schedule, push a record, wait for the push in the triggerer, go on), show what happened, and remove it "
+            "all again. Takes about a minute. Needs no account and no network, and touches no Airflow of yours: "
+            "everything runs on 127.0.0.1 and in a temporary directory."
+        ),
+    )
+    parser.add_argument(
+        "--keep-running",
+        action="store_true",
+        help="leave everything up at the end, and print the address and login of Airflow's user interface; Ctrl-C "
+        "ends it",
+    )
+    return parser

@@ -1,0 +1,433 @@
+"""A throw-away Airflow: real scheduler, triggerer, DAG processor and API server on SQLite, gone without a trace."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
+
+import httpx
+
+from airflow_provider_codat.demo.processes import Processes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from types import TracebackType
+
+#: Seconds between two looks at something awaited. A look costs the API server a few milliseconds.
+POLL_INTERVAL = 0.5
+
+_HOST = "127.0.0.1"
+_USERNAME = "admin"
+_FINAL_STATES = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+
+
+class AirflowStackError(RuntimeError):
+    """The throw-away Airflow could not do what it was asked; the message says why."""
+
+
+@dataclass(frozen=True)
+class _Flavour:
+    """What differs between Airflow's major versions.
+
+    :param api: path of the REST API.
+    :param health: path of the health endpoint below it.
+    :param healthy: components that must report as healthy before the stack is ready.
+    :param setup: commands to run one by one before anything starts.
+    :param services: the long-running commands by name.
+    :param login: path that hands out a token for user name and password; None where each request carries both.
+    :param config: configuration beyond :data:`_CONFIG`.
+    :param run_defaults: what a new DAG run needs in its request besides the configuration.
+
+    Commands and configuration values are format strings over ``port``, ``host``, ``home``, ``username``, ``password``
+    and ``secret``.
+    """
+
+    api: str
+    health: str
+    healthy: Collection[str]
+    setup: Mapping[str, str]
+    services: Mapping[str, str]
+    login: str | None
+    config: Mapping[str, str]
+    run_defaults: Mapping[str, object] = field(default_factory=dict)
+
+
+#: Configuration for every version: small, private, quick to react.
+_CONFIG = {
+    "AIRFLOW_HOME": "{home}",
+    "AIRFLOW__CORE__DAGS_FOLDER": "{home}/dags",
+    "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__PARALLELISM": "4",
+    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+    "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    "SCARF_ANALYTICS": "false",
+    # Whatever a process leaves in its temporary directory goes when the home goes.
+    "TMPDIR": "{home}/tmp",
+    # The processes talk to each other on the loopback interface: not by the user's proxy.
+    "NO_PROXY": "127.0.0.1,localhost",
+    "no_proxy": "127.0.0.1,localhost",
+}
+
+_AIRFLOW_2 = _Flavour(
+    api="/api/v1",
+    health="/health",
+    healthy=("metadatabase", "scheduler", "triggerer"),
+    setup={
+        "migrate": "db migrate",
+        "create-user": "users create --username {username} --password {password} --role Admin"
+        " --firstname Codat --lastname Demo --email demo@example.com",
+    },
+    services={
+        "webserver": "webserver --hostname {host} --port {port} --workers 1",
+        "scheduler": "scheduler --skip-serve-logs",
+        "triggerer": "triggerer --skip-serve-logs",
+    },
+    login=None,
+    config={
+        "AIRFLOW__API__AUTH_BACKENDS": "airflow.providers.fab.auth_manager.api.auth.backend.basic_auth",
+        "AIRFLOW__CORE__EXECUTOR": "SequentialExecutor",
+        "AIRFLOW__WEBSERVER__SECRET_KEY": "{secret}",
+    },
+)
+
+_AIRFLOW_3 = _Flavour(
+    api="/api/v2",
+    health="/monitor/health",
+    healthy=("metadatabase", "scheduler", "triggerer", "dag_processor"),
+    setup={"migrate": "db migrate"},
+    services={
+        "api-server": "api-server --host {host} --port {port} --workers 1",
+        "scheduler": "scheduler --skip-serve-logs",
+        "dag-processor": "dag-processor",
+        "triggerer": "triggerer --skip-serve-logs",
+    },
+    login="/auth/token",
+    config={
+        "AIRFLOW__API__BASE_URL": "http://{host}:{port}",
+        "AIRFLOW__API__SECRET_KEY": "{secret}",
+        "AIRFLOW__API_AUTH__JWT_SECRET": "{secret}",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": "http://{host}:{port}/execution/",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": "{home}/passwords.json",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "{username}:admin",
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": "{home}/bundles",
+    },
+    run_defaults={"logical_date": None},
+)
+
+
+class AirflowStack:
+    """A private Airflow for the time of a ``with`` block.
+
+    It knows nothing of the user's own Airflow: no ``AIRFLOW…`` variable of the environment reaches it, and all it
+    writes goes to a temporary home. When the block is left, or this program dies, every process, port and file goes.
+
+    :param dags_folder: the DAG files to run; they are copied.
+    :param connections: connection id -> the connection as a URI or JSON.
+    :param env: further environment variables, ``AIRFLOW__…`` included.
+    :param start_timeout: seconds until everything must be ready.
+    :param on_step: is called with a few words when a step of the start begins.
+    """
+
+    def __init__(
+        self,
+        dags_folder: Path,
+        *,
+        connections: Mapping[str, str] | None = None,
+        env: Mapping[str, str] | None = None,
+        start_timeout: float = 120,
+        on_step: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.username = _USERNAME
+        self.password = secrets.token_urlsafe(12)
+        self.airflow_version = version("apache-airflow")
+        self._flavour = _AIRFLOW_2 if self.airflow_version.startswith("2.") else _AIRFLOW_3
+        self._dags_folder = dags_folder
+        self._env = {f"AIRFLOW_CONN_{name.upper()}": value for name, value in (connections or {}).items()}
+        self._env.update(env or {})
+        self._start_timeout = start_timeout
+        self._on_step = on_step
+
+    def __enter__(self) -> Self:
+        with ExitStack() as entered:
+            self._start(entered)
+            self._exit = entered.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._exit.close()
+
+    # --- starting ----------------------------------------------------------------------------------------------------
+
+    def _start(self, entered: ExitStack) -> None:
+        deadline = time.monotonic() + self._start_timeout
+        self.home = Path(tempfile.mkdtemp(prefix="codat-airflow-"))
+        entered.callback(shutil.rmtree, self.home, ignore_errors=True)  # the warden's work, once there is one
+        port = _free_port()
+        self.url = f"http://{_HOST}:{port}"
+        self._words = {
+            "home": str(self.home),
+            "host": _HOST,
+            "port": str(port),
+            "username": self.username,
+            "password": self.password,
+            "secret": secrets.token_urlsafe(32),
+        }
+        env = environment(os.environ, {**_CONFIG, **self._flavour.config}, self._words) | self._env
+        self._processes = entered.enter_context(Processes(env, self.home))
+        self._client = entered.enter_context(httpx.Client(base_url=self.url, trust_env=False, timeout=30))
+        self._furnish()
+        for name, command in self._flavour.setup.items():
+            self._on_step(f"airflow {command.split(' --')[0]}")
+            self._processes.run(name, *self._command(command))
+        self._on_step(f"airflow {', '.join(self._flavour.services)}")
+        for name, command in self._flavour.services.items():
+            self._processes.start(name, *self._command(command))
+        self.wait_until("Airflow to become healthy", self._is_healthy, timeout=deadline - time.monotonic())
+        self._log_in()
+
+    def _furnish(self) -> None:
+        (self.home / "tmp").mkdir()
+        (self.home / "passwords.json").write_text(json.dumps({self.username: self.password}))
+        # A copy: the byte code that Python puts beside the DAG files is to go with the rest.
+        shutil.copytree(self._dags_folder, self.home / "dags", ignore=shutil.ignore_patterns("__pycache__"))
+
+    def _command(self, command: str) -> list[str]:
+        return [sys.executable, "-m", "airflow", *(word.format(**self._words) for word in command.split())]
+
+    def _is_healthy(self) -> bool:
+        try:
+            health = self._client.get(self._flavour.api + self._flavour.health).json()
+        except (httpx.TransportError, ValueError):
+            return False  # not listening yet
+        return all((health.get(name) or {}).get("status") == "healthy" for name in self._flavour.healthy)
+
+    def _log_in(self) -> None:
+        if self._flavour.login is None:
+            self._client.auth = httpx.BasicAuth(self.username, self.password)
+            return
+        answer = self._client.post(
+            self._flavour.login, json={"username": self.username, "password": self.password}
+        ).raise_for_status()
+        self._client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+
+    # --- using -------------------------------------------------------------------------------------------------------
+
+    def trigger(self, dag_id: str, conf: Mapping[str, object] | None = None, *, timeout: float = 60) -> DagRun:
+        """Start a run of a DAG, as soon as Airflow has parsed its file.
+
+        :param dag_id: the DAG.
+        :param conf: the run's configuration, which sets the DAG's params.
+        :param timeout: seconds to wait for the DAG.
+        :raises AirflowStackError: a DAG file cannot be imported, or there is no such DAG in time.
+        """
+        self.wait_until(f"DAG {dag_id}", lambda: self._knows(dag_id), timeout=timeout)
+        body = {**self._flavour.run_defaults, "conf": dict(conf or {})}
+        run = self.call("POST", f"/dags/{dag_id}/dagRuns", json=body)
+        return DagRun(self, dag_id, run["dag_run_id"])
+
+    def _knows(self, dag_id: str) -> bool:
+        errors = self.call("GET", "/importErrors")["import_errors"]
+        if errors:
+            raise AirflowStackError("\n".join(f"{error['filename']}: {error['stack_trace']}" for error in errors))
+        return any(dag["dag_id"] == dag_id for dag in self.call("GET", "/dags")["dags"])
+
+    def call(self, method: str, path: str, **options: Any) -> Any:
+        """Call Airflow's REST API.
+
+        :param path: below ``/api/v1`` or ``/api/v2``.
+        :param options: as for ``httpx.request``.
+        :return: the parsed answer.
+        :raises AirflowStackError: the answer is an error, or there is none.
+        :raises ProcessEnded: there is none, because a process of Airflow has ended.
+        """
+        try:
+            answer = self._client.request(method, self._flavour.api + path, **options)
+        except httpx.TransportError as error:
+            self.check()
+            raise AirflowStackError(f"{method} {path}: {error!r}") from error
+        if answer.is_error:
+            raise AirflowStackError(f"{method} {path}: {answer.status_code} {answer.text}")
+        return answer.json()
+
+    def check(self) -> None:
+        """Make sure that all of Airflow is still running.
+
+        :raises ProcessEnded: a process has ended; the message shows the end of its output.
+        """
+        self._processes.check(*self._flavour.services)
+
+    def pid(self, name: str) -> int:
+        """Return the process id of ``scheduler``, ``triggerer`` or another service."""
+        return self._processes.pid(name)
+
+    def output(self) -> dict[str, str]:
+        """Return what every process has written to its standard output and error so far, by name."""
+        return {name: self._processes.output(name) for name in [*self._flavour.setup, *self._flavour.services]}
+
+    def wait_until(self, what: str, condition: Callable[[], bool], *, timeout: float) -> None:
+        """Wait until a condition holds, and for no longer than Airflow lives.
+
+        :param what: what is awaited, for the error.
+        :param condition: is asked every :data:`POLL_INTERVAL`.
+        :param timeout: seconds to wait.
+        :raises AirflowStackError: it does not hold in time.
+        :raises ProcessEnded: a process of Airflow has ended.
+        """
+        deadline = time.monotonic() + timeout
+        while not condition():
+            self.check()
+            if time.monotonic() > deadline:
+                raise AirflowStackError(f"Waited {timeout:.0f} seconds in vain for {what}.")
+            time.sleep(POLL_INTERVAL)
+
+
+@dataclass(frozen=True)
+class TaskInstance:
+    """One task instance of a run, as it was when asked for.
+
+    :param state: Airflow's word, such as ``deferred``; ``None`` while it is not yet scheduled.
+    :param map_index: its place among the mapped ones, -1 if it is not mapped.
+    :param started: when, in ISO 8601; ``None`` while it has not.
+    :param duration: seconds, ``None`` while it has not run.
+    :param trigger: class path of the trigger that it is deferred to, if it is.
+    """
+
+    task_id: str
+    state: str | None
+    map_index: int
+    started: str | None
+    duration: float | None
+    trigger: str | None
+
+    @property
+    def name(self) -> str:
+        """The task's id, with the map index in brackets if it is mapped."""
+        return self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]"
+
+
+@dataclass(frozen=True)
+class DagRun:
+    """A run of a DAG in an :class:`AirflowStack`."""
+
+    stack: AirflowStack
+    dag_id: str
+    run_id: str
+
+    @property
+    def state(self) -> str:
+        """Airflow's word for the run's state, such as ``running``."""
+        return str(self.stack.call("GET", self._path)["state"])
+
+    def task_instances(self) -> list[TaskInstance]:
+        """Return every task instance, in no particular order."""
+        found = self.stack.call("GET", f"{self._path}/taskInstances", params={"limit": 100})["task_instances"]
+        return [
+            TaskInstance(
+                task_id=each["task_id"],
+                state=each["state"],
+                map_index=each["map_index"],
+                started=each["start_date"],
+                duration=each["duration"],
+                trigger=(each["trigger"] or {}).get("classpath"),
+            )
+            for each in found
+        ]
+
+    def states(self) -> dict[str, str | None]:
+        """Return the state of each task instance by its name, such as ``push`` or ``schedule[0]``."""
+        return {each.name: each.state for each in self.task_instances()}
+
+    def wait(self, *, timeout: float = 120, on_look: Callable[[list[TaskInstance]], None] = lambda _: None) -> str:
+        """Wait for the run to end and return its state, ``success`` or ``failed``.
+
+        :param timeout: seconds to wait.
+        :param on_look: is called with the task instances again and again, a last time after the end.
+        :raises AirflowStackError: it has not ended in time.
+        :raises ProcessEnded: a process of Airflow has ended before the run.
+        """
+
+        def has_ended() -> bool:
+            ended = self.state in _FINAL_STATES  # asked before the task instances, or the last look could miss some
+            on_look(self.task_instances())
+            return ended
+
+        self.stack.wait_until(f"{self.dag_id} to end", has_ended, timeout=timeout)
+        return self.state
+
+    def xcom(self, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
+        """Return a value that a task has pushed. :raises AirflowStackError: there is none."""
+        return self.stack.call(
+            "GET",
+            f"{self._path}/taskInstances/{task_id}/xcomEntries/{key}",
+            params={"map_index": map_index, "stringify": False},
+        )["value"]
+
+    def log(self, task_id: str, map_index: int = -1) -> str:
+        """Return all that a task has logged, its tries and its trigger included, as plain text."""
+        lines = [line for log in self.logs(task_id, map_index) for line in log.read_text().splitlines()]
+        return "\n".join(map(_readable, lines))
+
+    def logs(self, task_id: str, map_index: int = -1) -> list[Path]:
+        """Return the log files of a task: one a try, ``attempt=1.log``, and one a deferral, ``….trigger.7.log``."""
+        folder = self.stack.home / "logs" / f"dag_id={self.dag_id}" / f"run_id={self.run_id}" / f"task_id={task_id}"
+        return sorted((folder if map_index < 0 else folder / f"map_index={map_index}").glob("attempt=*"))
+
+    @property
+    def _path(self) -> str:
+        return f"/dags/{self.dag_id}/dagRuns/{quote(self.run_id, safe='')}"
+
+
+def _readable(line: str) -> str:
+    """Turn one line of a task log into plain text: Airflow 3 writes JSON, Airflow 2 does not."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(entry, dict):
+        return line
+    text = f"{entry.get('timestamp', '')} {entry.get('level', '').upper()} {entry.get('event', '')}"
+    errors = [f"{error['exc_type']}: {error['exc_value']}" for error in entry.get("error_detail") or []]
+    return "\n".join([text, *errors])
+
+
+def environment(users: Mapping[str, str], config: Mapping[str, str], words: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of the stack's processes.
+
+    :param users: the user's own environment; what of it concerns Airflow is left out.
+    :param config: what is added, format strings over ``words``.
+    :param words: what the format strings name.
+    """
+    inherited = {name: value for name, value in users.items() if not name.lstrip("_").startswith("AIRFLOW")}
+    # Airflow 2 starts its tasks as plain "airflow": that must be the one beside this Python.
+    path = os.pathsep.join([str(Path(sys.executable).parent), users.get("PATH", os.defpath)])
+    return {**inherited, "PATH": path, **{name: value.format(**words) for name, value in config.items()}}
+
+
+def _free_port() -> int:
+    """Return a free port below those that the kernel gives to outgoing connections.
+
+    Airflow takes its time before it listens: one of those could be in use again by then.
+    """
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with suppress(OSError), socket.create_server((_HOST, port)):
+            return port

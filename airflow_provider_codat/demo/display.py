@@ -1,0 +1,104 @@
+"""What the demo shows: on a terminal a live picture, elsewhere a line for each thing that happens."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from rich.console import RenderableType
+
+    from airflow_provider_codat.demo.airflow_stack import TaskInstance
+
+_STYLES = {"success": "green", "failed": "red", "upstream_failed": "red", "skipped": "dim", "deferred": "magenta"}
+#: Wider than any line, so that a file or a pipe gets unbroken ones.
+_WIDE = 200
+
+
+class Display:
+    """Shows progress from the start of its ``with`` block on."""
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False, soft_wrap=True)
+        if not self._console.is_terminal:
+            self._console.width = _WIDE
+        self._began = time.monotonic()
+        self._spinner = Spinner("dots")
+        self._tasks: list[TaskInstance] = []
+        self._live = Live(console=self._console, get_renderable=self._picture, transient=True, refresh_per_second=8)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def step(self, what: str) -> None:
+        """Tell that something begins or has happened."""
+        self._console.print(Text.assemble((f"{self._elapsed:6.1f} s  ", "dim"), what))
+
+    def tasks(self, tasks: Sequence[TaskInstance]) -> None:
+        """Show the task instances as they are now."""
+        before = {each.name: each.state for each in self._tasks}
+        self._tasks = sorted(tasks, key=lambda each: (each.started or "~", each.name))
+        if not self._console.is_terminal:
+            for each in self._tasks:
+                if each.state and each.state != before.get(each.name):
+                    self.step(f"  {each.name}: {_state(each)}")
+
+    def settle(self) -> None:
+        """Put the task instances down for good."""
+        tasks, self._tasks = self._tasks, []
+        if self._live.is_started:
+            self._live.refresh()
+        self._console.print(_task_table(tasks))
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Show a table; without names for its columns, one without a head."""
+        table = Table(title=title, title_justify="left", title_style="bold", show_header=any(columns))
+        for column in columns:
+            table.add_column(column)
+        for row in rows:
+            table.add_row(*map(Text, row))
+        self._console.print(table)
+
+    def failure(self, text: str) -> None:
+        """Show what went wrong."""
+        self._console.print(Text(text, "red"))
+
+    @property
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._began
+
+    def _picture(self) -> RenderableType:
+        self._spinner.update(text=f"{self._elapsed:.0f} s")
+        return Group(*([_task_table(self._tasks)] if self._tasks else []), self._spinner)
+
+
+def _task_table(tasks: Sequence[TaskInstance]) -> Table:
+    table = Table("task", "state", "seconds", title="Tasks", title_justify="left", title_style="bold")
+    for each in tasks:
+        seconds = "" if each.duration is None else f"{each.duration:.1f}"
+        table.add_row(each.name, Text(_state(each), _STYLES.get(each.state or "", "")), seconds)
+    return table
+
+
+def _state(task: TaskInstance) -> str:
+    state = task.state or "waiting"
+    return f"{state}, in the triggerer" if task.trigger else state

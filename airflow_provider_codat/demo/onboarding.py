@@ -1,0 +1,139 @@
+"""The demo itself: a company is onboarded by an example DAG, and what happened is shown."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow_provider_codat.demo.airflow_stack import AirflowStack, AirflowStackError
+from airflow_provider_codat.demo.display import Display
+from airflow_provider_codat.demo.processes import ProcessEnded
+from airflow_provider_codat.simulator import CodatSimulator, Outcome
+
+if TYPE_CHECKING:
+    from airflow_provider_codat.demo.airflow_stack import DagRun
+    from airflow_provider_codat.simulator import Company
+
+DAG_ID = "codat_onboard_company"
+
+_LOG_TAIL = 40
+_PACKAGE = Path(__file__).parents[1]
+#: What an id in a path stands for, by the word before it.
+_IDS = {"companies": "{companyId}", "connections": "{connectionId}", "push": "{pushOperationKey}"}
+
+
+def run(*, keep_running: bool) -> int:
+    """Run the demo; what it started ends with it.
+
+    :param keep_running: wait for a signal when all is shown.
+    :return: the exit status: 0 if the DAG run succeeded.
+    """
+    with Display() as display, ExitStack() as started:
+        started.callback(display.step, "Everything is removed.")
+        codat = started.enter_context(CodatSimulator())
+        display.step(f"A simulated Codat is up at {codat.url}")
+        # Pending at the sensor's own look, so that the triggerer has something to wait for.
+        codat.outcome(Outcome(polls=1))
+        codat.set_sync_settings(None, [{"dataType": each, "syncSchedule": 720} for each in ("bills", "suppliers")])
+        company = codat.add_company("Corner Bakery")
+        airflow = AirflowStack(
+            example_dags(),
+            connections={"codat_default": codat.connection_uri},
+            on_step=lambda what: display.step(f"Starting a throw-away Airflow: {what}"),
+        )
+        try:
+            started.enter_context(airflow)
+            started.callback(display.step, "Ending and removing everything")
+            display.step(f"Airflow {airflow.airflow_version} is up at {airflow.url}; running {DAG_ID}")
+            succeeded = onboard(display, codat, airflow, company)
+            if keep_running:
+                _stay(display, codat, airflow, company)
+        except (AirflowStackError, ProcessEnded) as error:
+            display.failure(str(error))
+            return 1
+    return 0 if succeeded else 1
+
+
+def example_dags() -> Path:
+    """Return the folder of the example DAGs: in a wheel inside the package, in a clone beside it."""
+    inside = _PACKAGE / "example_dags"
+    return inside if inside.is_dir() else _PACKAGE.parent / "example_dags"
+
+
+def onboard(display: Display, codat: CodatSimulator, airflow: AirflowStack, company: Company) -> bool:
+    """Run the example DAG to its end and show what happened.
+
+    :return: whether the DAG run succeeded.
+    """
+    dag_run = airflow.trigger(DAG_ID, {"company_id": company.id, "connection_id": company.connection_id})
+    state = dag_run.wait(on_look=display.tasks)
+    display.step(f"{DAG_ID} ended: {state}")
+    display.settle()
+    if state == "success":
+        _report(display, dag_run)
+    else:
+        _explain(display, dag_run)
+    requests = Counter((request.method, _endpoint(request.path)) for request in codat.requests)
+    display.table(
+        "Requests Codat saw",
+        ("method", "endpoint", "requests"),
+        [(method, endpoint, str(count)) for (method, endpoint), count in requests.items()],
+    )
+    return state == "success"
+
+
+def _report(display: Display, dag_run: DagRun) -> None:
+    plan = dag_run.xcom("schedule")
+    display.table(
+        "Sync plan, applied",
+        ("data type", "field", "from", "to"),
+        [
+            (change["dataType"] or "(all)", change["field"], str(change["from"]), str(change["to"]))
+            for change in plan["changes"]
+        ],
+    )
+    operation = dag_run.xcom("supplier_landed")
+    display.table(
+        "Push operation",
+        ("", ""),
+        [
+            ("key", operation["pushOperationKey"]),
+            ("data type", operation["dataType"]),
+            ("Pending", operation["requestedOnUtc"]),
+            (operation["status"], operation["completedOnUtc"]),
+            ("record id", operation["recordId"]),
+        ],
+    )
+
+
+def _explain(display: Display, dag_run: DagRun) -> None:
+    for each in dag_run.task_instances():
+        if each.state == "failed":
+            tail = dag_run.log(each.task_id, each.map_index).splitlines()[-_LOG_TAIL:]
+            display.failure("\n".join([f"{each.name} failed; the end of its log:", *tail]))
+
+
+def _endpoint(path: str) -> str:
+    return re.sub(rf"({'|'.join(_IDS)})/[0-9a-f-]{{36}}", lambda found: f"{found[1]}/{_IDS[found[1]]}", path)
+
+
+def _stay(display: Display, codat: CodatSimulator, airflow: AirflowStack, company: Company) -> None:
+    display.table(
+        "Still running, until Ctrl-C",
+        ("", ""),
+        [
+            ("Airflow", airflow.url),
+            ("user name", airflow.username),
+            ("password", airflow.password),
+            ("simulated Codat", codat.url),
+            ("company_id", company.id),
+            ("connection_id", company.connection_id),
+        ],
+    )
+    while True:
+        airflow.check()
+        time.sleep(1)

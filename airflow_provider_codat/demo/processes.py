@@ -1,0 +1,126 @@
+"""Processes that cannot outlive the program that started them, and the directory they share."""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+_WARDEN = Path(__file__).with_name("warden.py")
+
+
+class ProcessEnded(RuntimeError):
+    """A process ended that should have gone on, or ended badly. Names it and shows the end of its output."""
+
+
+class Processes:
+    """Start processes that share a directory; leaving the ``with`` block ends them all and removes it.
+
+    Both also happen when this program is killed: see :mod:`~airflow_provider_codat.demo.warden`, which does the work.
+
+    :param env: the environment of every process, complete.
+    :param home: an existing directory, removed in the end; every process writes its output to a file there.
+    """
+
+    def __init__(self, env: Mapping[str, str], home: Path) -> None:
+        self.home = home
+        self._env = env
+        self._unread = b""
+        self._pids: dict[str, int] = {}
+        self._statuses: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        self._channel, theirs = socket.socketpair()
+        with theirs:
+            self._warden = subprocess.Popen(  # noqa: S603 - a file of this package
+                [sys.executable, "-I", str(_WARDEN), str(self.home)],
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                env=dict(self._env),
+                start_new_session=True,  # a Ctrl-C in the terminal is for us; the warden ends when we do
+            )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with self._channel:
+            self._channel.shutdown(socket.SHUT_RDWR)  # which ends it, even should a fork of us hold a copy
+        self._warden.wait()
+
+    def start(self, name: str, *argv: str) -> None:
+        """Start a process.
+
+        :param name: a name for :meth:`pid` and :meth:`output`; the name of one that ended can be used again.
+        :param argv: the program's full path and its arguments.
+        """
+        self._pids.pop(name, None)
+        self._statuses.pop(name, None)
+        self._channel.sendall(json.dumps({"name": name, "argv": argv}).encode() + b"\n")
+
+    def pid(self, name: str) -> int:
+        """Return the process id of a process, ended or not."""
+        while name not in self._pids:
+            self._read_events(timeout=None)
+        return self._pids[name]
+
+    def wait(self, name: str) -> int:
+        """Wait for a process to end; return its exit status, negative for a signal."""
+        while name not in self._statuses:
+            self._read_events(timeout=None)
+        return self._statuses[name]
+
+    def run(self, name: str, *argv: str) -> None:
+        """Run a process to its end.
+
+        :raises ProcessEnded: it failed.
+        """
+        self.start(name, *argv)
+        if self.wait(name):
+            raise self._ended(name)
+
+    def check(self, *names: str) -> None:
+        """Make sure that processes are still running.
+
+        :raises ProcessEnded: one has ended.
+        """
+        self._read_events(timeout=0)
+        for name in names:
+            if name in self._statuses:
+                raise self._ended(name)
+
+    def output(self, name: str) -> str:
+        """Return what a process has written to its standard output and error so far."""
+        log = self.home / f"{name}.log"
+        return log.read_text(errors="replace") if log.exists() else ""
+
+    def _read_events(self, timeout: float | None) -> None:
+        """Take in what the warden has told, waiting for it for ``timeout`` seconds, None for as long as it takes."""
+        while select.select([self._channel], [], [], timeout)[0]:
+            chunk = self._channel.recv(65536)
+            if not chunk:
+                raise ProcessEnded("The process that watches over the others has ended.")
+            *lines, self._unread = (self._unread + chunk).split(b"\n")
+            for event in map(json.loads, lines):
+                self._take(event)
+            timeout = 0
+
+    def _take(self, event: dict[str, Any]) -> None:
+        self._pids[event["name"]] = event["pid"]
+        if "status" in event:
+            self._statuses[event["name"]] = event["status"]
+
+    def _ended(self, name: str) -> ProcessEnded:
+        tail = "\n".join(self.output(name).splitlines()[-30:])
+        return ProcessEnded(f"airflow {name} ended with status {self._statuses[name]}:\n{tail}")

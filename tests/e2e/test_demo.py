@@ -1,0 +1,133 @@
+"""``codat-demo`` as a user starts it, and what is left of it however it ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ADDRESS = re.compile(r"127\.0\.0\.1:(\d+)")
+
+
+class Demo:
+    """A running ``codat-demo`` whose processes can be told from all others, with a temporary directory of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.mark = f"CODAT_DEMO_TEST={uuid4()}"
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir()
+        self.home_of_the_user = folder / "airflow"
+        name, _, value = self.mark.partition("=")
+        self.process = subprocess.Popen(  # noqa: S603 - our own script
+            [Path(sys.executable).with_name("codat-demo")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={
+                **os.environ,
+                name: value,
+                "TMPDIR": str(self.temporary),
+                "PYTHONUNBUFFERED": "1",
+                "AIRFLOW_HOME": str(self.home_of_the_user),
+                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "nonsense://",
+            },
+        )
+        self.output = ""
+
+    def read(self, until: str | None = None) -> None:
+        """Take in output until a line holds the text, or to the end."""
+        for line in self.process.stdout:
+            self.output += line
+            if until and until in line:
+                return
+        assert until is None, f"{until!r} is not in the output:\n{self.output}"
+
+    def processes(self) -> list[str]:
+        return [path.parent.name for path in Path("/proc").glob("[0-9]*/environ") if self._is_ours(path)]
+
+    def _is_ours(self, environ: Path) -> bool:
+        try:
+            return self.mark.encode() in environ.read_bytes().split(b"\0")
+        except OSError:
+            return False
+
+    def ports(self) -> set[int]:
+        return {int(port) for port in ADDRESS.findall(self.output)}
+
+    def what_is_left(self) -> dict[str, list[object]]:
+        return {
+            "processes": self.processes(),
+            "ports": [port for port in self.ports() if accepts(port)],
+            "files": list(self.temporary.iterdir()) + list(self.home_of_the_user.parent.glob("airflow")),
+        }
+
+
+NOTHING = {"processes": [], "ports": [], "files": []}
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[Demo]:
+    demo = Demo(tmp_path)
+    with demo.process:
+        yield demo
+        demo.process.kill()
+
+
+def test_it_runs_to_its_end_and_leaves_nothing(demo: Demo) -> None:
+    demo.read()
+    assert demo.process.wait() == 0, demo.output
+    assert re.search(r"supplier_landed: deferred, in the triggerer", demo.output)
+    assert re.search(r"codat_onboard_company ended: success", demo.output)
+    assert re.search(r"bills +│ syncSchedule +│ 720 +│ 24 ", demo.output)
+    assert re.search(r"record id │ [0-9a-f-]{36}", demo.output)
+    assert re.search(r"POST +│ /companies/\{companyId\}/connections/\{connectionId\}/push/suppliers +│ 1 ", demo.output)
+    assert re.search(r"GET +│ /companies/\{companyId\}/push/\{pushOperationKey\} +│ 2 ", demo.output)
+    assert len(demo.ports()) == 2
+    assert demo.what_is_left() == NOTHING
+
+
+def test_ctrl_c_in_the_middle_leaves_nothing(demo: Demo) -> None:
+    demo.read(until="running codat_onboard_company")
+    assert len(demo.processes()) > 5
+    assert all(accepts(port) for port in demo.ports())
+
+    demo.process.send_signal(signal.SIGINT)
+
+    demo.read()
+    assert demo.process.wait() == 128 + signal.SIGINT, demo.output
+    assert "Everything is removed." in demo.output
+    assert "Traceback" not in demo.output
+    assert demo.what_is_left() == NOTHING
+
+
+def test_even_sigkill_leaves_nothing(demo: Demo) -> None:
+    demo.read(until="airflow api-server")
+    # One of these is the warden, which outlives the demo for as long as it takes.
+    while len(demo.processes()) < 6:
+        assert demo.process.poll() is None, demo.output
+        time.sleep(0.05)
+
+    demo.process.kill()
+
+    demo.process.wait()
+    deadline = time.monotonic() + 60
+    while demo.what_is_left() != NOTHING and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert demo.what_is_left() == NOTHING

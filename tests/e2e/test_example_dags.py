@@ -1,0 +1,182 @@
+"""Every example DAG on real Airflow processes against the simulated Codat."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import sqlite3
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from airflow_provider_codat.demo.display import Display
+from airflow_provider_codat.demo.onboarding import onboard
+from airflow_provider_codat.simulator import Outcome
+from airflow_provider_codat.simulator.push import UNDECIDED
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from airflow_provider_codat.demo.airflow_stack import AirflowStack, DagRun, TaskInstance
+    from airflow_provider_codat.simulator import CodatSimulator, Company
+
+TRIGGER = "airflow_provider_codat.triggers.codat.CodatPushOperationTrigger"
+REFUSAL = Outcome(
+    "Failed",
+    polls=1,
+    error_message="The ledger is closed.",
+    errors=[{"itemId": "supplierName", "message": "is taken", "validatorName": "Platform"}],
+)
+
+
+@dataclass
+class Runs:
+    """A run of each example, all under way at once: Airflow's loops wait more than they work."""
+
+    scheduled: list[Company]
+    schedule: DagRun
+    gated: Company
+    gate: DagRun
+    #: The gate's sensor and the arguments of all triggers, as they were while it was deferred.
+    deferred: TaskInstance
+    trigger_arguments: list[str]
+    welcomed: Company
+    welcome: DagRun
+    refused: Company
+    refusal: DagRun
+
+    def all(self) -> list[DagRun]:
+        return [self.schedule, self.gate, self.welcome, self.refusal]
+
+
+@pytest.fixture(scope="session")
+def runs(codat: CodatSimulator, airflow: AirflowStack) -> Runs:
+    def start(dag_id: str, name: str, outcome: Outcome) -> tuple[Company, DagRun]:
+        company = codat.add_company(name)
+        codat.outcome(outcome, company_id=company.id)
+        ids = {"company_id": company.id, "connection_id": company.connection_id}
+        return company, airflow.trigger(dag_id, ids)
+
+    scheduled = [codat.add_company(f"Scheduled {number}") for number in range(3)]
+    codat.set_sync_settings(
+        scheduled[0].id,
+        [
+            {"dataType": "invoices", "syncSchedule": 24},
+            {"dataType": "bills", "syncSchedule": 24},
+            {"dataType": "balanceSheet", "syncSchedule": 168, "monthsToSync": 24},
+        ],
+    )
+    schedule = airflow.trigger("codat_schedule_every_company")
+    # The companies to come belong to other runs, which set schedules of their own.
+    airflow.wait_until("the list of companies", lambda: schedule.states()["list_companies"] == "success", timeout=60)
+    gated, gate = start("codat_gate_on_push", "Gated", UNDECIDED)
+    welcomed, welcome = start("codat_onboard_company", "Welcomed", Outcome(polls=1, record_id="supplier-1"))
+    refused, refusal = start("codat_onboard_company", "Refused", REFUSAL)
+    # The gate opens at a word, and not before its sensor is seen in the triggerer.
+    airflow.wait_until("the deferral", lambda: gate.states()["bill_landed"] == "deferred", timeout=60)
+    deferred = {each.task_id: each for each in gate.task_instances()}["bill_landed"]
+    with sqlite3.connect(airflow.home / "airflow.db") as database:
+        arguments = [row for (row,) in database.execute("SELECT kwargs FROM trigger")]
+    codat.finish(gate.xcom("push_bill"), Outcome(record_id="bill-1"))
+    return Runs(scheduled, schedule, gated, gate, deferred, arguments, welcomed, welcome, refused, refusal)
+
+
+def secrets_of(codat: CodatSimulator) -> list[bytes]:
+    key = codat.api_key.encode()
+    return [key, base64.b64encode(key)]
+
+
+def test_a_push_gates_what_comes_after_it(codat: CodatSimulator, runs: Runs) -> None:
+    gate, company = runs.gate, runs.gated
+    key = gate.xcom("push_bill")
+    assert (runs.deferred.state, runs.deferred.trigger) == ("deferred", TRIGGER)
+    assert any(company.id in row and key in row for row in runs.trigger_arguments)
+    assert not any(secret.decode() in row for secret in secrets_of(codat) for row in runs.trigger_arguments)
+    assert gate.wait() == "success"
+    assert gate.states() == {"push_bill": "success", "bill_landed": "success", "use_record_id": "success"}
+    assert gate.xcom("bill_landed")["recordId"] == gate.xcom("use_record_id") == "bill-1"
+    assert codat.records[company.id, "bills"]["bill-1"]["reference"] == "INV-2041"
+    assert codat.count("POST", rf"/companies/{company.id}/.*") == 1
+    # One look by the worker before it deferred, one at least by the trigger, none by the worker that went on.
+    assert codat.count("GET", f"/companies/{company.id}/push/{key}") >= 2
+    assert any(".trigger." in log.name for log in gate.logs("bill_landed"))
+
+
+def test_one_schedule_for_every_company(codat: CodatSimulator, runs: Runs) -> None:
+    assert runs.schedule.wait() == "success"
+    assert runs.schedule.states() == {
+        "list_companies": "success",
+        "schedule[0]": "success",
+        "schedule[1]": "success",
+        "schedule[2]": "success",
+        "report": "success",
+    }
+    assert runs.schedule.xcom("list_companies") == [company.id for company in runs.scheduled]
+    results = [runs.schedule.xcom("schedule", map_index=index) for index in range(3)]
+    assert [result["changed"] for result in results] == [False, True, True]
+    assert runs.schedule.xcom("report") == 2
+    for company, posts in zip(runs.scheduled, [0, 1, 1], strict=True):
+        hours = {each["dataType"]: each["syncSchedule"] for each in codat.sync_settings(company.id)["settings"]}
+        assert (hours["invoices"], hours["bills"], hours["balanceSheet"]) == (24, 24, 168)
+        assert codat.count("POST", f"/companies/{company.id}/syncSettings") == posts
+
+
+def test_a_company_is_onboarded(codat: CodatSimulator, runs: Runs) -> None:
+    assert runs.welcome.wait() == "success"
+    assert runs.welcome.states() == {
+        "schedule": "success",
+        "push_supplier": "success",
+        "supplier_landed": "success",
+        "choose": "success",
+        "welcome": "success",
+        "ask_for_help": "skipped",
+    }
+    assert runs.welcome.xcom("schedule")["changed"] is True
+    assert runs.welcome.xcom("welcome") == "supplier-1"
+    assert set(codat.records[runs.welcomed.id, "suppliers"]) == {"supplier-1"}
+    key = runs.welcome.xcom("push_supplier")
+    assert codat.count("GET", f"/companies/{runs.welcomed.id}/push/{key}") == 2
+    assert codat.count("POST", rf"/companies/{runs.welcomed.id}/connections/.*") == 1
+
+
+def test_a_failed_push_takes_the_other_path(codat: CodatSimulator, runs: Runs) -> None:
+    assert runs.refusal.wait() == "success"
+    assert runs.refusal.states() == {
+        "schedule": "success",
+        "push_supplier": "success",
+        "supplier_landed": "success",
+        "choose": "success",
+        "welcome": "skipped",
+        "ask_for_help": "success",
+    }
+    assert runs.refusal.xcom("supplier_landed")["recordId"] is None
+    assert runs.refusal.xcom("ask_for_help") == "The push ended as Failed: The ledger is closed.; is taken"
+    assert (runs.refused.id, "suppliers") not in codat.records
+
+
+def test_the_demo_shows_why_a_task_failed(
+    codat: CodatSimulator, airflow: AirflowStack, runs: Runs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unconnected = dataclasses.replace(runs.welcomed, connection_id="no-such-connection")
+    with Display() as display:
+        assert not onboard(display, codat, airflow, unconnected)
+    shown = capsys.readouterr().out
+    assert "push_supplier failed; the end of its log:" in shown
+    assert "CodatNotFoundError" in shown
+
+
+def test_the_api_key_is_in_no_file_of_all_this(codat: CodatSimulator, airflow: AirflowStack, runs: Runs) -> None:
+    assert [run.wait(timeout=30) for run in runs.all()] == ["success"] * 4
+    files = {path: path.read_bytes() for path in airflow.home.rglob("*") if path.is_file()}
+
+    def holding(text: bytes) -> set[Path]:
+        return {path.relative_to(airflow.home) for path, content in files.items() if text in content}
+
+    # What is looked through is what a leak would be written to: the database, task logs, trigger logs, process output.
+    found = {str(path) for path in holding(runs.gate.xcom("push_bill").encode())}
+    assert "airflow.db" in found
+    assert any(".trigger." in name for name in found)
+    assert airflow.home / "triggerer.log" in files
+
+    assert [holding(secret) for secret in secrets_of(codat)] == [set(), set()]

@@ -1,0 +1,150 @@
+"""The demo's parts that need no Airflow process; tests/e2e runs the whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_codat import demo
+from airflow_provider_codat.demo import airflow_stack
+from airflow_provider_codat.demo.airflow_stack import AirflowStack
+from airflow_provider_codat.demo.processes import ProcessEnded, Processes
+
+PYTHON = sys.executable
+
+#: Ends by no TERM, and leaves a child that shares neither session nor group nor parent with it.
+STUBBORN = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.fork() == 0:
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+print(os.getpid(), flush=True)
+time.sleep(600)
+"""
+
+#: Starts a stubborn process and tells that it has: then it is for the test to kill it.
+PARENT = """
+import sys, time
+from pathlib import Path
+from airflow_provider_codat.demo.processes import Processes
+with Processes({}, Path(sys.argv[1])) as processes:
+    processes.start("stubborn", sys.executable, "-c", sys.argv[2])
+    while len(processes.output("stubborn").split()) < 2:
+        time.sleep(0.01)
+    print(*processes.output("stubborn").split(), flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    home = tmp_path / "home"
+    home.mkdir()
+    return home
+
+
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def lives(pid: int | str) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def test_leaving_the_block_ends_every_process_and_removes_the_home(home: Path):
+    with Processes({}, home) as processes:
+        processes.start("stubborn", PYTHON, "-c", STUBBORN)
+        wait_for(lambda: len(processes.output("stubborn").split()) == 2)
+        pids = processes.output("stubborn").split()
+        assert str(processes.pid("stubborn")) in pids
+        assert all(map(lives, pids))
+    assert not any(map(lives, pids))
+    assert not home.exists()
+
+
+def test_sigkill_of_the_parent_ends_every_process_and_removes_the_home(home: Path):
+    parent = subprocess.Popen(  # noqa: S603 - the text above
+        [PYTHON, "-c", PARENT, home, STUBBORN], stdout=subprocess.PIPE, text=True
+    )
+    with parent:
+        pids = parent.stdout.readline().split()
+        assert len(pids) == 2
+        assert all(map(lives, pids))
+        parent.kill()
+        parent.wait()
+        wait_for(lambda: not home.exists())
+    assert not any(map(lives, pids))
+
+
+def test_an_end_is_told_with_the_last_output(home: Path):
+    with Processes({}, home) as processes:
+        with pytest.raises(ProcessEnded, match=r"(?s)one ended with status 3:.*so long"):
+            processes.run("one", PYTHON, "-c", "print('so long'); raise SystemExit(3)")
+        processes.start("two", PYTHON, "-c", "import time; time.sleep(600)")
+        processes.check("two")
+        os.kill(processes.pid("two"), signal.SIGKILL)
+        assert processes.wait("two") == -signal.SIGKILL
+        with pytest.raises(ProcessEnded, match="two ended with status -9"):
+            processes.check("two")
+        processes.start("two", PYTHON, "-c", "import time; time.sleep(600)")
+        processes.check("two")
+
+
+def test_a_name_can_be_used_again_and_a_process_sees_only_the_given_environment(home: Path):
+    with Processes({"ONE": "1"}, home) as processes:
+        for _ in range(2):
+            processes.run("env", PYTHON, "-c", "import os, json; print(json.dumps([*os.environ]))")
+        seen = [json.loads(line) for line in processes.output("env").splitlines()]
+    assert len(seen) == 2
+    assert all(set(names) - {"LC_CTYPE"} == {"ONE"} for names in seen)
+
+
+def test_a_stack_that_cannot_start_says_why_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(airflow_stack.tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "dags").mkdir()
+    stack = AirflowStack(tmp_path / "dags", env={"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "nonsense://"})
+    with pytest.raises(ProcessEnded, match="airflow migrate ended with status"), stack:
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["dags"]
+
+
+def test_the_users_own_airflow_does_not_reach_the_stack():
+    names = ("AIRFLOW_HOME", "AIRFLOW__CORE__FERNET_KEY", "AIRFLOW_CONN_MINE", "_AIRFLOW_WWW_USER_CREATE")
+    users = dict.fromkeys(names, "mine") | {"LANG": "C", "PATH": "/bin"}
+    env = airflow_stack.environment(users, {"AIRFLOW_HOME": "{home}/x"}, {"home": "/home"})
+    assert env == {
+        "LANG": "C",
+        "PATH": f"{Path(PYTHON).parent}:/bin",
+        "AIRFLOW_HOME": "/home/x",
+    }
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "argv", ["codat-demo"])
+    monkeypatch.setattr(demo, "find_spec", lambda name: None if name == "rich" else object())
+    with pytest.raises(SystemExit, match=r"needs rich: pip install 'airflow-provider-codat\[demo\]'"):
+        demo.main()
+
+
+def test_help_and_import_load_nothing_heavy():
+    code = (
+        "import sys; sys.argv = ['codat-demo', '--help']\n"
+        "from airflow_provider_codat.demo import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "assert not {'airflow', 'rich', 'httpx', 'starlette', 'uvicorn', 'requests'} & set(sys.modules)"
+    )
+    shown = subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=True).stdout  # noqa: S603
+    assert "--keep-running" in shown
