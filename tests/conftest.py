@@ -28,6 +28,8 @@ from airflow_provider_codat.simulator import CodatSimulator  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from virtual_clock import VirtualClock
+
 
 @pytest.fixture
 def codat_simulator() -> Iterator[CodatSimulator]:
@@ -69,14 +71,25 @@ def hook(connect: Callable[..., CodatHook]) -> CodatHook:
 def logged(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
     """Return a function that returns all that was logged since its last call, of every level.
 
-    Airflow 2 logs through ``logging`` (and prints a copy), Airflow 3 through structlog to standard output.
+    Airflow 2 logs through ``logging`` (and prints a copy, which is all there is of a task's own log), Airflow 3 through
+    structlog to standard output.
     """
     caplog.set_level(logging.DEBUG)
 
     def text() -> str:
         printed = "".join(capsys.readouterr())
-        seen = caplog.text + (printed if airflow_version >= "3" else "")
+        captured = caplog.text
         caplog.clear()
-        return seen
+        return captured + printed if airflow_version >= "3" else captured or printed
 
     return text
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> VirtualClock:
+    """Return a clock on which sleeping takes no time; the code under test goes by it."""
+    from virtual_clock import VirtualClock
+
+    clock = VirtualClock()
+    clock.install(monkeypatch)
+    return clock

@@ -188,31 +188,31 @@ def test_passing_trouble_is_retried(codat, company, monkeypatch):
 # -- the log -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_plan_is_told_as_a_table(codat, company, told):
+def test_the_plan_is_told_as_a_table(codat, company, logged):
     apply(company, [{"dataType": "invoices", "syncSchedule": 168}])
-    lines = [tuple(line.split()) for line in told()]
+    lines = [tuple(line.split()) for line in logged().splitlines()]
     assert ("data", "type", "field", "from", "to") in lines
     assert ("invoices", "syncSchedule", "24", "168") in {line[:4] for line in lines}
 
 
-def test_a_dry_run_says_so_and_no_change_says_so(codat, company, told):
+def test_a_dry_run_says_so_and_no_change_says_so(codat, company, logged):
     apply(company, [{"dataType": "invoices", "syncSchedule": 168}], dry_run=True)
-    assert any("would change (dry run)" in line for line in told())
+    assert any("would change (dry run)" in line for line in logged().splitlines())
     apply(company, [{"dataType": "invoices", "syncSchedule": 24}])
-    assert any("as wanted; nothing is written" in line for line in told())
+    assert any("as wanted; nothing is written" in line for line in logged().splitlines())
 
 
 @pytest.mark.parametrize(("data_type", "warned"), [("invoicez", True), ("invoices", False)])
-def test_an_unknown_data_type_is_a_warning(data_type, warned, codat, company, told):
+def test_an_unknown_data_type_is_a_warning(data_type, warned, codat, company, logged):
     apply(company, [{"dataType": data_type, "syncSchedule": 720}])
-    assert any("Data type 'invoicez' is not one this version knows" in line for line in told()) is warned
+    assert any("Data type 'invoicez' is not one this version knows" in line for line in logged().splitlines()) is warned
     assert hours(codat, company)[data_type] == 720
 
 
-def test_the_key_is_in_no_log(codat, company, told):
+def test_the_key_is_in_no_log(codat, company, logged):
     codat.fault(Fault("status", status=500))
     apply(company, WANTED["dicts"])
-    lines = told()
+    lines = logged().splitlines()
     assert lines
     assert [line for line in lines if codat.api_key in line] == []
 

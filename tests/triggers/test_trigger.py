@@ -187,11 +187,11 @@ def test_a_connection_that_cannot_be_used_becomes_an_event_too(connection, says,
 @pytest.mark.parametrize(
     "fault", [None, Fault("status", status=401), Fault("reset"), Fault("status", status=500), Fault("html")]
 )
-def test_the_key_is_in_no_row_event_log_or_repr(fault, push, clock, codat_simulator, told):
+def test_the_key_is_in_no_row_event_log_or_repr(fault, push, clock, codat_simulator, logged):
     if fault is not None:
         codat_simulator.fault(fault)
     trigger = push(Outcome("Failed", polls=2))
-    shown = f"{trigger!r} {trigger} {vars(trigger)} {trigger.serialize()} {run_trigger(trigger)} {told()}"
+    shown = f"{trigger!r} {trigger} {vars(trigger)} {trigger.serialize()} {run_trigger(trigger)} {logged()}"
     key = codat_simulator.api_key
     assert codat_simulator.count() > 0
     for secret in (key, base64.b64encode(key.encode()).decode()):

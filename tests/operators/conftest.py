@@ -1,3 +1,0 @@
-from airflow_log import told
-
-__all__ = ["told"]
