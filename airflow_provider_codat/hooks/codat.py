@@ -173,10 +173,9 @@ class CodatHook(BaseHook):
         :param attempts: requests in all; default the connection's ``max_attempts``.
         :raises CodatError: the subclass says what went wrong.
         """
-        from tenacity import Retrying, stop_never
+        from tenacity import Retrying
 
-        table = _RetryTable(request, self._policy(attempts), self.log.warning)
-        retrying = Retrying(retry=table.retry, wait=table.wait, before_sleep=table.tell, stop=stop_never, reraise=True)
+        retrying = Retrying(**self._retry_rules(request, attempts))
         answer: T = retrying(self._send_once, request)
         return answer
 
@@ -270,13 +269,10 @@ class CodatHook(BaseHook):
 
     async def asend(self, request: Request[T], *, attempts: int | None = None) -> T:
         """Do what :meth:`send` does without blocking the event loop."""
-        from tenacity import AsyncRetrying, stop_never
+        from tenacity import AsyncRetrying
 
         client = await self.connect()
-        table = _RetryTable(request, self._policy(attempts), self.log.warning)
-        retrying = AsyncRetrying(
-            retry=table.retry, wait=table.wait, before_sleep=table.tell, stop=stop_never, reraise=True
-        )
+        retrying = AsyncRetrying(**self._retry_rules(request, attempts))
         return await retrying(self._asend_once, client, request)
 
     async def _asend_once(self, client: httpx.AsyncClient, request: Request[T]) -> T:
@@ -328,9 +324,21 @@ class CodatHook(BaseHook):
             ended: push_operations.PushOperation = done.value
             return ended
 
-    def _policy(self, attempts: int | None) -> retry.RetryPolicy:
+    def _retry_rules(self, request: Request[Any], attempts: int | None) -> dict[str, Any]:
+        from tenacity import stop_never
+
         policy = self.settings.retry
-        return policy if attempts is None else replace(policy, max_attempts=attempts)
+        if attempts is not None:
+            policy = replace(policy, max_attempts=attempts)
+        table = _RetryTable(request, policy, self.log.warning)
+        # The table itself says when to give up, so tenacity never has to.
+        return {
+            "retry": table.retry,
+            "wait": table.wait,
+            "before_sleep": table.tell,
+            "stop": stop_never,
+            "reraise": True,
+        }
 
 
 class _RetryTable:
