@@ -58,8 +58,16 @@ class RateLimit:
         return cls(
             _integer(headers.get("x-rate-limit-limit")),
             _integer(headers.get("x-rate-limit-remaining")),
-            parse_datetime(headers.get("x-rate-limit-reset")),
+            _reset_time(headers.get("x-rate-limit-reset")),
         )
+
+
+def _reset_time(value: str | None) -> datetime | None:
+    """Read the reset's date, which some clients have seen as a Unix time."""
+    seconds = _integer(value)
+    if seconds is None:
+        return parse_datetime(value)
+    return datetime.fromtimestamp(seconds, UTC) if 0 <= seconds < _LONGEST_WAIT * 10 else None
 
 
 def read(request: Request[T], response: Response, now: datetime) -> T:

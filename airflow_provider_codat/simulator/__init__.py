@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow_provider_codat.simulator.books import Company
     from airflow_provider_codat.simulator.faults import Fault
-    from airflow_provider_codat.simulator.push import Outcome
+    from airflow_provider_codat.simulator.push import UNDECIDED, Outcome
     from airflow_provider_codat.simulator.request_log import LoggedRequest
     from airflow_provider_codat.simulator.server import CodatSimulator
 
-__all__ = ["CodatSimulator", "Company", "Fault", "LoggedRequest", "Outcome"]
+__all__ = ["UNDECIDED", "CodatSimulator", "Company", "Fault", "LoggedRequest", "Outcome"]
 
 _MODULES = {
+    "UNDECIDED": "push",
     "CodatSimulator": "server",
     "Company": "books",
     "Fault": "faults",

@@ -110,15 +110,15 @@ class Endpoints:
 
     def create_record(self, request: Request, body: bytes) -> Response:
         """POST /companies/{companyId}/connections/{connectionId}/push/{dataType}."""
-        return self._push(request, "Created", _json_object(body))
+        return self._push(request, "Created", body)
 
     def update_record(self, request: Request, body: bytes) -> Response:
         """PUT /companies/{companyId}/connections/{connectionId}/push/{dataType}/{recordId}."""
-        return self._push(request, "Modified", _json_object(body))
+        return self._push(request, "Modified", body)
 
     def delete_record(self, request: Request, _: bytes) -> Response:
         """DELETE /companies/{companyId}/connections/{connectionId}/push/{dataType}/{recordId}."""
-        return self._push(request, "Deleted", {})
+        return self._push(request, "Deleted", b"{}")
 
     def get_company_sync_settings(self, request: Request, _: bytes) -> Response:
         """GET /companies/{companyId}/syncSettings."""
@@ -158,7 +158,7 @@ class Endpoints:
         found = asked.select(companies, view, fields)
         return JSONResponse(asked.body(request.url.path, [view(one) for one in asked.cut(found)], len(found)))
 
-    def _push(self, request: Request, change: ChangeType, record: dict[str, Any]) -> Response:
+    def _push(self, request: Request, change: ChangeType, body: bytes) -> Response:
         company = self._connection(request)
         written_at = request.path_params["written_at"]
         if written_at in _WRITTEN_AT.values():
@@ -171,7 +171,7 @@ class Endpoints:
             company.connection_id,
             data_type,
             change=change,
-            record=record,
+            record=_json_object(body),
             record_id=request.path_params.get("record_id"),
             timeout_in_minutes=timeout_in_minutes,
             outcome=desk.rules.next(company.id, data_type) or desk.default,

@@ -212,9 +212,11 @@ def test_a_used_up_quota_says_when_it_resets():
             {"x-rate-limit-limit": "1000", "x-rate-limit-remaining": "7", "x-rate-limit-reset": "2026-11-22T00:00:00Z"},
             (1000, 7, datetime(2026, 11, 22, tzinfo=UTC)),
         ),
+        ({"x-rate-limit-reset": "1795305600"}, (None, None, datetime(2026, 11, 22, tzinfo=UTC))),
         ({"x-rate-limit-limit": "many", "x-rate-limit-remaining": "", "x-rate-limit-reset": "tomorrow"}, (None,) * 3),
+        ({"x-rate-limit-reset": "9" * 30}, (None,) * 3),
     ],
-    ids=["none", "all", "unreadable"],
+    ids=["none", "all", "unix time", "unreadable", "beyond all time"],
 )
 def test_the_rate_limit_is_what_the_headers_say(headers, expected):
     assert RateLimit.from_headers(headers) == RateLimit(*expected)

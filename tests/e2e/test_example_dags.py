@@ -12,8 +12,7 @@ import pytest
 
 from airflow_provider_codat.demo.display import Display
 from airflow_provider_codat.demo.onboarding import onboard
-from airflow_provider_codat.simulator import Outcome
-from airflow_provider_codat.simulator.push import UNDECIDED
+from airflow_provider_codat.simulator import UNDECIDED, Outcome
 
 if TYPE_CHECKING:
     from pathlib import Path
