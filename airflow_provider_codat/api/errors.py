@@ -24,7 +24,7 @@ class CodatConnectionError(CodatError):
 
 
 class CodatResponseError(CodatError):
-    """An answer arrived that cannot be read: not JSON, truncated, a redirect, or of the wrong shape."""
+    """An answer arrived that cannot be read: not JSON, truncated, or of the wrong shape."""
 
 
 class CodatWaitTimeout(CodatError):

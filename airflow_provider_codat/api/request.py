@@ -88,10 +88,13 @@ def identifier(name: str, value: object) -> str:
     """
     if not isinstance(value, str):
         raise CodatInputError(f"{name} must be a string, not {type(value).__name__} ({_excerpt(value)})")
-    if not value.strip():
+    if not value.strip() or value == "None":
         raise CodatInputError(
-            f"{name} is empty: give the id as Codat shows it, and check the upstream task if it comes from a template"
+            f"{name} is {'empty' if not value.strip() else repr(value)}: give it as Codat shows it; if it comes from a"
+            " template, the upstream value is missing"
         )
+    if "{{" in value:
+        raise CodatInputError(f"{name} is {_excerpt(value)}, a template that was not rendered")
     if len(value) > MAX_ID_LENGTH:
         raise CodatInputError(
             f"{name} has {len(value)} characters, at most {MAX_ID_LENGTH} are allowed: {_excerpt(value)}"

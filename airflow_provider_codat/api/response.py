@@ -22,6 +22,7 @@ from airflow_provider_codat.api.request import Request
 T = TypeVar("T")
 
 _EXCERPT_LENGTH = 200
+_REDIRECTED = "Redirects are not followed, for they could carry the API key elsewhere: check the host of the connection"
 _LONGEST_WAIT = 10**9  # seconds; beyond it a header is nonsense, and arithmetic with it would overflow
 
 
@@ -74,16 +75,11 @@ def read(request: Request[T], response: Response, now: datetime) -> T:
     """Turn an answer into the request's value.
 
     :param now: the current time, which a ``Retry-After`` date is measured from.
-    :raises CodatApiError: the subclass for the status, for 4xx and 5xx.
-    :raises CodatResponseError: a redirect, a body that is not JSON, or JSON of the wrong shape.
+    :raises CodatApiError: the subclass for the status, for 4xx and 5xx; for a redirect ``CodatApiError`` itself.
+    :raises CodatResponseError: a body that is not JSON, or JSON of the wrong shape.
     """
-    if response.status >= 400:
-        raise _api_error(request, response, now)
     if not 200 <= response.status < 300:
-        raise CodatResponseError(
-            f"{request} was answered with {response.status}, which is no answer to it: redirects are not followed, for"
-            " they could carry the API key elsewhere. Check the host of the connection"
-        )
+        raise _api_error(request, response, now)
     return request.read(_decode(request, response))
 
 
@@ -110,6 +106,7 @@ def _api_error(request: Request[T], response: Response, now: datetime) -> CodatA
         correlation_id=body.get("correlationId"),
         validation=ValidationItem.list_from_json(validation.get("errors") if isinstance(validation, dict) else None),
         can_be_retried=body.get("canBeRetried"),
+        hint=_REDIRECTED if response.status < 400 else None,
     )
     if isinstance(error, CodatRateLimited | CodatServerError):
         error.retry_after = parse_retry_after(response.headers.get("retry-after"), now)

@@ -95,23 +95,33 @@ class SyncSetting:
     is_locked: bool | Unset = UNSET
     others: Mapping[str, Any] = field(default_factory=dict)
 
-    def check(self) -> None:
-        """Refuse what Codat would refuse, before it is asked.
+    def checked(self) -> Self:
+        """Return the setting with every value in its own type, or refuse what Codat would refuse.
 
         :raises CodatInputError: naming the field, the value and what is allowed.
         """
         if not isinstance(self.data_type, str) or not self.data_type.strip():
             raise CodatInputError(f"dataType is {self.data_type!r}: give a name such as 'invoices'")
-        if isinstance(self.schedule, SyncSchedule):
-            self.schedule.check()
-        elif self.schedule is not UNSET:
-            raise CodatInputError(f"syncSchedule is {self.schedule!r}: give a SyncSchedule such as SyncSchedule(24)")
+        if "{{" in self.data_type:
+            raise CodatInputError(
+                f"dataType is {self.data_type!r}: Airflow renders nothing inside a SyncSetting, give a dict instead"
+            )
+        given = {name: getattr(self, spec.attribute) for name, spec in _FIELDS.items()}
+        values = {
+            _FIELDS[name].attribute: _FIELDS[name].read(name, value)
+            for name, value in given.items()
+            if value is not UNSET
+        }
+        setting = replace(self, **values)
+        if isinstance(setting.schedule, SyncSchedule):
+            setting.schedule.check()
         if _is_given(self.sync_from_utc) and _is_given(self.sync_from_window):
             raise CodatInputError("syncFromUtc and syncFromWindow are both given: Codat takes one or the other")
         if _is_given(self.months_to_sync) and self.data_type not in REPORT_DATA_TYPES:
             raise CodatInputError(
                 f"monthsToSync is given for {self.data_type}: only {', '.join(sorted(REPORT_DATA_TYPES))} have it"
             )
+        return setting
 
     @classmethod
     def from_json(cls, entry: Any) -> Self:
@@ -331,8 +341,7 @@ def read_desired(entries: Any) -> tuple[SyncSetting, ...]:
     for index, entry in enumerate(entries):
         data_type = entry.get("dataType") if isinstance(entry, Mapping) else getattr(entry, "data_type", None)
         try:
-            setting = entry if isinstance(entry, SyncSetting) else SyncSetting.from_json(entry)
-            setting.check()
+            setting = (entry if isinstance(entry, SyncSetting) else SyncSetting.from_json(entry)).checked()
             if setting.data_type in settings:
                 raise CodatInputError("the data type is named twice: each has one setting")
         except CodatInputError as error:
@@ -435,8 +444,9 @@ def _entry_changes(before: list[dict[str, Any]], after: list[dict[str, Any]]) ->
     new = {entry["dataType"]: entry for entry in after}
     for data_type in old | new:
         was, will = old.get(data_type, {}), new.get(data_type, {})
-        for name in was | will:  # in the entry's own order; dataType is the same in both
-            yield Change(data_type, name, was.get(name), will.get(name))
+        for name in was | will:
+            if name != "dataType":  # that is who changes, not what
+                yield Change(data_type, name, was.get(name), will.get(name))
 
 
 def get_company_sync_settings(company_id: str) -> Request[SyncSettings]:
@@ -449,7 +459,7 @@ def get_company_sync_settings(company_id: str) -> Request[SyncSettings]:
 
 def update_company_sync_settings(
     company_id: str,
-    settings: Iterable[SyncSetting],
+    settings: SyncSettings | Iterable[SyncSetting | Mapping[str, Any]],
     *,
     overrides_defaults: bool = True,
     shape: ScheduleShape = "integer",
@@ -457,13 +467,19 @@ def update_company_sync_settings(
     """Set a company's whole list of sync settings; a data type that is not in it has none afterwards.
 
     :param company_id: Codat's id of the company.
-    :param settings: one entry a data type.
+    :param settings: one entry a data type, a ``SyncSetting`` or a dict in Codat's shape; what an entry leaves out takes
+        Codat's usual value. Or the ``SyncSettings`` that were read, which are sent in the shape they came in.
     :param overrides_defaults: ``False`` returns the company to the account's default.
     :param shape: the shape to write schedules in; through the hook the default is the connection's
         ``sync_schedule_shape``.
+    :raises CodatInputError: naming the entry, the field, the value and what is allowed.
     """
-    body = SyncSettings(tuple(settings), overrides_defaults).to_json(shape)
-    return Request("POST", _company_path(company_id), _read_nothing, body={"companyId": company_id, **body})
+    body = {
+        "companyId": company_id,
+        "settings": _written(settings, shape),
+        "overridesDefaults": overrides_defaults,
+    }
+    return Request("POST", _company_path(company_id), _read_nothing, body=body)
 
 
 def get_account_sync_settings() -> Request[SyncSettings]:
@@ -472,17 +488,35 @@ def get_account_sync_settings() -> Request[SyncSettings]:
 
 
 def update_account_sync_settings(
-    client_id: str, settings: Iterable[SyncSetting], *, shape: ScheduleShape = "integer"
+    client_id: str,
+    settings: SyncSettings | Iterable[SyncSetting | Mapping[str, Any]],
+    *,
+    shape: ScheduleShape = "integer",
 ) -> Request[None]:
     """Set the account's whole default list of sync settings.
 
     :param client_id: the account's id; :func:`get_account_sync_settings` answers it.
-    :param settings: one entry a data type.
-    :param shape: the shape to write schedules in; through the hook the default is the connection's
-        ``sync_schedule_shape``.
+    :param settings: as for :func:`update_company_sync_settings`.
+    :param shape: likewise.
+    :raises CodatInputError: naming the entry, the field, the value and what is allowed.
     """
-    body = SyncSettings(tuple(settings)).to_json(shape)
-    return Request("POST", _ACCOUNT_PATH, _read_nothing, body={"clientId": identifier("client_id", client_id), **body})
+    body = {
+        "clientId": identifier("client_id", client_id),
+        "settings": _written(settings, shape),
+        "overridesDefaults": True,
+    }
+    return Request("POST", _ACCOUNT_PATH, _read_nothing, body=body)
+
+
+def _written(
+    settings: SyncSettings | Iterable[SyncSetting | Mapping[str, Any]], shape: ScheduleShape
+) -> list[dict[str, Any]]:
+    if isinstance(settings, SyncSettings):
+        # What Codat told, or a plan made of it: it may hold values no user could ask for.
+        return [setting.to_json(settings.shape or shape) for setting in settings.settings]
+    entries = read_desired(settings)
+    refuse_hours_of_day(entries, shape)
+    return [entry.over(None).to_json(shape) for entry in entries]
 
 
 _ACCOUNT_PATH = path("profile", "syncSettings")

@@ -11,7 +11,13 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from airflow_provider_codat.api.errors import CodatError, CodatNotFoundError, CodatWaitTimeout
+from airflow_provider_codat.api.errors import (
+    CodatError,
+    CodatInputError,
+    CodatNotFoundError,
+    CodatServerError,
+    CodatWaitTimeout,
+)
 from airflow_provider_codat.api.push_operations import (
     KNOWN_STATUSES,
     PushOperation,
@@ -41,12 +47,17 @@ class Pace:
     :param interval: seconds (``poke_interval``).
     :param exponential_backoff: whether the pause doubles from look to look; the n-th lies between
         ``interval * 2 ** (n - 2)`` and twice that, at random, as Airflow's does.
-    :param max_wait: the longest pause in seconds, or ``None`` for no bound.
+    :param max_wait: the longest pause in seconds; ``None`` or 0 for no bound.
+    :raises CodatInputError: the interval is not above 0: without a pause the API would block the address.
     """
 
     interval: float
     exponential_backoff: bool = False
     max_wait: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.interval > 0:
+            raise CodatInputError(f"the interval between two looks is {self.interval!r} s: give a number above 0")
 
     def pause(self, looks: int, jitter: float) -> float:
         """Return the seconds to pause after look number ``looks`` (from 1), with ``jitter`` in 0 to 1."""
@@ -54,7 +65,7 @@ class Pace:
             return self.interval
         base = max(int(self.interval * 2.0 ** min(looks - 2, 62)), 1)
         pause = base * (1.0 + jitter)
-        return pause if self.max_wait is None else min(pause, self.max_wait)
+        return min(pause, self.max_wait) if self.max_wait else pause
 
 
 @dataclass(frozen=True)
@@ -76,13 +87,14 @@ class PushOperationWait:
     :param push_operation_key: the operation waited for.
     :param log: where status changes and trouble are told, each once.
     :param not_before: the time in epoch seconds before which Codat is not to be asked; default none.
+    :param last_status: the last status somebody else has seen, if this goes on with a wait; default none.
     """
 
     company_id: str
     push_operation_key: str
     log: Log
     not_before: float = 0.0
-    last_status: str | None = field(default=None, init=False)
+    last_status: str | None = None
     _looks: int = field(default=0, init=False)
     _missing_since: float | None = field(default=None, init=False)
     _trouble: str | None = field(default=None, init=False)
@@ -127,7 +139,7 @@ class PushOperationWait:
         if isinstance(error, CodatNotFoundError):
             self._missing_since = now if self._missing_since is None else self._missing_since
             self.give_up_if_missing_for(now - self._missing_since, error)
-        elif not is_passing(error):
+        elif not (is_passing(error) or isinstance(error, CodatServerError)):
             raise error
         else:
             self.not_before = now + (retry_after(error) or 0.0)
@@ -193,4 +205,6 @@ class PushOperationWait:
     @property
     def last_status_text(self) -> str:
         """The last status in words."""
-        return f"last status seen: {self.last_status}" if self.last_status else "its status was never seen"
+        return (
+            f"last status seen: {self.last_status}" if self.last_status else "its status was not seen at the last look"
+        )

@@ -92,7 +92,7 @@ def _report(display: Display, dag_run: DagRun) -> None:
         "Sync plan, applied",
         ("data type", "field", "from", "to"),
         [
-            (change["dataType"] or "(all)", change["field"], str(change["from"]), str(change["to"]))
+            (change["dataType"] or "(company)", change["field"], _cell(change["from"]), _cell(change["to"]))
             for change in plan["changes"]
         ],
     )
@@ -108,6 +108,10 @@ def _report(display: Display, dag_run: DagRun) -> None:
             ("record id", operation["recordId"]),
         ],
     )
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None else str(value)
 
 
 def _explain(display: Display, dag_run: DagRun) -> None:
@@ -130,6 +134,7 @@ def _stay(display: Display, codat: CodatSimulator, airflow: AirflowStack, compan
             ("user name", airflow.username),
             ("password", airflow.password),
             ("simulated Codat", codat.url),
+            ("its API key", codat.api_key),
             ("company_id", company.id),
             ("connection_id", company.connection_id),
         ],

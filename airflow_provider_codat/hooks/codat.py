@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.providers.common.compat.sdk import BaseHook, mask_secret
 
 from airflow_provider_codat.api import companies, push_operations, records, retry, sync_settings
-from airflow_provider_codat.api.errors import CodatConnectionError, CodatError, CodatResponseError
+from airflow_provider_codat.api.errors import (
+    CodatAuthenticationError,
+    CodatConnectionError,
+    CodatError,
+    CodatResponseError,
+)
 from airflow_provider_codat.api.request import Request
 from airflow_provider_codat.api.response import Response, read
 from airflow_provider_codat.api.sync_settings import ScheduleShape
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DEFAULT_CONN_ID = "codat_default"
+_SHORTEST_SECRET = 5  # as in Airflow's masker: what is shorter is part of any text
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +119,7 @@ class CodatHook(BaseHook):
     def settings(self) -> ConnectionSettings:
         """The connection, read once and checked.
 
-        Reads Airflow's secrets backends, which blocks: in the triggerer use :meth:`connect` first.
+        Reads Airflow's secrets backends, which blocks: in the triggerer use :meth:`load` first.
 
         :raises CodatInputError: a field is wrong; the error names it.
         """
@@ -180,7 +186,7 @@ class CodatHook(BaseHook):
         return answer
 
     def _send_once(self, request: Request[T]) -> T:
-        return read(request, self._exchange(request), datetime.now(UTC))
+        return self._read(request, self._exchange(request))
 
     def _exchange(self, request: Request[Any]) -> Response:
         import requests
@@ -199,7 +205,7 @@ class CodatHook(BaseHook):
                 allow_redirects=False,
                 stream=True,
             ) as answer:
-                return Response(answer.status_code, _lower(answer.headers), answer.content)
+                return _response(settings, answer.status_code, answer.headers, answer.content)
         except requests.exceptions.ContentDecodingError as error:
             raise _unreadable(request, error) from error
         except requests.exceptions.RequestException as error:
@@ -256,7 +262,9 @@ class CodatHook(BaseHook):
         settings = self.settings
         # Waiting for a free connection of the pool is no network trouble, so it has no time limit of its own.
         timeout = httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout, pool=None)
-        return httpx.AsyncClient(timeout=timeout, follow_redirects=False, verify=_tls_context())
+        # Kept alive for longer than the usual pause between two looks: a new TLS handshake costs more than the look.
+        limits = httpx.Limits(max_connections=100, max_keepalive_connections=100, keepalive_expiry=90)
+        return httpx.AsyncClient(timeout=timeout, limits=limits, follow_redirects=False, verify=_tls_context())
 
     async def aclose(self) -> None:
         """Close the asynchronous client of the running event loop, if there is one.
@@ -276,7 +284,7 @@ class CodatHook(BaseHook):
         return await retrying(self._asend_once, client, request)
 
     async def _asend_once(self, client: httpx.AsyncClient, request: Request[T]) -> T:
-        return read(request, await self._aexchange(client, request), datetime.now(UTC))
+        return self._read(request, await self._aexchange(client, request))
 
     async def _aexchange(self, client: httpx.AsyncClient, request: Request[Any]) -> Response:
         import httpx
@@ -293,7 +301,7 @@ class CodatHook(BaseHook):
         answer: httpx.Response | None = None
         try:
             answer = await client.send(wire_request, stream=True)
-            return Response(answer.status_code, _lower(answer.headers), await answer.aread())
+            return _response(settings, answer.status_code, answer.headers, await answer.aread())
         except httpx.DecodingError as error:
             raise _unreadable(request, error) from error
         except httpx.RemoteProtocolError as error:
@@ -323,6 +331,16 @@ class CodatHook(BaseHook):
         except StopIteration as done:
             ended: push_operations.PushOperation = done.value
             return ended
+
+    def _read(self, request: Request[T], response: Response) -> T:
+        try:
+            return read(request, response, datetime.now(UTC))
+        except CodatAuthenticationError as error:
+            error.hint = (
+                f"{self.settings.base_url} does not accept the API key of connection {self.codat_conn_id!r}: check its"
+                " password"
+            )
+            raise
 
     def _retry_rules(self, request: Request[Any], attempts: int | None) -> dict[str, Any]:
         from tenacity import stop_never
@@ -390,8 +408,13 @@ def _tls_context() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def _lower(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
+def _response(settings: ConnectionSettings, status: int, headers: Mapping[str, str], body: bytes) -> Response:
+    """Return what came over the wire, the key taken out of errors: a proxy's error page may repeat the request."""
+    if status >= 400:
+        for secret in sorted(settings.secrets, key=len, reverse=True):
+            if len(secret) >= _SHORTEST_SECRET:
+                body = body.replace(secret.encode(), b"***")
+    return Response(status, {name.lower(): value for name, value in headers.items()}, body)
 
 
 def _unanswered(request: Request[Any], settings: ConnectionSettings, reason: BaseException) -> CodatConnectionError:

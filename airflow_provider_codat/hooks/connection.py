@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import ipaddress
 import math
 import re
@@ -17,7 +16,10 @@ from airflow_provider_codat.api.retry import RetryPolicy
 from airflow_provider_codat.api.sync_settings import ScheduleShape
 
 DEFAULT_HOST = "https://api.codat.io"
-_ADDRESS = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]*)?(/[a-z0-9/._~%-]*)?", re.IGNORECASE | re.ASCII)
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_ADDRESS = re.compile(
+    rf"https?://(\[[0-9a-f:.]+\]|{_LABEL}(\.{_LABEL})*\.?)(:[0-9]*)?(/[a-z0-9/._~%-]*)?", re.IGNORECASE | re.ASCII
+)
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ def read_api_key(password: str | None) -> str:
         return f"Basic {base64.b64encode(key.encode()).decode()}"
     try:
         decoded = base64.b64decode(encoded.strip(), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not base64, not ASCII, not text
         decoded = ""
     if not decoded:
         raise CodatInputError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import json
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -54,7 +56,8 @@ class CodatSyncSettingsOperator(BaseOperator):
     :param codat_conn_id: the id of the Airflow connection; default ``codat_default``. Templated.
     :param kwargs: what every operator takes.
     :raises CodatInputError: an entry is wrong, at DAG parse for a literal; the message names the entry, the field, the
-        value and what is allowed. Nothing was written.
+        value and what is allowed. Nothing was written. An hour of day is refused before any request where the
+        connection says ``sync_schedule_shape: integer``, and else once the API has been read to speak hours alone.
     :raises CodatPlanLimitError: hourly syncs need a paid plan; the message names the data types that asked for them.
     :raises CodatSyncSettingsNotApplied: Codat took the settings, and reading them back showed others.
 
@@ -117,9 +120,12 @@ class CodatSyncSettingsOperator(BaseOperator):
         }
 
     def _read_settings(self) -> tuple[SyncSetting, ...]:
-        desired = read_desired(self.settings)
-        if self.overrides_defaults and not desired and self.merge:
-            raise CodatInputError("settings is empty: name at least one data type, or set overrides_defaults=False")
+        desired = read_desired(_rendered(self.settings))
+        if self.overrides_defaults and not desired:
+            raise CodatInputError(
+                "settings is empty: name at least one data type (syncSchedule 0 turns one off), or set"
+                " overrides_defaults=False"
+            )
         if not self.overrides_defaults and desired:
             raise CodatInputError(
                 "settings are given together with overrides_defaults=False, which returns the company to the account's"
@@ -130,7 +136,12 @@ class CodatSyncSettingsOperator(BaseOperator):
     def _warn_of_unknown_data_types(self, desired: Sequence[SyncSetting]) -> None:
         for setting in desired:
             if setting.data_type not in KNOWN_DATA_TYPES:
-                self.log.warning("Data type %r is not one this version knows; it is sent as it is.", setting.data_type)
+                near = difflib.get_close_matches(setting.data_type, KNOWN_DATA_TYPES, n=1)
+                self.log.warning(
+                    "Data type %r is not one this version knows; it is sent as it is.%s",
+                    setting.data_type,
+                    f" Did you mean {near[0]!r}?" if near else "",
+                )
 
     def _plan(self, current: SyncSettings, desired: Sequence[SyncSetting]) -> Plan:
         default_shape = self.hook.schedule_shape
@@ -142,10 +153,7 @@ class CodatSyncSettingsOperator(BaseOperator):
         target = planned.target
         try:
             self.hook.update_company_sync_settings(
-                self.company_id,
-                target.settings,
-                overrides_defaults=target.overrides_defaults,
-                shape=target.shape or self.hook.schedule_shape,
+                self.company_id, target, overrides_defaults=target.overrides_defaults
             )
         except CodatPlanLimitError as error:
             error.hint = _plan_limit_hint(target)
@@ -168,6 +176,19 @@ class CodatSyncSettingsOperator(BaseOperator):
             return
         verb = "would change (dry run)" if self.plan_only else "change"
         self.log.info("Sync settings of company %s that %s:\n%s", self.company_id, verb, _table(planned))
+
+
+def _rendered(settings: Any) -> Any:
+    """Return the list a whole-list template was rendered to, as far as text can hold one."""
+    if not isinstance(settings, str):
+        return settings
+    try:
+        return json.loads(settings)
+    except ValueError:
+        raise CodatInputError(
+            f"settings is the text {settings[:60]!r}: a template for the whole list has to give JSON (append | tojson),"
+            " or the DAG takes render_template_as_native_obj=True, or settings takes the task's .output"
+        ) from None
 
 
 def _plan_limit_hint(target: SyncSettings) -> str:

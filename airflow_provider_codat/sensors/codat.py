@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from airflow_provider_codat.api.waiting import PushOperationWait
     from airflow_provider_codat.hooks.codat import CodatHook
 
-TRIGGER_GRACE = timedelta(seconds=60)
-"""How long after the sensor's own deadline Airflow ends the trigger, should no triggerer be there to see it."""
+TRIGGER_GRACE = timedelta(minutes=2)
+"""How long after the sensor's own deadline Airflow ends the trigger, should no triggerer be there to see it.
+
+Longer than a request under way at the deadline takes by default, 10 s to connect and 60 s to be answered."""
 
 AIRFLOWS_WORDS_FOR_A_TIMEOUT = frozenset({"Trigger timeout", "Trigger/execution timeout"})
 """How Airflow tells that it ended a deferral for its time, since 3.0 and before."""
@@ -47,8 +49,9 @@ class CodatPushOperationSensor(BaseSensorOperator):
     The XCom is the operation with Codat's field names (``pushOperationKey``, ``status``, ``dataType``,
     ``errorMessage``, ``validation``, ``changes`` and so on) and ``recordId``, the id of the record written.
 
-    Passing trouble (no connection, 429, 5xx, an unreadable answer) is waited out in every mode, a 404 for one minute.
-    Other errors fail the task at once, and the task's retries apply.
+    Passing trouble (no connection, 429, 5xx, an unreadable answer) is waited out in every mode, a 404 for one minute:
+    the first look after it fails the task. In ``reschedule`` mode, where each look is a process of its own that
+    remembers nothing, the minute is the sensor's first. Other errors fail the task at once, and its retries apply.
 
     :param company_id: the company written to. Templated.
     :param push_operation_key: the key the write was answered with. Templated.
@@ -174,7 +177,7 @@ class CodatPushOperationSensor(BaseSensorOperator):
         from airflow_provider_codat.triggers.codat import CodatPushOperationTrigger
 
         patience = self._patience
-        max_wait = None if self.max_wait is None else self.max_wait.total_seconds()
+        max_wait = self.max_wait.total_seconds() if self.max_wait else None
         pace = Pace(self.poke_interval, self.exponential_backoff, max_wait)
         self.defer(
             trigger=CodatPushOperationTrigger(
@@ -186,6 +189,7 @@ class CodatPushOperationSensor(BaseSensorOperator):
                 poke_interval=pace.interval,
                 exponential_backoff=pace.exponential_backoff,
                 max_wait=pace.max_wait,
+                last_status=self._wait.last_status,
             ),
             method_name="execute_complete",
             timeout=timedelta(seconds=patience) + TRIGGER_GRACE,
@@ -193,7 +197,7 @@ class CodatPushOperationSensor(BaseSensorOperator):
 
     @property
     def _patience(self) -> float:
-        """The seconds a deferred wait may last. Airflow itself does not hold ``execution_timeout`` over a deferral."""
+        """The seconds a deferred wait may last. Airflow 3 does not hold ``execution_timeout`` over a deferral."""
         limit = self.execution_timeout
         return self.timeout if limit is None else min(self.timeout, limit.total_seconds())
 
@@ -223,20 +227,21 @@ class CodatPushOperationSensor(BaseSensorOperator):
 
     def _end_without_event(self, told: dict[str, Any]) -> BaseException:
         if told.get("error") in AIRFLOWS_WORDS_FOR_A_TIMEOUT:
-            return self._timeout()
+            return self._timeout("the triggerer's log has its last status")
         # Airflow would skip the task under soft_fail, as if the push had failed. Nobody knows whether it has.
         traceback = "\n".join(told.get("traceback") or ["no traceback"])
         return CodatError(f"The trigger broke, so the push's status is not known:\n{traceback}")
 
     # -- what a sensor's end means, in every mode --------------------------------------------------------------------
 
-    def _timeout(self) -> AirflowSensorTimeout | AirflowTaskTimeout:
+    def _timeout(self, seen: str | None = None) -> AirflowSensorTimeout | AirflowTaskTimeout:
         """Return the error for the limit that was reached: ``timeout`` is final, ``execution_timeout`` is retried."""
         limit = self.execution_timeout
         by_execution = self.deferrable and limit is not None and limit.total_seconds() < self.timeout
         name = f"execution_timeout of {limit}" if by_execution else f"timeout of {timedelta(seconds=self.timeout)}"
         message = (
-            f"Push operation {self.push_operation_key} had not ended within the {name}; {self._wait.last_status_text}."
+            f"Push operation {self.push_operation_key} had not ended within the {name};"
+            f" {seen or self._wait.last_status_text}."
             " The push itself goes on at Codat."
         )
         return AirflowTaskTimeout(message) if by_execution else AirflowSensorTimeout(message)
@@ -261,5 +266,5 @@ class CodatPushOperationSensor(BaseSensorOperator):
 
     def _naming_the_status(self, error: BaseException) -> BaseException:
         """Return a timeout that names the last status, where ``error`` is one of Airflow's that does not."""
-        is_bare = isinstance(error, AirflowSensorTimeout) and self._wait.last_status_text not in str(error)
+        is_bare = isinstance(error, AirflowSensorTimeout) and self.push_operation_key not in str(error)
         return self._timeout() if is_bare else error

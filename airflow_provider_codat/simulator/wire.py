@@ -30,6 +30,8 @@ class ExposedTransportProtocol(H11Protocol):
 async def reset(scope: Scope, receive: Receive) -> None:
     """Close the connection with a TCP RST, so that the client sees "connection reset by peer"."""
     transport = _transport(scope)
+    if transport.is_closing():  # the client was faster
+        return
     # A linger time of zero makes close() discard the connection with RST instead of ending it with FIN.
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()

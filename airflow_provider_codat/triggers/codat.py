@@ -29,6 +29,7 @@ class CodatPushOperationTrigger(BaseTrigger):
     :param poke_interval: seconds between two looks, default 5.
     :param exponential_backoff: whether that doubles from look to look, default ``True``.
     :param max_wait: the longest pause in seconds, default 60; ``None`` for no bound.
+    :param last_status: the status whoever deferred has seen, or ``None``.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class CodatPushOperationTrigger(BaseTrigger):
         poke_interval: float = 5.0,
         exponential_backoff: bool = True,
         max_wait: float | None = 60.0,
+        last_status: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow left it without types
         self.company_id = company_id
@@ -51,6 +53,7 @@ class CodatPushOperationTrigger(BaseTrigger):
         self.poke_interval = poke_interval
         self.exponential_backoff = exponential_backoff
         self.max_wait = max_wait
+        self.last_status = last_status
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments to make this trigger again from its row in the database."""
@@ -65,14 +68,15 @@ class CodatPushOperationTrigger(BaseTrigger):
                 "poke_interval": self.poke_interval,
                 "exponential_backoff": self.exponential_backoff,
                 "max_wait": self.max_wait,
+                "last_status": self.last_status,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield the one event."""
-        wait = PushOperationWait(self.company_id, self.push_operation_key, self.log, self.not_before)
-        pace = Pace(self.poke_interval, self.exponential_backoff, self.max_wait)
+        wait = PushOperationWait(self.company_id, self.push_operation_key, self.log, self.not_before, self.last_status)
         try:
+            pace = Pace(self.poke_interval, self.exponential_backoff, self.max_wait)
             hook = await shared_hook(self.codat_conn_id)
             operation = await hook.arun(wait.steps(self.deadline, pace, time.time))
         except CodatWaitTimeout:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from airflow_provider_codat.hooks.codat import CodatHook
 
 CONNECTION_TTL = 60.0
-"""Seconds a connection is used before it is read again; after them a changed key is noticed."""
+"""Seconds a connection is used before it is read again: triggers that start after them notice a changed key."""
 
 
 @dataclass

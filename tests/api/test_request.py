@@ -16,6 +16,8 @@ from airflow_provider_codat.api.request import Effect, Request, identifier, para
 REFUSED_IDS = {
     "empty": ("", "is empty"),
     "blank": ("  ", "is empty"),
+    "missing upstream": ("None", "is 'None': .* the upstream value is missing"),
+    "unrendered": ("{{ params.x }}", "a template that was not rendered"),
     "slash": ("a/b", "would change the URL"),
     "backslash": ("a\\b", "would change the URL"),
     "question mark": ("a?b", "would change the URL"),

@@ -112,16 +112,22 @@ def test_an_error_body_that_is_not_codats_still_makes_the_statuss_error(body, te
         (answer(200, b'{"id": '), r"body that is not JSON \(no content type, 7 bytes\)"),
         (answer(200, b"\xff\xff"), "not JSON"),
         (answer(200, b"[" * 100_000), "not JSON"),
-        (answer(301, b"{}"), "answered with 301"),
-        (answer(304), "answered with 304"),
     ],
-    ids=["html", "truncated", "binary", "deep", "redirect", "not modified"],
+    ids=["html", "truncated", "binary", "deep"],
 )
 def test_an_unreadable_answer_is_a_response_error_that_names_the_request(response, reason):
     error = error_of(response)
     assert type(error) is errors.CodatResponseError
     assert str(error).startswith("GET /companies/c was answered with")
     assert re.search(reason, str(error))
+
+
+@pytest.mark.parametrize("status", [301, 304, 399])
+def test_a_redirect_is_an_error_that_says_what_to_do(status):
+    error = error_of(answer(status, b"<html>"))
+    assert (type(error), error.status_code) == (errors.CodatApiError, status)
+    assert "Redirects are not followed" in str(error)
+    assert "check the host of the connection" in str(error)
 
 
 @pytest.mark.parametrize(("body", "value"), [(b"", None), (b" \n", None), (b"null", None), (b'{"a": 1}', {"a": 1})])

@@ -121,7 +121,7 @@ def situations(draw):
 def written(planned, shape):
     """Return what the API holds after the plan was written: what was sent."""
     request = sync_settings.update_company_sync_settings(
-        "c", planned.target.settings, overrides_defaults=planned.target.overrides_defaults, shape=shape
+        "c", planned.target, overrides_defaults=planned.target.overrides_defaults, shape=shape
     )
     assert request.body["companyId"] == "c"
     return {name: value for name, value in request.body.items() if name != "companyId"}
@@ -419,7 +419,10 @@ REFUSED = {
     "a data type that is no text": ({"dataType": 7, "syncSchedule": 24}, ["dataType", "7", "'invoices'"]),
     "no mapping": ("invoices", ["mapping", "str"]),
     "a value with wrong hours": (SyncSetting("invoices", SyncSchedule(12)), ["invoices", "12", "24 (daily)"]),
-    "a value with hours alone": (SyncSetting("invoices", 24), ["invoices", "24", "SyncSchedule(24)"]),
+    "a value with hours as words": (SyncSetting("invoices", "daily"), ["invoices", "'daily'", "whole number"]),
+    "a value with a time that is none": (SyncSetting("invoices", SyncSchedule(24), sync_from_utc="soon"), ["'soon'"]),
+    "a value with a flag that is none": (SyncSetting("invoices", fetch_on_first_link="no"), ["'no'", "true or false"]),
+    "a template in a value": (SyncSetting("{{ params.t }}", SyncSchedule(24)), ["params.t", "give a dict"]),
     "a value with both starts": (
         SyncSetting("invoices", SyncSchedule(24), sync_from_utc=datetime(2020, 1, 1, tzinfo=UTC), sync_from_window=1),
         ["invoices", "syncFromUtc", "syncFromWindow"],
@@ -461,8 +464,38 @@ def test_schedules_are_sent_in_the_shape_asked_for(schedule, shape, sent):
     assert request.body == {
         "companyId": "c",
         "overridesDefaults": True,
-        "settings": [{"dataType": "bills", "syncSchedule": sent}],
+        "settings": [{"dataType": "bills", "syncSchedule": sent, "fetchOnFirstLink": True, "syncOrder": 0}],
     }
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ([SyncSetting("invoices", SyncSchedule(24, 6))], "hours alone"),
+        ([SyncSetting("invoices", SyncSchedule(5))], "5 hours"),
+        ([SyncSetting("invoices")], "syncSchedule is missing"),
+        ([{"dataType": "invoices", "syncShedule": 24}], "did you mean 'syncSchedule'"),
+    ],
+)
+@pytest.mark.parametrize(
+    "update", [sync_settings.update_company_sync_settings, sync_settings.update_account_sync_settings]
+)
+def test_what_is_written_by_hand_is_checked_too(update, settings, says):
+    with pytest.raises(CodatInputError, match=says):
+        update("c", settings)
+
+
+def test_a_naive_time_in_a_value_is_utc():
+    (setting,) = read_desired([SyncSetting("bills", SyncSchedule(24), sync_from_utc=datetime(2020, 1, 1))])
+    assert setting.to_json("integer")["syncFromUtc"] == "2020-01-01T00:00:00.000Z"
+
+
+def test_settings_that_were_read_are_written_in_the_shape_they_came_in():
+    answer = {"overridesDefaults": True, "settings": [INVOICES_AT_SIX, {**INVOICES, "dataType": "bills"}]}
+    read = SyncSettings.from_json(answer)
+    assert read.shape == "object"
+    written = sync_settings.update_company_sync_settings("c", read).body["settings"]
+    assert [each["syncSchedule"]["hourOfDay"] for each in written] == [6, 0]
 
 
 def test_the_accounts_settings_name_the_account():

@@ -261,13 +261,28 @@ def test_a_wait_outlives_passing_trouble_with_one_request_an_interval(codat_simu
     assert len(codat_simulator.requests) == 4
 
 
-@pytest.mark.parametrize("status", [400, 401, 402, 403, 409, 501])
+@pytest.mark.parametrize("status", [302, 400, 401, 402, 403, 409])
 def test_a_wait_ends_at_once_where_waiting_cannot_help(codat_simulator, hook, do, slept, company, status):
     codat_simulator.fault(Fault("status", status=status, times=None))
     with pytest.raises(CodatApiError) as raised:
         do(hook.wait_for_push_operation, company.id, codat_simulator.add_push(company.id))
     assert raised.value.status_code == status
     assert (len(codat_simulator.requests), slept) == (1, [])
+
+
+@pytest.mark.parametrize("status", [500, 501, 503, 520, 529])
+def test_a_wait_outlives_every_server_error(codat_simulator, hook, do, slept, company, status):
+    codat_simulator.fault(Fault("status", status=status, times=2))
+    key = codat_simulator.add_push(company.id, outcome=Outcome())
+    assert do(hook.wait_for_push_operation, company.id, key).is_success
+    assert len(codat_simulator.requests) == 3
+
+
+@pytest.mark.parametrize("interval", [0, -1, float("nan")])
+def test_a_wait_without_a_pause_is_refused_before_any_request(codat_simulator, hook, do, interval):
+    with pytest.raises(CodatInputError, match="give a number above 0"):
+        do(hook.wait_for_push_operation, "c", "k", poll_interval=interval)
+    assert codat_simulator.requests == []
 
 
 def test_a_wait_gives_a_fresh_operation_a_minute_to_be_found(codat_simulator, hook, do, slept, company):
@@ -305,7 +320,7 @@ def test_a_good_connection_says_what_it_sees_with_one_request(codat_simulator, h
     [
         ({"kind": "status", "status": 503}, "Codat answered 503 to GET /companies"),
         ({"kind": "status", "status": 403}, "Codat answered 403"),
-        ({"kind": "status", "status": 302}, "redirects are not followed"),
+        ({"kind": "status", "status": 302}, "Redirects are not followed"),
         ({"kind": "html"}, "not JSON"),
         ({"kind": "reset"}, "got no answer"),
     ],

@@ -65,7 +65,7 @@ TABLE = {
     "503": Row(CodatServerError, AGAIN, RAISE, status(503, retry_after=0)),
     "504": Row(CodatServerError, AGAIN, RAISE, status(504)),
     "html": Row(CodatResponseError, AGAIN, RAISE, {"kind": "html"}),
-    "redirect": Row(CodatResponseError, AGAIN, RAISE, status(302, headers={"Location": "/elsewhere"})),
+    "302": Row(CodatApiError, RAISE, RAISE, status(302, headers={"Location": "/elsewhere"})),
     "400": Row(CodatApiError, RAISE, RAISE, status(400)),
     "401": Row(CodatAuthenticationError, RAISE, RAISE, status(401)),
     "402": Row(CodatPlanLimitError, RAISE, RAISE, status(402)),

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from airflow_provider_codat.exceptions import CodatError, CodatResponseError
+from airflow_provider_codat.exceptions import CodatApiError, CodatError
 from airflow_provider_codat.hooks.codat import CodatHook
 from airflow_provider_codat.simulator import CodatSimulator, Fault
 
@@ -103,7 +103,7 @@ def test_an_error_names_no_way_round_through_the_library(serve, connect, do):
 def test_no_redirect_is_followed(codat_simulator, hook, do, serve, http, status, call, arguments):
     other = serve(http(200, COMPANY))
     codat_simulator.fault(Fault("status", status=status, headers={"Location": f"{other.url}/companies"}, times=None))
-    with pytest.raises(CodatResponseError, match=f"answered with {status}"):
+    with pytest.raises(CodatApiError, match=f"answered {status}"):
         do(getattr(hook, call), *arguments)
     assert (other.seen, other.connections) == ([], 0)
 
@@ -116,6 +116,14 @@ def test_the_key_is_sent_as_basic_authorization(serve, http, connect, do, passwo
     server = serve(http(200, COMPANY))
     do(connect(host=server.url, password=password).get_company, "c")
     assert server.seen[0].headers["authorization"] == f"Basic {BASE64}"
+
+
+@pytest.mark.parametrize("form", [KEY, BASE64, f"Basic {BASE64}"], ids=["key", "base64", "header"])
+def test_an_error_page_that_repeats_the_key_is_shown_without_it(serve, http, connect, do, form):
+    server = serve(http(502, f"<pre>Authorization: {form}</pre>".encode()))
+    with pytest.raises(CodatApiError) as raised:
+        do(connect(host=server.url, password=KEY, max_attempts=1).get_company, "c")
+    assert "<pre>Authorization: ***</pre>" in str(raised.value)
 
 
 def test_a_netrc_does_not_replace_the_key(serve, http, connect, do, tmp_path, monkeypatch):

@@ -109,11 +109,19 @@ def test_without_merge_exactly_the_given_list_is_set(codat, company):
 
 
 @both_shapes
-def test_an_empty_list_without_merge_sets_an_empty_list_once(codat, company):
-    assert apply(company, [], merge=False)["changed"] is True
-    assert hours(codat, company) == {}
-    assert apply(company, [], merge=False)["changed"] is False
-    assert codat.count("POST") == 1
+@pytest.mark.parametrize("merge", [True, False])
+def test_an_empty_list_wipes_nothing(merge, codat, company):
+    with pytest.raises(CodatInputError, match="settings is empty: name at least one data type"):
+        apply(company, [], merge=merge)
+    assert codat.count() == 0
+
+
+@both_shapes
+def test_a_list_rendered_as_json_is_read(codat, company):
+    assert apply(company, '[{"dataType": "bills", "syncSchedule": "720"}]')["changed"] is True
+    assert hours(codat, company)["bills"] == 720
+    with pytest.raises(CodatInputError, match="has to give JSON"):
+        apply(company, "[{'dataType': 'bills'}]")
 
 
 @both_shapes
@@ -139,7 +147,8 @@ def test_a_company_on_the_default_gets_a_schedule_of_its_own(codat):
 
 @both_shapes
 @pytest.mark.parametrize(
-    "arguments", [{"settings": WANTED["dicts"]}, {"settings": [], "merge": False}, {"overrides_defaults": False}]
+    "arguments",
+    [{"settings": WANTED["dicts"]}, {"settings": WANTED["dicts"], "merge": False}, {"overrides_defaults": False}],
 )
 def test_a_dry_run_plans_and_writes_nothing(arguments, codat, company):
     before = codat.sync_settings(company.id)
@@ -205,7 +214,13 @@ def test_a_dry_run_says_so_and_no_change_says_so(codat, company, logged):
 @pytest.mark.parametrize(("data_type", "warned"), [("invoicez", True), ("invoices", False)])
 def test_an_unknown_data_type_is_a_warning(data_type, warned, codat, company, logged):
     apply(company, [{"dataType": data_type, "syncSchedule": 720}])
-    assert any("Data type 'invoicez' is not one this version knows" in line for line in logged().splitlines()) is warned
+    assert (
+        any(
+            "Data type 'invoicez' is not one this version knows" in line and "Did you mean 'invoices'?" in line
+            for line in logged().splitlines()
+        )
+        is warned
+    )
     assert hours(codat, company)[data_type] == 720
 
 

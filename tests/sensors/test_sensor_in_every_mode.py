@@ -155,10 +155,11 @@ CASES = {
         faults=trouble("status", status=429, retry_after=86400, times=STAYS),
         sensor={"timeout": 60},
         error=AirflowSensorTimeout,
-        says=("its status was never seen",),
+        says=("its status was not seen",),
         takes=(60, 61),
     ),
     "500": Case(faults=trouble("status", status=500)),
+    "529, which only a proxy answers": Case(faults=trouble("status", status=529)),
     "503 with seconds": Case(faults=trouble("status", status=503, retry_after=90), takes=(180, 200)),
     "reset": Case(faults=trouble("reset")),
     "reset after the request was handled": Case(faults=trouble("reset_after")),
@@ -171,7 +172,7 @@ CASES = {
         faults=trouble("status", status=500, times=STAYS),
         sensor={"timeout": 60},
         error=AirflowSensorTimeout,
-        says=("its status was never seen",),
+        says=("its status was not seen",),
         silent=("Failed", "failed"),
     ),
 }
@@ -246,3 +247,26 @@ def test_execution_timeout_holds_over_the_time_airflow_counts(
     with pytest.raises(error):
         driver.run(mode, make)
     assert passes <= clock.passed < passes + 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_pause_grows_up_to_the_longest(mode, codat_simulator, codat_connection, clock, driver):
+    company = codat_simulator.add_company()
+    key = codat_simulator.add_push(company.id, outcome=NEVER)
+    ids = {"company_id": company.id, "push_operation_key": key}
+    with pytest.raises(AirflowSensorTimeout):
+        driver.run(mode, lambda **how: CodatPushOperationSensor(task_id="wait", timeout=600, **ids, **how))
+    # By default 5 seconds, doubled up to 60: fewer looks than one in 15 seconds, where 5 seconds alone make 120.
+    assert 10 <= codat_simulator.count("GET") <= 40
+    assert clock.sleeps[0] <= 10
+    assert max(clock.sleeps) == 60
+
+
+@pytest.mark.parametrize("mode", ["poke", "deferrable"])
+def test_trouble_at_the_end_does_not_hide_the_last_status(mode, codat_simulator, codat_connection, clock, driver):
+    company = codat_simulator.add_company()
+    key = codat_simulator.add_push(company.id, outcome=NEVER)
+    clock.after(1, lambda: codat_simulator.fault(Fault("status", status=500, times=None)))
+    ids = {"company_id": company.id, "push_operation_key": key}
+    with pytest.raises(AirflowSensorTimeout, match="last status seen: Pending"):
+        driver.run(mode, lambda **how: CodatPushOperationSensor(task_id="wait", timeout=60, **ids, **how))
