@@ -87,7 +87,8 @@ class PushOperationWait:
     :param push_operation_key: the operation waited for.
     :param log: where status changes and trouble are told, each once.
     :param not_before: the time in epoch seconds before which Codat is not to be asked; default none.
-    :param last_status: the last status somebody else has seen, if this goes on with a wait; default none.
+    :param last_status: the last status seen; whoever goes on with a wait starts with what was seen before.
+    :param trouble: the error that came instead of the last answer, or ``None``.
     """
 
     company_id: str
@@ -97,7 +98,7 @@ class PushOperationWait:
     last_status: str | None = None
     _looks: int = field(default=0, init=False)
     _missing_since: float | None = field(default=None, init=False)
-    _trouble: str | None = field(default=None, init=False)
+    trouble: CodatError | None = None
 
     @property
     def request(self) -> Request[PushOperation]:
@@ -108,9 +109,9 @@ class PushOperationWait:
         """Take note of an answer and tell whether the operation has ended."""
         self._looks += 1
         self._missing_since = None
-        if self._trouble:
+        if self.trouble:
             self.log.info("Codat answers again about push operation %s.", self.push_operation_key)
-            self._trouble = None
+            self.trouble = None
         if operation.status != self.last_status:
             self._tell(operation)
             self.last_status = operation.status
@@ -143,8 +144,8 @@ class PushOperationWait:
             raise error
         else:
             self.not_before = now + (retry_after(error) or 0.0)
-        if type(error).__name__ != self._trouble:
-            self._trouble = type(error).__name__
+        known, self.trouble = self.trouble, error
+        if type(error) is not type(known):
             self.log.warning(
                 "The status of push operation %s is not known: %s Going on.", self.push_operation_key, error
             )
@@ -204,7 +205,6 @@ class PushOperationWait:
 
     @property
     def last_status_text(self) -> str:
-        """The last status in words."""
-        return (
-            f"last status seen: {self.last_status}" if self.last_status else "its status was not seen at the last look"
-        )
+        """The last status in words, and what kept a later one from being seen."""
+        seen = f"last status seen: {self.last_status}" if self.last_status else "its status was not seen"
+        return f"{seen}; at the last look: {' '.join(str(self.trouble).split())}" if self.trouble else seen

@@ -211,7 +211,7 @@ class CodatPushOperationSensor(BaseSensorOperator):
 
         told = events.read(event)
         if isinstance(told, events.TimedOut):
-            self._wait.last_status = told.last_status
+            self._wait.last_status, self._wait.trouble = told.last_status, told.trouble
             raise self._timeout()
         if isinstance(told, CodatError):
             raise told

@@ -80,7 +80,7 @@ class CodatPushOperationTrigger(BaseTrigger):
             hook = await shared_hook(self.codat_conn_id)
             operation = await hook.arun(wait.steps(self.deadline, pace, time.time))
         except CodatWaitTimeout:
-            yield TriggerEvent(events.timed_out(wait.last_status))
+            yield TriggerEvent(events.timed_out(wait.last_status, wait.trouble))
         except CodatError as error:
             yield TriggerEvent(events.failed(error))
         except Exception as error:

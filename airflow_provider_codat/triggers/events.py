@@ -4,7 +4,7 @@
 ``outcome``         with it comes
 ==================  ===========================================================================================
 ``ended``           ``operation``: the push operation in Codat's shape, without the record's content
-``timed_out``       ``lastStatus``: the last status seen, or null
+``timed_out``       ``lastStatus``: the last status seen, or null; ``trouble``: what came instead at the last look
 ``failed``          ``error``: ``message``, and for an answer of Codat's all it said (``CodatApiError.to_json``)
 ==================  ===========================================================================================
 """
@@ -23,9 +23,11 @@ class TimedOut:
     """The deadline passed first.
 
     :param last_status: the last status seen, or ``None`` if the operation was never read.
+    :param trouble: what came instead of an answer at the last look, or ``None``.
     """
 
     last_status: str | None
+    trouble: CodatError | None
 
 
 def ended(operation: PushOperation) -> dict[str, Any]:
@@ -33,9 +35,13 @@ def ended(operation: PushOperation) -> dict[str, Any]:
     return {"outcome": "ended", "operation": operation.to_json()}
 
 
-def timed_out(last_status: str | None) -> dict[str, Any]:
+def timed_out(last_status: str | None, trouble: CodatError | None = None) -> dict[str, Any]:
     """Return the event for a deadline that has passed."""
-    return {"outcome": "timed_out", "lastStatus": last_status}
+    return {
+        "outcome": "timed_out",
+        "lastStatus": last_status,
+        "trouble": None if trouble is None else str(trouble),
+    }
 
 
 def failed(error: Exception) -> dict[str, Any]:
@@ -56,7 +62,8 @@ def read(event: Any) -> PushOperation | TimedOut | CodatError:
         case {"outcome": "ended", "operation": operation}:
             return _ended(operation)
         case {"outcome": "timed_out", "lastStatus": str() | None as last_status}:
-            return TimedOut(last_status)
+            trouble = event.get("trouble")
+            return TimedOut(last_status, CodatError(trouble) if isinstance(trouble, str) else None)
         case {"outcome": "failed", "error": {"statusCode": int(), "error": str()} as described}:
             return CodatApiError.from_json(described)
         case {"outcome": "failed", "error": {"message": str(message)}}:

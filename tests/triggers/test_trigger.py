@@ -64,7 +64,7 @@ def test_a_restart_does_not_move_the_deadline(push, clock, codat_simulator):
         clock.let_pass(90)
         trigger = from_row(trigger.serialize())
         assert trigger.deadline == START + 300
-    assert run_trigger(trigger) == {"outcome": "timed_out", "lastStatus": "Pending"}
+    assert run_trigger(trigger) == {"outcome": "timed_out", "lastStatus": "Pending", "trouble": None}
     assert 300 <= clock.passed < 301
 
 
@@ -125,7 +125,9 @@ def test_each_kind_of_fault_is_survived(kind, push, connect, clock, codat_simula
 )
 def test_an_outage_is_asked_about_once_an_interval(status, retry_after, most, push, clock, codat_simulator):
     codat_simulator.fault(Fault("status", status=status, retry_after=retry_after, times=None))
-    assert run_trigger(push()) == {"outcome": "timed_out", "lastStatus": None}
+    event = run_trigger(push())
+    assert (event["outcome"], event["lastStatus"]) == ("timed_out", None)
+    assert f"Codat answered {status} to GET" in event["trouble"]
     assert 2 <= codat_simulator.count() <= most
     assert codat_simulator.count() == 1 + len(clock.sleeps)
     # the last sleep is cut short by the deadline
