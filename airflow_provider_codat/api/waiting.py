@@ -96,9 +96,9 @@ class PushOperationWait:
     log: Log
     not_before: float = 0.0
     last_status: str | None = None
+    trouble: CodatError | None = None
     _looks: int = field(default=0, init=False)
     _missing_since: float | None = field(default=None, init=False)
-    trouble: CodatError | None = None
 
     @property
     def request(self) -> Request[PushOperation]:
