@@ -74,6 +74,8 @@ _CONFIG = {
     # SQLite lets one process write at a time. The others wait for it, here up to a minute; with the usual 5 seconds
     # a busy machine shows "database is locked".
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite:///{home}/airflow.db?timeout=60",
+    # Nor may a worker give up on the API server sooner: it would ask again for what is already being done, and fail.
+    "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "90",
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     "SCARF_ANALYTICS": "false",
@@ -196,7 +198,7 @@ class AirflowStack:
         }
         env = environment(os.environ, {**_CONFIG, **self._flavour.config}, self._words) | self._env
         self._processes = entered.enter_context(Processes(env, self.home))
-        self._client = entered.enter_context(httpx.Client(base_url=self.url, trust_env=False, timeout=30))
+        self._client = entered.enter_context(httpx.Client(base_url=self.url, trust_env=False, timeout=90))
         self._furnish()
         for name, command in self._flavour.setup.items():
             self._on_step(f"airflow {command.split(' --')[0]}")
