@@ -13,7 +13,6 @@ from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseSensorOp
 
 from airflow_provider_codat.hooks import codat as hook_module
 from airflow_provider_codat.sensors import codat as sensor_module
-from airflow_provider_codat.triggers import codat as trigger_module
 from airflow_provider_codat.triggers import polling
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ class VirtualClock:
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         airflow_sensor_module = sys.modules[BaseSensorOperator.__module__]
-        for module in (airflow_sensor_module, hook_module, sensor_module, trigger_module, polling):
+        for module in (airflow_sensor_module, hook_module, sensor_module, polling):
             monkeypatch.setattr(module, "time", self)
         monkeypatch.setattr(airflow_sensor_module, "timezone", self)
         monkeypatch.setattr(hook_module, "datetime", self)

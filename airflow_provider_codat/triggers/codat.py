@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,7 +10,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_codat.api.errors import CodatError, CodatWaitTimeout
 from airflow_provider_codat.api.waiting import Pace, PushOperationWait
 from airflow_provider_codat.triggers import events
-from airflow_provider_codat.triggers.polling import shared_hook
+from airflow_provider_codat.triggers.polling import wait_for_end
 
 
 class CodatPushOperationTrigger(BaseTrigger):
@@ -77,8 +76,7 @@ class CodatPushOperationTrigger(BaseTrigger):
         wait = PushOperationWait(self.company_id, self.push_operation_key, self.log, self.not_before, self.last_status)
         try:
             pace = Pace(self.poke_interval, self.exponential_backoff, self.max_wait)
-            hook = await shared_hook(self.codat_conn_id)
-            operation = await hook.arun(wait.steps(self.deadline, pace, time.time))
+            operation = await wait_for_end(self.codat_conn_id, wait, pace, self.deadline)
         except CodatWaitTimeout:
             yield TriggerEvent(events.timed_out(wait.last_status, wait.trouble))
         except CodatError as error:

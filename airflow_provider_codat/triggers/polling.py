@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from airflow_provider_codat.api.push_operations import PushOperation
+    from airflow_provider_codat.api.waiting import Pace, PushOperationWait
     from airflow_provider_codat.hooks.codat import CodatHook
 
 CONNECTION_TTL = 60.0
@@ -24,6 +26,20 @@ class _Entry:
 
 
 _hooks: dict[asyncio.AbstractEventLoop, dict[str, _Entry]] = {}
+
+
+async def wait_for_end(codat_conn_id: str, wait: PushOperationWait, pace: Pace, deadline: float) -> PushOperation:
+    """Wait until a push operation has ended.
+
+    :param codat_conn_id: the id of the Airflow connection.
+    :param wait: what is waited for; it logs where the caller logs, and knows the last status afterwards.
+    :param pace: how often to look.
+    :param deadline: when to stop, in epoch seconds.
+    :raises CodatWaitTimeout: the deadline passed.
+    :raises CodatError: waiting cannot help.
+    """
+    hook = await shared_hook(codat_conn_id)
+    return await hook.arun(wait.steps(deadline, pace, time.time))
 
 
 async def shared_hook(codat_conn_id: str) -> CodatHook:
