@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from airflow_provider_codat.api.errors import CodatResponseError, ValidationItem
 from airflow_provider_codat.api.paging import DEFAULT_PAGE_SIZE, Page, check_paging, page_reader
 from airflow_provider_codat.api.request import Request, identifier, params, path
 from airflow_provider_codat.api.response import expect_object
+
+T = TypeVar("T")
 
 SUCCESS = "Success"
 FAILED = "Failed"
@@ -150,15 +153,64 @@ def get_push_operation(company_id: str, push_operation_key: str) -> Request[Push
     )
 
     def read(body: Any) -> PushOperation:
-        # While an operation is pending its fields may be null or absent; what was asked for says the same.
-        asked_for = {"pushOperationKey": push_operation_key, "companyId": company_id}
-        told = {name: value for name, value in expect_object(body, "push operation").items() if value is not None}
-        operation = PushOperation.from_json(asked_for | told)
+        operation = _read_operation(body, pushOperationKey=push_operation_key, companyId=company_id)
         if operation.key.casefold() != push_operation_key.casefold():
             raise CodatResponseError(f"push operation {push_operation_key} was asked for, {operation.key} came")
         return operation
 
     return Request("GET", route, read)
+
+
+def _read_operation(body: Any, **asked_for: str) -> PushOperation:
+    """Read an operation whose fields may be null or absent while it is pending; what was asked for says the same."""
+    told = {name: value for name, value in expect_object(body, "push operation").items() if value is not None}
+    return PushOperation.from_json(asked_for | told)
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """What a look through a list needs of each operation in it.
+
+    :param requested_on: when the write was asked for, as Codat wrote it, or ``None``.
+    :param operation: the operation, if it is one that is looked for and can be read.
+    """
+
+    requested_on: str | None
+    operation: PushOperation | None
+
+
+def look_for_push_operations(
+    company_id: str,
+    keys: Container[str],
+    *,
+    page: int,
+    page_size: int,
+    order_by: str | None = None,
+    since: str | None = None,
+) -> Request[Page[Sighting]]:
+    """Look for some operations in one page of a company's list.
+
+    One that cannot be read is passed over, so that it is a trouble to nobody who does not wait for it.
+
+    :param company_id: the company written to.
+    :param keys: the push operation keys to look for, case folded.
+    :param page: the page, from 1.
+    :param page_size: operations a page, 1 to 5000.
+    :param order_by: as in :func:`list_push_operations`.
+    :param since: only operations from this time on (ISO 8601), if the API honours a ``query`` here.
+    """
+
+    def read(item: Any) -> Sighting:
+        told = item if isinstance(item, dict) else {}
+        key, requested_on = told.get("pushOperationKey"), told.get("requestedOnUtc")
+        operation = None
+        if isinstance(key, str) and key.casefold() in keys:
+            with suppress(CodatResponseError):
+                operation = _read_operation(told, companyId=company_id)
+        return Sighting(requested_on if isinstance(requested_on, str) else None, operation)
+
+    query = None if since is None else f"requestedOnUtc>={since}"
+    return _list_request(company_id, read, page, page_size, query, order_by)
 
 
 def list_push_operations(
@@ -178,10 +230,21 @@ def list_push_operations(
         honour it here.
     :param order_by: a field to sort by, ``-`` before it for descending; likewise.
     """
+    return _list_request(company_id, PushOperation.from_json, page, page_size, query, order_by)
+
+
+def _list_request(
+    company_id: str,
+    read_item: Callable[[Any], T],
+    page: int,
+    page_size: int,
+    query: str | None,
+    order_by: str | None,
+) -> Request[Page[T]]:
     check_paging(page, page_size, query)
     return Request(
         "GET",
         path("companies", identifier("company_id", company_id), "push"),
-        page_reader(PushOperation.from_json, page, page_size),
+        page_reader(read_item, page, page_size),
         params(page=page, pageSize=page_size, query=query, orderBy=order_by),
     )

@@ -107,7 +107,6 @@ class PushOperationWait:
 
     def saw(self, operation: PushOperation) -> bool:
         """Take note of an answer and tell whether the operation has ended."""
-        self._looks += 1
         self._missing_since = None
         if self.trouble:
             self.log.info("Codat answers again about push operation %s.", self.push_operation_key)
@@ -136,7 +135,6 @@ class PushOperationWait:
         :param now: the time in epoch seconds.
         :raises CodatError: ``error`` itself, if waiting cannot help.
         """
-        self._looks += 1
         if isinstance(error, CodatNotFoundError):
             self._missing_since = now if self._missing_since is None else self._missing_since
             self.give_up_if_missing_for(now - self._missing_since, error)
@@ -161,8 +159,9 @@ class PushOperationWait:
         )
         raise missing
 
-    def pause(self, now: float, pace: Pace, jitter: Callable[[], float] = random.random) -> float:
-        """Return the seconds to pause from ``now`` on: the pace's, or longer where Codat asked for that."""
+    def next_pause(self, now: float, pace: Pace, jitter: Callable[[], float] = random.random) -> float:
+        """Count a look, and return the seconds to pause after it: the pace's, or longer where Codat asked for that."""
+        self._looks += 1
         return self.at_least(pace.pause(self._looks, jitter()), now)
 
     def at_least(self, pause: float, now: float) -> float:
@@ -193,7 +192,7 @@ class PushOperationWait:
             now = clock()
             if now >= deadline:
                 raise self.timed_out(now - started)
-            yield Sleep(min(self.pause(now, pace), deadline - now))
+            yield Sleep(min(self.next_pause(now, pace), deadline - now))
 
     def timed_out(self, seconds: float) -> CodatWaitTimeout:
         """Return the error for a wait of that many seconds that saw no end."""

@@ -23,7 +23,7 @@ from airflow_provider_codat.api.errors import (
     CodatResponseError,
 )
 from airflow_provider_codat.api.request import Request
-from airflow_provider_codat.api.response import Response, read
+from airflow_provider_codat.api.response import RateLimit, Response, read
 from airflow_provider_codat.api.sync_settings import ScheduleShape
 from airflow_provider_codat.api.waiting import Pace, PushOperationWait, Sleep, Steps
 from airflow_provider_codat.hooks.calls import Endpoint, PagedEndpoint, ShapedEndpoint, Wait
@@ -73,7 +73,8 @@ class CodatHook(BaseHook):
     The connection, of type ``codat``: the password is the API key, or the ready-made ``Basic ...`` header; the host is
     the base URL (default ``https://api.codat.io``); the extra may hold ``connect_timeout`` (seconds, default 10),
     ``read_timeout`` (seconds, default 60), ``max_attempts`` (default 5), ``max_retry_wait`` (seconds, default 60),
-    ``sync_schedule_shape`` (``integer`` or ``object``) and ``allow_http`` (default false).
+    ``requests_per_minute`` (of a triggerer, default 900), ``max_concurrent_requests`` (of a triggerer for one company,
+    default 10), ``sync_schedule_shape`` (``integer`` or ``object``) and ``allow_http`` (default false).
 
     :param codat_conn_id: the id of the Airflow connection; default ``codat_default``.
     :raises CodatInputError: on first use, if the connection is malformed.
@@ -89,6 +90,8 @@ class CodatHook(BaseHook):
     def __init__(self, codat_conn_id: str = DEFAULT_CONN_ID) -> None:
         super().__init__()
         self.codat_conn_id = codat_conn_id
+        self.rate_limit: RateLimit | None = None
+        """The quota as Codat's last answer told it, or ``None`` before the first."""
         self._async_client: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
 
     # -- companies ---------------------------------------------------------------------------------------------------
@@ -333,6 +336,7 @@ class CodatHook(BaseHook):
             return ended
 
     def _read(self, request: Request[T], response: Response) -> T:
+        self.rate_limit = RateLimit.from_headers(response.headers)
         try:
             return read(request, response, datetime.now(UTC))
         except CodatAuthenticationError as error:

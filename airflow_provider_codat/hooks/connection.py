@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from airflow_provider_codat.api.budget import DEFAULT_REQUESTS_PER_MINUTE, LEAST_REQUESTS_PER_MINUTE
 from airflow_provider_codat.api.errors import CodatInputError
 from airflow_provider_codat.api.retry import RetryPolicy
 from airflow_provider_codat.api.sync_settings import ScheduleShape
@@ -31,6 +32,8 @@ class ConnectionSettings:
     :param connect_timeout: seconds to wait for a TCP connection.
     :param read_timeout: seconds to wait for the next bytes of an answer.
     :param retry: how hard to try.
+    :param requests_per_minute: how many requests the triggerer may send in any minute.
+    :param max_concurrent_requests: how many it may have under way at once for one company.
     :param sync_schedule_shape: the shape of ``syncSchedule`` the connection names, or ``None`` if it names none.
     :param unknown: extra keys nobody knows, for a warning.
     """
@@ -40,6 +43,8 @@ class ConnectionSettings:
     connect_timeout: float
     read_timeout: float
     retry: RetryPolicy
+    requests_per_minute: int
+    max_concurrent_requests: int
     sync_schedule_shape: ScheduleShape | None
     unknown: tuple[str, ...] = ()
 
@@ -65,11 +70,14 @@ def _seconds_or_none_at_all(value: Any) -> float:
     return _number(value, least=0)
 
 
-def _count(value: Any) -> int:
-    number = _number(value, least=1)
-    if number != int(number):
-        raise ValueError(value)
-    return int(number)
+def _whole(least: int) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        number = _number(value, least=least)
+        if number != int(number):
+            raise ValueError(value)
+        return int(number)
+
+    return read
 
 
 def _shape(value: Any) -> ScheduleShape:
@@ -102,8 +110,14 @@ class ExtraField:
 EXTRA_FIELDS: dict[str, ExtraField] = {
     "connect_timeout": ExtraField(_seconds, 10.0, "seconds, a number above 0"),
     "read_timeout": ExtraField(_seconds, 60.0, "seconds, a number above 0"),
-    "max_attempts": ExtraField(_count, RetryPolicy.max_attempts, "a whole number, 1 or more"),
+    "max_attempts": ExtraField(_whole(1), RetryPolicy.max_attempts, "a whole number, 1 or more"),
     "max_retry_wait": ExtraField(_seconds_or_none_at_all, RetryPolicy.max_wait, "seconds, a number of 0 or more"),
+    "requests_per_minute": ExtraField(
+        _whole(LEAST_REQUESTS_PER_MINUTE),
+        DEFAULT_REQUESTS_PER_MINUTE,
+        f"a whole number, {LEAST_REQUESTS_PER_MINUTE} or more",
+    ),
+    "max_concurrent_requests": ExtraField(_whole(1), 10, "a whole number, 1 or more"),
     "sync_schedule_shape": ExtraField(_shape, None, "'integer' or 'object'"),
     "allow_http": ExtraField(_flag, False, "true or false"),
 }
@@ -132,6 +146,8 @@ def read_connection(
             connect_timeout=values["connect_timeout"],
             read_timeout=values["read_timeout"],
             retry=RetryPolicy(max_attempts=values["max_attempts"], max_wait=values["max_retry_wait"]),
+            requests_per_minute=values["requests_per_minute"],
+            max_concurrent_requests=values["max_concurrent_requests"],
             sync_schedule_shape=values["sync_schedule_shape"],
             unknown=tuple(sorted(set(map(str, extra)) - EXTRA_FIELDS.keys())),
         )

@@ -246,7 +246,7 @@ def test_a_retry_after_shorter_than_the_pace_changes_nothing():
 def test_a_retry_after_counts_from_its_answer():
     wait = PushOperationWait("company-1", "key-1", Log())
     wait.failed(api_error(429, 30), now=100.0)
-    assert wait.pause(110.0, Pace(2)) == 20
+    assert wait.next_pause(110.0, Pace(2)) == 20
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,250 @@
+"""One poll for many waits of one company, as decisions: who is due, how to ask, what to wait.
+
+Every wait keeps its own interval, backoff and deadline (:class:`Watch`). Three or more are looked at together, by
+reading the company's newest push operations page by page (:class:`Listing`); fewer, and those the list does not show,
+one by one by their keys. However the list turns out, a poll takes no more requests than it takes looks off the waits.
+
+Source: https://docs.codat.io/using-the-api/push.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from airflow_provider_codat.api.paging import Page, number_after
+from airflow_provider_codat.api.push_operations import PushOperation, Sighting
+from airflow_provider_codat.api.response import parse_datetime
+
+FIRST_LOOK_WITHIN = 10.0
+"""Seconds over which first looks are spread, so that companies do not go in step after a restart."""
+
+LEAST_LISTED = 3
+"""How many operations are worth a list: one or two are asked for by their keys."""
+
+SMALLEST_PAGE, LARGEST_PAGE = 100, 500
+"""Operations a page. Codat recommends 100 for speed; 500 are read without holding up an event loop."""
+
+LONGEST_REST = 6
+"""After how many fruitless listings in a row the rest between two of them stops to double."""
+
+
+# -- who is due --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Watch:
+    """When one wait looks at its operation, and where the list has shown it.
+
+    :param key: the push operation key.
+    :param since: when it last looked, or began to wait, in epoch seconds.
+    :param due: when it looks next, in epoch seconds.
+    :param deadline: when it stops, likewise; its last look is then.
+    :param is_new: whether it has not looked yet.
+    :param requested_on: when the write was asked for, ISO 8601 as Codat wrote it; ``None`` before it was seen.
+    :param rank: its place in the list when that last showed it, from 0; 0 before.
+    :param is_unlisted: whether the last list that should have shown it did not.
+    """
+
+    key: str
+    since: float
+    due: float
+    deadline: float
+    is_new: bool = True
+    requested_on: str | None = None
+    rank: int = 0
+    is_unlisted: bool = False
+
+    def is_due(self, now: float) -> bool:
+        """Whether it is time to look."""
+        return now >= self.due
+
+    def gains(self, now: float) -> bool:
+        """Whether a look now would stand for the one that comes next.
+
+        It does in the second half of the pause. A look that comes earlier, because others are looked at, is a gift: it
+        costs nothing, and neither moves the next one nor makes the pauses grow.
+        """
+        return self.is_new or now >= (self.since + self.due) / 2
+
+    def looked(self, now: float, pause: float) -> None:
+        """Take note of a look; the next one follows after ``pause`` seconds, or at the deadline if that is sooner."""
+        self.is_new = False
+        self.since = now
+        self.due = now + pause
+        if now < self.deadline:
+            self.due = min(self.due, self.deadline)
+
+
+def first_look(now: float, not_before: float, poll_begins: float, interval: float) -> float:
+    """Return when a wait that begins now looks first, in epoch seconds.
+
+    :param not_before: before it, Codat is not to be asked.
+    :param poll_begins: when the company's poll begins; waits that come before then share its first look.
+    :param interval: the wait's interval in seconds. A poll that runs already sees the newcomer within it.
+    """
+    joined = poll_begins if now <= poll_begins else now + min(interval, FIRST_LOOK_WITHIN)
+    return max(joined, not_before)
+
+
+def poll_begins(now: float, interval: float, phase: Callable[[], float]) -> float:
+    """Return when a company's poll begins that its first wait starts now, in epoch seconds.
+
+    :param phase: a source of random numbers in 0 to 1.
+    """
+    return now + phase() * min(interval, FIRST_LOOK_WITHIN)
+
+
+# -- how to ask --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class ListMemory:
+    """What is remembered of a company's list.
+
+    :param fruitless: listings in a row that saved no request.
+    :param rest: polls that go by key before a fruitless list is tried again.
+    :param is_narrowed: whether it is narrowed by a ``query`` to the time the waited operations are from.
+    """
+
+    fruitless: int = 0
+    rest: int = 0
+    is_narrowed: bool = False
+
+    def listed(self, saved: int) -> None:
+        """Take note of what a listing saved, in requests."""
+        if saved > 0:
+            self.fruitless = 0
+            return
+        self.fruitless = min(self.fruitless + 1, LONGEST_REST)
+        self.rest = 2**self.fruitless - 2
+        self.is_narrowed = not self.is_narrowed
+
+    def went_by_key(self) -> None:
+        """Take note of a poll without a list."""
+        self.rest = max(0, self.rest - 1)
+
+
+def pages_to_read(watches: Iterable[Watch], memory: ListMemory) -> int:
+    """Return how many pages of the list are worth reading for these operations; 0 to ask for each by its key.
+
+    :param watches: those a look now would stand for.
+    """
+    gaining = list(watches)
+    shown = [watch for watch in gaining if not watch.is_unlisted]
+    if len(shown) >= LEAST_LISTED:
+        return _cheapest(shown)
+    return 1 if len(gaining) >= LEAST_LISTED and memory.rest == 0 else 0
+
+
+def _cheapest(watches: Sequence[Watch]) -> int:
+    """Return the number of pages that saves the most requests, 0 if none does."""
+    places = expected_places(watches)
+    depths = {place // LARGEST_PAGE + 1 for place in places}
+    saved = {pages: bisect_left(places, pages * LARGEST_PAGE) - pages for pages in depths}
+    pages = max(saved, key=lambda pages: (saved[pages], -pages))
+    return pages if saved[pages] >= LEAST_LISTED - 1 else 0
+
+
+def expected_places(watches: Iterable[Watch]) -> list[int]:
+    """Return where in the list these operations are to be expected, at the least, in ascending order."""
+    return [max(rank, place) for place, rank in enumerate(sorted(watch.rank for watch in watches))]
+
+
+def page_size(watches: Iterable[Watch], pages: int) -> int:
+    """Return how many operations to ask for a page: enough to see all these again, with a quarter for newer ones."""
+    if pages > 1:
+        return LARGEST_PAGE
+    within = [place for place in expected_places(watches) if place < LARGEST_PAGE]
+    needed = 1.25 * (max(within, default=0) + 1)
+    return min(max(-int(-needed // SMALLEST_PAGE) * SMALLEST_PAGE, SMALLEST_PAGE), LARGEST_PAGE)
+
+
+@dataclass
+class Listing:
+    """One reading of a company's list, newest first, for as long as it pays.
+
+    :param wanted: the keys that are looked for, case folded.
+    :param page_size: operations a page.
+    :param pages: how many pages are expected to be worth reading.
+    :param due: which of them are due. What the list costs beyond what it shows is made up for by passing over as many
+        of these, so it never costs more.
+    :param since: the time the list is narrowed to, in ISO 8601, or ``None``.
+    """
+
+    wanted: frozenset[str]
+    page_size: int
+    pages: int
+    due: frozenset[str]
+    since: str | None = None
+    requests: int = field(default=0, init=False)
+    seen: dict[str, PushOperation] = field(default_factory=dict, init=False)
+    ranks: dict[str, int] = field(default_factory=dict, init=False)
+    was_narrowed: bool = field(default=True, init=False)
+    _next: int | None = field(default=1, init=False)
+
+    @property
+    def next_page(self) -> int | None:
+        """The number of the page to ask for next, or ``None`` if no more are to be read."""
+        return self._next if self.requests < len(self.seen.keys() | self.due) else None
+
+    @property
+    def saved(self) -> int:
+        """How many requests fewer this took than asking for each operation seen."""
+        return len(self.seen) - self.requests
+
+    def affords(self, unseen: int, final: int) -> int:
+        """Return for how many of those that are due and were not seen it is in order to ask by key.
+
+        What the list cost beyond what it saved is made up for: as many are passed over, this once.
+
+        :param unseen: how many there are.
+        :param final: how many of them look for the last time; they are never passed over.
+        """
+        return max(unseen + min(0, self.saved), final)
+
+    def failed(self) -> None:
+        """Take note of a request that brought no page: it cost as much as one that does."""
+        self.requests += 1
+
+    def saw(self, page: Page[Sighting]) -> None:
+        """Take note of the page that was asked for.
+
+        :raises CodatResponseError: it is another one.
+        """
+        self.requests += 1
+        asked = self._next or 1
+        known = len(self.seen)
+        self._next = number_after(asked, page)
+        for rank, sighting in enumerate(page.results, start=(asked - 1) * page.size):
+            self._note(rank, sighting)
+        is_deep_enough = len(self.seen) == known and asked >= self.pages
+        if is_deep_enough or len(self.wanted) - len(self.seen) < LEAST_LISTED:
+            self._next = None
+
+    def _note(self, rank: int, sighting: Sighting) -> None:
+        if self.since is not None and is_earlier(sighting.requested_on, self.since):
+            self.was_narrowed = False
+        if sighting.operation is not None:
+            key = sighting.operation.key.casefold()
+            self.seen.setdefault(key, sighting.operation)
+            self.ranks.setdefault(key, rank)
+
+
+def narrowed_to(watches: Iterable[Watch]) -> str | None:
+    """Return the time the oldest of these operations is from, as Codat wrote it, as far as their times are known."""
+    known = [watch.requested_on for watch in watches if parse_datetime(watch.requested_on) is not None]
+    return min(known, key=_moment, default=None)
+
+
+def is_earlier(time: str | None, than: str) -> bool:
+    """Whether one ISO 8601 time is before another; one that cannot be read is not."""
+    moment, other = parse_datetime(time), parse_datetime(than)
+    return moment is not None and other is not None and moment < other
+
+
+def _moment(time: str | None) -> float:
+    moment = parse_datetime(time)
+    return moment.timestamp() if moment is not None else math.inf

@@ -1,0 +1,284 @@
+"""The decisions of a shared poll: values, a fake clock, and a list that is cut into pages by hand."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_codat.api.errors import CodatResponseError
+from airflow_provider_codat.api.paging import Page
+from airflow_provider_codat.api.polling import (
+    FIRST_LOOK_WITHIN,
+    LARGEST_PAGE,
+    LEAST_LISTED,
+    SMALLEST_PAGE,
+    Listing,
+    ListMemory,
+    Watch,
+    first_look,
+    is_earlier,
+    narrowed_to,
+    page_size,
+    pages_to_read,
+    poll_begins,
+)
+from airflow_provider_codat.api.push_operations import PushOperation, Sighting
+
+NOW = 1_800_000_000.0
+INTERVALS = st.floats(0.05, 3600)
+
+
+def watch(key="k", *, since=NOW, due=NOW + 10, deadline=NOW + 1000, **more):
+    return Watch(key, since=since, due=due, deadline=deadline, **more)
+
+
+def watches(*ranks, **more):
+    return [watch(f"k{place}", rank=rank, **more) for place, rank in enumerate(ranks)]
+
+
+# -- who is due --------------------------------------------------------------------------------------------------------
+
+
+@given(INTERVALS, st.floats(0, 0.999), st.floats(-100, 100), st.floats(0, 100))
+def test_a_first_look_comes_within_an_interval_or_when_codat_may_be_asked(interval, phase, not_before, later):
+    begins = poll_begins(NOW, interval, lambda: phase)
+    assert NOW <= begins <= NOW + min(interval, FIRST_LOOK_WITHIN)
+    joined = NOW + later
+    look = first_look(joined, NOW + not_before, begins, interval)
+    assert look >= max(joined, NOW + not_before)
+    assert look <= max(joined + min(interval, FIRST_LOOK_WITHIN), NOW + not_before)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1))
+def test_all_that_come_before_a_poll_begins_share_its_first_look(arrivals):
+    begins = NOW + 1
+    assert {first_look(NOW + each, 0.0, begins, 5) for each in arrivals} == {begins}
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 20), st.floats(0.1, 60)), min_size=1, max_size=50), st.floats(1, 500))
+def test_a_watch_looks_in_time_whatever_looks_it_is_given_and_never_past_its_deadline(gifts, patience):
+    """Each gift is a look at others, some seconds after the last, and the pause that would follow if it counts."""
+    it, now = watch(due=NOW + 5, deadline=NOW + patience), NOW
+    for gap, pause in gifts:
+        now = min(now + gap, it.due)
+        before = it.since, it.due
+        if not it.gains(now):
+            assert not it.is_due(now)
+            assert (it.since, it.due) == before
+            continue
+        it.looked(now, pause)
+        if now >= it.deadline:
+            break
+        assert it.since == now
+        assert it.due == min(now + pause, it.deadline)
+
+
+def test_a_look_counts_from_the_second_half_of_the_pause_on():
+    it = watch(is_new=False)
+    assert not it.gains(NOW + 4.9)
+    assert it.gains(NOW + 5)
+    assert not it.is_due(NOW + 9.9)
+    assert it.is_due(NOW + 10)
+
+
+def test_the_first_look_at_a_newcomer_always_counts():
+    assert watch().gains(NOW)
+
+
+# -- how to ask --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("waiting", "pages"), [(0, 0), (1, 0), (2, 0), (3, 1), (500, 1), (501, 1), (600, 2), (1200, 3)]
+)
+def test_one_or_two_are_asked_for_by_key_and_more_by_the_list(waiting, pages):
+    assert pages_to_read(watches(*[0] * waiting), ListMemory()) == pages
+
+
+@pytest.mark.parametrize(
+    ("ranks", "pages"),
+    [
+        ((0, 5, 499), 1),
+        ((0, 5, 501), 0),  # one page shows two, which cost two requests by key as well
+        ((900, 900, 900), 0),  # two pages for three operations
+        ((900, 900, 900, 900), 2),
+        ((0, 1, 2, 19_999), 1),
+        ((*range(600), 19_999), 2),
+        ((20_000, 20_000, 20_000), 0),
+    ],
+)
+def test_what_the_list_has_cost_decides_how_much_of_it_is_read(ranks, pages):
+    assert pages_to_read(watches(*ranks), ListMemory()) == pages
+
+
+@given(st.lists(st.integers(0, 30_000), max_size=60))
+def test_reading_pages_saves_requests_or_is_left(ranks):
+    pages = pages_to_read(watches(*ranks), ListMemory())
+    shown = sum(rank < pages * LARGEST_PAGE for rank in ranks)
+    assert pages == 0 or shown - pages >= LEAST_LISTED - 1
+
+
+def test_unlisted_operations_are_no_reason_to_read_the_list_but_now_and_then():
+    unlisted, memory = watches(0, 0, 0, is_unlisted=True), ListMemory()
+    tries = []
+    for poll in range(140):
+        if pages_to_read(unlisted, memory):
+            tries.append(poll)
+            memory.listed(-1)
+        else:
+            memory.went_by_key()
+    assert tries == [0, 1, 4, 11, 26, 57, 120]
+    memory.listed(2)
+    assert pages_to_read(unlisted, memory) == 0
+    for _ in range(64):
+        memory.went_by_key()
+    assert pages_to_read(unlisted, memory) == 1
+
+
+def test_two_listed_and_two_unlisted_ones_are_asked_for_by_key_while_the_list_rests():
+    some = [*watches(0, 0), *watches(0, 0, is_unlisted=True)]
+    assert pages_to_read(some, ListMemory(rest=1)) == 0
+    assert pages_to_read([*some, watch("new")], ListMemory(rest=1)) == 1
+
+
+def test_a_fruitless_list_is_narrowed_the_next_time_and_a_fruitful_one_is_read_in_the_same_way():
+    memory = ListMemory()
+    memory.listed(0)
+    assert memory.is_narrowed
+    memory.listed(5)
+    assert memory.is_narrowed
+    memory.listed(-1)
+    assert not memory.is_narrowed
+
+
+@given(st.lists(st.integers(0, 3000), min_size=1, max_size=300), st.integers(1, 5))
+def test_a_page_holds_what_is_to_be_seen_again_and_is_never_too_large(ranks, pages):
+    size = page_size(watches(*ranks), pages)
+    assert SMALLEST_PAGE <= size <= LARGEST_PAGE
+    within = [rank for rank in ranks if rank < LARGEST_PAGE]
+    assert pages > 1 or not within or size > min(max(within), LARGEST_PAGE - 1)
+
+
+# -- reading the list --------------------------------------------------------------------------------------------------
+
+
+def listing(wanted, **more):
+    return Listing(**{"wanted": frozenset(wanted), "page_size": 100, "pages": 1, "due": frozenset(wanted)} | more)
+
+
+def sighting(key, wanted, requested_on="2026-01-02T00:00:00Z"):
+    return Sighting(requested_on, PushOperation(key, "Pending") if key.casefold() in wanted else None)
+
+
+def read(it, keys, size=None):
+    """Read a list for as long as the listing wants to."""
+    size = size or it.page_size
+    while (number := it.next_page) is not None:
+        chunk = keys[(number - 1) * size : number * size]
+        found = tuple(sighting(key, it.wanted) for key in chunk)
+        it.saw(Page(found, number, size, len(keys), has_next=number * size < len(keys)))
+    return it
+
+
+OTHERS = [f"other-{number}" for number in range(1000)]
+
+
+def test_all_on_the_first_page_cost_one_request():
+    it = read(listing("abc"), [*"cab", *OTHERS])
+    assert (it.requests, it.saved, it.seen.keys()) == (1, 2, set("abc"))
+    assert it.ranks == {"c": 0, "a": 1, "b": 2}
+
+
+def test_a_page_that_shows_none_ends_it():
+    assert read(listing("abcdefgh"), [*OTHERS, *"abcdefgh"]).requests == 1
+
+
+def test_a_page_that_shows_some_leads_to_the_next_while_three_are_left():
+    keys = ["a", *OTHERS[:150], "b", *OTHERS[150:], *"cdef"]
+    it = read(listing("abcdef"), keys)
+    assert (it.requests, set(it.seen)) == (3, {"a", "b"})
+    assert read(listing("abc"), keys).requests == 1
+
+
+def test_as_many_pages_as_were_worth_it_before_are_read_even_if_one_shows_none():
+    keys = [*OTHERS[:150], *"abcdef", *OTHERS[150:]]
+    assert read(listing("abcdef", pages=2), keys).saved == 4
+
+
+def test_the_end_of_the_list_ends_it():
+    assert read(listing("abcdef"), ["a", *OTHERS[:99], "b"]).requests == 2
+
+
+def test_keys_in_other_letters_are_the_same():
+    assert read(listing(["ab-1", "ab-2", "ab-3"]), ["AB-1", "ab-2", "Ab-3"]).seen.keys() == {"ab-1", "ab-2", "ab-3"}
+
+
+def test_a_page_that_was_not_asked_for_is_an_error():
+    it = listing("abc")
+    with pytest.raises(CodatResponseError, match="page 1 was asked for, page 7 came"):
+        it.saw(Page((), 7, 100, None, has_next=False))
+    assert it.requests == 1
+
+
+def test_operations_from_before_the_time_asked_for_show_that_the_query_was_ignored():
+    it = listing("abc", since="2026-01-02T00:00:00Z")
+    it.saw(Page((sighting("x", "abc"),), 1, 100, None, has_next=False))
+    assert it.was_narrowed
+    it = listing("abc", since="2026-01-02T00:00:00Z")
+    it.saw(Page((sighting("x", "abc", "2026-01-01T23:59:59Z"),), 1, 100, None, has_next=False))
+    assert not it.was_narrowed
+
+
+@given(
+    wanted=st.sets(st.integers(0, 2000), min_size=1, max_size=40),
+    unseen_extra=st.integers(0, 20),
+    due_share=st.floats(0, 1),
+    pages=st.integers(1, 4),
+    failures=st.integers(0, 3),
+)
+def test_a_poll_takes_no_more_requests_than_it_takes_looks_off_the_waits(
+    wanted, unseen_extra, due_share, pages, failures
+):
+    """Wherever the waited operations are in the list, and whichever of them are due."""
+    places = {f"k{place}": place for place in wanted}
+    keys = [f"k{place}" for place in range(2001)]
+    all_wanted = [*places, *(f"missing{number}" for number in range(unseen_extra))]
+    due = all_wanted[: max(1, round(due_share * len(all_wanted)))]
+    it = listing(all_wanted, pages=pages, due=frozenset(due))
+    for _ in range(min(failures, len(due) - 1)):
+        it.failed()
+    read(it, keys)
+    unseen = [key for key in due if key not in it.seen]
+    asked = it.affords(len(unseen), 0)
+    assert 0 <= asked <= len(unseen)
+    passed_over = len(unseen) - asked
+    assert it.requests <= len(it.seen) + passed_over
+    assert passed_over <= max(0, it.requests - len(it.seen))
+
+
+def test_whoever_looks_for_the_last_time_is_not_passed_over():
+    it = read(listing("ab"), OTHERS)
+    assert it.affords(2, 0) == 1
+    assert it.affords(2, 2) == 2
+
+
+# -- times -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_list_is_narrowed_to_the_oldest_time_known():
+    times = ["2026-01-02T10:00:00Z", None, "2026-01-02T09:59:59.5Z", "soon", "2026-01-02T11:00:00+00:00"]
+    assert narrowed_to(watch(requested_on=time) for time in times) == "2026-01-02T09:59:59.5Z"
+    assert narrowed_to([watch(), watch(requested_on="soon")]) is None
+
+
+@pytest.mark.parametrize(
+    ("time", "than", "earlier"),
+    [
+        ("2026-01-02T00:00:00Z", "2026-01-02T00:00:00.001Z", True),
+        ("2026-01-02T00:00:00Z", "2026-01-02T00:00:00Z", False),
+        ("2026-01-02T01:00:00+02:00", "2026-01-02T00:00:00Z", True),
+        (None, "2026-01-02T00:00:00Z", False),
+        ("soon", "2026-01-02T00:00:00Z", False),
+    ],
+)
+def test_times_are_compared_as_moments(time, than, earlier):
+    assert is_earlier(time, than) is earlier
