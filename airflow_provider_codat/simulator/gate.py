@@ -1,4 +1,4 @@
-"""What every request passes on its way to an endpoint: the log, faults, the API key, the quota and idempotency keys.
+"""What every request passes on its way to an endpoint: the log, faults, the API key, limits and idempotency keys.
 
 The order is that of the real thing: the network may fail before anything else happens; a wrong key or a used-up quota
 never gets as far as an idempotency key; and what happens behind it, a server error included, is what that key replays.
@@ -10,6 +10,7 @@ import asyncio
 import base64
 import hmac
 import json
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -31,8 +32,11 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from airflow_provider_codat.simulator.account import Account
-    from airflow_provider_codat.simulator.rate_limit import RateLimit
+    from airflow_provider_codat.simulator.rate_limit import AddressLimit, Concurrency, RateLimit
 
+_COMPANY = re.compile("/companies/([^/]+)")
+#: The ``Retry-After`` where a company has too many requests under way: the first of them may end any moment.
+_SHORTLY = "1"
 _IDEMPOTENT_BY_KEY = frozenset({"POST", "PATCH"})
 _PAGE = "<!doctype html><html><head><title>Bad gateway</title></head><body><h1>Please stand by</h1></body></html>"
 
@@ -47,7 +51,10 @@ class Gate:
     :param account: the state behind the endpoints; its lock also guards what is here.
     :param api_key: the only key that is let in.
     :param clock: returns epoch seconds.
-    :param rate_limit: the quota.
+    :param rate_limit: the daily quota.
+    :param address_limit: requests a minute.
+    :param concurrency: requests at once.
+    :param response_time: seconds from a request to its answer.
     :param pending_fields: how a push looks that has not ended, for the fault ``unknown_status``.
     """
 
@@ -56,18 +63,29 @@ class Gate:
         account: Account,
         api_key: str,
         clock: Callable[[], float],
+        *,
         rate_limit: RateLimit,
+        address_limit: AddressLimit,
+        concurrency: Concurrency,
+        response_time: float,
         pending_fields: PendingFields,
     ) -> None:
         self.faults = Faults()
         self.log: list[LoggedRequest] = []
         self.stopping = asyncio.Event()
         self.rate_limit = rate_limit
+        self._address_limit = address_limit
+        self._concurrency = concurrency
+        self._response_time = response_time
         self._account = account
         self._application = application(account)
-        self._authorization = b"Basic " + base64.b64encode(api_key.encode())
+        self.set_api_key(api_key)
         self._idempotency: IdempotencyKeys[Response] = IdempotencyKeys(clock)
         self._pending_fields = pending_fields
+
+    def set_api_key(self, api_key: str) -> None:
+        """Let in this key only."""
+        self._authorization = b"Basic " + base64.b64encode(api_key.encode())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -87,7 +105,7 @@ class Gate:
             await wire.reset(scope, receive)
             return
         with self._account.lock:
-            response.headers.update(self.rate_limit.headers(self._account.connected_companies()))
+            response.headers.update(self.rate_limit.headers())
         if kind == "reset_after":
             await wire.reset(scope, receive)
             return
@@ -99,22 +117,26 @@ class Gate:
 
     async def _answer(self, scope: Scope, body: bytes, fault: Fault | None, entry: LoggedRequest) -> Response:
         headers = Headers(scope=scope)
-        with self._account.lock:
-            refusal = self._refusal(headers)
-        if refusal is not None:
-            return refusal
-        key = headers.get("idempotency-key")
-        if key is None or entry.method not in _IDEMPOTENT_BY_KEY:
-            return await self._handle(scope, body, fault)
-        return await self._handle_once(key, scope, body, fault, entry)
+        company = _COMPANY.match(entry.path)
+        with self._concurrency.enter(company and company[1]) as entered:
+            with self._account.lock:
+                refusal = self._refusal(scope["client"][0], headers)
+            if refusal is not None:
+                return refusal
+            if not entered:
+                return _too_many(_SHORTLY)
+            key = headers.get("idempotency-key")
+            if key is None or entry.method not in _IDEMPOTENT_BY_KEY:
+                return await self._handle(scope, body, fault)
+            return await self._handle_once(key, scope, body, fault, entry)
 
-    def _refusal(self, headers: Headers) -> Response | None:
+    def _refusal(self, address: str, headers: Headers) -> Response | None:
+        if not self._address_limit.admit(address):
+            return _too_many(self._address_limit.retry_after(address))
         if not hmac.compare_digest(headers.get("authorization", "").encode(), self._authorization):
             return error_response(standard_error(401))
         if not self.rate_limit.admit():
-            response = error_response(standard_error(429))
-            response.headers["Retry-After"] = self.rate_limit.retry_after()
-            return response
+            return _too_many(self.rate_limit.retry_after())
         return None
 
     async def _handle_once(
@@ -143,10 +165,11 @@ class Gate:
         return response
 
     async def _handle(self, scope: Scope, body: bytes, fault: Fault | None) -> Response:
+        delay = self._response_time + (fault.delay if fault else 0.0)
+        if delay:
+            await self._sleep(delay)
         if fault is None:
             return await _call(self._application, scope, body)
-        if fault.delay:
-            await self._sleep(fault.delay)
         if fault.kind in ("status", "not_found"):
             return _fault_response(fault)
         response = await _call(self._application, scope, body)
@@ -184,6 +207,12 @@ def _log_entry(request: Request, body: bytes, fault: Fault | None) -> LoggedRequ
         at=time.monotonic(),
         fault=fault.kind if fault else None,
     )
+
+
+def _too_many(retry_after: str) -> Response:
+    response = error_response(standard_error(429))
+    response.headers["Retry-After"] = retry_after
+    return response
 
 
 def _fault_response(fault: Fault) -> Response:

@@ -28,7 +28,8 @@ except ModuleNotFoundError as error:
 from airflow_provider_codat.simulator.account import Account
 from airflow_provider_codat.simulator.books import Books, Company
 from airflow_provider_codat.simulator.push import TERMINAL_STATUSES, UNDECIDED, Outcome, PushDesk
-from airflow_provider_codat.simulator.rate_limit import RateLimit
+from airflow_provider_codat.simulator.rate_limit import AddressLimit, Concurrency, RateLimit
+from airflow_provider_codat.simulator.request_log import Traffic
 from airflow_provider_codat.simulator.sync_settings import SyncSettings
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from airflow_provider_codat.simulator.faults import Fault
     from airflow_provider_codat.simulator.paging import OrderBySupport, QuerySupport
     from airflow_provider_codat.simulator.push import PendingFields, RecordIdAt
+    from airflow_provider_codat.simulator.rate_limit import Quota
     from airflow_provider_codat.simulator.request_log import LoggedRequest
     from airflow_provider_codat.simulator.sync_settings import SyncScheduleShape
 
@@ -57,15 +59,19 @@ class CodatSimulator:
     :param latency: seconds after which a push ends that nothing else decides; it succeeds.
     :param sync_schedule_shape: ``integer`` or ``object``, see :mod:`~airflow_provider_codat.simulator.sync_settings`.
     :param free_plan: whether hourly syncs are refused with 402.
-    :param quota: requests a day, beyond which the answer is 429; None never refuses.
+    :param quota: requests a day, beyond which the answer is 429; ``codat`` for as many as Codat grants for the
+        companies there are, None never refuses.
     :param quota_retry_after: the ``Retry-After`` of such an answer, by default the seconds to midnight UTC.
+    :param requests_per_minute: from one address, beyond which the answer is 429; Codat's is 1,000. None never refuses.
+    :param concurrency_per_company: requests at once, beyond which the answer is 429; Codat's is 10. None never refuses.
+    :param response_time: seconds every answer takes; only what takes time can be under way at once.
     :param query_support: what becomes of ``query``: ``honour``, ``ignore`` or ``refuse`` (400).
     :param order_by_support: what becomes of ``orderBy``: ``honour`` or ``ignore``.
     :param pending_fields: whether the fields of a push that say how it ended are ``null`` or ``absent`` before it does.
     :param record_id_at: where a written record's id is shown: ``changes`` (documented) or ``data``.
     :param hidden_gets: how many reads of a fresh push answer 404.
     :param hidden_lists: from how many list answers a fresh push is missing.
-    :param clock: returns epoch seconds; everything but the latency of faults goes by it.
+    :param clock: returns epoch seconds; everything but the time that answers take goes by it.
     :raises OSError: on start, if the port is taken.
     """
 
@@ -78,8 +84,11 @@ class CodatSimulator:
         latency: float = 0.0,
         sync_schedule_shape: SyncScheduleShape = "integer",
         free_plan: bool = False,
-        quota: int | None = None,
+        quota: Quota = None,
         quota_retry_after: float | str | None = None,
+        requests_per_minute: int | None = None,
+        concurrency_per_company: int | None = None,
+        response_time: float = 0.0,
         query_support: QuerySupport = "honour",
         order_by_support: OrderBySupport = "honour",
         pending_fields: PendingFields = "null",
@@ -108,8 +117,16 @@ class CodatSimulator:
             order_by_support=order_by_support,
         )
         self._lock = self._account.lock
-        rate_limit = RateLimit(clock, quota, quota_retry_after)
-        self._gate = Gate(self._account, self.api_key, clock, rate_limit, pending_fields)
+        self._gate = Gate(
+            self._account,
+            self.api_key,
+            clock,
+            rate_limit=RateLimit(clock, quota, quota_retry_after, self._account.connected_companies),
+            address_limit=AddressLimit(clock, requests_per_minute),
+            concurrency=Concurrency(concurrency_per_company),
+            response_time=response_time,
+            pending_fields=pending_fields,
+        )
         self._server: _Server | None = None
         for number in range(1, company_count + 1):
             self.add_company(name=f"Company {number}")
@@ -158,6 +175,15 @@ class CodatSimulator:
         if self._account.sync_settings.shape != "integer":
             connection["extra"] = {"sync_schedule_shape": self._account.sync_settings.shape}
         return json.dumps(connection)
+
+    def rotate_api_key(self, api_key: str | None = None) -> str:
+        """Let in another key from now on, and return it.
+
+        :param api_key: the new key, by default a random one.
+        """
+        self.api_key = api_key or secrets.token_urlsafe(24)
+        self._gate.set_api_key(self.api_key)
+        return self.api_key
 
     # --- companies and books -----------------------------------------------------------------------------------------
 
@@ -248,6 +274,8 @@ class CodatSimulator:
         status: str = "Pending",
         record: Record | None = None,
         outcome: Outcome | None = None,
+        *,
+        requested_on: float | None = None,
     ) -> str:
         """Add a push that somebody else made, and return its key.
 
@@ -257,6 +285,7 @@ class CodatSimulator:
         :param record: what it writes.
         :param outcome: how it ends. Without one and without a rule of :meth:`outcome` or :meth:`outcomes` for it, it
             waits until :meth:`finish`.
+        :param requested_on: when it was made, in epoch seconds, by default now; what has ended already ended then.
         :raises ApiError: for an unknown company.
         """
         with self._lock:
@@ -265,9 +294,16 @@ class CodatSimulator:
             ended = status in TERMINAL_STATUSES
             if outcome is None:
                 outcome = Outcome() if ended else desk.rules.next(company_id, data_type) or UNDECIDED
-            push = desk.add(company_id, company.connection_id, data_type, record=record, outcome=outcome)
+            push = desk.add(
+                company_id,
+                company.connection_id,
+                data_type,
+                record=record,
+                outcome=outcome,
+                requested_on=requested_on,
+            )
             if ended:
-                desk.end(push, replace(outcome, status=status), self._clock())
+                desk.end(push, replace(outcome, status=status), push.requested_on)
             else:
                 push.status = status
             return push.key
@@ -327,8 +363,8 @@ class CodatSimulator:
         with self._lock:
             self._gate.faults.clear()
 
-    def set_quota(self, quota: int | None) -> None:
-        """Grant another quota, counted from now on."""
+    def set_quota(self, quota: Quota) -> None:
+        """Grant another quota, counted from now on; ``codat`` for as much as Codat would."""
         with self._lock:
             self._gate.rate_limit.set_quota(quota)
 
@@ -345,6 +381,13 @@ class CodatSimulator:
         :param path: only those with this path, which may be a regular expression for the whole of it.
         """
         return sum(request.is_for(method, path) for request in self.requests)
+
+    def traffic(self, since: float = 0.0) -> Traffic:
+        """Return the requests so far in figures.
+
+        :param since: only those that arrived then or later, in monotonic seconds.
+        """
+        return Traffic.of(request for request in self.requests if request.at >= since)
 
 
 class _Server(uvicorn.Server):

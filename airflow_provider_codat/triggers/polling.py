@@ -14,7 +14,7 @@ import math
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
@@ -161,13 +161,11 @@ class _CompanyPoll:
 
     :param line: what is shared with the other companies of the connection.
     :param company_id: the company.
-    :param over: called when the last wait is over.
     """
 
-    def __init__(self, line: _Line, company_id: str, over: Callable[[], object]) -> None:
+    def __init__(self, line: _Line, company_id: str) -> None:
+        self.company_id = company_id
         self._line = line
-        self._company_id = company_id
-        self._over = over
         self._waiters: dict[str, list[_Waiter]] = {}
         self._begins = 0.0
         self._woken = asyncio.Event()
@@ -210,7 +208,7 @@ class _CompanyPoll:
             del self._waiters[waiter.key]
         if not self._waiters and self._task is not None:
             self._task.cancel()
-            self._over()
+            self._line.forget(self)
 
     def _waiting(self) -> list[_Waiter]:
         """Return those whose wait goes on; the others leave as soon as the event loop comes to them."""
@@ -227,9 +225,10 @@ class _CompanyPoll:
                 await self._until_due()
                 await self._look()
         except Exception as error:
-            log.exception("The poll of company %s broke off.", self._company_id)
+            self._line.forget(self)
+            log.exception("The poll of company %s broke off.", self.company_id)
             broken = CodatError(
-                f"The triggerer's poll of company {self._company_id} broke off, so the push's status is not known:"
+                f"The triggerer's poll of company {self.company_id} broke off, so the push's status is not known:"
                 f" {error!r}"
             )
             for waiter in self._waiting():
@@ -251,7 +250,7 @@ class _CompanyPoll:
             waiter.pauses(began, now)
 
     async def _ask(self, now: float) -> None:
-        memory = self._line.memories[self._company_id]
+        memory = self._line.memories[self.company_id]
         gaining = {waiter.key: waiter.watch for waiter in self._waiting() if waiter.watch.gains(now)}
         pages = pages_to_read(gaining.values(), memory)
         if not pages:
@@ -288,7 +287,7 @@ class _CompanyPoll:
         dialect = self._line.dialect
         while (page := listing.next_page) is not None:
             request = look_for_push_operations(
-                self._company_id,
+                self.company_id,
                 self._waiters,
                 page=page,
                 page_size=listing.page_size,
@@ -329,7 +328,7 @@ class _CompanyPoll:
             waiter.has_looked = True
         if await self._ask_for_each(asked, is_doubtful=trouble is not None or self._is_in_trouble):
             return
-        self._line.memories[self._company_id].listed(listing.saved)
+        self._line.memories[self.company_id].listed(listing.saved)
         for waiter in self._waiters_for(listing.wanted - listing.seen.keys()):
             waiter.watch.is_unlisted = True
 
@@ -403,8 +402,13 @@ class _Line:
     def poll(self, company_id: str) -> _CompanyPoll:
         """Return the company's poll, a new one if none is running."""
         if company_id not in self._polls:
-            self._polls[company_id] = _CompanyPoll(self, company_id, lambda: self._polls.pop(company_id, None))
+            self._polls[company_id] = _CompanyPoll(self, company_id)
         return self._polls[company_id]
+
+    def forget(self, poll: _CompanyPoll) -> None:
+        """Let the company's next wait begin a new poll."""
+        if self._polls.get(poll.company_id) is poll:
+            del self._polls[poll.company_id]
 
 
 class _Lines(dict[str, _Line]):

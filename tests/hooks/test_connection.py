@@ -179,6 +179,8 @@ DEFAULTS = {
     "read_timeout": 60,
     "max_attempts": 5,
     "max_retry_wait": 60,
+    "requests_per_minute": 900,
+    "max_concurrent_requests": 10,
     "sync_schedule_shape": None,
 }
 GOOD_EXTRAS = [
@@ -191,6 +193,8 @@ GOOD_EXTRAS = [
     ("max_attempts", 3.0, 3),
     ("max_retry_wait", 0, 0),
     ("max_retry_wait", "0", 0),
+    ("requests_per_minute", "10", 10),
+    ("max_concurrent_requests", 1, 1),
     ("sync_schedule_shape", "object", "object"),
     ("sync_schedule_shape", "integer", "integer"),
     *((name, empty, default) for name, default in DEFAULTS.items() for empty in (None, "")),
@@ -202,6 +206,8 @@ BAD_EXTRAS = [
         for value in (0, -1, "soon", True, [5], {"s": 5}, "nan", "inf", "1e999", 10**400)
     ),
     *(("max_attempts", value, "a whole number, 1 or more") for value in (0, -1, 1.5, "two", True, [], {}, "inf")),
+    *(("requests_per_minute", value, "a whole number, 10 or more") for value in (9, 0, "fast", True, 60.5)),
+    *(("max_concurrent_requests", value, "a whole number, 1 or more") for value in (0, "many", False, 1.5)),
     *(("max_retry_wait", value, "seconds, a number of 0 or more") for value in (-1, "-0.1", "long", False, [1])),
     *(("sync_schedule_shape", value, "'integer' or 'object'") for value in ("Object", "int", 1, True, [], ["object"])),
     *(("allow_http", value, "true or false") for value in ("yes", "1", 1, 0, [], {})),

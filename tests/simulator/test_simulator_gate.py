@@ -310,3 +310,11 @@ def test_requests_from_many_threads_all_arrive(client):
     for thread in threads:
         thread.join()
     assert len(client.codat.records[client.company.id, "bills"]) == client.codat.count("POST") == 100
+
+
+def test_a_rotated_key_shuts_the_old_one_out(client):
+    old = client.codat.auth_headers
+    key = client.codat.rotate_api_key()
+    assert client.codat.api_key == key
+    statuses = [client.get("/companies", headers=headers).status_code for headers in (old, client.codat.auth_headers)]
+    assert statuses == [401, 200]

@@ -145,6 +145,7 @@ def test_the_fixtures_serve_a_users_own_tests(pytester, monkeypatch):
 def test_the_command_serves_until_it_is_told_to_end(ending):
     command = [sys.executable, "-m", "airflow_provider_codat.simulator", "--port", "0", "--company-count", "2"]
     command += ["--latency", "0", "--shape", "object", "--free-plan", "--quota", "9", "--failure-rate", "1"]
+    command += ["--requests-per-minute", "3", "--concurrency-per-company", "1", "--order-by-support", "ignore"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
         lines = []
         while "Ctrl-C" not in (lines[-1] if lines else ""):
@@ -160,11 +161,13 @@ def test_the_command_serves_until_it_is_told_to_end(ending):
             pushed = client.post(f"/companies/{company}/connections/{via}/push/bills", json={}).json()
             read = client.get(f"/companies/{company}/push/{pushed['pushOperationKey']}")
             settings = client.get("/profile/syncSettings").json()
+            beyond = client.get("/companies")
         process.send_signal(ending)
         _, errors = process.communicate()
     assert (name, connection["password"], process.returncode, errors) == ("AIRFLOW_CONN_CODAT_DEFAULT", key, 0, "")
     assert read.json()["status"] == "Failed"
     assert read.headers["X-Rate-Limit-Limit"] == "9"
+    assert beyond.status_code == 429
     assert settings["settings"][0]["syncSchedule"] == {"intervalHours": 24, "hourOfDay": 0}
 
 
