@@ -63,7 +63,7 @@ class Driver:
             return self._execute(make(deferrable=True))
         except TaskDeferred as deferred:
             self.deferred = deferred
-        kwargs = {**(self.deferred.kwargs or {}), "event": run_trigger(self.deferred.trigger)}
+        kwargs = {**(self.deferred.kwargs or {}), "event": run_trigger(self.deferred.trigger, self._clock)}
         return make(deferrable=True).resume_execution(self.deferred.method_name, kwargs, {})
 
     def _execute(self, sensor: CodatPushOperationSensor, first_reschedule: datetime | None = None) -> Any:

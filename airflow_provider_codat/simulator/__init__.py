@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from airflow_provider_codat.simulator.books import Company
     from airflow_provider_codat.simulator.faults import Fault
     from airflow_provider_codat.simulator.push import UNDECIDED, Outcome
-    from airflow_provider_codat.simulator.request_log import LoggedRequest
+    from airflow_provider_codat.simulator.request_log import LoggedRequest, Traffic
     from airflow_provider_codat.simulator.server import CodatSimulator
 
-__all__ = ["UNDECIDED", "CodatSimulator", "Company", "Fault", "LoggedRequest", "Outcome"]
+__all__ = ["UNDECIDED", "CodatSimulator", "Company", "Fault", "LoggedRequest", "Outcome", "Traffic"]
 
 _MODULES = {
     "UNDECIDED": "push",
@@ -29,6 +29,7 @@ _MODULES = {
     "Fault": "faults",
     "LoggedRequest": "request_log",
     "Outcome": "push",
+    "Traffic": "request_log",
 }
 
 

@@ -7,8 +7,12 @@ import shlex
 import signal
 import sys
 import threading
+from typing import TYPE_CHECKING
 
 from airflow_provider_codat.simulator import CodatSimulator, Outcome
+
+if TYPE_CHECKING:
+    from airflow_provider_codat.simulator.rate_limit import Quota
 
 
 def main() -> None:
@@ -25,8 +29,13 @@ def main() -> None:
         sync_schedule_shape=arguments.shape,
         free_plan=arguments.free_plan,
         quota=arguments.quota,
+        requests_per_minute=arguments.requests_per_minute,
+        concurrency_per_company=arguments.concurrency_per_company,
+        response_time=arguments.response_time,
         query_support=arguments.query_support,
+        order_by_support=arguments.order_by_support,
         hidden_gets=arguments.hidden_gets,
+        hidden_lists=arguments.hidden_lists,
     )
     _let_fail(codat, arguments.failure_rate, arguments.latency)
     try:
@@ -64,6 +73,17 @@ def _rate(text: str) -> float:
     return rate
 
 
+def _quota(text: str) -> Quota:
+    return "codat" if text == "codat" else int(text)
+
+
+def _requests(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} would let nobody in")
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_codat.simulator",
@@ -77,9 +97,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--failure-rate", type=_rate, default=0.0, help="share of pushes that fail, 0 to 1")
     parser.add_argument("--shape", choices=("integer", "object"), default="integer", help="of syncSchedule")
     parser.add_argument("--free-plan", action="store_true", help="refuse hourly syncs with 402")
-    parser.add_argument("--quota", type=int, metavar="N", help="requests a day, then 429")
+    parser.add_argument("--quota", type=_quota, metavar="N", help="requests a day, then 429; codat: what Codat grants")
+    parser.add_argument("--requests-per-minute", type=_requests, metavar="N", help="then 429; Codat's limit is 1000")
+    parser.add_argument("--concurrency-per-company", type=_requests, metavar="N", help="then 429; Codat's limit is 10")
+    parser.add_argument("--response-time", type=float, default=0.0, metavar="SECONDS", help="until an answer")
     parser.add_argument("--query-support", choices=("honour", "ignore", "refuse"), default="honour", help="of lists")
+    parser.add_argument("--order-by-support", choices=("honour", "ignore"), default="honour", help="of lists")
     parser.add_argument("--hidden-gets", type=int, default=0, metavar="N", help="reads of a fresh push that answer 404")
+    parser.add_argument("--hidden-lists", type=int, default=0, metavar="N", help="lists that lack a fresh push")
     return parser
 
 

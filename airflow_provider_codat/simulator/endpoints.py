@@ -12,9 +12,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from airflow_provider_codat.simulator import timestamps
 from airflow_provider_codat.simulator.books import COMPANY_FIELDS, CONNECTION_FIELDS, Company
 from airflow_provider_codat.simulator.errors import ApiError, standard_error
-from airflow_provider_codat.simulator.paging import ListRequest
+from airflow_provider_codat.simulator.paging import Collection, ListRequest
 from airflow_provider_codat.simulator.push import PUSH_FIELDS, ChangeType
 
 if TYPE_CHECKING:
@@ -99,7 +100,15 @@ class Endpoints:
         """GET /companies/{companyId}/push."""
         company, desk = self._company(request), self._account.pushes
         asked = self._list_request(request)
-        found = asked.select(desk.listed(company.id), desk.to_wire, PUSH_FIELDS)
+        found = asked.select(
+            Collection(
+                items=desk.listed(company.id),
+                ordered_by="requestedOnUtc",
+                instant=lambda push: timestamps.instant(push.requested_on),
+                view=desk.to_wire,
+                fields=PUSH_FIELDS,
+            )
+        )
         results = [desk.show(push) for push in asked.cut(found)]
         return JSONResponse(asked.body(request.url.path, results, len(found)))
 
@@ -155,7 +164,15 @@ class Endpoints:
         fields: frozenset[str],
     ) -> Response:
         asked = self._list_request(request)
-        found = asked.select(companies, view, fields)
+        found = asked.select(
+            Collection(
+                items=sorted(companies, key=lambda company: company.created),
+                ordered_by="created",
+                instant=lambda company: timestamps.instant(company.created),
+                view=view,
+                fields=fields,
+            )
+        )
         return JSONResponse(asked.body(request.url.path, [view(one) for one in asked.cut(found)], len(found)))
 
     def _push(self, request: Request, change: ChangeType, body: bytes) -> Response:

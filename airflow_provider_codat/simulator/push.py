@@ -6,6 +6,7 @@ was due, so that the simulated past never depends on who looked when.
 
 from __future__ import annotations
 
+import bisect
 import heapq
 import itertools
 import math
@@ -187,7 +188,9 @@ class PushDesk:
         self._hidden_gets = hidden_gets
         self._hidden_lists = hidden_lists
         self._by_key: dict[str, PushOperation] = {}
-        self._by_company: dict[str, list[PushOperation]] = {}
+        self._by_company: dict[str, list[PushOperation]] = {}  # oldest first
+        # the few that a list request itself may change, by company and key: too fresh for it, or ended by being seen
+        self._changing: dict[str, dict[str, PushOperation]] = {}
         # a push that gets another outcome is entered again; its old entry is known by the due time it no longer has
         self._due: list[tuple[float, int, str]] = []
         self._entry = itertools.count()
@@ -203,6 +206,7 @@ class PushDesk:
         record: Record | None = None,
         record_id: str | None = None,
         timeout_in_minutes: int | None = None,
+        requested_on: float | None = None,
     ) -> PushOperation:
         """Take a push. It is pending, whatever its outcome, until somebody looks at it again."""
         push = PushOperation(
@@ -213,14 +217,14 @@ class PushDesk:
             change=change,
             record=record or {},
             record_id=record_id,
-            requested_on=self._clock(),
+            requested_on=self._clock() if requested_on is None else requested_on,
             timeout_in_minutes=timeout_in_minutes,
             outcome=outcome,
             hidden_gets=self._hidden_gets,
             hidden_lists=self._hidden_lists,
         )
         self._by_key[push.key] = push
-        self._by_company.setdefault(company_id, []).append(push)
+        bisect.insort(self._by_company.setdefault(company_id, []), push, key=lambda each: each.requested_on)
         self.decide(push, outcome)
         return push
 
@@ -245,6 +249,8 @@ class PushDesk:
         push.due = push.requested_on + latency
         if push.timeout_in_minutes is not None and latency > push.timeout_in_minutes * 60:
             push.due = push.requested_on + push.timeout_in_minutes * 60
+        if outcome.polls is not None or push.hidden_lists:
+            self._changing.setdefault(push.company_id, {})[push.key] = push
         if push.due < math.inf:
             heapq.heappush(self._due, (push.due, next(self._entry), push.key))
 
@@ -288,17 +294,20 @@ class PushDesk:
         self._end_if_polled_enough(push)
         return self.show(push)
 
-    def listed(self, company_id: str) -> list[PushOperation]:
+    def listed(self, company_id: str) -> Sequence[PushOperation]:
         """Return a company's pushes, oldest first, as a list request finds them: settled, without the too fresh."""
         self.settle()
-        visible = []
-        for push in self._by_company.get(company_id, ()):
-            if push.hidden_lists > 0:
+        changing = self._changing.get(company_id, {})
+        hidden = {key for key, push in changing.items() if push.hidden_lists > 0}
+        for key, push in list(changing.items()):
+            if key in hidden:
                 push.hidden_lists -= 1
                 continue
             self._end_if_polled_enough(push)
-            visible.append(push)
-        return visible
+            if push.is_terminal or push.outcome.polls is None:
+                del changing[key]
+        pushes = self._by_company.get(company_id, [])
+        return [push for push in pushes if push.key not in hidden] if hidden else pushes
 
     def show(self, push: PushOperation) -> dict[str, Any]:
         """Return the wire shape for an answer; a push that waits counts as seen pending once more."""

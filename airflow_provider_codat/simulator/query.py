@@ -12,6 +12,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from airflow_provider_codat.simulator import timestamps
@@ -48,6 +49,24 @@ def parse(text: str, fields: frozenset[str]) -> Predicate:
     if len(text) >= MAX_LENGTH:
         raise _malformed()
     return _Parser(text, fields).parse()
+
+
+def bounds(text: str, field: str) -> list[tuple[str, datetime]] | None:
+    """Return a query as operators and instants, if it is nothing but bounds on one field; None for any other query.
+
+    :param text: the query, which :func:`parse` has accepted.
+    :param field: the name of a field that holds an instant.
+    """
+    found = []
+    for term in text.split("&&"):
+        match = _COMPARISON.fullmatch(term)
+        if match is None or match["field"] != field or match["operator"] in ("!=", "~"):
+            return None
+        instant = timestamps.from_wire(match["value"].strip())
+        if instant is None:
+            return None
+        found.append((match["operator"], instant))
+    return found
 
 
 def lookup(resource: Resource, field: str) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -42,3 +44,40 @@ class LoggedRequest:
     def is_for(self, method: str | None, path: str | None) -> bool:
         """Tell whether it has this method and path, where None stands for any."""
         return method in (None, self.method) and path_matches(path, self.path)
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What arrived, in figures.
+
+    :param times: when the requests arrived, in monotonic seconds, in the order of arrival.
+    :param refused: how many were answered with 429, by a limit or by a fault.
+    :param peak_per_minute: the most that arrived in any 60 seconds.
+    """
+
+    times: tuple[float, ...]
+    refused: int
+    peak_per_minute: int
+
+    @classmethod
+    def of(cls, requests: Iterable[LoggedRequest]) -> Traffic:
+        """Count requests."""
+        requests = list(requests)
+        times = tuple(request.at for request in requests)
+        return cls(times, sum(request.status == 429 for request in requests), peak(times, 60.0))
+
+
+def peak(times: Iterable[float], window: float) -> int:
+    """Return the most events in any window.
+
+    :param times: when they were, ascending.
+    :param window: its length in the unit of ``times``; an event exactly that much after another is in the next one.
+    """
+    recent: deque[float] = deque()
+    most = 0
+    for time in times:
+        recent.append(time)
+        while recent[0] <= time - window:
+            recent.popleft()
+        most = max(most, len(recent))
+    return most

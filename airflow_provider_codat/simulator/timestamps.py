@@ -5,9 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 
+def instant(epoch_seconds: float) -> datetime:
+    """Return an instant as precisely as it is told on the wire."""
+    return datetime.fromtimestamp(epoch_seconds, UTC)
+
+
 def to_wire(epoch_seconds: float) -> str:
     """Return an instant as Codat writes it: ISO 8601 in UTC."""
-    return datetime.fromtimestamp(epoch_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return instant(epoch_seconds).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def from_wire(text: str) -> datetime | None:

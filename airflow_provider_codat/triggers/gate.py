@@ -20,11 +20,11 @@ from airflow_provider_codat.api.errors import (
     CodatRateLimited,
     CodatServerError,
 )
-from airflow_provider_codat.hooks.codat import CodatHook
 
 if TYPE_CHECKING:
     from airflow_provider_codat.api.request import Request
     from airflow_provider_codat.api.response import RateLimit
+    from airflow_provider_codat.hooks.codat import CodatHook
 
 T = TypeVar("T")
 
@@ -83,6 +83,8 @@ class Gate:
             return self._hook is not refused
 
     async def _read_connection(self) -> None:
+        from airflow_provider_codat.hooks.codat import CodatHook
+
         hook = CodatHook(self.codat_conn_id)
         settings = await hook.load()
         self._read_at = time.time()

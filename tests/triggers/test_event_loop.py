@@ -7,11 +7,13 @@ import ssl
 import sys
 import threading
 import time
+from collections import Counter
 from contextlib import contextmanager
 from importlib import import_module
 
 import pytest
-from trigger_runner import only_event
+from trigger_runner import run_triggers
+from virtual_clock import START
 
 from airflow_provider_codat.hooks import codat as hook_module
 from airflow_provider_codat.hooks.codat import CodatHook
@@ -23,6 +25,7 @@ BLOCKING = {
     *(SLEEP, TLS, "open", "subprocess.Popen", "sqlite3.connect"),
     *("socket.getaddrinfo", "socket.gethostbyname"),
 }
+FAULTS = ("reset", "reset_after", "truncated", "html", "not_found", "unknown_status", "latency", "status")
 
 
 class Detector:
@@ -110,26 +113,23 @@ def slow_things_tell(monkeypatch):
         import_module(name)
 
 
-def test_fifty_triggers_under_faults_never_block_the_loop(codat_simulator, codat_connection, slow_things_tell):
-    company = codat_simulator.add_company()
+def test_fifty_triggers_under_faults_never_block_the_loop(codat_simulator, codat_connection, slow_things_tell, clock):
+    crowded = codat_simulator.add_company()
+    companies = [*[crowded] * 25, *(codat_simulator.add_company() for _ in range(25))]
     triggers = [
         CodatPushOperationTrigger(
             company.id,
             codat_simulator.add_push(company.id, outcome=Outcome(polls=1)),
-            deadline=time.time() + 120,
-            poke_interval=0.05,
+            deadline=START + 3600,
             exponential_backoff=False,
         )
-        for _ in range(50)
+        for company in companies
     ]
-    for kind in ("reset", "reset_after", "truncated", "html", "not_found", "unknown_status", "latency", "status"):
+    for kind in FAULTS:
         codat_simulator.fault(Fault(kind, times=6, seconds=0.05, status=429))
-
-    async def run_all():
-        return await asyncio.gather(*map(only_event, triggers))
-
     with DETECTOR.watching() as caught:
-        events = asyncio.run(run_all())
+        events = run_triggers(triggers, clock)
     assert [event["operation"]["status"] for event in events] == ["Success"] * 50
     assert caught == []
-    assert codat_simulator.count() >= 50 + 48
+    played = Counter(request.fault for request in codat_simulator.requests if request.fault)
+    assert played == dict.fromkeys(FAULTS, 6)

@@ -4,12 +4,12 @@ import asyncio
 import threading
 
 import pytest
-from trigger_runner import only_event
+from trigger_runner import run_triggers
 
 from airflow_provider_codat.hooks.codat import CodatHook
-from airflow_provider_codat.simulator import Outcome
+from airflow_provider_codat.simulator import CodatSimulator, Outcome
 from airflow_provider_codat.triggers.codat import CodatPushOperationTrigger
-from airflow_provider_codat.triggers.polling import CONNECTION_TTL, shared_hook
+from airflow_provider_codat.triggers.gate import CONNECTION_TTL, Gate
 
 
 @pytest.fixture
@@ -51,69 +51,83 @@ def test_fifty_triggers_read_the_connection_once_and_make_one_client(
         for _ in range(50)
     ]
 
-    async def run_all():
-        return await asyncio.gather(*map(only_event, triggers))
-
-    assert {event["outcome"] for event in asyncio.run(run_all())} == {"ended"}
+    assert {event["outcome"] for event in run_triggers(triggers, clock)} == {"ended"}
     assert (reads.count, len(clients)) == (1, 1)
 
 
-def test_connections_are_not_mixed_up(codat_simulator, codat_connection, connect, monkeypatch):
-    monkeypatch.setenv("AIRFLOW_CONN_BOOKS", codat_simulator.connection_uri)
+def test_connections_are_not_mixed_up(codat_simulator, codat_connection, monkeypatch, clock):
+    with CodatSimulator(clock=clock.time) as other:
+        monkeypatch.setenv("AIRFLOW_CONN_BOOKS", other.connection_uri)
+        triggers = []
+        for simulator, conn_id in ((codat_simulator, "codat_default"), (other, "books")):
+            company = simulator.add_company(id="company")
+            key = simulator.add_push(company.id, outcome=Outcome())
+            triggers.append(CodatPushOperationTrigger(company.id, key, conn_id))
+        assert {event["outcome"] for event in run_triggers(triggers, clock)} == {"ended"}
+        assert (codat_simulator.count(), other.count()) == (1, 1)
 
-    async def two():
-        return await asyncio.gather(shared_hook("codat_default"), shared_hook("books"))
 
-    one, other = asyncio.run(two())
-    assert (one.codat_conn_id, other.codat_conn_id) == ("codat_default", "books")
+def test_each_event_loop_has_a_hook_of_its_own(codat_simulator, codat_connection, reads, clients, clock):
+    company = codat_simulator.add_company()
+    trigger = CodatPushOperationTrigger(company.id, codat_simulator.add_push(company.id, outcome=Outcome()))
+    for _ in range(2):
+        assert run_triggers([trigger], clock)[0]["outcome"] == "ended"
+    assert (reads.count, len(clients)) == (2, 2)
 
 
-def test_each_event_loop_has_a_hook_of_its_own(codat_connection):
-    assert asyncio.run(shared_hook("codat_default")) is not asyncio.run(shared_hook("codat_default"))
+async def opened(gate):
+    await gate.open()
+    return gate.hook
 
 
 def test_a_new_key_is_noticed_once_the_connection_is_due_to_be_read_again(connect, clock, reads, clients):
     async def over_time():
+        gate = Gate("codat_default")
         connect(password="old")
-        before = await shared_hook("codat_default")
+        before = await opened(gate)
         connect(password="new")
         clock.let_pass(CONNECTION_TTL / 2)
-        assert await shared_hook("codat_default") is before
+        assert await opened(gate) is before
         clock.let_pass(CONNECTION_TTL / 2)
-        return before, await shared_hook("codat_default")
+        return before, await opened(gate)
 
-    before, after = asyncio.run(over_time())
+    before, after = clock.run(over_time())
     assert [hook.settings.secrets[0] for hook in (before, after)] == ["old", "new"]
     assert (reads.count, len(clients)) == (2, 2)
 
 
 def test_an_unchanged_connection_keeps_its_client(codat_connection, clock, reads, clients):
     async def over_time():
-        before = await shared_hook("codat_default")
+        gate = Gate("codat_default")
+        before = await opened(gate)
         clock.let_pass(CONNECTION_TTL)
-        return before is await shared_hook("codat_default")
+        return before is await opened(gate)
 
-    assert asyncio.run(over_time())
+    assert clock.run(over_time())
     assert (reads.count, len(clients)) == (2, 1)
 
 
-def test_a_failed_read_is_not_remembered(connect):
+def test_a_failed_read_is_not_remembered(connect, clock):
     async def over_time():
+        gate = Gate("codat_default")
         connect(max_attempts="many")
         with pytest.raises(ValueError, match="max_attempts"):
-            await shared_hook("codat_default")
+            await gate.open()
         connect()
-        return await shared_hook("codat_default")
+        return await opened(gate)
 
-    assert asyncio.run(over_time()).settings
+    assert clock.run(over_time()).settings
 
 
-def test_the_first_trigger_cancelled_while_it_reads_the_connection_leaves_the_others_going(codat_connection, reads):
+def test_the_first_trigger_cancelled_while_it_reads_the_connection_leaves_the_others_going(
+    codat_connection, reads, clock
+):
     async def race():
+        gate = Gate("codat_default")
         reads.release.clear()
-        first = asyncio.create_task(shared_hook("codat_default"))
+        first = asyncio.create_task(gate.open())
         await asyncio.to_thread(reads.begun.wait, 30)
-        others = [asyncio.create_task(shared_hook("codat_default")) for _ in range(5)]
+        others = [asyncio.create_task(opened(gate)) for _ in range(5)]
         await asyncio.sleep(0)
         first.cancel()
         await asyncio.sleep(0)
@@ -122,6 +136,6 @@ def test_the_first_trigger_cancelled_while_it_reads_the_connection_leaves_the_ot
             await first
         return await asyncio.gather(*others)
 
-    hooks = asyncio.run(race())
+    hooks = clock.run(race())
     assert len(set(map(id, hooks))) == 1
     assert hooks[0].settings

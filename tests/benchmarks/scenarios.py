@@ -1,0 +1,129 @@
+"""What is run: so many waits over so many companies, against a Codat in this or that mood."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Outage:
+    """Codat is down, then comes back busy, then is itself again.
+
+    :param starts: seconds into the run.
+    :param down: seconds without a server.
+    :param busy: seconds of 429 afterwards, which is also what ``Retry-After`` says.
+    """
+
+    starts: float = 10.0
+    down: float = 60.0
+    busy: float = 20.0
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A load. Times are seconds.
+
+    :param name: what it is called on the command line.
+    :param criteria: names of the functions of ``criteria`` that judge it.
+    :param waits: how many, dealt out to the companies in turn.
+    :param companies: how many.
+    :param interval: between two looks of a wait.
+    :param shortest: the duration of the shortest operation; durations are uniform from here ...
+    :param longest: ... to here, from the start of the wait.
+    :param spread: over which the waits start; 0 for all at once.
+    :param failures: share of operations that fail.
+    :param others: operations that each company has besides, all finished.
+    :param others_are_newer: whether the others were made after those waited for.
+    :param simulator: options of ``CodatSimulator``.
+    :param outage: what happens meanwhile.
+    :param baseline: whether the usual trigger is run beside, unless the command line says otherwise.
+    :param seed: of durations and failures.
+    """
+
+    name: str
+    criteria: tuple[str, ...]
+    waits: int
+    companies: int
+    interval: float = 5.0
+    shortest: float = 5.0
+    longest: float = 60.0
+    spread: float = 0.0
+    failures: float = 0.1
+    others: int = 0
+    others_are_newer: bool = False
+    simulator: Mapping[str, Any] = field(default_factory=dict)
+    outage: Outage | None = None
+    baseline: bool = True
+    seed: int = 1
+
+    def scaled(self, scale: float, speed: float) -> Scenario:
+        """Return it with ``scale`` times the counts, run ``speed`` times as fast."""
+        times = {name: getattr(self, name) / speed for name in ("interval", "shortest", "longest", "spread")}
+        counts = {name: max(1, round(getattr(self, name) * scale)) for name in ("waits", "companies")}
+        outage = self.outage and Outage(*(seconds / speed for seconds in vars(self.outage).values()))
+        return replace(self, **times, **counts, others=round(self.others * scale), outage=outage)
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which every wait gives up: far beyond the end of the last operation."""
+        outage = self.outage.starts + self.outage.down + self.outage.busy if self.outage else 0.0
+        return self.spread + self.longest + 20 * self.interval + 2 * outage + 120
+
+    def starts(self) -> list[float]:
+        """Return when each wait starts, in seconds, ascending."""
+        dice = random.Random(self.seed)  # noqa: S311 - a simulation, not a secret
+        return sorted(dice.uniform(0, self.spread) for _ in range(self.waits))
+
+    def ends(self) -> list[tuple[float, str]]:
+        """Return when each operation ends, in seconds, and with which status."""
+        dice = random.Random(self.seed + 1)  # noqa: S311 - a simulation, not a secret
+        return [
+            (
+                start + dice.uniform(self.shortest, self.longest),
+                "Failed" if dice.random() < self.failures else "Success",
+            )
+            for start in self.starts()
+        ]
+
+
+# The others make a list longer than a page: only then it matters what becomes of `query` and `orderBy`.
+_MIDDLING = {"waits": 300, "companies": 10, "others": 1000, "criteria": ("all_seen",)}
+
+PRESETS = {
+    scenario.name: scenario
+    for scenario in (
+        Scenario("many", ("all_seen", "fifty_times_fewer", "in_time"), waits=1000, companies=10),
+        Scenario(
+            "limits",
+            ("all_seen", "within_a_minute", "none_refused", "in_time", "no_stall", "small"),
+            waits=5000,
+            companies=100,
+            interval=10.0,
+            simulator={
+                "quota": "codat",
+                "requests_per_minute": 1000,
+                "concurrency_per_company": 10,
+                "response_time": 0.05,
+            },
+            baseline=False,
+        ),
+        Scenario("singles", ("all_seen", "not_more"), waits=50, companies=50),
+        Scenario("busy-newest", ("all_seen", "not_more"), waits=3, companies=1, others=20_000),
+        Scenario("busy-oldest", ("all_seen", "not_more"), waits=3, companies=1, others=20_000, others_are_newer=True),
+        Scenario("query-ignored", **_MIDDLING, simulator={"query_support": "ignore"}),
+        Scenario("query-refused", **_MIDDLING, simulator={"query_support": "refuse"}),
+        Scenario("order-ignored", **_MIDDLING, simulator={"query_support": "ignore", "order_by_support": "ignore"}),
+        Scenario("fresh-missing", **_MIDDLING, simulator={"hidden_lists": 3}),
+        # Operations outlast the outage: it is the waits that go on afterwards that could ask too much at once.
+        Scenario("outage", ("all_seen", "within_budget"), waits=1000, companies=100, longest=150.0, outage=Outage()),
+    )
+}
+
+GROUPS = {
+    "busy": ("busy-newest", "busy-oldest"),
+    "degraded": ("query-ignored", "query-refused", "order-ignored", "fresh-missing"),
+    "all": tuple(PRESETS),
+}

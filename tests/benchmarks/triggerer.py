@@ -1,0 +1,213 @@
+"""The measured process: waits driven as Airflow's triggerer drives them, and what they cost.
+
+How it is measured, each from the start of the first wait to the event of the last:
+
+CPU
+    of the whole process, user and system.
+memory per wait
+    the most memory seen above that of the process once it held every trigger object, divided by the waits: tasks,
+    contexts, the poll, buffers, and garbage not yet collected. One wait was run before, so the HTTP client and its
+    modules are not in it. Resident memory, looked at every quarter of a second, is what the system sees, but too low by
+    what the process had free when the waits began; so where memory is judged, the same waits are run once more under
+    ``tracemalloc``, which knows each of Python's allocations and slows everything else down.
+loop stall
+    a task sleeps 5 ms at a time; how much too late it wakes at worst. A neighbour that takes the processor away shows
+    here too; the CPU time that the loop's thread spent within one such sleep shows what the loop itself was up to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import multiprocessing
+import os
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any, Self
+
+from benchmarks.scenarios import Scenario
+from benchmarks.simulated import Job
+
+if TYPE_CHECKING:
+    from airflow.triggers.base import BaseTrigger
+
+CONN_ID = "codat_default"
+OURS, USUAL = "ours", "usual trigger"
+BEAT = 0.005
+_SAMPLE_EVERY = 50  # beats
+
+Event = tuple[float, str]
+"""When a trigger's event arrived, in epoch seconds, and the status it told, or its outcome in words."""
+
+
+@dataclass
+class Cost:
+    """What the run took. Seconds and bytes."""
+
+    seconds: float = 0.0
+    cpu: float = 0.0
+    empty: int = 0
+    bare: int = 0
+    peak: int = 0
+    stall: float = 0.0
+    stall_cpu: float = 0.0
+    events: list[list[Event]] = field(default_factory=list)
+
+
+class TriggererProcess:
+    """Runs waits in a fresh process between ``with`` and its end.
+
+    :param contender: :data:`OURS` or :data:`USUAL`.
+    :param environment: added to the process's own, before Airflow is imported.
+    :param log: the file that takes what it prints and logs.
+    :param traced: whether memory is what Python allocated, instead of what is resident.
+    """
+
+    def __init__(
+        self,
+        contender: str,
+        scenario: Scenario,
+        warm_up: Job,
+        jobs: Sequence[Job],
+        environment: Mapping[str, str],
+        log: str,
+        *,
+        traced: bool,
+    ) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self._pipe, theirs = spawn.Pipe()
+        arguments = (theirs, contender, scenario, warm_up, jobs, environment, log, traced)
+        self._process = spawn.Process(target=_serve, args=arguments, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._process.start()
+        self._pipe.recv()  # it has made its triggers
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.join()
+
+    def start(self) -> None:
+        """Start the waits."""
+        self._pipe.send("start")
+
+    def cost(self) -> Cost:
+        """Return what they took, once all have ended."""
+        return self._pipe.recv()
+
+
+def _serve(
+    pipe: Connection,
+    contender: str,
+    scenario: Scenario,
+    warm_up: Job,
+    jobs: Sequence[Job],
+    environment: Mapping[str, str],
+    log: str,
+    traced: bool,
+) -> None:
+    os.environ.update(environment)
+    with open(log, "a", buffering=1) as file:
+        sys.stdout.flush()
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+    pipe.send(asyncio.run(_run(pipe, contender, scenario, warm_up, jobs, _traced if traced else _resident)))
+
+
+def _resident() -> int:
+    import psutil
+
+    return psutil.Process().memory_info().rss
+
+
+def _traced() -> int:
+    if not tracemalloc.is_tracing():
+        tracemalloc.start()
+    return tracemalloc.get_traced_memory()[0]
+
+
+async def _run(
+    pipe: Connection,
+    contender: str,
+    scenario: Scenario,
+    warm_up: Job,
+    jobs: Sequence[Job],
+    memory: Callable[[], int],
+) -> Cost:
+    cost = Cost()
+    ((_, told),) = await _drive(0, _trigger(contender, scenario, warm_up))
+    if told != "Success":
+        raise RuntimeError(f"not even one wait that has ended already is seen to: {told}")
+    gc.collect()
+    cost.empty = memory()
+    triggers = [_trigger(contender, scenario, job) for job in jobs]
+    cost.bare = memory()
+    pipe.send("ready")
+    pipe.recv()
+    began, cpu = time.monotonic(), time.process_time()
+    beating = asyncio.create_task(_beat(cost, memory))
+    cost.events = await asyncio.gather(*await _started(triggers, scenario.starts()))
+    beating.cancel()
+    cost.seconds, cost.cpu = time.monotonic() - began, time.process_time() - cpu
+    return cost
+
+
+def _trigger(contender: str, scenario: Scenario, job: Job) -> BaseTrigger:
+    if contender == USUAL:
+        from benchmarks.usual_trigger import UsualTrigger
+
+        return UsualTrigger(*job, CONN_ID, scenario.interval)
+    from airflow_provider_codat.triggers.codat import CodatPushOperationTrigger
+
+    return CodatPushOperationTrigger(
+        *job,
+        codat_conn_id=CONN_ID,
+        deadline=time.time() + scenario.patience,
+        poke_interval=scenario.interval,
+        exponential_backoff=False,
+    )
+
+
+async def _started(triggers: Sequence[BaseTrigger], starts: Sequence[float]) -> list[asyncio.Task[list[Event]]]:
+    """Start one task a trigger; like the triggerer, let the loop turn between any two."""
+    began, tasks = time.monotonic(), []
+    for number, (trigger, start) in enumerate(zip(triggers, starts, strict=True), start=1):
+        await asyncio.sleep(max(0.0, began + start - time.monotonic()))
+        tasks.append(asyncio.create_task(_drive(number, trigger)))
+    return tasks
+
+
+_trigger_id: contextvars.ContextVar[int] = contextvars.ContextVar("trigger_id")
+
+
+async def _drive(number: int, trigger: BaseTrigger) -> list[Event]:
+    """Run a trigger in its task's own context, which the triggerer marks for the log."""
+    _trigger_id.set(number)
+    try:
+        return [(time.time(), _in_a_word(event.payload)) async for event in trigger.run()]
+    except Exception as error:
+        return [(time.time(), f"raised {error!r}")]
+
+
+def _in_a_word(payload: dict[str, Any]) -> str:
+    if payload["outcome"] == "ended":
+        return payload["operation"]["status"]
+    return payload["error"]["message"] if payload["outcome"] == "failed" else payload["outcome"]
+
+
+async def _beat(cost: Cost, memory: Callable[[], int]) -> None:
+    beats = 0
+    while True:
+        before, cpu = time.perf_counter(), time.thread_time()
+        await asyncio.sleep(BEAT)
+        cost.stall = max(cost.stall, time.perf_counter() - before - BEAT)
+        cost.stall_cpu = max(cost.stall_cpu, time.thread_time() - cpu)
+        beats += 1
+        if beats % _SAMPLE_EVERY == 0:
+            cost.peak = max(cost.peak, memory())
