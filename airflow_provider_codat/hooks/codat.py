@@ -22,7 +22,7 @@ from airflow_provider_codat.api.errors import (
     CodatError,
     CodatResponseError,
 )
-from airflow_provider_codat.api.request import Request
+from airflow_provider_codat.api.request import Effect, Request
 from airflow_provider_codat.api.response import RateLimit, Response, read
 from airflow_provider_codat.api.sync_settings import ScheduleShape
 from airflow_provider_codat.api.waiting import Pace, PushOperationWait, Sleep, Steps
@@ -189,9 +189,17 @@ class CodatHook(BaseHook):
         return answer
 
     def _send_once(self, request: Request[T]) -> T:
-        return self._read(request, self._exchange(request))
+        try:
+            response = self._exchange(request)
+        except _HungUpOn:
+            if request.effect is Effect.WRITE:
+                raise
+            response = self._exchange(request)
+        return self._read(request, response)
 
     def _exchange(self, request: Request[Any]) -> Response:
+        from http.client import RemoteDisconnected
+
         import requests
         from urllib3.exceptions import IncompleteRead
 
@@ -212,9 +220,11 @@ class CodatHook(BaseHook):
         except requests.exceptions.ContentDecodingError as error:
             raise _unreadable(request, error) from error
         except requests.exceptions.RequestException as error:
-            if any(isinstance(cause, IncompleteRead) for cause in _causes(error, handled)):
+            causes = list(_causes(error, handled))
+            if any(isinstance(cause, IncompleteRead) for cause in causes):
                 raise _unreadable(request, error) from error
-            raise _unanswered(request, settings, _innermost(error, handled)) from error
+            kind = _HungUpOn if isinstance(causes[-1], RemoteDisconnected) else CodatConnectionError
+            raise _unanswered(request, settings, causes[-1], kind) from error
 
     def run(self, steps: Steps) -> push_operations.PushOperation:
         """Do a wait's steps, blocking. Each look is one request: looking again is the wait's own business."""
@@ -287,7 +297,13 @@ class CodatHook(BaseHook):
         return await retrying(self._asend_once, client, request)
 
     async def _asend_once(self, client: httpx.AsyncClient, request: Request[T]) -> T:
-        return self._read(request, await self._aexchange(client, request))
+        try:
+            response = await self._aexchange(client, request)
+        except _HungUpOn:
+            if request.effect is Effect.WRITE:
+                raise
+            response = await self._aexchange(client, request)
+        return self._read(request, response)
 
     async def _aexchange(self, client: httpx.AsyncClient, request: Request[Any]) -> Response:
         import httpx
@@ -309,7 +325,9 @@ class CodatHook(BaseHook):
             raise _unreadable(request, error) from error
         except httpx.RemoteProtocolError as error:
             # Before the headers it is a connection that broke; after them, an answer cut short.
-            raise (_unanswered(request, settings, error) if answer is None else _unreadable(request, error)) from error
+            raise (
+                _unanswered(request, settings, error, _HungUpOn) if answer is None else _unreadable(request, error)
+            ) from error
         except httpx.HTTPError as error:
             raise _unanswered(request, settings, _innermost(error, handled)) from error
         finally:
@@ -421,8 +439,20 @@ def _response(settings: ConnectionSettings, status: int, headers: Mapping[str, s
     return Response(status, {name.lower(): value for name, value in headers.items()}, body)
 
 
-def _unanswered(request: Request[Any], settings: ConnectionSettings, reason: BaseException) -> CodatConnectionError:
-    return CodatConnectionError(f"{request} got no answer from {settings.base_url}: {_in_words(reason)}.")
+class _HungUpOn(CodatConnectionError):
+    """The server closed a connection without a word: one that was kept alive, as a rule, for longer than it likes.
+
+    That may meet the first request after any pause, and says nothing of the API: what can be sent twice is, at once.
+    """
+
+
+def _unanswered(
+    request: Request[Any],
+    settings: ConnectionSettings,
+    reason: BaseException,
+    kind: type[CodatConnectionError] = CodatConnectionError,
+) -> CodatConnectionError:
+    return kind(f"{request} got no answer from {settings.base_url}: {_in_words(reason)}.")
 
 
 def _unreadable(request: Request[Any], reason: BaseException) -> CodatResponseError:

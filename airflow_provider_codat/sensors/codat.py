@@ -26,6 +26,7 @@ from airflow_provider_codat.templates import is_literal
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+    from airflow.triggers.base import StartTriggerArgs
 
     from airflow_provider_codat.api.push_operations import PushOperation
     from airflow_provider_codat.api.waiting import PushOperationWait
@@ -49,6 +50,18 @@ class CodatPushOperationSensor(BaseSensorOperator):
     The XCom is the operation with Codat's field names (``pushOperationKey``, ``status``, ``dataType``,
     ``errorMessage``, ``validation``, ``changes`` and so on) and ``recordId``, the id of the record written.
 
+    A success can do without a worker: with ``start_from_trigger`` the scheduler hands the task to the triggerer, and
+    with ``end_from_trigger`` the triggerer pushes the XCom and ends the task. Each works alone too and makes the sensor
+    deferrable. Any other end goes through a worker, so that failures, retries, skips, timeouts and their callbacks are
+    the same everywhere. What such a task gives up: starting so, its place in pools and under ``max_active_tasks`` and
+    the like; ending so, what listeners do on success; both, the rendered fields in the UI.
+
+    What takes a worker gets one, and one warning at DAG parse says why: for the start, Airflow before 3.3, ids from
+    mapped tasks or through ``map``, ``zip`` or ``concat``, templates with an ``xcom_pull`` without ``map_indexes`` or
+    with what the triggerer does not know, mapped task groups and ``inlets``; for the end, ``outlets``,
+    ``on_success_callback``, ``post_execute`` and ``multiple_outputs``; and for the end of what began in the triggerer,
+    ``on_execute_callback`` and ``pre_execute``.
+
     Passing trouble (no connection, 429, 5xx, an unreadable answer) is waited out in every mode, a 404 for one minute:
     the first look after it fails the task. In ``reschedule`` mode, where each look is a process of its own that
     remembers nothing, the minute is the sensor's first. Other errors fail the task at once, and its retries apply.
@@ -62,6 +75,9 @@ class CodatPushOperationSensor(BaseSensorOperator):
     :param poke_interval: seconds between two looks, default 5.
     :param exponential_backoff: whether the pause doubles from look to look, default ``True``.
     :param max_wait: the longest pause in seconds, default 60.
+    :param start_from_trigger: start in the triggerer, without a worker; Airflow 3.3 and later, default ``False``.
+    :param end_from_trigger: have the triggerer push the XCom and end the task when it succeeds; default ``False``.
+    :param start_trigger_args: for a mapped sensor with ``start_from_trigger``: what :meth:`start_args` returns.
     :param kwargs: what every sensor takes: ``timeout`` in seconds (default Airflow's ``[sensors] default_timeout``,
         seven days), ``mode``, ``soft_fail``, ``execution_timeout``, ``retries`` and so on.
     :raises CodatPushOperationFailed: the operation ended as ``Failed`` or ``TimedOut``. The task fails without a retry,
@@ -87,6 +103,9 @@ class CodatPushOperationSensor(BaseSensorOperator):
         poke_interval: timedelta | float = 5.0,
         exponential_backoff: bool = True,
         max_wait: timedelta | float | None = 60.0,
+        start_from_trigger: bool = False,
+        end_from_trigger: bool = False,
+        start_trigger_args: StartTriggerArgs | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -95,7 +114,7 @@ class CodatPushOperationSensor(BaseSensorOperator):
         self.company_id = company_id
         self.push_operation_key = push_operation_key
         self.codat_conn_id = codat_conn_id
-        self.deferrable = deferrable
+        self.deferrable = deferrable or start_from_trigger or end_from_trigger
         self.fail_on_unsuccessful = fail_on_unsuccessful
         if self.poke_interval <= 0:
             raise CodatInputError(
@@ -104,6 +123,59 @@ class CodatPushOperationSensor(BaseSensorOperator):
         for name, value in (("company_id", company_id), ("push_operation_key", push_operation_key)):
             if is_literal(value):
                 identifier(name, value)
+        self.start_from_trigger = start_from_trigger
+        self.start_trigger_args = start_trigger_args
+        self.end_from_trigger = end_from_trigger
+        if start_from_trigger or end_from_trigger:
+            from airflow_provider_codat.sensors import worker_free
+
+            worker_free.settle(self, TRIGGER_GRACE)
+
+    # -- without a worker --------------------------------------------------------------------------------------------
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """Begin to map the sensor, as every operator; see :meth:`start_args` for one that starts in the triggerer."""
+        if kwargs.get("start_from_trigger") and "start_trigger_args" not in kwargs:
+            from airflow_provider_codat.sensors import worker_free
+
+            remedy = "mapped, it needs start_trigger_args=CodatPushOperationSensor.start_args(...)"
+            worker_free.warn(kwargs.get("task_id", "mapped"), [remedy], frames=1)
+        return super().partial(**kwargs)
+
+    @classmethod
+    def start_args(cls, mapped: Any, **arguments: Any) -> StartTriggerArgs | None:
+        """Return the ``start_trigger_args`` with which a mapped sensor starts in the triggerer.
+
+        Airflow starts all instances of a mapped task with the same arguments; here, with a template that picks each
+        its own::
+
+            arguments = {"task_id": "landed", "company_id": "...", "start_from_trigger": True, "end_from_trigger": True}
+            mapped = {"push_operation_key": push_bills()}  # returns a list of keys
+            start_args = CodatPushOperationSensor.start_args(mapped, **arguments)
+            CodatPushOperationSensor.partial(**arguments, start_trigger_args=start_args).expand(**mapped)
+
+        :param mapped: what is given to ``expand``, as a mapping; or what is given to ``expand_kwargs``: the output of a
+            task that returns a list of mappings, of which the ids missing in ``arguments`` are used.
+        :param arguments: what is given to ``partial``.
+        :return: ``None``, and a warning, if a worker must start the task.
+        """
+        from airflow_provider_codat.sensors import worker_free
+
+        return worker_free.mapped_start_trigger_args(cls, mapped, arguments)
+
+    def trigger_arguments(self) -> dict[str, Any]:
+        """Return what the trigger is told, whoever starts it."""
+        from airflow_provider_codat.sensors import worker_free
+
+        return {
+            "poke_interval": self.poke_interval,
+            "exponential_backoff": self.exponential_backoff,
+            "max_wait": self.max_wait.total_seconds() if self.max_wait else None,
+            "end_from_trigger": self.end_from_trigger and not worker_free.hindrances_to_end(self),
+            "fail_on_unsuccessful": self.fail_on_unsuccessful,
+            "do_xcom_push": self.do_xcom_push,
+        }
 
     # -- in a worker -------------------------------------------------------------------------------------------------
 
@@ -176,27 +248,24 @@ class CodatPushOperationSensor(BaseSensorOperator):
         from airflow_provider_codat.api.waiting import Pace
         from airflow_provider_codat.triggers.codat import CodatPushOperationTrigger
 
-        patience = self._patience
-        max_wait = self.max_wait.total_seconds() if self.max_wait else None
-        pace = Pace(self.poke_interval, self.exponential_backoff, max_wait)
+        arguments = self.trigger_arguments()
+        pace = Pace(self.poke_interval, self.exponential_backoff, arguments["max_wait"])
         self.defer(
             trigger=CodatPushOperationTrigger(
                 company_id=self.company_id,
                 push_operation_key=self.push_operation_key,
                 codat_conn_id=self.codat_conn_id,
-                deadline=started + patience,
-                not_before=started + self._wait.pause(started, pace),
-                poke_interval=pace.interval,
-                exponential_backoff=pace.exponential_backoff,
-                max_wait=pace.max_wait,
+                deadline=started + self.patience,
+                not_before=started + self._wait.next_pause(started, pace),
                 last_status=self._wait.last_status,
+                **arguments,
             ),
             method_name="execute_complete",
-            timeout=timedelta(seconds=patience) + TRIGGER_GRACE,
+            timeout=timedelta(seconds=self.patience) + TRIGGER_GRACE,
         )
 
     @property
-    def _patience(self) -> float:
+    def patience(self) -> float:
         """The seconds a deferred wait may last. Airflow 3 does not hold ``execution_timeout`` over a deferral."""
         limit = self.execution_timeout
         return self.timeout if limit is None else min(self.timeout, limit.total_seconds())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,6 +25,7 @@ def codat() -> Iterator[CodatSimulator]:
 def airflow(codat: CodatSimulator) -> Iterator[AirflowStack]:
     with AirflowStack(
         example_dags(),
+        Path(__file__).with_name("dags"),
         connections={"codat_default": codat.connection_uri},
         # Without a Fernet key trigger arguments are stored in plain text, so that a leak into them can be seen.
         env={"AIRFLOW__CORE__FERNET_KEY": ""},

@@ -8,12 +8,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from airflow_provider_codat.exceptions import CodatApiError, CodatError
+from airflow_provider_codat.exceptions import CodatApiError, CodatConnectionError, CodatError
 from airflow_provider_codat.hooks.codat import CodatHook
 from airflow_provider_codat.simulator import CodatSimulator, Fault
 
 KEY = "n4Qv8-top-secret"
 BASE64 = base64.b64encode(KEY.encode()).decode()
+HANGS_UP = b"<CUT>"
 COMPANY = b'{"id": "company"}'
 
 
@@ -74,6 +75,27 @@ def test_a_hook_outlives_its_event_loop(codat_simulator, hook):
 def test_closing_twice_or_before_any_call_does_no_harm(hook):
     asyncio.run(hook.aclose())
     asyncio.run(hook.aclose())
+
+
+def test_a_connection_the_server_gave_up_while_idle_costs_no_attempt(serve, http, connect, do, slept):
+    server = serve(http(200, COMPANY), HANGS_UP, http(200, COMPANY))
+    hook = connect(host=server.url, max_attempts=1)
+    assert do(hook.get_company, "a").id == do(hook.get_company, "a").id == "company"
+    assert (len(server.seen), slept) == (3, [])
+
+
+def test_a_server_that_always_hangs_up_is_asked_twice_an_attempt(serve, connect, do, slept):
+    server = serve(HANGS_UP)
+    with pytest.raises(CodatConnectionError, match="got no answer"):
+        do(connect(host=server.url, max_attempts=2).get_company, "a")
+    assert len(server.seen) == 4
+
+
+def test_a_write_the_server_hangs_up_on_is_left_to_the_retry_table(serve, http, connect, do, slept):
+    server = serve(HANGS_UP, http(200, b"{}"))
+    with pytest.raises(CodatConnectionError, match="got no answer"):
+        do(connect(host=server.url, max_attempts=1).create_record, "company", "connection", "bills", {})
+    assert len(server.seen) == 1
 
 
 def test_a_path_in_the_host_goes_before_every_path(serve, http, connect, do):

@@ -153,6 +153,10 @@ def test_the_trigger_holds_an_absolute_deadline_and_airflow_a_later_one(
         "exponential_backoff": False,
         "max_wait": 60.0,
         "last_status": "Pending",
+        "timeout_margin": 0.0,
+        "end_from_trigger": False,
+        "fail_on_unsuccessful": True,
+        "do_xcom_push": True,
     }
     # Longer than a request that is under way at the deadline may take.
     assert deferred.value.timeout == timedelta(seconds=patience) + timedelta(minutes=2)

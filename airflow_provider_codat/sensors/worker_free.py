@@ -1,0 +1,158 @@
+"""Starting and ending a sensor in the triggerer: what it takes, and what only a worker can do.
+
+Loaded only for sensors that ask for it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_codat.templates import NeedsWorker, element_for_triggerer, for_triggerer
+
+if TYPE_CHECKING:
+    from airflow.triggers.base import StartTriggerArgs
+
+    from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
+
+RENDERED = ("company_id", "push_operation_key", "codat_conn_id")
+"""What Airflow renders in the triggerer: template fields of the sensor that are arguments of the trigger too."""
+
+ENDED_BY_A_WORKER = {
+    "outlets": "outlets",
+    "on_success_callback": "on_success_callback",
+    "_post_execute_hook": "post_execute",
+    "multiple_outputs": "multiple_outputs",
+}
+"""Attribute -> argument of what Airflow sees to when a worker ends a task, and not when a trigger does."""
+
+BEGUN_BY_A_WORKER = {"on_execute_callback": "on_execute_callback", "_pre_execute_hook": "pre_execute"}
+"""Likewise when a worker begins or resumes a task."""
+
+TOO_OLD = "start_from_trigger needs Airflow 3.3 or later"
+
+
+@cache
+def triggerer_starts_tasks() -> bool:
+    """Whether Airflow starts tasks in the triggerer with their templates rendered: 3.3 and later do.
+
+    3.1 and 3.2 start them in a worker all the same, older ones hand over the templates as they are.
+    """
+    from airflow import __version__
+
+    return tuple(map(int, __version__.split(".")[:2])) >= (3, 3)
+
+
+def settle(sensor: CodatPushOperationSensor, grace: timedelta) -> None:
+    """Have a sensor start and end in the triggerer as far as it asks for that and nothing hinders it.
+
+    :param sensor: a sensor under construction.
+    :param grace: how long after the sensor's own limit Airflow ends its trigger.
+    """
+    hindrances = []
+    wants_args = sensor.start_from_trigger and sensor.start_trigger_args is None
+    if wants_args:
+        hindrances += hindrances_to_start(sensor)
+        sensor.start_from_trigger = not hindrances
+    if sensor.end_from_trigger:
+        hindrances += hindrances_to_end(sensor)
+    if hindrances:
+        # The frames between: this one, the constructor, Airflow's wrapper of it.
+        warn(sensor.task_id, hindrances, frames=3)
+    if wants_args and sensor.start_from_trigger:
+        sensor.start_trigger_args = _start_trigger_args(sensor, grace)
+
+
+def hindrances_to_start(sensor: CodatPushOperationSensor) -> list[str]:
+    """Return why a worker must start the sensor, each with what to do about it; empty if none must."""
+    if not triggerer_starts_tasks():
+        return [TOO_OLD]
+    found = [told for name in RENDERED if (told := _hindrance(name, getattr(sensor, name)))]
+    if sensor.get_closest_mapped_task_group() is not None:
+        found.append("it is in a mapped task group: map the sensor instead")
+    if sensor.inlets:
+        # What the triggerer makes of them asks Airflow for assets, and is not answered.
+        found.append("start_from_trigger does not go with inlets")
+    return found
+
+
+def _hindrance(name: str, value: Any) -> str | None:
+    try:
+        for_triggerer(value)
+    except NeedsWorker as why:
+        return f"{name} {why}"
+    return None
+
+
+def hindrances_to_end(sensor: CodatPushOperationSensor) -> list[str]:
+    """Return what would be lost without a word if a trigger ended the sensor; empty if nothing would."""
+    by_worker = ENDED_BY_A_WORKER | (BEGUN_BY_A_WORKER if sensor.start_from_trigger else {})
+    lost = [argument for attribute, argument in by_worker.items() if getattr(sensor, attribute, None)]
+    return [f"end_from_trigger does not go with {', '.join(lost)}"] if lost else []
+
+
+def warn(task_id: str, hindrances: list[str], frames: int) -> None:
+    """Tell, once a task, why a worker does what the triggerer was to do.
+
+    :param frames: how many there are between this function and the DAG file.
+    """
+    message = f"A worker starts or ends task {task_id}, not the triggerer: {'; '.join(hindrances)}."
+    warnings.warn(message, UserWarning, stacklevel=frames + 2)
+
+
+def _start_trigger_args(sensor: CodatPushOperationSensor, grace: timedelta) -> StartTriggerArgs:
+    from airflow.triggers.base import StartTriggerArgs
+
+    limit = timedelta(seconds=sensor.timeout) + grace
+    # Airflow caps the limit at execution_timeout here, as it does not for a task that a worker defers. The trigger then
+    # stops no earlier than Airflow does: whoever comes first, the task ends alike.
+    capped = min(limit, sensor.execution_timeout or limit)
+    return StartTriggerArgs(
+        trigger_cls="airflow_provider_codat.triggers.codat.CodatPushOperationTrigger",
+        trigger_kwargs={
+            **{name: for_triggerer(getattr(sensor, name)) for name in RENDERED},
+            **sensor.trigger_arguments(),
+            "deadline": None,
+            "timeout_margin": capped.total_seconds() - sensor.patience,
+        },
+        next_method="execute_complete",
+        timeout=limit,
+    )
+
+
+def mapped_start_trigger_args(
+    sensor_class: type[CodatPushOperationSensor], mapped: Any, arguments: Mapping[str, Any]
+) -> StartTriggerArgs | None:
+    """Return what the scheduler starts the triggers of a mapped sensor with; ``None`` if a worker must start it.
+
+    :param sensor_class: the sensor's class.
+    :param mapped: what is given to ``expand`` or ``expand_kwargs``.
+    :param arguments: what is given to ``partial``.
+    """
+    task_id = arguments.get("task_id", "mapped")
+    try:
+        if not triggerer_starts_tasks():
+            raise NeedsWorker(TOO_OLD)
+        elements = _elements(mapped, arguments)
+    except NeedsWorker as why:
+        warn(task_id, [str(why)], frames=2)
+        return None
+    # As Airflow itself makes the sensor of one map index: with the DAG's default_args, and not as a part of the DAG.
+    given = {"task_id": task_id, **arguments, **elements, "start_from_trigger": True}
+    return sensor_class(**given, _airflow_from_mapped=True).start_trigger_args
+
+
+def _elements(mapped: Any, arguments: Mapping[str, Any]) -> dict[str, str]:
+    """Return, for each id that is mapped, the template of what one map index gets."""
+    try:
+        if not isinstance(mapped, Mapping):
+            missing = [name for name in RENDERED[:2] if name not in arguments]
+            return {name: element_for_triggerer(mapped, name) for name in missing}
+        if len(mapped) == 1 and mapped.keys() <= set(RENDERED):
+            return {name: element_for_triggerer(values) for name, values in mapped.items()}
+    except NeedsWorker as why:
+        raise NeedsWorker(f"what it is mapped over {why}") from None
+    raise NeedsWorker(f"it is mapped over {', '.join(mapped)}: map over one of the ids, or use expand_kwargs")

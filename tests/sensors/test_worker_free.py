@@ -1,0 +1,187 @@
+"""Sensors that are to do without a worker, on any Airflow: what gets one all the same, and the warning that says so."""
+
+import warnings
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, TaskDeferred, task
+
+from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
+from airflow_provider_codat.sensors.worker_free import triggerer_starts_tasks
+from airflow_provider_codat.templates import NeedsWorker, for_triggerer
+
+IDS = {"company_id": "company-1", "push_operation_key": "key-1"}
+
+
+def told(make):
+    """Return what ``make`` returns, and what it warned of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        made = make()
+    return made, [each for each in caught if each.category is UserWarning]
+
+
+def sensor(**arguments):
+    return told(lambda: CodatPushOperationSensor(**{"task_id": "wait", **IDS, **arguments}))
+
+
+def noop(*arguments):
+    """Stand for a callback."""
+
+
+# -- templates ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "key-1",
+        "{{ params.key }}",
+        "{{ run_id }}-{{ ts_nodash }}",
+        "{{ dag_run.conf['key'] | lower }}",
+        "{{ var.value.get('key', 'none') }}",
+        "{{ conn.books.extra_dejson.company }}",
+        "{{ macros.json.loads(params.push)['key'] }}",
+        "{{ params['by task'][ti.task_id] }}-{{ task_instance.map_index }}",
+        "{{ ti.xcom_pull(task_ids='push', map_indexes=-1) }}",
+        "{{ task_instance.xcom_pull('push', key='keys', map_indexes=ti.map_index)['key'] }}",
+        "{{ ti.xcom_pull('a', map_indexes=-1) }}-{{ ti.xcom_pull('b', map_indexes=None) }}",
+    ],
+)
+def test_a_template_the_triggerer_renders_as_a_worker_does_is_passed_on(template):
+    assert for_triggerer(template) == template
+
+
+@pytest.mark.parametrize(
+    ("template", "says"),
+    [
+        ("{{ ti.xcom_pull(task_ids='push') }}", "map_indexes=-1"),
+        ("{{ ti.xcom_pull('a', map_indexes=-1) }}-{{ ti.xcom_pull('b') }}", "map_indexes=-1"),
+        ("{{ ti.xcom_pull(ti.xcom_pull('a'), map_indexes=-1) }}", "map_indexes=-1"),
+        ("{{ 'map_indexes' ~ ti.xcom_pull('a') }}", "map_indexes=-1"),
+        ("{{ [ti.xcom_pull][0]('a') }}", "map_indexes=-1"),
+        ("{{ ti['xcom_pull']('a') }}", "more of ti"),
+        ("{{ (ti | attr('xcom_pull'))('a') }}", "more of ti"),
+        ("{{ ti.get_previous_ti() }}", "more of ti"),
+        ("{{ task_instance.start_date }}", "more of ti"),
+        ("{% set pull = ti.xcom_pull %}{{ pull('a') }}", "a statement"),
+        ("{% for each in params.keys %}{{ each }}{% endfor %}", "a statement"),
+        ("{{ prev_start_date_success }}", "prev_start_date_success"),
+        ("{{ inlet_events[0].extra.key }}", "inlet_events"),
+        ("{{ task_state_store.get('key') }}", "task_state_store"),
+        ("{{ my_macro(params.key) }}", "my_macro"),
+        ("{{ params.key | my_filter }}", "my_filter"),
+        ("{{ params.key ", "cannot render"),
+    ],
+)
+def test_a_template_that_would_hang_or_render_otherwise_needs_a_worker(template, says):
+    with pytest.raises(NeedsWorker, match=says):
+        for_triggerer(template)
+
+
+@pytest.mark.parametrize("value", [None, 7, ["key-1"], {"key": "key-1"}])
+def test_what_is_no_text_needs_a_worker(value):
+    with pytest.raises(NeedsWorker, match=type(value).__name__):
+        for_triggerer(value)
+
+
+# -- the end -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flag", ["start_from_trigger", "end_from_trigger"])
+def test_a_sensor_that_is_to_do_without_a_worker_is_deferrable(flag):
+    assert sensor(deferrable=False, **{flag: True})[0].deferrable
+
+
+def test_a_plain_sensor_has_nothing_to_do_with_it():
+    plain, warned = sensor(outlets=["books"], on_success_callback=noop)
+    assert (plain.start_from_trigger, plain.start_trigger_args, warned) == (False, None, [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({}, None),
+        ({"on_failure_callback": noop, "on_retry_callback": noop, "on_skipped_callback": noop}, None),
+        # The worker that defers has run these.
+        ({"on_execute_callback": noop, "pre_execute": noop}, None),
+        ({"outlets": ["books"]}, "outlets"),
+        ({"on_success_callback": noop}, "on_success_callback"),
+        ({"post_execute": noop}, "post_execute"),
+        ({"multiple_outputs": True}, "multiple_outputs"),
+        ({"outlets": ["books"], "on_success_callback": [noop]}, "outlets, on_success_callback"),
+    ],
+)
+def test_a_worker_ends_what_a_trigger_would_end_with_a_loss(arguments, says, codat_simulator, codat_connection):
+    company = codat_simulator.add_company()
+    ids = {"company_id": company.id, "push_operation_key": codat_simulator.add_push(company.id)}
+    made, warned = sensor(end_from_trigger=True, fail_on_unsuccessful=False, do_xcom_push=False, **ids, **arguments)
+    with pytest.raises(TaskDeferred) as deferred:
+        made.execute({})
+    kwargs = deferred.value.trigger.serialize()[1]
+    assert kwargs["end_from_trigger"] == (says is None)
+    assert (kwargs["fail_on_unsuccessful"], kwargs["do_xcom_push"]) == (False, False)
+    messages = [str(each.message) for each in warned]
+    assert messages == (
+        [f"A worker starts or ends task wait, not the triggerer: end_from_trigger does not go with {says}."]
+        if says
+        else []
+    )
+
+
+def test_what_is_set_after_construction_is_not_lost_either(codat_simulator, codat_connection):
+    company = codat_simulator.add_company()
+    made, _ = sensor(
+        end_from_trigger=True, company_id=company.id, push_operation_key=codat_simulator.add_push(company.id)
+    )
+    made.outlets = ["books"]
+    with pytest.raises(TaskDeferred) as deferred:
+        made.execute({})
+    assert deferred.value.trigger.serialize()[1]["end_from_trigger"] is False
+
+
+# -- older versions, and what is the same in all -----------------------------------------------------------------------
+
+
+def test_before_airflow_3_3_a_worker_starts_the_sensor_and_one_warning_says_so():
+    made, warned = sensor(start_from_trigger=True, company_id="{{ my_macro() }}")
+    assert made.deferrable
+    assert (made.start_from_trigger, made.start_trigger_args) == (False, None)
+    [warning] = warned
+    assert "task wait" in str(warning.message)
+    assert ("3.3" in str(warning.message)) != triggerer_starts_tasks()
+    assert warning.filename == __file__
+
+
+def test_a_mapped_sensor_without_arguments_for_the_start_is_started_by_a_worker_and_one_warning_says_so():
+    def make():
+        with DAG("dag", schedule=None):
+            return CodatPushOperationSensor.partial(task_id="wait", company_id="c", start_from_trigger=True).expand(
+                push_operation_key=["a", "b"]
+            )
+
+    mapped, warned = told(make)
+    assert mapped.start_trigger_args is None
+    [warning] = warned
+    assert "task wait" in str(warning.message)
+    assert "start_args(" in str(warning.message)
+    assert warning.filename == __file__
+
+
+@task
+def list_keys():
+    return ["a", "b"]
+
+
+def test_start_args_that_cannot_be_had_are_none_and_one_warning_says_why():
+    def make():
+        with DAG("dag", schedule=None):
+            arguments = {"task_id": "wait", "company_id": "c", "start_from_trigger": True}
+            mapped = {"push_operation_key": list_keys.expand_kwargs([{}, {}])}
+            start_args = CodatPushOperationSensor.start_args(mapped, **arguments)
+            return CodatPushOperationSensor.partial(**arguments, start_trigger_args=start_args).expand(**mapped)
+
+    mapped, warned = told(make)
+    assert mapped.start_trigger_args is None
+    [warning] = warned
+    assert "task wait" in str(warning.message)
+    assert warning.filename == __file__
