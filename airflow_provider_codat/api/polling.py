@@ -27,8 +27,8 @@ LEAST_LISTED = 3
 SMALLEST_PAGE, LARGEST_PAGE = 100, 500
 """Operations a page. Codat recommends 100 for speed; 500 are read without holding up an event loop."""
 
-LONGEST_REST = 6
-"""After how many fruitless listings in a row the rest between two of them stops to double."""
+LONGEST_REST = 60
+"""How many polls a fruitless list is left alone at most, divided by the waits: a try costs one of them a look."""
 
 
 # -- who is due --------------------------------------------------------------------------------------------------------
@@ -113,13 +113,13 @@ class ListMemory:
     rest: int = 0
     is_narrowed: bool = False
 
-    def listed(self, saved: int) -> None:
-        """Take note of what a listing saved, in requests."""
+    def listed(self, saved: int, waits: int) -> None:
+        """Take note of what a listing for so many waits saved, in requests."""
         if saved > 0:
             self.fruitless = 0
             return
-        self.fruitless = min(self.fruitless + 1, LONGEST_REST)
-        self.rest = 2**self.fruitless - 2
+        self.fruitless += 1
+        self.rest = min(2 ** min(self.fruitless, 10) - 2, LONGEST_REST // waits)
         self.is_narrowed = not self.is_narrowed
 
     def went_by_key(self) -> None:

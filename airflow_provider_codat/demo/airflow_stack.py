@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -22,7 +23,7 @@ import httpx
 from airflow_provider_codat.demo.processes import Processes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from types import TracebackType
 
 #: Seconds between two looks at something awaited. A look costs the API server a few milliseconds.
@@ -129,6 +130,8 @@ _AIRFLOW_3 = _Flavour(
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": "{home}/passwords.json",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "{username}:admin",
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": "{home}/bundles",
+        # A worker can miss the end of its task, and then sees it when a heartbeat is due.
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     },
     run_defaults={"logical_date": None},
 )
@@ -140,7 +143,7 @@ class AirflowStack:
     It knows nothing of the user's own Airflow: no ``AIRFLOW…`` variable of the environment reaches it, and all it
     writes goes to a temporary home. When the block is left, or this program dies, every process, port and file goes.
 
-    :param dags_folder: the DAG files to run; they are copied.
+    :param dags: the DAG files to run, or folders of them; they are copied.
     :param connections: connection id -> the connection as a URI or JSON.
     :param env: further environment variables, ``AIRFLOW__…`` included.
     :param start_timeout: seconds until everything must be ready.
@@ -149,8 +152,7 @@ class AirflowStack:
 
     def __init__(
         self,
-        dags_folder: Path,
-        *,
+        *dags: Path,
         connections: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
         start_timeout: float = 120,
@@ -160,7 +162,7 @@ class AirflowStack:
         self.password = secrets.token_urlsafe(12)
         self.airflow_version = version("apache-airflow")
         self._flavour = _AIRFLOW_2 if self.airflow_version.startswith("2.") else _AIRFLOW_3
-        self._dags_folder = dags_folder
+        self._dags = dags
         self._env = {f"AIRFLOW_CONN_{name.upper()}": value for name, value in (connections or {}).items()}
         self._env.update(env or {})
         self._start_timeout = start_timeout
@@ -198,22 +200,29 @@ class AirflowStack:
         }
         env = environment(os.environ, {**_CONFIG, **self._flavour.config}, self._words) | self._env
         self._processes = entered.enter_context(Processes(env, self.home))
+        self._running: set[str] = set()
         self._client = entered.enter_context(httpx.Client(base_url=self.url, trust_env=False, timeout=90))
         self._furnish()
         for name, command in self._flavour.setup.items():
             self._on_step(f"airflow {command.split(' --')[0]}")
             self._processes.run(name, *self._command(command))
         self._on_step(f"airflow {', '.join(self._flavour.services)}")
-        for name, command in self._flavour.services.items():
-            self._processes.start(name, *self._command(command))
+        for name in self._flavour.services:
+            self.start(name)
         self.wait_until("Airflow to become healthy", self._is_healthy, timeout=deadline - time.monotonic())
         self._log_in()
 
     def _furnish(self) -> None:
         (self.home / "tmp").mkdir()
         (self.home / "passwords.json").write_text(json.dumps({self.username: self.password}))
+        folder = self.home / "dags"
+        folder.mkdir()
         # A copy: the byte code that Python puts beside the DAG files is to go with the rest.
-        shutil.copytree(self._dags_folder, self.home / "dags", ignore=shutil.ignore_patterns("__pycache__"))
+        for each in self._dags:
+            if each.is_dir():
+                shutil.copytree(each, folder, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+            else:
+                shutil.copy(each, folder)
 
     def _command(self, command: str) -> list[str]:
         return [sys.executable, "-m", "airflow", *(word.format(**self._words) for word in command.split())]
@@ -274,11 +283,32 @@ class AirflowStack:
         return answer.json()
 
     def check(self) -> None:
-        """Make sure that all of Airflow is still running.
+        """Make sure that all of Airflow is still running, but for what :meth:`stop` has ended.
 
         :raises ProcessEnded: a process has ended; the message shows the end of its output.
         """
-        self._processes.check(*self._flavour.services)
+        self._processes.check(*self._running)
+
+    def start(self, name: str) -> None:
+        """Start a service, such as ``triggerer``; all run already but those that :meth:`stop` has ended."""
+        self._processes.start(name, *self._command(self._flavour.services[name]))
+        self._running.add(name)
+
+    def stop(self, name: str, number: signal.Signals = signal.SIGTERM, *, timeout: float = 60) -> int:
+        """End a service by a signal, and wait until nothing is left of its process group.
+
+        :param name: ``scheduler``, ``triggerer`` or another.
+        :param number: the signal; only the service's first process gets it, as with ``kill`` or from a supervisor.
+        :param timeout: seconds to wait for the processes that it leaves behind.
+        :return: the first process's exit status, negative for a signal.
+        :raises AirflowStackError: some of the others go on.
+        """
+        pid = self.pid(name)
+        self._running.discard(name)
+        os.kill(pid, number)
+        status = self._processes.wait(name)
+        self.wait_until(f"the end of all processes of {name}", lambda: not _group_exists(pid), timeout=timeout)
+        return status
 
     def pid(self, name: str) -> int:
         """Return the process id of ``scheduler``, ``triggerer`` or another service."""
@@ -344,7 +374,6 @@ class DagRun:
 
     def task_instances(self) -> list[TaskInstance]:
         """Return every task instance, in no particular order."""
-        found = self.stack.call("GET", f"{self._path}/taskInstances", params={"limit": 100})["task_instances"]
         return [
             TaskInstance(
                 task_id=each["task_id"],
@@ -354,8 +383,17 @@ class DagRun:
                 duration=each["duration"],
                 trigger=(each["trigger"] or {}).get("classpath"),
             )
-            for each in found
+            for each in self._task_instances()
         ]
+
+    def _task_instances(self) -> Iterator[dict[str, Any]]:
+        """Yield every task instance as the API tells it, which it does for up to 100 at a time."""
+        seen, total = 0, 1
+        while seen < total:
+            params = {"limit": 100, "offset": seen}
+            page = self.stack.call("GET", f"{self._path}/taskInstances", params=params)
+            yield from page["task_instances"]
+            seen, total = seen + 100, page["total_entries"]
 
     def states(self) -> dict[str, str | None]:
         """Return the state of each task instance by its name, such as ``push`` or ``schedule[0]``."""
@@ -425,6 +463,14 @@ def environment(users: Mapping[str, str], config: Mapping[str, str], words: Mapp
     # Airflow 2 starts its tasks as plain "airflow": that must be the one beside this Python.
     path = os.pathsep.join([str(Path(sys.executable).parent), users.get("PATH", os.defpath)])
     return {**inherited, "PATH": path, **{name: value.format(**words) for name, value in config.items()}}
+
+
+def _group_exists(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _free_port() -> int:

@@ -328,7 +328,7 @@ class _CompanyPoll:
             waiter.has_looked = True
         if await self._ask_for_each(asked, is_doubtful=trouble is not None or self._is_in_trouble):
             return
-        self._line.memories[self.company_id].listed(listing.saved)
+        self._line.memories[self.company_id].listed(listing.saved, len(listing.wanted))
         for waiter in self._waiters_for(listing.wanted - listing.seen.keys()):
             waiter.watch.is_unlisted = True
 

@@ -117,20 +117,27 @@ def test_reading_pages_saves_requests_or_is_left(ranks):
     assert pages == 0 or shown - pages >= LEAST_LISTED - 1
 
 
-def test_unlisted_operations_are_no_reason_to_read_the_list_but_now_and_then():
-    unlisted, memory = watches(0, 0, 0, is_unlisted=True), ListMemory()
-    tries = []
-    for poll in range(140):
+@pytest.mark.parametrize(
+    ("waiting", "tries"), [(3, [0, 1, 4, 11, 26, 47, 68]), (20, [0, 1, 4, 8, 12]), (100, [0, 1, 2, 3, 4, 5])]
+)
+def test_unlisted_operations_are_no_reason_to_read_the_list_but_now_and_then(waiting, tries):
+    """The more there are, the less it matters that one of them is passed over for a try."""
+    unlisted, memory = watches(*[0] * waiting, is_unlisted=True), ListMemory()
+    tried = []
+    for poll in range(tries[-1] + 1):
         if pages_to_read(unlisted, memory):
-            tries.append(poll)
-            memory.listed(-1)
+            tried.append(poll)
+            memory.listed(-1, waiting)
         else:
             memory.went_by_key()
-    assert tries == [0, 1, 4, 11, 26, 57, 120]
-    memory.listed(2)
+    assert tried == tries
+
+
+def test_a_list_that_saves_again_is_tried_again_soon_once_it_does_not():
+    unlisted, memory = watches(0, 0, 0, is_unlisted=True), ListMemory(fruitless=5, rest=9)
+    memory.listed(2, 3)
     assert pages_to_read(unlisted, memory) == 0
-    for _ in range(64):
-        memory.went_by_key()
+    memory.listed(-1, 3)
     assert pages_to_read(unlisted, memory) == 1
 
 
@@ -142,11 +149,11 @@ def test_two_listed_and_two_unlisted_ones_are_asked_for_by_key_while_the_list_re
 
 def test_a_fruitless_list_is_narrowed_the_next_time_and_a_fruitful_one_is_read_in_the_same_way():
     memory = ListMemory()
-    memory.listed(0)
+    memory.listed(0, 3)
     assert memory.is_narrowed
-    memory.listed(5)
+    memory.listed(5, 3)
     assert memory.is_narrowed
-    memory.listed(-1)
+    memory.listed(-1, 3)
     assert not memory.is_narrowed
 
 

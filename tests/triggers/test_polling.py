@@ -68,19 +68,19 @@ class Waits:
         self.log = Log()
         self.ended_at = {}
 
-    def add(self, company, key, *, interval=INTERVAL, timeout=3600.0, backoff=False, conn_id="codat_default", **more):
+    def add(self, company, key, *, interval=INTERVAL, timeout=3600.0, backoff=False, **more):
         """Add a wait for one operation, beginning after ``after`` seconds."""
         self.coroutines.append(
-            self._wait(company.id, key, Pace(interval, backoff, 60.0), timeout, conn_id, **more),
+            self._wait(company.id, key, Pace(interval, backoff, 60.0), patience=timeout, **more),
         )
         return key
 
-    async def _wait(self, company_id, key, pace, timeout, conn_id, after=0.0, not_before=0.0):
+    async def _wait(self, company_id, key, pace, *, patience, conn_id="codat_default", after=0.0, not_before=0.0):
         TASK.set(key)
         await asyncio.sleep(after)
         wait = PushOperationWait(company_id, key, self.log, not_before)
         try:
-            return await wait_for_end(conn_id, wait, pace, self._clock.time() + timeout)
+            return await wait_for_end(conn_id, wait, pace, self._clock.time() + patience)
         finally:
             self.ended_at[key] = self._clock.passed
 
