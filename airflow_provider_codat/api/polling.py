@@ -221,7 +221,7 @@ class Listing:
         for rank, sighting in enumerate(page.results, start=(asked - 1) * page.size):
             self._note(rank, sighting)
         is_deep_enough = len(self.seen) == known and asked >= self.pages
-        if is_deep_enough or len(self.wanted) - len(self.seen) < LEAST_LISTED:
+        if is_deep_enough or len(self.wanted - self.seen.keys()) < LEAST_LISTED:
             self._next = None
 
     def _note(self, rank: int, sighting: Sighting) -> None:

@@ -52,7 +52,7 @@ class Gate:
         self._hook: CodatHook | None = None
         self._read_at = -math.inf
         self._reading = asyncio.Lock()
-        self._queue: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._queue: list[tuple[float, int, asyncio.Future[bool]]] = []
         self._ticket = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
         self._report = _Report(codat_conn_id)
@@ -79,7 +79,10 @@ class Gate:
         """Whether there is another key than the one Codat has just refused: somebody may have rotated it."""
         async with self._reading:
             if self._hook is refused:
-                await self._read_connection()
+                try:
+                    await self._read_connection()
+                except Exception as error:
+                    log.warning("Connection %r could not be read again: %s", self.codat_conn_id, error)
             return self._hook is not refused
 
     async def _read_connection(self) -> None:
@@ -104,8 +107,7 @@ class Gate:
         :param due: since when it has been due, in epoch seconds; the most overdue goes first.
         :raises CodatError: what kept it from being answered.
         """
-        await self._turn(due)
-        is_probe, hook = self.budget.is_probing, self.hook
+        is_probe, hook = await self._turn(due), self.hook
         try:
             answer = await hook.asend(request, attempts=1)
         except CodatError as error:
@@ -115,7 +117,7 @@ class Gate:
                 return await self.send(request, due)
             raise
         except BaseException:
-            self._settle(self.budget.abandoned() if is_probe else self.budget)
+            self._given_up(is_probe=is_probe)
             raise
         self._settle(self.budget.answered(hook.rate_limit, is_probe=is_probe))
         self._report.answered()
@@ -138,16 +140,21 @@ class Gate:
 
     # -- taking turns ------------------------------------------------------------------------------------------------
 
-    async def _turn(self, due: float) -> None:
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async def _turn(self, due: float) -> bool:
+        """Wait until a request may be sent, and return whether it is the one that ends a pause."""
+        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._queue, (due, next(self._ticket), turn))
         self._let_in()
         try:
-            await turn
+            return await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # let in and cancelled at once
-                self._settle(self.budget.abandoned())
+            if not turn.cancelled():  # let in, and cancelled before it heard of it
+                self._given_up(is_probe=turn.result())
             raise
+
+    def _given_up(self, *, is_probe: bool) -> None:
+        if is_probe:
+            self._settle(self.budget.abandoned())
 
     def _let_in(self) -> None:
         """Let in those whose turn it is, and come back when it is the next one's."""
@@ -164,7 +171,7 @@ class Gate:
             heapq.heappop(self._queue)
             if not turn.done():
                 self.budget = self.budget.sent(now)
-                turn.set_result(None)
+                turn.set_result(self.budget.is_probing)
 
 
 class _Report:

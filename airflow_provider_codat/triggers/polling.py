@@ -127,8 +127,6 @@ class _Waiter:
 
     def ends(self, how: PushOperation | CodatError) -> None:
         """End the wait."""
-        if self.end.done():
-            return
         if isinstance(how, CodatError):
             self.end.set_exception(how)
         else:
@@ -169,6 +167,7 @@ class _CompanyPoll:
         self._waiters: dict[str, list[_Waiter]] = {}
         self._begins = 0.0
         self._woken = asyncio.Event()
+        self._sleeps_until = 0.0
         self._slots = asyncio.Semaphore(line.gate.hook.settings.max_concurrent_requests)
         self._served_at = 0.0
         self._is_in_trouble = False
@@ -199,7 +198,8 @@ class _CompanyPoll:
         key = wait.push_operation_key.casefold()
         waiter = _Waiter(wait, pace, Watch(key, since=now, due=due, deadline=deadline), now, loop.create_future())
         self._waiters.setdefault(key, []).append(waiter)
-        self._woken.set()
+        if due < self._sleeps_until:
+            self._woken.set()
         return waiter
 
     def _leave(self, waiter: _Waiter) -> None:
@@ -212,10 +212,10 @@ class _CompanyPoll:
 
     def _waiting(self) -> list[_Waiter]:
         """Return those whose wait goes on; the others leave as soon as the event loop comes to them."""
-        return [waiter for same in self._waiters.values() for waiter in same if not waiter.end.done()]
+        return self._waiting_for(self._waiters)
 
-    def _waiters_for(self, keys: Iterable[str]) -> list[_Waiter]:
-        return [waiter for key in keys for waiter in self._waiters.get(key, ())]
+    def _waiting_for(self, keys: Iterable[str]) -> list[_Waiter]:
+        return [waiter for key in keys for waiter in self._waiters.get(key, ()) if not waiter.end.done()]
 
     # -- the poll ----------------------------------------------------------------------------------------------------
 
@@ -235,11 +235,15 @@ class _CompanyPoll:
                 waiter.ends(broken)
 
     async def _until_due(self) -> None:
-        while (pause := min((waiter.watch.due for waiter in self._waiting()), default=math.inf) - time.time()) > 0:
+        while (pause := (due := self._next_due()) - time.time()) > 0:
+            self._sleeps_until = due
             self._woken.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._woken.wait()
+
+    def _next_due(self) -> float:
+        return min((waiter.watch.due for waiter in self._waiting()), default=math.inf)
 
     async def _look(self) -> None:
         """Look at every operation that is due, and let all that were looked at pause from the same moment on."""
@@ -309,7 +313,7 @@ class _CompanyPoll:
 
     def _tell(self, listing: Listing) -> None:
         for key, operation in listing.seen.items():
-            for waiter in self._waiters_for([key]):
+            for waiter in self._waiting_for([key]):
                 waiter.watch.rank = listing.ranks[key]
                 waiter.watch.is_unlisted = False
                 waiter.saw(operation)
@@ -318,18 +322,18 @@ class _CompanyPoll:
         """Ask by key for those that are due and that the list has not shown, as far as it can be afforded."""
         unseen = [key for key in due if key not in listing.seen]
         now = time.time()
-        final = {waiter.key for waiter in self._waiters_for(unseen) if waiter.watch.deadline <= now}
+        final = {waiter.key for waiter in self._waiting_for(unseen) if waiter.watch.deadline <= now}
         affordable = listing.affords(len(unseen), len(final))
         asked, passed_over = unseen[:affordable], unseen[affordable:]
         if trouble is not None and not asked:
             self._fail(unseen, trouble)
             return
-        for waiter in self._waiters_for(passed_over):
+        for waiter in self._waiting_for(passed_over):
             waiter.has_looked = True
         if await self._ask_for_each(asked, is_doubtful=trouble is not None or self._is_in_trouble):
             return
         self._line.memories[self.company_id].listed(listing.saved, len(listing.wanted))
-        for waiter in self._waiters_for(listing.wanted - listing.seen.keys()):
+        for waiter in self._waiting_for(listing.wanted - listing.seen.keys()):
             waiter.watch.is_unlisted = True
 
     # -- by key ------------------------------------------------------------------------------------------------------
@@ -356,32 +360,32 @@ class _CompanyPoll:
 
     async def _ask_for(self, key: str) -> CodatError | None:
         """Look at one operation; return the trouble that may be everybody's, if it met such."""
-        waiters = self._waiters.get(key)
-        if not waiters:
+        waiting = self._waiting_for([key])
+        if not waiting:
             return None
         try:
-            operation = await self._send(waiters[0].wait.request)
+            operation = await self._send(waiting[0].wait.request)
         except CodatAuthenticationError as error:
             self._fail(list(self._waiters), error)
         except CodatError as error:
             self._fail([key], error)
             return error if is_passing(error) or isinstance(error, CodatServerError) else None
         else:
-            for waiter in self._waiters_for([key]):
+            for waiter in self._waiting_for([key]):
                 waiter.saw(operation)
         return None
 
     def _fail(self, keys: Iterable[str], error: CodatError) -> None:
-        for waiter in self._waiters_for(keys):
+        for waiter in self._waiting_for(keys):
             waiter.failed(error)
 
     async def _send(self, request: Request[T]) -> T:
         """Send a request in the company's turn: it is overdue since its oldest look, or since it was served last."""
         async with self._slots:
-            oldest = min((waiter.watch.due for waiter in self._waiting()), default=time.time())
-            answer = await self._line.gate.send(request, max(oldest, self._served_at))
-            self._served_at = time.time()
-            return answer
+            try:
+                return await self._line.gate.send(request, max(self._next_due(), self._served_at))
+            finally:
+                self._served_at = time.time()
 
 
 # -- what is shared ----------------------------------------------------------------------------------------------------

@@ -6,8 +6,11 @@ import threading
 import pytest
 from trigger_runner import run_triggers
 
+from airflow_provider_codat.api.budget import Budget
+from airflow_provider_codat.api.companies import get_company
+from airflow_provider_codat.exceptions import CodatRateLimited
 from airflow_provider_codat.hooks.codat import CodatHook
-from airflow_provider_codat.simulator import CodatSimulator, Outcome
+from airflow_provider_codat.simulator import CodatSimulator, Fault, Outcome
 from airflow_provider_codat.triggers.codat import CodatPushOperationTrigger
 from airflow_provider_codat.triggers.gate import CONNECTION_TTL, Gate
 
@@ -139,3 +142,37 @@ def test_the_first_trigger_cancelled_while_it_reads_the_connection_leaves_the_ot
     hooks = clock.run(race())
     assert len(set(map(id, hooks))) == 1
     assert hooks[0].settings
+
+
+@pytest.mark.parametrize("given_up", ["as its turn comes", "under way"])
+def test_a_probe_that_is_given_up_leaves_the_way_to_the_next(
+    given_up, codat_simulator, codat_connection, clock, monkeypatch
+):
+    request = get_company(codat_simulator.add_company().id)
+    codat_simulator.fault(Fault("status", status=429, retry_after=20, times=1))
+    sent = Budget.sent
+
+    async def probe_and_give_up():
+        gate = Gate("codat_default")
+        await gate.open()
+        with pytest.raises(CodatRateLimited):
+            await gate.send(request, due=0.0)
+        probe, follower = (asyncio.create_task(gate.send(request, due)) for due in (1.0, 2.0))
+
+        def cancel_the_probe(budget, now):
+            after = sent(budget, now)
+            if not probe.done() and not probe.cancelling():
+                cancel = asyncio.get_running_loop().call_soon if given_up == "as its turn comes" else clock.after
+                cancel(*([probe.cancel] if given_up == "as its turn comes" else [0.05, probe.cancel]))
+            return after
+
+        monkeypatch.setattr(Budget, "sent", cancel_the_probe)
+        if given_up == "under way":
+            codat_simulator.fault(Fault("latency", seconds=30, times=1))
+        with pytest.raises(asyncio.CancelledError):
+            await probe
+        return await follower
+
+    assert clock.run(probe_and_give_up()).name
+    assert codat_simulator.count() == (2 if given_up == "as its turn comes" else 3)
+    assert 20 <= clock.passed < 30

@@ -582,3 +582,20 @@ def test_a_quota_that_would_run_out_lasts_the_day(triggerers, simulate, waits, c
     assert 1200 < spent <= 1500
     # back at full pace, the end is seen within two intervals of the slow pace
     assert max(waits.ended_at.values()) < until_midnight + 300 + 60
+
+
+def test_a_refused_key_stays_refused_where_the_connection_cannot_be_read_again(
+    codat, waits, connect, clock, monkeypatch
+):
+    from airflow_provider_codat.hooks.codat import CodatHook
+
+    company = codat.add_company()
+    waits.add(company, codat.add_push(company.id))
+
+    def break_both():
+        codat.rotate_api_key()
+        monkeypatch.setattr(CodatHook, "get_connection", staticmethod(lambda _: 1 / 0))
+
+    clock.after(12, break_both)
+    (ended,) = waits.run()
+    assert isinstance(ended, errors.CodatAuthenticationError)
