@@ -1,0 +1,305 @@
+"""What a waiting sensor costs in a real Airflow 3.3, by the way it waits.
+
+    python -m tests.benchmarks.sensors
+    python -m tests.benchmarks.sensors --sensors 50 --repeat 5 --json figures.json
+
+One throw-away Airflow (scheduler, triggerer, API server, DAG processor; ``LocalExecutor``, SQLite) runs a DAG of N
+sensors in each mode in turn, once to warm up and then as often as asked for. Every sensor waits for an operation of its
+own, all of which end at the same time after the run's start. Codat is simulated in a process that is not measured.
+
+How it is measured:
+
+worker processes
+    ``processes.py`` says how those that run tasks are counted. All sensors have a slot, so that all wait at once.
+CPU
+    of all of Airflow's processes, those included that have ended, as the kernel accounts for it, from the start of the
+    run until a few seconds after its end, less what Airflow uses in a quiet interval of that length. The quiet rate is
+    measured before each round of modes. DAG files are not parsed again in the background meanwhile, which would be
+    noise; the DAG processor runs for callbacks alone. Whether the run has ended is read from the database, for the API
+    server's answers would be counted too.
+
+All is Airflow's default but for the slots, the DAG processor's intervals, and what ``AirflowStack`` needs for SQLite.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sqlite3
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+# What the processes started from here import, whichever way this one was started.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks import machine
+from benchmarks.criteria import Verdict
+from benchmarks.processes import WORKERS, Cpu, CpuMeter, TaskProcesses
+from benchmarks.scenarios import Scenario
+from benchmarks.simulated import SimulatorProcess
+
+from airflow_provider_codat.demo.airflow_stack import AirflowStack
+
+WORKER, DEFERRED, WORKER_FREE = "worker", "deferred", "worker-free"
+MODES: dict[str, dict[str, Any]] = {
+    WORKER: {"mode": "poke", "deferrable": False},
+    DEFERRED: {"deferrable": True},
+    "ended-by-trigger": {"deferrable": True, "end_from_trigger": True},
+    WORKER_FREE: {"start_from_trigger": True, "end_from_trigger": True},
+}
+"""DAG id -> the sensors' arguments."""
+
+SETTLE = 10.0
+"""Seconds after the end of a run in which Airflow finishes what follows from it."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one run of one mode took.
+
+    :param processes: started to run tasks.
+    :param recorded: sensors of which Airflow's database names a process that ran them, or an executor's queue.
+    :param cpu: less what Airflow would have used to do nothing.
+    :param seconds: from the start of the run to its end.
+    :param requests: to Codat.
+    """
+
+    processes: int
+    recorded: int
+    cpu: Cpu
+    seconds: float
+    requests: int
+
+    @property
+    def total(self) -> float:
+        return sum(self.cpu.values())
+
+
+Round = dict[str, Cost]
+"""Each mode's cost."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run every mode as often as the command line says; return 1 if a line of the acceptance does not hold."""
+    options = _parser().parse_args(arguments)
+    described = machine.describe() | {"load before": f"{os.getloadavg()[0]:.2f}"}
+    print("\n".join(f"{name}: {value}" for name, value in described.items()), flush=True)
+    rounds = _rounds(options)
+    verdicts = judge(options.sensors, rounds)
+    print(_report(options, rounds, verdicts))
+    if options.json:
+        figures = {
+            "machine": described,
+            "options": {name: value for name, value in vars(options).items() if name != "json"},
+            "rounds": [{mode: asdict(cost) for mode, cost in each.items()} for each in rounds],
+            "verdicts": [verdict.to_json() for verdict in verdicts],
+        }
+        Path(options.json).write_text(json.dumps(figures, indent=2) + "\n")
+    return int(any(verdict.holds is False for verdict in verdicts))
+
+
+def _rounds(options: argparse.Namespace) -> list[Round]:
+    with Bench(options.sensors, options.companies, options.interval, options.lasting) as bench:
+        for mode in MODES:
+            _tell(f"warming up: {mode}")
+            bench.warm_up(mode)
+        time.sleep(SETTLE)
+        return [_round(bench, options.quiet, number) for number in range(1, options.repeat + 1)]
+
+
+def _round(bench: Bench, seconds: float, number: int) -> Round:
+    _tell(f"round {number}: nothing, for {seconds:g} s")
+    quiet = bench.quiet_rate(seconds)
+    costs = {}
+    for mode in MODES:
+        _tell(f"round {number}: {mode}")
+        costs[mode] = bench.run(mode, quiet)
+    return costs
+
+
+def judge(sensors: int, rounds: list[Round]) -> list[Verdict]:
+    """Return the verdicts on the line of issue 3's acceptance."""
+    free = [each[WORKER_FREE] for each in rounds]
+    started, recorded = sum(cost.processes for cost in free), sum(cost.recorded for cost in free)
+    busy = sum(cost.cpu[WORKERS] for cost in free)
+    ours, deferred = (_median(rounds, mode, lambda cost: cost.total) / sensors for mode in (WORKER_FREE, DEFERRED))
+    return [
+        Verdict(
+            "worker-free: no worker process started",
+            # a hundredth of a second is the least that the kernel tells
+            started == recorded == 0 and busy < 0.01,
+            f"{started} started, {recorded} recorded by Airflow for {sensors * len(rounds)} sensors;"
+            f" the executor's processes used {busy:.2f} s CPU",
+        ),
+        Verdict(
+            "worker-free: CPU per sensor at most a third of the deferred mode's",
+            ours <= deferred / 3,
+            f"{ours:.3f} s to {deferred:.3f} s, {deferred / ours:.1f} times less",
+        ),
+    ]
+
+
+def _median(rounds: list[Round], mode: str, figure: Callable[[Cost], float]) -> float:
+    return statistics.median(figure(each[mode]) for each in rounds)
+
+
+def _report(options: argparse.Namespace, rounds: list[Round], verdicts: list[Verdict]) -> str:
+    totals = {mode: [each[mode].total / options.sensors for each in rounds] for mode in MODES}
+    parts = rounds[0][WORKER].cpu
+    rows: dict[str, Callable[[str], str]] = {
+        "worker processes started": lambda mode: f"{_median(rounds, mode, lambda cost: cost.processes):g}",
+        "sensors with one, by Airflow": lambda mode: f"{_median(rounds, mode, lambda cost: cost.recorded):g}",
+        "CPU per sensor": lambda mode: f"{statistics.median(totals[mode]):.3f} s",
+        "  least and most": lambda mode: f"{min(totals[mode]):.3f} - {max(totals[mode]):.3f} s",
+        **{f"  {part}": partial(_of_part, options.sensors, rounds, part) for part in parts},
+        "duration of the run": lambda mode: f"{_median(rounds, mode, lambda cost: cost.seconds):.1f} s",
+        "requests to Codat": lambda mode: f"{_median(rounds, mode, lambda cost: cost.requests):g}",
+    }
+    return "\n".join(
+        [
+            "",
+            f"{options.sensors} sensors over {options.companies} companies, interval {options.interval:g} s, operations"
+            f" of {options.lasting:g} s; median of {options.repeat}",
+            "".join([f"{'':30}", *(f"{mode:>18}" for mode in MODES)]),
+            *("".join([f"{name:30}", *(f"{value(mode):>18}" for mode in MODES)]) for name, value in rows.items()),
+            *map(str, verdicts),
+        ]
+    )
+
+
+def _of_part(sensors: int, rounds: list[Round], part: str, mode: str) -> str:
+    return f"{_median(rounds, mode, lambda cost: cost.cpu[part]) / sensors:.3f} s"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.sensors", description=__doc__.splitlines()[0])
+    for name, (kind, default, help_) in {
+        "sensors": (int, 20, "how many in a run"),
+        "companies": (int, 4, "how many they are dealt out to"),
+        "repeat": (int, 3, "how often each mode is run"),
+        "interval": (float, 5.0, "seconds between two looks of a sensor"),
+        "lasting": (float, 15.0, "seconds from the start of a run to the end of its operations"),
+        "quiet": (float, 30.0, "seconds to measure what Airflow uses to do nothing"),
+    }.items():
+        parser.add_argument(f"--{name}", type=kind, default=default, metavar="N", help=f"{help_}; default {default:g}")
+    parser.add_argument("--json", metavar="FILE", help="write the figures there too")
+    return parser
+
+
+class Bench:
+    """An Airflow and a Codat to run the modes on.
+
+    :param sensors: how many in each run.
+    :param companies: whose operations they wait for, dealt out in turn.
+    :param interval: seconds between two looks of a sensor.
+    :param lasting: seconds from a run's start to the end of its operations.
+    """
+
+    def __init__(self, sensors: int, companies: int, interval: float, lasting: float) -> None:
+        self.scenario = Scenario(
+            "sensors", (), sensors, companies, interval, shortest=lasting, longest=lasting, failures=0.0
+        )
+
+    def __enter__(self) -> Bench:
+        with ExitStack() as entered:
+            self._codat = entered.enter_context(SimulatorProcess(self.scenario))
+            connection, _, _ = self._codat.call("prepare")
+            folder = Path(entered.enter_context(tempfile.TemporaryDirectory()))
+            for mode in MODES:
+                shutil.copy(Path(__file__).with_name("dags") / "waiting_sensors.py", folder / f"{mode}.py")
+            self._airflow = entered.enter_context(
+                AirflowStack(
+                    folder, connections={"codat_default": connection}, env=_environment(self.scenario), on_step=_tell
+                )
+            )
+            self._exit = entered.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exit.close()
+
+    def warm_up(self, mode: str) -> None:
+        """Run a mode once, which has the DAG parsed and whatever is loaded on first use loaded."""
+        run = self._airflow.trigger(mode, {"waits": self._waits()})
+        self._codat.call("begin")
+        if run.wait(timeout=self._patience) != "success":
+            raise RuntimeError(f"{mode}: {run.states()}")
+
+    def quiet_rate(self, seconds: float) -> Cpu:
+        """Return the CPU seconds a second that Airflow takes to do nothing."""
+        meter = CpuMeter(self._airflow)
+        time.sleep(seconds)
+        return meter.rate()
+
+    def run(self, mode: str, quiet: Cpu) -> Cost:
+        """Run a mode once.
+
+        :raises RuntimeError: not all of its sensors succeeded.
+        """
+        body = {"logical_date": None, "conf": {"waits": self._waits()}}
+        with TaskProcesses(self._airflow.pid("scheduler")) as processes:
+            meter, began = CpuMeter(self._airflow), time.monotonic()
+            self._codat.call("begin")
+            run_id = self._airflow.call("POST", f"/dags/{mode}/dagRuns", json=body)["dag_run_id"]
+            self._airflow.wait_until(mode, partial(self._has_ended, run_id), timeout=self._patience)
+            seconds = time.monotonic() - began
+            time.sleep(SETTLE)
+        return Cost(
+            processes=processes.count,
+            recorded=self._ask("SELECT count(*) FROM task_instance WHERE run_id = ? AND pid || queued_dttm", run_id),
+            cpu=meter.read(quiet),
+            seconds=seconds,
+            requests=self._codat.call("traffic")["requests"],
+        )
+
+    def _waits(self) -> list[dict[str, str]]:
+        _, _, jobs = self._codat.call("prepare")
+        return [{"company_id": company, "push_operation_key": key} for company, key in jobs]
+
+    @property
+    def _patience(self) -> float:
+        return self.scenario.patience + 5 * self.scenario.waits
+
+    def _has_ended(self, run_id: str) -> bool:
+        state = self._ask("SELECT state FROM dag_run WHERE run_id = ?", run_id)
+        if state == "failed":
+            raise RuntimeError(f"Not all sensors of {run_id} succeeded.")
+        return state == "success"
+
+    def _ask(self, query: str, run_id: str) -> Any:
+        with closing(sqlite3.connect(f"{(self._airflow.home / 'airflow.db').as_uri()}?mode=ro", uri=True)) as database:
+            return database.execute(query, [run_id]).fetchone()[0]
+
+
+def _environment(scenario: Scenario) -> dict[str, str]:
+    slots = str(scenario.waits)
+    return {
+        "BENCHMARK_SENSORS": str(scenario.waits),
+        "BENCHMARK_INTERVAL": str(scenario.interval),
+        "BENCHMARK_MODES": json.dumps(MODES),
+        "AIRFLOW__CORE__PARALLELISM": slots,
+        "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": slots,
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "86400",
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "86400",
+        # Airflow's defaults; a stack is quicker to react, at the price of more CPU.
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "1",
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "5",
+    }
+
+
+def _tell(step: str) -> None:
+    print(f"... {step}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
