@@ -90,25 +90,34 @@ class Budget:
         """Return the budget after a request was sent."""
         return replace(self, tokens=self._tokens(now) - 1.0, counted_at=now, is_probing=self.paused_until is not None)
 
-    def answered(self, quota: RateLimit | None, *, is_probe: bool) -> Self:
-        """Return the budget after any answer but a 429.
+    def answered(self, quota: RateLimit | None, now: float, *, is_probe: bool) -> Self:
+        """Return the budget after any answer but a 429, or after a request that was not answered at all.
 
-        :param quota: what its headers told; ``None`` where there was no answer, which says nothing of the limit either
-            but that waiting longer would not help.
-        :param is_probe: whether it answers the probe. Another that was under way when the pause began ends nothing.
+        :param quota: what the headers told; ``None`` where they told nothing.
+        :param is_probe: whether it is the probe's. Another that was under way when the pause began ends nothing, and
+            the probe ends no pause that began after it was sent.
         """
-        told = self if quota is None else replace(self, quota=quota)
-        return replace(told, paused_until=None, is_probing=False) if is_probe else told
+        told = self._told(quota)
+        if not is_probe:
+            return told
+        is_over = self.paused_until is None or self.paused_until <= now
+        return replace(told, paused_until=None if is_over else self.paused_until, is_probing=False)
 
-    def refused(self, error: CodatRateLimited, quota: RateLimit | None, now: float) -> Self:
+    def refused(self, error: CodatRateLimited, quota: RateLimit | None, now: float, *, is_probe: bool) -> Self:
         """Return the budget after a 429: paused for as long as it says, and never for less than it is already."""
         asked = UNTOLD_PAUSE if error.retry_after is None else error.retry_after
         until = max(now + asked, self.paused_until or 0.0)
-        return replace(self, quota=quota or self.quota, paused_until=until, is_probing=False)
+        return replace(self._told(quota), paused_until=until, is_probing=self.is_probing and not is_probe)
 
     def abandoned(self) -> Self:
         """Return the budget after the probe was given up by its sender: the next request probes."""
         return replace(self, is_probing=False)
+
+    def _told(self, quota: RateLimit | None) -> Self:
+        """Take note of a quota, unless the answer had no headers: a proxy's own has none."""
+        if quota is None or quota.remaining is None or quota.reset_at is None:
+            return self
+        return replace(self, quota=quota)
 
     @property
     def _full_rate(self) -> float:

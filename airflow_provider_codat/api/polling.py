@@ -3,6 +3,7 @@
 Every wait keeps its own interval, backoff and deadline (:class:`Watch`). Three or more are looked at together, by
 reading the company's newest push operations page by page (:class:`Listing`); fewer, and those the list does not show,
 one by one by their keys. However the list turns out, a poll takes no more requests than it takes looks off the waits.
+Whoever is passed over for that is asked for the next time.
 
 Source: https://docs.codat.io/using-the-api/push.
 """
@@ -25,7 +26,7 @@ LEAST_LISTED = 3
 """How many operations are worth a list: one or two are asked for by their keys."""
 
 SMALLEST_PAGE, LARGEST_PAGE = 100, 500
-"""Operations a page. Codat recommends 100 for speed; 500 are read without holding up an event loop."""
+"""Operations a page. Codat recommends 100 for speed; a page is read in one go on the triggerer's event loop."""
 
 LONGEST_REST = 60
 """How many polls a fruitless list is left alone at most, divided by the waits: a try costs one of them a look."""
@@ -43,6 +44,7 @@ class Watch:
     :param due: when it looks next, in epoch seconds.
     :param deadline: when it stops, likewise; its last look is then.
     :param is_new: whether it has not looked yet.
+    :param is_owed: whether it was passed over the last time it was due: it is not twice in a row.
     :param requested_on: when the write was asked for, ISO 8601 as Codat wrote it; ``None`` before it was seen.
     :param rank: its place in the list when that last showed it, from 0; 0 before.
     :param is_unlisted: whether the last list that should have shown it did not.
@@ -53,6 +55,7 @@ class Watch:
     due: float
     deadline: float
     is_new: bool = True
+    is_owed: bool = False
     requested_on: str | None = None
     rank: int = 0
     is_unlisted: bool = False
@@ -69,13 +72,33 @@ class Watch:
         """
         return self.is_new or now >= (self.since + self.due) / 2
 
+    def may_be_passed_over(self, now: float) -> bool:
+        """Whether this look can be left out: not the last one, and not two in a row."""
+        return not self.is_owed and now < self.deadline
+
     def looked(self, now: float, pause: float) -> None:
         """Take note of a look; the next one follows after ``pause`` seconds, or at the deadline if that is sooner."""
-        self.is_new = False
+        self.is_new = self.is_owed = False
+        self._pauses(now, pause)
+
+    def passed_over(self, now: float, pause: float) -> None:
+        """Take note of a look that was left out."""
+        self.is_owed = True
+        self._pauses(now, pause)
+
+    def _pauses(self, now: float, pause: float) -> None:
         self.since = now
-        self.due = now + pause
-        if now < self.deadline:
-            self.due = min(self.due, self.deadline)
+        # A look that ends after the deadline but began before it was not the last one: that is due at once.
+        self.due = min(now + pause, max(now, self.deadline))
+
+
+def due_keys(watches: Iterable[Watch], now: float) -> list[str]:
+    """Return the keys it is time to ask for: those that must be first, then the most overdue."""
+    due = sorted(
+        (watch for watch in watches if watch.is_due(now)),
+        key=lambda watch: (watch.may_be_passed_over(now), watch.due),
+    )
+    return list(dict.fromkeys(watch.key for watch in due))
 
 
 def first_look(now: float, not_before: float, poll_begins: float, interval: float) -> float:
@@ -163,24 +186,46 @@ def page_size(watches: Iterable[Watch], pages: int) -> int:
 
 
 @dataclass
+class Dialect:
+    """What a connection's lists have been found to take. Codat does not promise either for this endpoint."""
+
+    knows_query: bool = True
+    knows_order: bool = True
+
+    def refused(self, *, since: str | None) -> bool:
+        """Take note of a list that was refused as malformed; ``False`` if there was nothing in it to leave out.
+
+        :param since: the time it was narrowed to, if it was.
+        """
+        if since is not None and self.knows_query:
+            self.knows_query = False
+        elif self.knows_order:
+            self.knows_order = False
+        else:
+            return False
+        return True
+
+
+@dataclass
 class Listing:
     """One reading of a company's list, newest first, for as long as it pays.
 
-    :param wanted: the keys that are looked for, case folded.
+    :param wanted: the keys a look now stands for, case folded.
     :param page_size: operations a page.
     :param pages: how many pages are expected to be worth reading.
-    :param due: which of them are due. What the list costs beyond what it shows is made up for by passing over as many
-        of these, so it never costs more.
+    :param spare: those of the wanted that are due and may be passed over. What the list costs beyond what it shows is
+        made up for by passing over as many of these, so it never costs more than asking for each would.
     :param since: the time the list is narrowed to, in ISO 8601, or ``None``.
     """
 
     wanted: frozenset[str]
     page_size: int
     pages: int
-    due: frozenset[str]
+    spare: frozenset[str]
     since: str | None = None
     requests: int = field(default=0, init=False)
     seen: dict[str, PushOperation] = field(default_factory=dict, init=False)
+    gifts: dict[str, PushOperation] = field(default_factory=dict, init=False)
     ranks: dict[str, int] = field(default_factory=dict, init=False)
     was_narrowed: bool = field(default=True, init=False)
     _next: int | None = field(default=1, init=False)
@@ -188,22 +233,27 @@ class Listing:
     @property
     def next_page(self) -> int | None:
         """The number of the page to ask for next, or ``None`` if no more are to be read."""
-        return self._next if self.requests < len(self.seen.keys() | self.due) else None
+        return self._next if self.requests < len(self.seen.keys() | self.spare) else None
 
     @property
     def saved(self) -> int:
-        """How many requests fewer this took than asking for each operation seen."""
+        """How many requests fewer this took than asking for each wanted operation that it showed."""
         return len(self.seen) - self.requests
 
-    def affords(self, unseen: int, final: int) -> int:
-        """Return for how many of those that are due and were not seen it is in order to ask by key.
+    @property
+    def unseen(self) -> frozenset[str]:
+        """The wanted operations it has not shown."""
+        return self.wanted - self.seen.keys()
 
-        What the list cost beyond what it saved is made up for: as many are passed over, this once.
+    def share_out(self, due: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Divide the due operations it has not shown into those to ask for by key and those to pass over, this once.
 
-        :param unseen: how many there are.
-        :param final: how many of them look for the last time; they are never passed over.
+        :param due: the keys, in order of urgency.
         """
-        return max(unseen + min(0, self.saved), final)
+        unseen = [key for key in due if key not in self.seen]
+        spare = [key for key in unseen if key in self.spare]
+        passed_over = spare[len(spare) - max(0, -self.saved) :] if self.saved < 0 else []
+        return [key for key in unseen if key not in passed_over], passed_over
 
     def failed(self) -> None:
         """Take note of a request that brought no page: it cost as much as one that does."""
@@ -221,7 +271,7 @@ class Listing:
         for rank, sighting in enumerate(page.results, start=(asked - 1) * page.size):
             self._note(rank, sighting)
         is_deep_enough = len(self.seen) == known and asked >= self.pages
-        if is_deep_enough or len(self.wanted - self.seen.keys()) < LEAST_LISTED:
+        if is_deep_enough or len(self.unseen) < LEAST_LISTED:
             self._next = None
 
     def _note(self, rank: int, sighting: Sighting) -> None:
@@ -229,7 +279,7 @@ class Listing:
             self.was_narrowed = False
         if sighting.operation is not None:
             key = sighting.operation.key.casefold()
-            self.seen.setdefault(key, sighting.operation)
+            (self.seen if key in self.wanted else self.gifts).setdefault(key, sighting.operation)
             self.ranks.setdefault(key, rank)
 
 

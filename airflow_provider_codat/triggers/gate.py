@@ -18,6 +18,7 @@ from airflow_provider_codat.api.errors import (
     CodatConnectionError,
     CodatError,
     CodatRateLimited,
+    CodatResponseError,
     CodatServerError,
 )
 
@@ -34,7 +35,22 @@ CONNECTION_TTL = 60.0
 DOWN_AFTER = 3
 """Failures in a row after which Codat is called down: one may be one operation's, or one company's, own trouble."""
 
+SAME_PAUSE = 1.0
+"""Seconds by which the ends of a pause may differ that several requests under way were told of, one after another."""
+
+MOST_UNDER_WAY = 50
+"""Requests under way at once on a connection: what is let in must reach the wire, not queue for a socket, or all that
+had queued would go out at once when a Codat that hung answers again."""
+
 log = logging.getLogger(__name__)
+
+
+class Turns:
+    """A company's place in the queue: one of its requests at a time, so that no company keeps the others waiting."""
+
+    def __init__(self) -> None:
+        self.one_by_one = asyncio.Lock()
+        self.served_at = 0.0
 
 
 class Gate:
@@ -50,11 +66,13 @@ class Gate:
         self.codat_conn_id = codat_conn_id
         self.budget = Budget()
         self._hook: CodatHook | None = None
+        self._refused: CodatHook | None = None
         self._read_at = -math.inf
         self._reading = asyncio.Lock()
         self._queue: list[tuple[float, int, asyncio.Future[bool]]] = []
         self._ticket = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
+        self._under_way = 0
         self._report = _Report(codat_conn_id)
 
     @property
@@ -72,18 +90,30 @@ class Gate:
         :raises CodatInputError: it is malformed.
         """
         async with self._reading:
-            if time.time() - self._read_at >= CONNECTION_TTL:
+            if time.time() - self._read_at < CONNECTION_TTL:
+                return
+            try:
                 await self._read_connection()
+            except Exception as error:
+                if self._hook is None:
+                    raise
+                self._read_at = time.time()
+                self._warn_of_connection(error)
 
     async def _renewed(self, refused: CodatHook) -> bool:
-        """Whether there is another key than the one Codat has just refused: somebody may have rotated it."""
+        """Whether there is another key than the one Codat has refused: somebody may have rotated it. Looked up once."""
         async with self._reading:
-            if self._hook is refused:
+            if self._hook is refused is not self._refused:
                 try:
                     await self._read_connection()
                 except Exception as error:
-                    log.warning("Connection %r could not be read again: %s", self.codat_conn_id, error)
+                    self._warn_of_connection(error)
+                if self._hook is refused:
+                    self._refused = refused
             return self._hook is not refused
+
+    def _warn_of_connection(self, error: Exception) -> None:
+        log.warning("Connection %r could not be read again: %s Going on with what it was.", self.codat_conn_id, error)
 
     async def _read_connection(self) -> None:
         from airflow_provider_codat.hooks.codat import CodatHook
@@ -91,46 +121,67 @@ class Gate:
         hook = CodatHook(self.codat_conn_id)
         settings = await hook.load()
         self._read_at = time.time()
-        if self._hook is None or self._hook.settings != settings:
-            await hook.connect()
-            # One that is replaced is not closed: requests may be under way on it. It goes with the last of them.
-            self._hook = hook
-            self.budget = replace(self.budget, requests_per_minute=settings.requests_per_minute)
+        known = self._hook.settings if self._hook is not None else None
+        if settings == known:
+            return
+        await hook.connect()
+        if known is not None and settings.authorization != known.authorization:
+            log.info("Connection %r has a new API key: going on with it.", self.codat_conn_id)
+        # One that is replaced is not closed: requests may be under way on it. It goes with the last of them.
+        self._hook = hook
+        self.budget = replace(self.budget, requests_per_minute=settings.requests_per_minute)
+        self._let_in()
 
     # -- sending -----------------------------------------------------------------------------------------------------
 
-    async def send(self, request: Request[T], due: float) -> T:
+    async def send(self, request: Request[T], due: float, turns: Turns) -> T:
         """Send a request as soon as the budget allows, and return its answer.
 
         A refused key is read again, once: a rotated one heals itself.
 
-        :param due: since when it has been due, in epoch seconds; the most overdue goes first.
+        :param due: since when it has been due, in epoch seconds; the most overdue company goes first, and one that was
+            just served is overdue since then at the most.
+        :param turns: the company's.
         :raises CodatError: what kept it from being answered.
         """
-        is_probe, hook = await self._turn(due), self.hook
+        async with turns.one_by_one:
+            is_probe, hook = await self._turn(max(due, turns.served_at)), self.hook
+            turns.served_at = time.time()
         try:
-            answer = await hook.asend(request, attempts=1)
+            answer = await self._ask(hook, request)
         except CodatError as error:
             self._failed(error, hook.rate_limit, is_probe=is_probe)
             if isinstance(error, CodatAuthenticationError) and await self._renewed(hook):
-                log.info("Connection %r has a new API key: going on with it.", self.codat_conn_id)
-                return await self.send(request, due)
+                return await self.send(request, due, turns)
             raise
         except BaseException:
             self._given_up(is_probe=is_probe)
             raise
-        self._settle(self.budget.answered(hook.rate_limit, is_probe=is_probe))
+        self._settle(self.budget.answered(hook.rate_limit, time.time(), is_probe=is_probe))
         self._report.answered()
         return answer
+
+    async def _ask(self, hook: CodatHook, request: Request[T]) -> T:
+        """Send a request that was let in. The client has no timeout for an answer that drips, so it gets one here."""
+        limit = hook.settings.connect_timeout + hook.settings.read_timeout
+        try:
+            async with asyncio.timeout(limit):
+                return await hook.asend(request, attempts=1)
+        except TimeoutError as error:
+            raise CodatConnectionError(f"{request} had no whole answer after {limit:.0f} s.") from error
+        finally:
+            self._under_way -= 1
 
     def _failed(self, error: CodatError, quota: RateLimit | None, *, is_probe: bool) -> None:
         now = time.time()
         if isinstance(error, CodatRateLimited):
-            self._settle(self.budget.refused(error, quota, now))
+            self._settle(self.budget.refused(error, quota, now, is_probe=is_probe))
             return
-        self._settle(self.budget.answered(quota, is_probe=is_probe))
-        if isinstance(error, CodatConnectionError | CodatServerError):
+        self._settle(self.budget.answered(quota, now, is_probe=is_probe))
+        if isinstance(error, CodatConnectionError | CodatServerError | CodatResponseError):
             self._report.failed(error, now)
+        else:
+            self._report.answered()
 
     def _settle(self, budget: Budget) -> None:
         now = time.time()
@@ -149,12 +200,12 @@ class Gate:
             return await turn
         except asyncio.CancelledError:
             if not turn.cancelled():  # let in, and cancelled before it heard of it
+                self._under_way -= 1
                 self._given_up(is_probe=turn.result())
             raise
 
     def _given_up(self, *, is_probe: bool) -> None:
-        if is_probe:
-            self._settle(self.budget.abandoned())
+        self._settle(self.budget.abandoned() if is_probe else self.budget)
 
     def _let_in(self) -> None:
         """Let in those whose turn it is, and come back when it is the next one's."""
@@ -164,14 +215,19 @@ class Gate:
         while self._queue:
             *_, turn = self._queue[0]
             now = time.time()
-            if not turn.done() and (wait := self.budget.wait(now)) > 0:
+            if not turn.done() and (wait := self._wait(now)) > 0:
                 if wait < math.inf:
                     self._timer = asyncio.get_running_loop().call_later(wait, self._let_in)
                 return
             heapq.heappop(self._queue)
             if not turn.done():
                 self.budget = self.budget.sent(now)
+                self._under_way += 1
                 turn.set_result(self.budget.is_probing)
+
+    def _wait(self, now: float) -> float:
+        """Return the seconds until the next may be let in; infinity until one that is under way has come back."""
+        return self.budget.wait(now) if self._under_way < MOST_UNDER_WAY else math.inf
 
 
 class _Report:
@@ -222,8 +278,10 @@ class _Report:
                 _moment(after.paused_until),
                 _left(after.quota),
             )
-        elif after.paused_until != before.paused_until and after.paused_until is not None:
-            log.info("Codat still limits connection %r: paused until %s.", self._name, _moment(after.paused_until))
+        elif (after.paused_until or 0.0) > (before.paused_until or 0.0) + SAME_PAUSE:
+            log.info(
+                "Codat still limits connection %r: paused until %s.", self._name, _moment(after.paused_until or 0.0)
+            )
 
     def _pace(self, budget: Budget, now: float) -> None:
         reset_at = budget.quota.reset_at if budget.quota is not None else None

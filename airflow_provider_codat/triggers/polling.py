@@ -27,9 +27,11 @@ from airflow_provider_codat.api.errors import (
     CodatServerError,
 )
 from airflow_provider_codat.api.polling import (
+    Dialect,
     Listing,
     ListMemory,
     Watch,
+    due_keys,
     first_look,
     narrowed_to,
     page_size,
@@ -38,7 +40,7 @@ from airflow_provider_codat.api.polling import (
 )
 from airflow_provider_codat.api.push_operations import PushOperation, look_for_push_operations
 from airflow_provider_codat.api.retry import is_passing
-from airflow_provider_codat.triggers.gate import Gate
+from airflow_provider_codat.triggers.gate import Gate, Turns
 
 if TYPE_CHECKING:
     from airflow_provider_codat.api.request import Request
@@ -48,6 +50,9 @@ T = TypeVar("T")
 
 LAST_LOOK = 15.0
 """Seconds after its deadline at which a wait ends in any case, should its last look not have been answered."""
+
+SLOW = 2.0
+"""Seconds after which the answers about other operations are not waited for before looking at the next."""
 
 NEWEST_FIRST = "-requestedOnUtc"
 
@@ -82,7 +87,8 @@ class _Waiter:
     :param watch: when it looks next.
     :param began: when it began to wait, in epoch seconds.
     :param end: the operation once it has ended, or why waiting cannot help.
-    :param has_looked: whether the look under way has been one for it.
+    :param looked_at: when the look began that has just been answered, in epoch seconds, or ``None``.
+    :param is_passed_over: whether the look that was due is left out.
     :param context: the trigger's own: what is logged in it lands in its task's log.
     """
 
@@ -91,67 +97,43 @@ class _Waiter:
     watch: Watch
     began: float
     end: asyncio.Future[PushOperation]
-    has_looked: bool = False
+    looked_at: float | None = None
+    is_passed_over: bool = False
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
 
     @property
     def key(self) -> str:
         return self.watch.key
 
-    def saw(self, operation: PushOperation) -> None:
+    def saw(self, operation: PushOperation, looked_at: float) -> None:
         """Take note of an answer."""
-        self.has_looked = True
+        self.looked_at = looked_at
         self.watch.requested_on = operation.requested_on
         if self.context.run(self.wait.saw, operation):
-            self.ends(operation)
+            self.end.set_result(operation)
 
-    def failed(self, error: CodatError) -> None:
+    def failed(self, error: CodatError, looked_at: float) -> None:
         """Take note of trouble."""
-        self.has_looked = True
+        self.looked_at = looked_at
         try:
             self.context.run(self.wait.failed, error, time.time())
         except CodatError as final:
-            self.ends(final)
+            self.end.set_exception(final)
 
-    def pauses(self, began: float, now: float) -> None:
-        """Decide when to look next.
-
-        :param began: when the look began that is just over, in epoch seconds.
-        :param now: likewise, the time.
-        """
-        if self.has_looked and began >= self.watch.deadline:
-            self.ends(self.wait.timed_out(now - self.began))
-        elif self.has_looked and self.watch.gains(began):
+    def pauses(self, now: float) -> None:
+        """Decide when to look next, if there was a look or one was left out."""
+        looked_at, self.looked_at = self.looked_at, None
+        is_passed_over, self.is_passed_over = self.is_passed_over, False
+        if looked_at is None:
+            if is_passed_over:
+                self.watch.passed_over(now, self.wait.next_pause(now, self.pace))
+        elif looked_at >= self.watch.deadline:
+            self.end.set_exception(self.wait.timed_out(now - self.began))
+        elif self.watch.gains(looked_at):
             self.watch.looked(now, self.wait.next_pause(now, self.pace))
-        self.has_looked = False
-
-    def ends(self, how: PushOperation | CodatError) -> None:
-        """End the wait."""
-        if isinstance(how, CodatError):
-            self.end.set_exception(how)
-        else:
-            self.end.set_result(how)
 
 
 # -- one company -------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class _Dialect:
-    """What a connection's lists have been found to take. Codat does not promise either for this endpoint."""
-
-    knows_query: bool = True
-    knows_order: bool = True
-
-    def understands_less(self) -> bool:
-        """Take note of a list that was refused as malformed; ``False`` if there is nothing left to leave out."""
-        if self.knows_query:
-            self.knows_query = False
-        elif self.knows_order:
-            self.knows_order = False
-        else:
-            return False
-        return True
 
 
 class _CompanyPoll:
@@ -169,9 +151,10 @@ class _CompanyPoll:
         self._woken = asyncio.Event()
         self._sleeps_until = 0.0
         self._slots = asyncio.Semaphore(line.gate.hook.settings.max_concurrent_requests)
-        self._served_at = 0.0
+        self._turns = Turns()
+        self._under_way: dict[str, asyncio.Task[CodatError | None]] = {}
         self._is_in_trouble = False
-        self._turn = 0
+        self._canary = 0
         self._task: asyncio.Task[None] | None = None
 
     # -- the waits ---------------------------------------------------------------------------------------------------
@@ -184,6 +167,8 @@ class _CompanyPoll:
             async with asyncio.timeout(max(deadline - began, 0.0) + LAST_LOOK):
                 return await waiter.end
         except TimeoutError:
+            if waiter.end.done() and not waiter.end.cancelled():  # at the very last moment
+                return waiter.end.result()
             raise wait.timed_out(time.time() - began) from None
         finally:
             self._leave(waiter)
@@ -207,7 +192,8 @@ class _CompanyPoll:
         if not self._waiters[waiter.key]:
             del self._waiters[waiter.key]
         if not self._waiters and self._task is not None:
-            self._task.cancel()
+            for task in (self._task, *self._under_way.values()):
+                task.cancel()
             self._line.forget(self)
 
     def _waiting(self) -> list[_Waiter]:
@@ -217,6 +203,10 @@ class _CompanyPoll:
     def _waiting_for(self, keys: Iterable[str]) -> list[_Waiter]:
         return [waiter for key in keys for waiter in self._waiters.get(key, ()) if not waiter.end.done()]
 
+    def _idle(self) -> list[Watch]:
+        """Return the watches of those nothing is under way for."""
+        return [waiter.watch for waiter in self._waiting() if waiter.key not in self._under_way]
+
     # -- the poll ----------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
@@ -225,167 +215,182 @@ class _CompanyPoll:
                 await self._until_due()
                 await self._look()
         except Exception as error:
-            self._line.forget(self)
-            log.exception("The poll of company %s broke off.", self.company_id)
-            broken = CodatError(
-                f"The triggerer's poll of company {self.company_id} broke off, so the push's status is not known:"
-                f" {error!r}"
-            )
-            for waiter in self._waiting():
-                waiter.ends(broken)
+            self._breaks(error)
+
+    def _breaks(self, error: BaseException) -> None:
+        if not self._waiting():
+            return
+        self._line.forget(self)
+        log.error("The poll of company %s broke off.", self.company_id, exc_info=error)
+        broken = CodatError(
+            f"The triggerer's poll of company {self.company_id} broke off, so the push's status is not known: {error!r}"
+        )
+        for waiter in self._waiting():
+            waiter.end.set_exception(broken)
 
     async def _until_due(self) -> None:
-        while (pause := (due := self._next_due()) - time.time()) > 0:
-            self._sleeps_until = due
+        while True:
+            self._pause()
+            self._sleeps_until = self._next_due()
+            pause = self._sleeps_until - time.time()
+            if pause <= 0:
+                return
             self._woken.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._woken.wait()
 
     def _next_due(self) -> float:
-        return min((waiter.watch.due for waiter in self._waiting()), default=math.inf)
+        return min((watch.due for watch in self._idle()), default=math.inf)
 
-    async def _look(self) -> None:
-        """Look at every operation that is due, and let all that were looked at pause from the same moment on."""
-        began = time.time()
-        await self._ask(began)
+    def _pause(self) -> None:
+        """Let all that were looked at pause from the same moment on, so that they stay together."""
         now = time.time()
         for waiter in self._waiting():
-            waiter.pauses(began, now)
+            waiter.pauses(now)
 
-    async def _ask(self, now: float) -> None:
-        memory = self._line.memories[self.company_id]
-        gaining = {waiter.key: waiter.watch for waiter in self._waiting() if waiter.watch.gains(now)}
-        pages = pages_to_read(gaining.values(), memory)
+    async def _look(self) -> None:
+        """Look at every operation that is due, in one way or the other."""
+        now, memory = time.time(), self._line.memories[self.company_id]
+        due = due_keys(self._idle(), now)
+        if self._is_in_trouble and not await self._is_answered(due):
+            return
+        gaining = {watch.key: watch for watch in self._idle() if watch.gains(now)}
+        spare = frozenset(
+            key for key in due if all(each.watch.may_be_passed_over(now) for each in self._waiting_for([key]))
+        )
+        pages = pages_to_read(gaining.values(), memory) if spare else 0
         if not pages:
             memory.went_by_key()
-            await self._ask_for_each(self._due_keys(now), is_doubtful=self._is_in_trouble)
+            await self._ask_for_each(due)
             return
-        due = self._due_keys(now)
         listing = Listing(
             wanted=frozenset(gaining),
             page_size=page_size(gaining.values(), pages),
             pages=pages,
-            due=frozenset(due),
+            spare=spare,
             since=narrowed_to(gaining.values()) if memory.is_narrowed and self._line.dialect.knows_query else None,
         )
-        trouble = await self._read(listing)
-        self._tell(listing)
-        if isinstance(trouble, CodatRateLimited | CodatAuthenticationError):
-            self._fail(due, trouble)
-            return
-        await self._ask_for_the_rest(due, listing, trouble)
-
-    def _due_keys(self, now: float) -> list[str]:
-        """Return the keys that are due, those that look for the last time first, then the most overdue."""
-        due = sorted(
-            (waiter for waiter in self._waiting() if waiter.watch.is_due(now)),
-            key=lambda waiter: (waiter.watch.deadline > now, waiter.watch.due),
-        )
-        return list(dict.fromkeys(waiter.key for waiter in due))
+        await self._look_at_list(listing, due)
 
     # -- by the list -------------------------------------------------------------------------------------------------
+
+    async def _look_at_list(self, listing: Listing, due: list[str]) -> None:
+        began, memory = time.time(), self._line.memories[self.company_id]
+        trouble = await self._read(listing)
+        for key, operation in (listing.seen | listing.gifts).items():
+            for waiter in self._waiting_for([key]):
+                waiter.watch.rank = listing.ranks[key]
+                waiter.watch.is_unlisted = False
+                waiter.saw(operation, began)
+        asked, passed_over = listing.share_out(due)
+        if isinstance(trouble, CodatRateLimited):
+            self._fail([*asked, *passed_over], trouble, began)
+            return
+        # What else went wrong is the list's: a wait is told only of what its own operation is answered with.
+        memory.listed(listing.saved, len(listing.wanted))
+        for waiter in self._waiting_for(listing.unseen):
+            waiter.watch.is_unlisted = True
+        for waiter in self._waiting_for(passed_over):
+            waiter.is_passed_over = True
+        self._is_in_trouble = trouble is not None and is_everybodys(trouble) and not listing.ranks
+        if not self._is_in_trouble or await self._is_answered(asked):
+            await self._ask_for_each(asked)
 
     async def _read(self, listing: Listing) -> CodatError | None:
         """Read the list for as long as it pays; return what kept it from being read, if anything did."""
         dialect = self._line.dialect
         while (page := listing.next_page) is not None:
+            since = listing.since if dialect.knows_query else None
             request = look_for_push_operations(
                 self.company_id,
                 self._waiters,
                 page=page,
                 page_size=listing.page_size,
                 order_by=NEWEST_FIRST if dialect.knows_order else None,
-                since=listing.since if dialect.knows_query else None,
+                since=since,
             )
             try:
                 listing.saw(await self._send(request))
+            except CodatAuthenticationError as error:
+                self._fail(list(self._waiters), error, time.time())
+                return error
             except CodatApiError as error:
                 listing.failed()
-                if error.status_code != 400 or not dialect.understands_less():
+                if error.status_code != 400 or not dialect.refused(since=since):
                     return error
             except CodatError as error:
                 listing.failed()
                 return error
-        self._is_in_trouble = False
         dialect.knows_query = dialect.knows_query and listing.was_narrowed
         return None
 
-    def _tell(self, listing: Listing) -> None:
-        for key, operation in listing.seen.items():
-            for waiter in self._waiting_for([key]):
-                waiter.watch.rank = listing.ranks[key]
-                waiter.watch.is_unlisted = False
-                waiter.saw(operation)
-
-    async def _ask_for_the_rest(self, due: list[str], listing: Listing, trouble: CodatError | None) -> None:
-        """Ask by key for those that are due and that the list has not shown, as far as it can be afforded."""
-        unseen = [key for key in due if key not in listing.seen]
-        now = time.time()
-        final = {waiter.key for waiter in self._waiting_for(unseen) if waiter.watch.deadline <= now}
-        affordable = listing.affords(len(unseen), len(final))
-        asked, passed_over = unseen[:affordable], unseen[affordable:]
-        if trouble is not None and not asked:
-            self._fail(unseen, trouble)
-            return
-        for waiter in self._waiting_for(passed_over):
-            waiter.has_looked = True
-        if await self._ask_for_each(asked, is_doubtful=trouble is not None or self._is_in_trouble):
-            return
-        self._line.memories[self.company_id].listed(listing.saved, len(listing.wanted))
-        for waiter in self._waiting_for(listing.wanted - listing.seen.keys()):
-            waiter.watch.is_unlisted = True
-
     # -- by key ------------------------------------------------------------------------------------------------------
 
-    async def _ask_for_each(self, keys: list[str], *, is_doubtful: bool) -> bool:
-        """Ask for operations by their keys; return whether that has shown the API to be down.
+    async def _is_answered(self, keys: list[str]) -> bool:
+        """Ask for one of these operations alone, after a request that failed; take it out of ``keys``.
 
-        :param is_doubtful: whether the last request has failed: then one goes first, and its trouble is everybody's.
+        :return: whether Codat answers again; else its trouble is everybody's.
         """
         if not keys:
             return False
-        if is_doubtful:
-            self._turn += 1  # another one each time, for the trouble may be one operation's own
-            first = keys.pop(self._turn % len(keys))
-            trouble = await self._ask_for(first)
-            self._is_in_trouble = trouble is not None
-            if trouble is not None:
-                self._fail(keys, trouble)
-                return True
-        troubles = await asyncio.gather(*map(self._ask_for, keys))
-        if not is_doubtful:
-            self._is_in_trouble = all(troubles)
-        return False
+        self._canary += 1  # another one each time, for the trouble may be one operation's own
+        began = time.time()
+        trouble = await self._asking(keys.pop(self._canary % len(keys)))
+        self._is_in_trouble = trouble is not None
+        if trouble is not None:
+            self._fail(keys, trouble, began)
+        return trouble is None
+
+    async def _ask_for_each(self, keys: list[str]) -> None:
+        """Ask for operations by their keys, all at once. A slow answer is not waited for: it holds up nobody else."""
+        if not keys:
+            return
+        answered, _ = await asyncio.wait([self._asking(key) for key in keys], timeout=SLOW)
+        self._is_in_trouble = bool(answered) and all(each.result() for each in answered)
+
+    def _asking(self, key: str) -> asyncio.Task[CodatError | None]:
+        task = asyncio.get_running_loop().create_task(self._ask_for(key))
+        self._under_way[key] = task
+        task.add_done_callback(lambda _: self._asked(key, task))
+        return task
+
+    def _asked(self, key: str, task: asyncio.Task[CodatError | None]) -> None:
+        del self._under_way[key]
+        self._woken.set()
+        if not task.cancelled() and (error := task.exception()):
+            self._breaks(error)
 
     async def _ask_for(self, key: str) -> CodatError | None:
         """Look at one operation; return the trouble that may be everybody's, if it met such."""
-        waiting = self._waiting_for([key])
+        waiting, began = self._waiting_for([key]), time.time()
         if not waiting:
             return None
         try:
             operation = await self._send(waiting[0].wait.request)
         except CodatAuthenticationError as error:
-            self._fail(list(self._waiters), error)
+            self._fail(list(self._waiters), error, began)
         except CodatError as error:
-            self._fail([key], error)
-            return error if is_passing(error) or isinstance(error, CodatServerError) else None
+            self._fail([key], error, began)
+            return error if is_everybodys(error) else None
         else:
             for waiter in self._waiting_for([key]):
-                waiter.saw(operation)
+                waiter.saw(operation, began)
         return None
 
-    def _fail(self, keys: Iterable[str], error: CodatError) -> None:
+    def _fail(self, keys: Iterable[str], error: CodatError, looked_at: float) -> None:
         for waiter in self._waiting_for(keys):
-            waiter.failed(error)
+            waiter.failed(error, looked_at)
 
     async def _send(self, request: Request[T]) -> T:
-        """Send a request in the company's turn: it is overdue since its oldest look, or since it was served last."""
+        due = min((waiter.watch.due for waiter in self._waiting()), default=math.inf)
         async with self._slots:
-            try:
-                return await self._line.gate.send(request, max(self._next_due(), self._served_at))
-            finally:
-                self._served_at = time.time()
+            return await self._line.gate.send(request, due, self._turns)
+
+
+def is_everybodys(trouble: CodatError) -> bool:
+    """Whether this trouble would meet other requests too: no answer, a 429, a server error, a garbled answer."""
+    return is_passing(trouble) or isinstance(trouble, CodatServerError)
 
 
 # -- what is shared ----------------------------------------------------------------------------------------------------
@@ -399,7 +404,7 @@ class _Line:
 
     def __init__(self, codat_conn_id: str) -> None:
         self.gate = Gate(codat_conn_id)
-        self.dialect = _Dialect()
+        self.dialect = Dialect()
         self.memories: defaultdict[str, ListMemory] = defaultdict(ListMemory)
         self._polls: dict[str, _CompanyPoll] = {}
 
@@ -413,6 +418,8 @@ class _Line:
         """Let the company's next wait begin a new poll."""
         if self._polls.get(poll.company_id) is poll:
             del self._polls[poll.company_id]
+            if self.memories[poll.company_id] == ListMemory():
+                del self.memories[poll.company_id]
 
 
 class _Lines(dict[str, _Line]):

@@ -87,39 +87,49 @@ def test_a_clock_that_was_set_back_does_not_hold_requests_up():
 
 @given(st.floats(0.1, 2 * DAY), st.floats(0, 0.999))
 def test_a_429_pauses_for_as_long_as_it_says_and_then_lets_one_request_probe(retry_after, share):
-    paused = Budget().sent(NOW).refused(refusal(retry_after), None, NOW)
+    paused = Budget().sent(NOW).refused(refusal(retry_after), None, NOW, is_probe=False)
     assert paused.wait(NOW + retry_after * share) == pytest.approx(retry_after * (1 - share), abs=1e-3)
     later = NOW + retry_after + 1e-3
     assert paused.wait(later) == 0
     probing = paused.sent(later)
     assert probing.wait(later) == probing.wait(later + DAY) == math.inf
-    assert probing.answered(None, is_probe=True).wait(later) == 0
+    assert probing.answered(None, later, is_probe=True).wait(later) == 0
 
 
 def test_a_429_that_says_nothing_pauses_for_a_minute():
-    assert Budget().refused(refusal(), None, NOW).wait(NOW) == UNTOLD_PAUSE
+    assert Budget().refused(refusal(), None, NOW, is_probe=False).wait(NOW) == UNTOLD_PAUSE
 
 
 def test_a_probe_that_is_refused_too_pauses_anew():
-    probing = Budget().refused(refusal(20), None, NOW).sent(NOW + 20)
-    assert probing.refused(refusal(30), None, NOW + 21).wait(NOW + 21) == 30
+    probing = Budget().refused(refusal(20), None, NOW, is_probe=False).sent(NOW + 20)
+    assert probing.refused(refusal(30), None, NOW + 21, is_probe=True).wait(NOW + 21) == 30
 
 
 def test_a_second_429_never_shortens_the_pause():
-    paused = Budget().refused(refusal(100), None, NOW).refused(refusal(1), None, NOW + 1)
+    paused = (
+        Budget().refused(refusal(100), None, NOW, is_probe=False).refused(refusal(1), None, NOW + 1, is_probe=False)
+    )
     assert paused.wait(NOW + 2) == 98
 
 
 def test_an_answer_that_was_under_way_when_the_pause_began_does_not_end_it():
-    paused = Budget().sent(NOW).sent(NOW).refused(refusal(100), None, NOW).answered(quota(999), is_probe=False)
+    paused = Budget().sent(NOW).sent(NOW).refused(refusal(100), None, NOW, is_probe=False)
+    paused = paused.answered(quota(999), NOW + 1, is_probe=False)
     assert paused.wait(NOW + 1) == 99
     assert paused.quota == quota(999)
 
 
 def test_an_abandoned_probe_leaves_the_way_to_the_next():
-    probing = Budget().refused(refusal(20), None, NOW).sent(NOW + 20)
+    probing = Budget().refused(refusal(20), None, NOW, is_probe=False).sent(NOW + 20)
     assert probing.abandoned().wait(NOW + 20) == 0
     assert probing.abandoned().sent(NOW + 20).is_probing
+
+
+def test_a_429_that_comes_late_outlasts_the_probe_that_was_under_way():
+    probing = Budget().refused(refusal(20), None, NOW, is_probe=False).sent(NOW + 20)
+    late = probing.refused(refusal(60), None, NOW + 21, is_probe=False)
+    assert late.is_probing
+    assert late.answered(quota(900), NOW + 22, is_probe=True).wait(NOW + 22) == 59
 
 
 # -- the day's quota ---------------------------------------------------------------------------------------------------
@@ -149,6 +159,14 @@ def test_the_second_half_of_the_quota_is_spread_to_the_reset():
     assert budget.rate(NOW) == pytest.approx(0.9 * 490 / DAY)
     times = sent_at(budget, [0.0] * 3)
     assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([DAY / 441] * 2, rel=0.01)
+
+
+@pytest.mark.parametrize("told", [None, RateLimit(None, None, None), RateLimit(1000, None, None)])
+def test_an_answer_without_headers_leaves_what_is_known_of_the_quota(told):
+    """A proxy's own answer has none; it must not let the brake go."""
+    budget = Budget(quota=quota(15))
+    assert budget.answered(told, NOW, is_probe=False) == budget
+    assert budget.refused(refusal(1), told, NOW, is_probe=False).quota == quota(15)
 
 
 def test_a_quota_without_a_limit_is_spread_from_the_beginning():
@@ -206,7 +224,7 @@ def test_the_quota_lasts_until_its_reset_for_any_number_of_triggerers_that_do_no
         while written < writes * limit * (now - NOW) / reset_in and codat.left > limit * 0.02:
             codat.answer()
             written += 1
-        budgets[turn] = budgets[turn].sent(now).answered(codat.answer(), is_probe=False)
+        budgets[turn] = budgets[turn].sent(now).answered(codat.answer(), now, is_probe=False)
     assert codat.left >= 0
 
 
@@ -215,5 +233,5 @@ def test_the_first_half_is_there_for_whoever_needs_it_now():
     budget, now = Budget(quota=quota(1000)), NOW
     for _ in range(int(1000 * FREE_SHARE) - 1):
         budget, now = send_as_soon_as_allowed(budget, now)
-        budget = budget.answered(codat.answer(), is_probe=False)
+        budget = budget.answered(codat.answer(), now, is_probe=False)
     assert now - NOW < 40

@@ -11,9 +11,11 @@ from airflow_provider_codat.api.polling import (
     LARGEST_PAGE,
     LEAST_LISTED,
     SMALLEST_PAGE,
+    Dialect,
     Listing,
     ListMemory,
     Watch,
+    due_keys,
     first_look,
     is_earlier,
     narrowed_to,
@@ -54,22 +56,28 @@ def test_all_that_come_before_a_poll_begins_share_its_first_look(arrivals):
     assert {first_look(NOW + each, 0.0, begins, 5) for each in arrivals} == {begins}
 
 
-@given(st.lists(st.tuples(st.floats(0.01, 20), st.floats(0.1, 60)), min_size=1, max_size=50), st.floats(1, 500))
-def test_a_watch_looks_in_time_whatever_looks_it_is_given_and_never_past_its_deadline(gifts, patience):
-    """Each gift is a look at others, some seconds after the last, and the pause that would follow if it counts."""
+@given(
+    st.lists(st.tuples(st.floats(0.01, 20), st.floats(0, 30), st.floats(0.1, 60)), min_size=1, max_size=50),
+    st.floats(1, 500),
+)
+def test_a_watch_looks_in_time_whatever_looks_it_is_given_and_once_more_at_its_deadline(gifts, patience):
+    """Each gift is a look at others: seconds after the last, seconds until it is answered, the pause if it counts."""
     it, now = watch(due=NOW + 5, deadline=NOW + patience), NOW
-    for gap, pause in gifts:
+    for gap, answer, pause in gifts:
         now = min(now + gap, it.due)
         before = it.since, it.due
         if not it.gains(now):
             assert not it.is_due(now)
             assert (it.since, it.due) == before
             continue
-        it.looked(now, pause)
+        answered = now + answer
+        it.looked(answered, pause)
+        assert it.since == answered
+        assert it.due <= max(answered, it.deadline)
+        assert it.due == max(answered, it.deadline) or it.due == answered + pause
         if now >= it.deadline:
             break
-        assert it.since == now
-        assert it.due == min(now + pause, it.deadline)
+        now = answered
 
 
 def test_a_look_counts_from_the_second_half_of_the_pause_on():
@@ -169,7 +177,7 @@ def test_a_page_holds_what_is_to_be_seen_again_and_is_never_too_large(ranks, pag
 
 
 def listing(wanted, **more):
-    return Listing(**{"wanted": frozenset(wanted), "page_size": 100, "pages": 1, "due": frozenset(wanted)} | more)
+    return Listing(**{"wanted": frozenset(wanted), "page_size": 100, "pages": 1, "spare": frozenset(wanted)} | more)
 
 
 def sighting(key, wanted, requested_on="2026-01-02T00:00:00Z"):
@@ -237,35 +245,95 @@ def test_operations_from_before_the_time_asked_for_show_that_the_query_was_ignor
 
 @given(
     wanted=st.sets(st.integers(0, 2000), min_size=1, max_size=40),
-    unseen_extra=st.integers(0, 20),
+    others=st.sets(st.integers(0, 2000), max_size=20),
+    missing=st.integers(0, 20),
     due_share=st.floats(0, 1),
+    spare_share=st.floats(0, 1),
     pages=st.integers(1, 4),
     failures=st.integers(0, 3),
 )
 def test_a_poll_takes_no_more_requests_than_it_takes_looks_off_the_waits(
-    wanted, unseen_extra, due_share, pages, failures
+    wanted, others, missing, due_share, spare_share, pages, failures
 ):
-    """Wherever the waited operations are in the list, and whichever of them are due."""
-    places = {f"k{place}": place for place in wanted}
+    """Wherever the operations are in the list, whichever are due, and whoever else is waited for."""
     keys = [f"k{place}" for place in range(2001)]
-    all_wanted = [*places, *(f"missing{number}" for number in range(unseen_extra))]
-    due = all_wanted[: max(1, round(due_share * len(all_wanted)))]
-    it = listing(all_wanted, pages=pages, due=frozenset(due))
-    for _ in range(min(failures, len(due) - 1)):
-        it.failed()
-    read(it, keys)
-    unseen = [key for key in due if key not in it.seen]
-    asked = it.affords(len(unseen), 0)
-    assert 0 <= asked <= len(unseen)
-    passed_over = len(unseen) - asked
-    assert it.requests <= len(it.seen) + passed_over
-    assert passed_over <= max(0, it.requests - len(it.seen))
+    all_wanted = [*(f"k{place}" for place in wanted), *(f"missing{number}" for number in range(missing))]
+    due = all_wanted[: round(due_share * len(all_wanted))]
+    spare = due[: round(spare_share * len(due))]
+    it = listing(all_wanted, pages=pages, spare=frozenset(spare))
+    live = it.wanted | {f"k{place}" for place in others}
+    for _ in range(failures):
+        if it.next_page is not None:
+            it.failed()
+    while (number := it.next_page) is not None:
+        chunk = keys[(number - 1) * 100 : number * 100]
+        it.saw(Page(tuple(sighting(key, live) for key in chunk), number, 100, 2001, has_next=number < 21))
+    asked, passed_over = it.share_out(due)
+    assert sorted([*asked, *passed_over]) == sorted(set(due) - it.seen.keys())
+    assert set(passed_over) <= set(spare)
+    assert it.requests <= len(it.seen) + len(passed_over)
+    assert it.seen.keys() <= it.wanted
+    assert it.gifts.keys().isdisjoint(it.wanted)
 
 
-def test_whoever_looks_for_the_last_time_is_not_passed_over():
-    it = read(listing("ab"), OTHERS)
-    assert it.affords(2, 0) == 1
-    assert it.affords(2, 2) == 2
+def test_a_list_is_not_read_where_nobody_could_be_passed_over_for_it():
+    assert listing("abc", spare=frozenset()).next_page is None
+
+
+def test_the_least_urgent_are_passed_over():
+    it = listing("abcde")
+    it.failed()
+    it.failed()
+    assert it.share_out("caedb") == (["c", "a", "e"], ["d", "b"])
+
+
+@given(st.integers(3, 80), st.integers(1, 3), st.lists(st.floats(0, 0.01), min_size=30, max_size=30))
+def test_nobody_is_passed_over_twice_in_a_row_however_often_the_list_fails(waiting, debt, delays):
+    """Polls whose list shows nothing and costs some requests, over and over."""
+    all_of_them = [watch(f"k{number}", due=NOW) for number in range(waiting)]
+    passed_over_before: set[str] = set()
+    now = NOW
+    for delay in delays:
+        due = due_keys(all_of_them, now)
+        spare = frozenset(each.key for each in all_of_them if each.may_be_passed_over(now))
+        it = listing(due, spare=spare)
+        for _ in range(min(debt, len(spare))):
+            it.failed()
+        _, passed_over = it.share_out(due)
+        assert not passed_over_before & set(passed_over)
+        passed_over_before = set(passed_over)
+        for each in all_of_them:
+            (each.passed_over if each.key in passed_over else each.looked)(now, 5.0)
+        assert passed_over_before <= set(due_keys(all_of_them, now + 5))
+        now += 5 + delay
+
+
+def test_those_that_must_be_asked_for_come_first_and_then_the_most_overdue():
+    some = [
+        watch("late", due=NOW - 9),
+        watch("soon", due=NOW + 1),
+        watch("later", due=NOW - 1),
+        watch("last-look", due=NOW, deadline=NOW),
+        watch("owed", due=NOW - 2, is_owed=True),
+        watch("late", due=NOW - 3),
+    ]
+    assert due_keys(some, NOW) == ["owed", "last-look", "late", "later"]
+
+
+def test_what_others_wait_for_is_a_gift_and_counts_for_nothing():
+    it = listing("abc")
+    it.saw(Page(tuple(sighting(key, "abcxyz") for key in "xyza"), 1, 100, None, has_next=True))
+    assert (set(it.seen), set(it.gifts), it.saved) == ({"a"}, set("xyz"), 0)
+    assert it.ranks == {"x": 0, "y": 1, "z": 2, "a": 3}
+
+
+def test_only_what_a_refused_list_carried_is_left_out():
+    dialect = Dialect()
+    assert dialect.refused(since=None)
+    assert (dialect.knows_query, dialect.knows_order) == (True, False)
+    assert dialect.refused(since="2026-01-02")
+    assert not dialect.refused(since=None)
+    assert (dialect.knows_query, dialect.knows_order) == (False, False)
 
 
 # -- times -------------------------------------------------------------------------------------------------------------

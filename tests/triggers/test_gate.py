@@ -8,11 +8,12 @@ from trigger_runner import run_triggers
 
 from airflow_provider_codat.api.budget import Budget
 from airflow_provider_codat.api.companies import get_company
-from airflow_provider_codat.exceptions import CodatRateLimited
+from airflow_provider_codat.exceptions import CodatConnectionError, CodatRateLimited
 from airflow_provider_codat.hooks.codat import CodatHook
 from airflow_provider_codat.simulator import CodatSimulator, Fault, Outcome
+from airflow_provider_codat.triggers import gate as gate_module
 from airflow_provider_codat.triggers.codat import CodatPushOperationTrigger
-from airflow_provider_codat.triggers.gate import CONNECTION_TTL, Gate
+from airflow_provider_codat.triggers.gate import CONNECTION_TTL, Gate, Turns
 
 
 @pytest.fixture
@@ -156,8 +157,8 @@ def test_a_probe_that_is_given_up_leaves_the_way_to_the_next(
         gate = Gate("codat_default")
         await gate.open()
         with pytest.raises(CodatRateLimited):
-            await gate.send(request, due=0.0)
-        probe, follower = (asyncio.create_task(gate.send(request, due)) for due in (1.0, 2.0))
+            await gate.send(request, 0.0, Turns())
+        probe, follower = (asyncio.create_task(gate.send(request, due, Turns())) for due in (1.0, 2.0))
 
         def cancel_the_probe(budget, now):
             after = sent(budget, now)
@@ -176,3 +177,81 @@ def test_a_probe_that_is_given_up_leaves_the_way_to_the_next(
     assert clock.run(probe_and_give_up()).name
     assert codat_simulator.count() == (2 if given_up == "as its turn comes" else 3)
     assert 20 <= clock.passed < 30
+
+
+def send_all(gate, codat, dues):
+    """Send a request for each, and return the order in which they were let in."""
+    companies = {due: codat.add_company().id for due in dues}
+
+    async def send():
+        await gate.open()
+        await asyncio.gather(
+            *(gate.send(get_company(companies[due]), due, Turns()) for due in dues), return_exceptions=True
+        )
+
+    return companies, send()
+
+
+def test_the_most_overdue_goes_first(codat_simulator, connect, clock):
+    connect(requests_per_minute=10)
+    companies, sending = send_all(Gate("codat_default"), codat_simulator, [5.0, 3.0, 4.0, 1.0, 2.0])
+    clock.run(sending)
+    # the first was let in before the others came
+    assert [request.path.rpartition("/")[2] for request in codat_simulator.requests] == [
+        companies[due] for due in (5.0, 1.0, 2.0, 3.0, 4.0)
+    ]
+
+
+def test_no_more_are_let_in_than_reach_the_wire(codat_simulator, connect, clock, monkeypatch):
+    """Else all that were let in while Codat hung would go out at once when it answers again."""
+    monkeypatch.setattr(gate_module, "MOST_UNDER_WAY", 3)
+    connect(read_timeout=0.3)
+    codat_simulator.fault(Fault("hang", times=3))
+    _, sending = send_all(Gate("codat_default"), codat_simulator, list(map(float, range(8))))
+    clock.run(sending)
+    assert len([at for at in clock.requested_at() if at < 0.3]) == 3
+    assert codat_simulator.count() == 8
+
+
+def test_an_answer_that_drips_has_an_end(codat_simulator, connect, clock):
+    connect(connect_timeout=0.1, read_timeout=0.2)
+    codat_simulator.fault(Fault("latency", seconds=5))
+    gate = Gate("codat_default")
+
+    async def send():
+        await gate.open()
+        with pytest.raises(CodatConnectionError):
+            await gate.send(get_company(codat_simulator.add_company().id), 0.0, Turns())
+
+    clock.run(send())
+    assert clock.passed < 0.5
+
+
+def test_a_connection_that_cannot_be_read_again_is_used_as_it_was(connect, clock, caplog):
+    async def over_time():
+        gate = Gate("codat_default")
+        connect()
+        before = await opened(gate)
+        connect(max_attempts="many")
+        clock.let_pass(CONNECTION_TTL)
+        return before is await opened(gate)
+
+    assert clock.run(over_time())
+    assert "could not be read again: connection 'codat_default': extra 'max_attempts' is 'many'" in caplog.text
+
+
+def test_another_pace_holds_at_once(connect, clock, codat_simulator):
+    async def over_time():
+        gate = Gate("codat_default")
+        connect(requests_per_minute=10)
+        await gate.open()
+        request = get_company(codat_simulator.add_company().id)
+        sending = [asyncio.create_task(gate.send(request, 0.0, Turns())) for _ in range(20)]
+        await asyncio.sleep(0)
+        clock.let_pass(CONNECTION_TTL)
+        connect(requests_per_minute=6000)
+        await gate.open()
+        await asyncio.gather(*sending)
+
+    clock.run(over_time())
+    assert clock.passed < CONNECTION_TTL + 1

@@ -218,6 +218,23 @@ def test_the_status_counts_before_the_clock(codat, waits):
     assert waits.run() == ["Success"] * 2
 
 
+def test_a_look_that_ends_after_the_deadline_is_not_the_last_one(simulate, waits):
+    """It began before the deadline and was given up after it; the operation has ended in between, in time."""
+    codat = simulate({"read_timeout": 0.3})
+    codat.fault(Fault("hang", times=1))
+    company = codat.add_company()
+    waits.add(company, codat.add_push(company.id, outcome=Outcome(latency=0.15)), interval=30, timeout=0.4 - 0.1)
+    assert waits.run() == ["Success"]
+
+
+def test_a_newcomer_wakes_a_poll_that_sleeps_for_longer(codat, waits, clock):
+    company = codat.add_company()
+    waits.add(company, codat.add_push(company.id, outcome=Outcome(latency=90)), interval=60)
+    keen = waits.add(company, codat.add_push(company.id, outcome=Outcome(latency=5)), interval=5, after=10)
+    waits.run()
+    assert waits.ended_at[keen] == pytest.approx(15, abs=0.5)
+
+
 def test_a_wait_does_not_look_before_it_may(codat, waits, clock):
     company = codat.add_company()
     waits.add(company, codat.add_push(company.id, outcome=Outcome()), not_before=START + 100)
@@ -300,14 +317,14 @@ def test_a_query_that_is_of_no_use_is_not_tried_again_on_that_connection(support
 
 
 def test_an_order_that_is_refused_is_left_out(codat, waits):
-    codat.fault(Fault("status", status=400, path=LIST, times=2))
+    codat.fault(Fault("status", status=400, path=LIST, times=1))
     company = codat.add_company()
     for key in pushes(codat, company, 8):
         waits.add(company, key)
     assert set(waits.run()) == {"Success"}
     lists = [request.query for request in codat.requests if request.is_for("GET", LIST)]
-    assert ["orderBy" in query for query in lists[:3]] == [True, True, False]
-    assert not any("orderBy" in query for query in lists[3:])
+    assert ["orderBy" in query for query in lists[:2]] == [True, False]
+    assert not any("orderBy" in query for query in lists[2:])
     assert codat.count("GET", BY_KEY) == 0
 
 
@@ -322,6 +339,59 @@ def test_a_list_that_does_not_work_is_done_without(fault, codat, waits, clock):
     assert waits.run() == ["Success"] * 10
     assert len(clock.requested_at()) <= 7 * 10
     assert len(clock.requested_at(LIST)) <= 4
+
+
+@pytest.mark.parametrize("fault", [{"status": status} for status in (400, 403, 404, 500)] + [{"kind": "html"}])
+def test_a_list_that_does_not_work_harms_no_wait_that_is_due_alone(fault, codat, waits, clock):
+    """Three that are due one after another, so that there is never another look to spare for the list."""
+    codat.fault(Fault(path=LIST, times=None, **({"kind": "status"} | fault)))
+    company = codat.add_company()
+    for number in range(3):
+        key = codat.add_push(company.id, outcome=Outcome(latency=100 if number else 3))
+        waits.add(company, key, not_before=START + number)
+    assert waits.run() == ["Success"] * 3
+    assert min(waits.ended_at.values()) <= 3 + 2 * INTERVAL + 1
+    assert max(waits.ended_at.values()) <= 100 + 2 * INTERVAL + 1
+    assert len(clock.requested_at()) <= 2 + 2 * 24
+
+
+def test_nobody_is_starved_for_a_list_that_shows_nothing(simulate, waits, clock):
+    codat = simulate({"requests_per_minute": 6000}, hidden_lists=10**6, quota=10**6)
+    company = codat.add_company()
+    for _ in range(99):
+        waits.add(company, codat.add_push(company.id, outcome=Outcome(latency=120)))
+    last = waits.add(company, codat.add_push(company.id, outcome=Outcome(latency=20)))
+    assert waits.run() == ["Success"] * 100
+    assert waits.ended_at[last] <= 20 + 2 * INTERVAL
+    looks = clock.requested_at(f".*/{last}")
+    assert max(later - earlier for earlier, later in pairwise(looks)) <= 2 * INTERVAL + 1
+
+
+def test_looks_given_to_others_do_not_pay_for_a_list_that_does_not_help(simulate, waits, clock):
+    """Many that look seldom are shown; three that look often are not, and by their keys cost three a look."""
+    codat = simulate(order_by_support="ignore", query_support="ignore")
+    company = codat.add_company()
+    for _ in range(300):
+        waits.add(company, codat.add_push(company.id, outcome=Outcome(latency=150)), interval=100)
+    for number in range(3):
+        waits.add(company, f"never-heard-of-{number}", interval=5, timeout=50)
+    waits.run()
+    in_the_first_half_of_the_long_pause = [at for at in clock.requested_at() if 1 < at < 49]
+    assert len(in_the_first_half_of_the_long_pause) <= 3 * 10
+
+
+def test_a_page_grows_with_the_operations_that_come_between(codat, waits, clock):
+    company = codat.add_company()
+    for key in pushes(codat, company, 3):
+        codat.outcome(Outcome(latency=60), key=key)
+        waits.add(company, key)
+    others = [60] + [10] * 14
+    for number, count in enumerate(others):
+        clock.after(
+            4 * number, lambda count=count: [codat.add_push(company.id, status="Success") for _ in range(count)]
+        )
+    assert waits.run() == ["Success"] * 3
+    assert clock.requested_at(BY_KEY) == []
 
 
 def test_few_among_many_cost_no_more_than_one_by_one(codat, waits, clock):
@@ -357,15 +427,19 @@ def test_an_id_no_url_can_hold_is_refused_before_any_request(codat, waits):
 
 
 @pytest.mark.parametrize("fault", [{"kind": "reset"}, {"kind": "status", "status": 503}, {"kind": "html"}])
-def test_an_outage_costs_a_company_two_requests_an_interval_and_loses_no_wait(fault, codat, waits, clock):
+@pytest.mark.parametrize("count", [2, 50])
+def test_an_outage_costs_a_company_one_request_an_interval_and_loses_no_wait(count, fault, codat, waits, clock):
     company = codat.add_company()
-    for key in pushes(codat, company, 50):
-        waits.add(company, key)
+    for _ in range(count):
+        waits.add(company, codat.add_push(company.id, outcome=Outcome(latency=88)))
     clock.after(7, lambda: codat.fault(Fault(times=None, **fault)))
     clock.after(67, codat.clear_faults)
-    assert waits.run() == ["Success"] * 50
-    assert len([at for at in clock.requested_at() if 7 < at < 67]) <= 2 * 12
-    assert len([at for at in clock.requested_at() if at > 67]) == 1
+    assert waits.run() == ["Success"] * count
+    # one more at the beginning, to know that it is not only the list's trouble or one operation's
+    assert len([at for at in clock.requested_at() if 7 < at < 67]) <= 12 + 1
+    # likewise at the end, and then as before
+    each = 2 if count == 2 else 1
+    assert len([at for at in clock.requested_at() if at > 67]) == 2 + 4 * each
 
 
 def test_trouble_of_one_operation_does_not_hold_up_the_others(codat, waits, clock):
@@ -378,6 +452,33 @@ def test_trouble_of_one_operation_does_not_hold_up_the_others(codat, waits, cloc
     assert isinstance(ended[0], errors.CodatWaitTimeout)
     assert ended[1] == "Success"
     assert waits.ended_at[well] <= 30 + 2 * INTERVAL + 1
+
+
+def test_trouble_that_one_operation_keeps_after_an_outage_does_not_hold_up_the_others(codat, waits, clock):
+    company = codat.add_company()
+    sick, well = pushes(codat, company, 2)
+    codat.fault(Fault("status", status=500, times=None))
+    clock.after(12, codat.clear_faults)
+    clock.after(12, lambda: codat.fault(Fault("status", status=500, path=f".*/{sick}", times=None)))
+    for key in (sick, well):
+        waits.add(company, key, timeout=90)
+    assert waits.run()[1] == "Success"
+    assert waits.ended_at[well] <= 30 + 3 * INTERVAL + 1
+
+
+def test_an_answer_that_does_not_come_holds_up_nobody_else(simulate, waits, clock, monkeypatch):
+    monkeypatch.setattr(polling, "SLOW", 0.1)
+    codat = simulate({"read_timeout": 3})
+    company = codat.add_company()
+    sick, well = pushes(codat, company, 2)
+    codat.outcome(Outcome(latency=0.5), key=well)
+    codat.fault(Fault("hang", path=f".*/{sick}", times=1))
+    for key in (sick, well):
+        waits.add(company, key, interval=0.2, timeout=60)
+    codat.outcome(Outcome(latency=1), key=sick)
+    assert waits.run() == ["Success"] * 2
+    assert waits.ended_at[well] < 2
+    assert 3 <= waits.ended_at[sick] < 6
 
 
 def test_a_cancelled_wait_takes_only_itself_away(codat, waits, clock):
@@ -429,6 +530,21 @@ def test_a_poll_that_breaks_reaches_every_wait_as_an_error_and_the_triggerers_lo
     assert [record.exc_info[0] for record in caplog.records if record.name == polling.__name__] == [ZeroDivisionError]
 
 
+def test_after_a_poll_broke_the_next_wait_begins_a_new_one(codat, waits, monkeypatch):
+    company = codat.add_company()
+    first, *keys = pushes(codat, company, 5)
+    original, broken = polling.pages_to_read, []
+    monkeypatch.setattr(
+        polling, "pages_to_read", lambda *them: original(*them) if broken else broken.append(1) or 1 / 0
+    )
+    waits.add(company, first)
+    for key in keys:
+        waits.add(company, key, after=0.05)
+    ended = waits.run()
+    assert isinstance(ended[0], errors.CodatError)
+    assert "Success" in ended[1:]
+
+
 def test_what_the_poll_itself_tells_lands_in_no_tasks_log(codat, waits, monkeypatch):
     seen = []
     company = codat.add_company()
@@ -451,35 +567,48 @@ def told(caplog):
 def test_a_rotated_key_heals_itself(codat, waits, clock, caplog, connect):
     """The key is changed at Codat and in Airflow while waits hold the old one."""
     caplog.set_level(logging.INFO)
-    company = codat.add_company()
-    for key in pushes(codat, company, 5):
-        waits.add(company, key)
+    for _ in range(4):
+        company = codat.add_company()
+        for key in pushes(codat, company, 5):
+            waits.add(company, key)
 
     def rotate():
         codat.rotate_api_key("the-new-key")
         connect(host=codat.url, password="the-new-key")
 
     clock.after(12, rotate)
-    assert waits.run() == ["Success"] * 5
-    assert sum(request.status == 401 for request in codat.requests) == 1
+    assert waits.run() == ["Success"] * 5 * 4
+    assert sum(request.status == 401 for request in codat.requests) == 4
     assert told(caplog) == ["Connection 'codat_default' has a new API key: going on with it."]
 
 
-@pytest.mark.parametrize("count", [1, 5])
-def test_a_key_that_stays_refused_is_read_again_once_and_fails_the_waits(count, codat, waits, connect, monkeypatch):
+@pytest.mark.parametrize(("companies", "count"), [(1, 1), (1, 5), (10, 2)])
+def test_a_key_that_stays_refused_is_read_again_once_and_fails_the_waits(
+    companies, count, codat, waits, connect, monkeypatch
+):
     from airflow_provider_codat.hooks.codat import CodatHook
 
     connect(host=codat.url, password="a-wrong-key")
     reads = []
     read = CodatHook.get_connection
-    monkeypatch.setattr(
-        CodatHook, "get_connection", staticmethod(lambda conn_id: reads.append(conn_id) or read(conn_id))
-    )
-    company = codat.add_company()
-    for key in pushes(codat, company, count):
-        waits.add(company, key)
+    monkeypatch.setattr(CodatHook, "get_connection", staticmethod(lambda name: reads.append(name) or read(name)))
+    for _ in range(companies):
+        company = codat.add_company()
+        for key in pushes(codat, company, count):
+            waits.add(company, key)
     assert {type(each) for each in waits.run()} == {errors.CodatAuthenticationError}
-    assert (len(reads), codat.count()) == (2, 1)
+    assert len(reads) == 2
+    assert codat.count() <= companies * min(count, 2)
+
+
+def test_a_refused_key_fails_those_that_are_not_due_as_well(codat, waits, connect):
+    connect(host=codat.url, password="a-wrong-key")
+    company = codat.add_company()
+    for not_before in (0.0, START + 100):
+        waits.add(company, codat.add_push(company.id), not_before=not_before)
+    waits.run()
+    assert max(waits.ended_at.values()) < 1
+    assert codat.count() == 1
 
 
 def test_a_429_pauses_the_whole_connection_once_and_one_request_probes(codat, waits, clock, caplog):
@@ -506,14 +635,16 @@ def test_the_probe_is_answered_before_the_rest_follow(codat, waits, clock):
     assert [at for at in clock.requested_at() if 11 < at < 59] == pytest.approx([30], abs=0.5)
 
 
-def test_a_wait_ends_while_the_connection_is_paused(codat, waits, clock):
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_wait_ends_while_the_connection_is_paused(count, codat, waits, clock):
     company = codat.add_company()
-    key = waits.add(company, codat.add_push(company.id), timeout=60)
+    for _ in range(count):
+        waits.add(company, codat.add_push(company.id), timeout=60)
     codat.fault(Fault("status", status=429, retry_after=86400, times=1))
-    (ended,) = waits.run()
-    assert isinstance(ended, errors.CodatWaitTimeout)
-    assert "429" in str(ended)
-    assert 60 <= waits.ended_at[key] <= 60 + LAST_LOOK + 1
+    for ended in waits.run():
+        assert isinstance(ended, errors.CodatWaitTimeout)
+        assert "429" in str(ended)
+    assert 60 <= min(waits.ended_at.values()) <= max(waits.ended_at.values()) <= 60 + LAST_LOOK + 1
     assert codat.count() == 1
 
 
@@ -543,6 +674,18 @@ def test_no_minute_has_more_requests_than_the_connection_allows_and_no_company_s
     assert not [request for request in codat.requests if request.status == 429]
     # 80 looks at nine tenths of a request a second: whoever has waited longest is next
     assert max(waits.ended_at.values()) <= 30 + 2 * 80 / 0.9
+
+
+def test_a_company_with_many_looks_due_does_not_keep_another_waiting(simulate, waits, clock):
+    codat = simulate({"requests_per_minute": 10})
+    codat.fault(Fault("status", status=404, path=LIST, times=None))
+    crowded, lone = codat.add_company(), codat.add_company()
+    for _ in range(40):
+        waits.add(crowded, codat.add_push(crowded.id), timeout=200)
+    key = waits.add(lone, codat.add_push(lone.id, outcome=Outcome()), timeout=200, after=5)
+    waits.run()
+    # a request every 6.7 seconds: at its turn, one of the others' may have been let in before
+    assert waits.ended_at[key] <= 5 + INTERVAL + 3 * 6.7
 
 
 def test_requests_under_way_for_a_company_are_bounded(simulate, waits):
