@@ -189,17 +189,9 @@ class CodatHook(BaseHook):
         return answer
 
     def _send_once(self, request: Request[T]) -> T:
-        try:
-            response = self._exchange(request)
-        except _HungUpOn:
-            if request.effect is Effect.WRITE:
-                raise
-            response = self._exchange(request)
-        return self._read(request, response)
+        return self._read(request, self._exchange(request))
 
     def _exchange(self, request: Request[Any]) -> Response:
-        from http.client import RemoteDisconnected
-
         import requests
         from urllib3.exceptions import IncompleteRead
 
@@ -223,8 +215,7 @@ class CodatHook(BaseHook):
             causes = list(_causes(error, handled))
             if any(isinstance(cause, IncompleteRead) for cause in causes):
                 raise _unreadable(request, error) from error
-            kind = _HungUpOn if isinstance(causes[-1], RemoteDisconnected) else CodatConnectionError
-            raise _unanswered(request, settings, causes[-1], kind) from error
+            raise _unanswered(request, settings, causes[-1]) from error
 
     def run(self, steps: Steps) -> push_operations.PushOperation:
         """Do a wait's steps, blocking. Each look is one request: looking again is the wait's own business."""
@@ -299,7 +290,7 @@ class CodatHook(BaseHook):
     async def _asend_once(self, client: httpx.AsyncClient, request: Request[T]) -> T:
         try:
             response = await self._aexchange(client, request)
-        except _HungUpOn:
+        except _GivenUpWhileIdle:
             if request.effect is Effect.WRITE:
                 raise
             response = await self._aexchange(client, request)
@@ -309,12 +300,14 @@ class CodatHook(BaseHook):
         import httpx
 
         settings = self.settings
+        connecting = _Connecting()
         wire_request = client.build_request(
             request.method,
             settings.base_url + request.path,
             params=request.params,
             content=request.content,
             headers={**request.headers, "Authorization": settings.authorization},
+            extensions={"trace": connecting},
         )
         handled = sys.exception()
         answer: httpx.Response | None = None
@@ -324,10 +317,10 @@ class CodatHook(BaseHook):
         except httpx.DecodingError as error:
             raise _unreadable(request, error) from error
         except httpx.RemoteProtocolError as error:
-            # Before the headers it is a connection that broke; after them, an answer cut short.
-            raise (
-                _unanswered(request, settings, error, _HungUpOn) if answer is None else _unreadable(request, error)
-            ) from error
+            if answer is not None:  # cut short after the headers
+                raise _unreadable(request, error) from error
+            kind = CodatConnectionError if connecting.was_needed else _GivenUpWhileIdle
+            raise _unanswered(request, settings, error, kind) from error
         except httpx.HTTPError as error:
             raise _unanswered(request, settings, _innermost(error, handled)) from error
         finally:
@@ -439,11 +432,22 @@ def _response(settings: ConnectionSettings, status: int, headers: Mapping[str, s
     return Response(status, {name.lower(): value for name, value in headers.items()}, body)
 
 
-class _HungUpOn(CodatConnectionError):
-    """The server closed a connection without a word: one that was kept alive, as a rule, for longer than it likes.
+class _GivenUpWhileIdle(CodatConnectionError):
+    """The server closed a connection that was kept alive, without a word: it had been idle for longer than it likes.
 
     That may meet the first request after any pause, and says nothing of the API: what can be sent twice is, at once.
     """
+
+
+class _Connecting:
+    """Whether a request needed a new connection: what httpx tells its ``trace`` extension."""
+
+    def __init__(self) -> None:
+        self.was_needed = False
+
+    async def __call__(self, event: str, _: Mapping[str, Any]) -> None:
+        # The first part of an event's name says through what: "connection", or "socks" for such a proxy.
+        self.was_needed = self.was_needed or event.endswith(".connect_tcp.started")
 
 
 def _unanswered(

@@ -54,13 +54,14 @@ class CodatPushOperationSensor(BaseSensorOperator):
     with ``end_from_trigger`` the triggerer pushes the XCom and ends the task. Each works alone too and makes the sensor
     deferrable. Any other end goes through a worker, so that failures, retries, skips, timeouts and their callbacks are
     the same everywhere. What such a task gives up: starting so, its place in pools and under ``max_active_tasks`` and
-    the like; ending so, what listeners do on success; both, the rendered fields in the UI.
+    the like; ending so, what listeners do on success, and mapping over the sensor's own output, whose length Airflow
+    then does not know; both, the rendered fields in the UI.
 
     What takes a worker gets one, and one warning at DAG parse says why: for the start, Airflow before 3.3, ids from
     mapped tasks or through ``map``, ``zip`` or ``concat``, templates with an ``xcom_pull`` without ``map_indexes`` or
     with what the triggerer does not know, mapped task groups and ``inlets``; for the end, ``outlets``,
-    ``on_success_callback``, ``post_execute`` and ``multiple_outputs``; and for the end of what began in the triggerer,
-    ``on_execute_callback`` and ``pre_execute``.
+    ``on_success_callback``, ``post_execute``, ``multiple_outputs``, ``map_index_template`` and a subclass's own
+    ``execute_complete``; and for the end of what began in the triggerer, ``on_execute_callback`` and ``pre_execute``.
 
     Passing trouble (no connection, 429, 5xx, an unreadable answer) is waited out in every mode, a 404 for one minute:
     the first look after it fails the task. In ``reschedule`` mode, where each look is a process of its own that
@@ -156,7 +157,8 @@ class CodatPushOperationSensor(BaseSensorOperator):
             CodatPushOperationSensor.partial(**arguments, start_trigger_args=start_args).expand(**mapped)
 
         :param mapped: what is given to ``expand``, as a mapping; or what is given to ``expand_kwargs``: the output of a
-            task that returns a list of mappings, of which the ids missing in ``arguments`` are used.
+            task that returns a list of mappings, of which the ids missing in ``arguments`` are used, the connection's
+            where a mapping has it. What else they hold, such as ``timeout``, would count in a worker only.
         :param arguments: what is given to ``partial``.
         :return: ``None``, and a warning, if a worker must start the task.
         """

@@ -6,7 +6,7 @@ Loaded only for sensors that ask for it.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -26,10 +26,17 @@ ENDED_BY_A_WORKER = {
     "on_success_callback": "on_success_callback",
     "_post_execute_hook": "post_execute",
     "multiple_outputs": "multiple_outputs",
+    "map_index_template": "map_index_template",
 }
 """Attribute -> argument of what Airflow sees to when a worker ends a task, and not when a trigger does."""
 
 BEGUN_BY_A_WORKER = {"on_execute_callback": "on_execute_callback", "_pre_execute_hook": "pre_execute"}
+"""Likewise when a worker begins or resumes a task."""
+
+METHODS_THAT_END = ("execute_complete", "post_execute")
+"""What a worker calls when it ends a task, and a subclass may have overridden."""
+
+METHODS_THAT_BEGIN = ("pre_execute",)
 """Likewise when a worker begins or resumes a task."""
 
 TOO_OLD = "start_from_trigger needs Airflow 3.3 or later"
@@ -89,9 +96,18 @@ def _hindrance(name: str, value: Any) -> str | None:
 
 def hindrances_to_end(sensor: CodatPushOperationSensor) -> list[str]:
     """Return what would be lost without a word if a trigger ended the sensor; empty if nothing would."""
-    by_worker = ENDED_BY_A_WORKER | (BEGUN_BY_A_WORKER if sensor.start_from_trigger else {})
+    has_no_worker = sensor.start_from_trigger
+    by_worker = ENDED_BY_A_WORKER | (BEGUN_BY_A_WORKER if has_no_worker else {})
     lost = [argument for attribute, argument in by_worker.items() if getattr(sensor, attribute, None)]
+    lost += _overridden(type(sensor), METHODS_THAT_END + (METHODS_THAT_BEGIN if has_no_worker else ()))
     return [f"end_from_trigger does not go with {', '.join(lost)}"] if lost else []
+
+
+def _overridden(sensor_class: type[CodatPushOperationSensor], methods: Iterable[str]) -> list[str]:
+    from airflow_provider_codat.sensors.codat import CodatPushOperationSensor as OurSensor
+
+    overridden = [name for name in methods if getattr(sensor_class, name) is not getattr(OurSensor, name)]
+    return [f"{sensor_class.__name__}.{name}" for name in overridden]
 
 
 def warn(task_id: str, hindrances: list[str], frames: int) -> None:
@@ -142,15 +158,30 @@ def mapped_start_trigger_args(
         return None
     # As Airflow itself makes the sensor of one map index: with the DAG's default_args, and not as a part of the DAG.
     given = {"task_id": task_id, **arguments, **elements, "start_from_trigger": True}
-    return sensor_class(**given, _airflow_from_mapped=True).start_trigger_args
+    args = sensor_class(**given, _airflow_from_mapped=True).start_trigger_args
+    if args is not None and not isinstance(mapped, Mapping) and "codat_conn_id" not in arguments:
+        kwargs = args.trigger_kwargs or {}
+        kwargs["codat_conn_id"] = _connection_of_element(mapped, kwargs["codat_conn_id"])
+    return args
+
+
+def _connection_of_element(mappings: Any, default: str) -> str:
+    """Return the template of the connection that one map index gets.
+
+    :param mappings: the output of the task that returns a list of mappings.
+    :param default: what a mapping without a connection gets; may be a template itself.
+    """
+    element = element_for_triggerer(mappings).strip("{ }")
+    own = f"{element}['codat_conn_id']"
+    return f"{{% if 'codat_conn_id' in {element} %}}{{{{ {own} }}}}{{% else %}}{default}{{% endif %}}"
 
 
 def _elements(mapped: Any, arguments: Mapping[str, Any]) -> dict[str, str]:
     """Return, for each id that is mapped, the template of what one map index gets."""
     try:
         if not isinstance(mapped, Mapping):
-            missing = [name for name in RENDERED[:2] if name not in arguments]
-            return {name: element_for_triggerer(mapped, name) for name in missing}
+            of_each = {name: element_for_triggerer(mapped, name) for name in RENDERED[:2]}
+            return {name: template for name, template in of_each.items() if name not in arguments}
         if len(mapped) == 1 and mapped.keys() <= set(RENDERED):
             return {name: element_for_triggerer(values) for name, values in mapped.items()}
     except NeedsWorker as why:

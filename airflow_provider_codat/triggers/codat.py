@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -114,7 +114,10 @@ class CodatPushOperationTrigger(BaseTrigger):
             return self.deadline
         if self.timeout_after is None:
             raise CodatInputError("the trigger was started without a timeout: give start_trigger_args one")
-        return self.timeout_after.timestamp() - self.timeout_margin
+        limit = self.timeout_after
+        # Airflow allows for a time without a zone, by which it means UTC; Python would take it for local time.
+        aware = limit.replace(tzinfo=UTC) if limit.tzinfo is None else limit
+        return aware.timestamp() - self.timeout_margin
 
     async def _end(self, operation: PushOperation) -> TriggerEvent:
         """Return the event that ends the task, or the one that has a worker end it: all but a success, and trouble."""

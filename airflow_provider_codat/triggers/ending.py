@@ -32,7 +32,6 @@ async def success(trigger: BaseTrigger, xcom: dict[str, Any] | None) -> TaskSucc
         return TaskSuccessEvent(xcoms={RETURN_VALUE: xcom})
     ti: Any = trigger.task_instance
     ids = {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": ti.map_index}
-    # Where there is no asynchronous way, before 3.3, the synchronous one must run in Airflow's own thread.
-    push = XCom.aset if hasattr(XCom, "aset") else sync_to_async(XCom.set)
-    await push(key=RETURN_VALUE, value=xcom, **ids)
+    # `XCom.aset` of 3.3 would have an XCom backend upload on the event loop. The thread must be Airflow's own, as here.
+    await sync_to_async(XCom.set)(key=RETURN_VALUE, value=xcom, **ids)
     return TaskSuccessEvent()

@@ -67,7 +67,10 @@ def ended(codat: CodatSimulator, airflow: AirflowStack) -> Ended:
         {
             "pushes": pushes,
             "company_id": mapped,
-            "mapped": [{"company_id": mapped, "push_operation_key": key} for key in keys],
+            "mapped": [
+                {"company_id": mapped, "push_operation_key": key, **connection}
+                for key, connection in zip(keys, ({"codat_conn_id": "codat_default"}, {}, {}), strict=True)
+            ],
         },
     )
     run.wait(timeout=240)

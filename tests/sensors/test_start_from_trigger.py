@@ -217,6 +217,14 @@ def test_in_a_mapped_task_group_a_worker_starts_it(in_dag):
     assert "mapped task group: map the sensor instead" in warning
 
 
+def test_a_pre_execute_of_the_sensors_class_is_not_lost_either(in_dag):
+    subclass = type("Subclass", (CodatPushOperationSensor,), {"pre_execute": noop})
+    ids = {"company_id": "company-1", "push_operation_key": "key-1"}
+    made, [warning] = in_dag(lambda: subclass(task_id="wait", **ids, start_from_trigger=True, end_from_trigger=True))
+    assert made.start_trigger_args.trigger_kwargs["end_from_trigger"] is False
+    assert "end_from_trigger does not go with Subclass.pre_execute." in warning
+
+
 @pytest.mark.parametrize("name", ["on_execute_callback", "pre_execute", "on_success_callback"])
 def test_what_starts_in_the_triggerer_is_ended_by_a_worker_where_something_would_be_lost(name, in_dag):
     made, [warning] = in_dag(lambda: sensor(end_from_trigger=True, **{name: noop}))
@@ -260,6 +268,29 @@ def test_each_of_a_sensor_mapped_over_mappings_picks_its_ids(in_dag):
         assert kwargs[name] == f"{{{{ {pushed('list_keys')}[ti.map_index]['{name}'] }}}}"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "default_args", "shared"),
+    [
+        ({}, {}, "codat_default"),
+        ({}, {"codat_conn_id": "books"}, "books"),
+        ({}, {"codat_conn_id": "{{ params.conn }}"}, "of the run"),
+        ({"codat_conn_id": "all"}, {}, "all"),
+    ],
+)
+def test_each_of_a_sensor_mapped_over_mappings_has_its_connection(arguments, default_args, shared, in_dag):
+    made, warned = in_dag(lambda: start(list_keys(), **arguments), default_args=default_args)
+    template = made.start_trigger_args.trigger_kwargs["codat_conn_id"]
+    elements = [{"company_id": "a"}, {"company_id": "b", "codat_conn_id": "its own"}]
+    rendered = [
+        made.get_template_env()
+        .from_string(template)
+        .render(ti=SimpleNamespace(map_index=index, xcom_pull=lambda **_: elements), params={"conn": "of the run"})
+        for index in range(2)
+    ]
+    assert warned == []
+    assert rendered == [shared, shared if arguments else "its own"]
+
+
 NOT_MAPPABLE = {
     "mapped upstream": (lambda: {"push_operation_key": mapped()}, "the mapped task mapped"),
     "literal": (lambda: {"push_operation_key": ["a", "b"]}, "is a list"),
@@ -276,6 +307,13 @@ def test_what_cannot_be_mapped_without_a_worker_gets_one(make, says, in_dag):
     [warning] = warned
     assert "task wait" in warning
     assert says in warning
+
+
+def test_mappings_that_hold_none_of_the_ids_need_a_worker_like_others(in_dag):
+    ids = {"company_id": "company-1", "push_operation_key": "key-1"}
+    made, [warning] = in_dag(lambda: start(list_keys().map(lambda conn: {"codat_conn_id": conn}), **ids))
+    assert made.start_trigger_args is None
+    assert "what it is mapped over is a MapXComArg" in warning
 
 
 def test_a_mapped_sensor_is_hindered_by_what_hinders_a_single_one(in_dag):

@@ -5,8 +5,8 @@ import warnings
 import pytest
 from airflow.providers.common.compat.sdk import DAG, TaskDeferred, task
 
+from airflow_provider_codat.sensors import worker_free
 from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
-from airflow_provider_codat.sensors.worker_free import triggerer_starts_tasks
 from airflow_provider_codat.templates import NeedsWorker, for_triggerer
 
 IDS = {"company_id": "company-1", "push_operation_key": "key-1"}
@@ -108,6 +108,7 @@ def test_a_plain_sensor_has_nothing_to_do_with_it():
         ({"on_success_callback": noop}, "on_success_callback"),
         ({"post_execute": noop}, "post_execute"),
         ({"multiple_outputs": True}, "multiple_outputs"),
+        ({"map_index_template": "{{ task.company_id }}"}, "map_index_template"),
         ({"outlets": ["books"], "on_success_callback": [noop]}, "outlets, on_success_callback"),
     ],
 )
@@ -128,6 +129,23 @@ def test_a_worker_ends_what_a_trigger_would_end_with_a_loss(arguments, says, cod
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("execute_complete", "Subclass.execute_complete"),
+        ("post_execute", "Subclass.post_execute"),
+        # The worker that defers has run it.
+        ("pre_execute", None),
+        ("poke", None),
+    ],
+)
+def test_a_worker_ends_a_sensor_whose_class_has_an_end_of_its_own(name, says):
+    subclass = type("Subclass", (CodatPushOperationSensor,), {name: noop})
+    made, warned = told(lambda: subclass(task_id="wait", **IDS, end_from_trigger=True))
+    assert made.trigger_arguments()["end_from_trigger"] == (says is None)
+    assert [str(each.message).partition("does not go with ")[2] for each in warned] == ([f"{says}."] if says else [])
+
+
 def test_what_is_set_after_construction_is_not_lost_either(codat_simulator, codat_connection):
     company = codat_simulator.add_company()
     made, _ = sensor(
@@ -142,13 +160,33 @@ def test_what_is_set_after_construction_is_not_lost_either(codat_simulator, coda
 # -- older versions, and what is the same in all -----------------------------------------------------------------------
 
 
+@pytest.fixture
+def before_airflow_3_3(monkeypatch):
+    monkeypatch.setattr(worker_free, "triggerer_starts_tasks", lambda: False)
+
+
+@pytest.mark.usefixtures("before_airflow_3_3")
 def test_before_airflow_3_3_a_worker_starts_the_sensor_and_one_warning_says_so():
-    made, warned = sensor(start_from_trigger=True, company_id="{{ my_macro() }}")
+    made, warned = sensor(start_from_trigger=True)
     assert made.deferrable
     assert (made.start_from_trigger, made.start_trigger_args) == (False, None)
     [warning] = warned
     assert "task wait" in str(warning.message)
-    assert ("3.3" in str(warning.message)) != triggerer_starts_tasks()
+    assert "start_from_trigger needs Airflow 3.3" in str(warning.message)
+    assert warning.filename == __file__
+
+
+@pytest.mark.usefixtures("before_airflow_3_3")
+def test_before_airflow_3_3_there_are_no_start_args_and_one_warning_says_so():
+    def make():
+        with DAG("dag", schedule=None):
+            mapped = {"push_operation_key": list_keys()}
+            return CodatPushOperationSensor.start_args(mapped, task_id="wait", company_id="c")
+
+    args, warned = told(make)
+    assert args is None
+    [warning] = warned
+    assert "start_from_trigger needs Airflow 3.3" in str(warning.message)
     assert warning.filename == __file__
 
 

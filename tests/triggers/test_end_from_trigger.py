@@ -1,6 +1,8 @@
 """Ending a task in the triggerer: which ends it takes, what becomes of the XCom, and where the deadline comes from."""
 
 import sys
+import threading
+import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -24,7 +26,7 @@ class Supervisor:
         self.xcoms = []
         self._error = error
 
-    async def asend(self, message):
+    def send(self, message):
         if self._error:
             raise self._error
         ids = {name: getattr(message, name) for name in IDS}
@@ -142,12 +144,39 @@ if not AIRFLOW_2:  # which stores what the event carries
         assert "the API server is away" in told
         assert "a worker does it" in told
 
+    def test_an_xcom_backend_that_blocks_does_not_do_so_on_the_event_loop(end_of, monkeypatch):
+        from airflow.sdk.execution_time.xcom import XCom
+
+        threads = []
+
+        def upload(value, **_):
+            threads.append(threading.current_thread())
+            return "where it is"
+
+        monkeypatch.setattr(XCom, "serialize_value", upload)
+        _, [xcom], _ = end_of(Outcome())
+        assert xcom["value"] == "where it is"
+        assert len(threads) == 1
+        assert threading.current_thread() not in threads
+
 
 # -- the deadline ------------------------------------------------------------------------------------------------------
 
 
-def test_a_trigger_that_no_worker_started_goes_by_airflows_limit(end_of, clock):
-    limit = datetime.fromtimestamp(START + 150, UTC)
+@pytest.fixture
+def far_from_utc():
+    """Have the machine's local time ten hours behind UTC."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "LOCAL+10")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_from_utc")
+@pytest.mark.parametrize("zone", [UTC, None])
+def test_a_trigger_that_no_worker_started_goes_by_airflows_limit(zone, end_of, clock):
+    limit = datetime.fromtimestamp(START + 150, UTC).replace(tzinfo=zone)
     event, _, _ = end_of(deadline=None, timeout_margin=120, timeout_after=limit)
     assert event.payload["outcome"] == "timed_out"
     assert clock.requested_at()[-1] == pytest.approx(30, abs=0.5)
