@@ -33,7 +33,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -59,7 +59,7 @@ MODES: dict[str, dict[str, Any]] = {
 }
 """DAG id -> the sensors' arguments."""
 
-SETTLE = 10.0
+SETTLE = 5.0
 """Seconds after the end of a run in which Airflow finishes what follows from it."""
 
 
@@ -68,7 +68,7 @@ class Cost:
     """What one run of one mode took.
 
     :param processes: started to run tasks.
-    :param recorded: sensors of which Airflow's database names a process that ran them, or an executor's queue.
+    :param recorded: sensors that were queued for an executor or run by a process, as Airflow's database has it.
     :param cpu: less what Airflow would have used to do nothing.
     :param seconds: from the start of the run to its end.
     :param requests: to Codat.
@@ -91,8 +91,12 @@ Round = dict[str, Cost]
 
 def main(arguments: list[str] | None = None) -> int:
     """Run every mode as often as the command line says; return 1 if a line of the acceptance does not hold."""
-    options = _parser().parse_args(arguments)
-    described = machine.describe() | {"load before": f"{os.getloadavg()[0]:.2f}"}
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    described = machine.describe()
+    if tuple(map(int, described["Airflow"].split(".")[:2])) < (3, 3):
+        parser.error("sensors start in the triggerer on Airflow 3.3 and later")
+    described |= {"load before": f"{os.getloadavg()[0]:.2f}"}
     print("\n".join(f"{name}: {value}" for name, value in described.items()), flush=True)
     rounds = _rounds(options)
     verdicts = judge(options.sensors, rounds)
@@ -123,8 +127,24 @@ def _round(bench: Bench, seconds: float, number: int) -> Round:
     costs = {}
     for mode in MODES:
         _tell(f"round {number}: {mode}")
-        costs[mode] = bench.run(mode, quiet)
+        costs[mode] = _cost(bench, mode, quiet, attempts=3)
     return costs
+
+
+def _cost(bench: Bench, mode: str, quiet: Cpu, attempts: int) -> Cost:
+    """Run a mode until all sensors succeed.
+
+    On a busy machine Airflow may fail a deferred task: a trigger fires before the scheduler knows that the process that
+    deferred the task has ended, and that end is then taken for the end of the next one.
+    """
+    try:
+        return bench.run(mode, quiet)
+    except RunFailed as failure:
+        if attempts == 1:
+            raise
+        _tell(f"{failure} Once more.")
+        time.sleep(SETTLE)
+        return _cost(bench, mode, quiet, attempts - 1)
 
 
 def judge(sensors: int, rounds: list[Round]) -> list[Verdict]:
@@ -158,7 +178,7 @@ def _report(options: argparse.Namespace, rounds: list[Round], verdicts: list[Ver
     parts = rounds[0][WORKER].cpu
     rows: dict[str, Callable[[str], str]] = {
         "worker processes started": lambda mode: f"{_median(rounds, mode, lambda cost: cost.processes):g}",
-        "sensors with one, by Airflow": lambda mode: f"{_median(rounds, mode, lambda cost: cost.recorded):g}",
+        "sensors run by one (database)": lambda mode: f"{_median(rounds, mode, lambda cost: cost.recorded):g}",
         "CPU per sensor": lambda mode: f"{statistics.median(totals[mode]):.3f} s",
         "  least and most": lambda mode: f"{min(totals[mode]):.3f} - {max(totals[mode]):.3f} s",
         **{f"  {part}": partial(_of_part, options.sensors, rounds, part) for part in parts},
@@ -188,12 +208,16 @@ def _parser() -> argparse.ArgumentParser:
         "companies": (int, 4, "how many they are dealt out to"),
         "repeat": (int, 3, "how often each mode is run"),
         "interval": (float, 5.0, "seconds between two looks of a sensor"),
-        "lasting": (float, 15.0, "seconds from the start of a run to the end of its operations"),
+        "lasting": (float, 20.0, "seconds from the start of a run to the end of its operations"),
         "quiet": (float, 30.0, "seconds to measure what Airflow uses to do nothing"),
     }.items():
         parser.add_argument(f"--{name}", type=kind, default=default, metavar="N", help=f"{help_}; default {default:g}")
     parser.add_argument("--json", metavar="FILE", help="write the figures there too")
     return parser
+
+
+class RunFailed(RuntimeError):
+    """Not all sensors of a run succeeded."""
 
 
 class Bench:
@@ -229,11 +253,14 @@ class Bench:
         self._exit.close()
 
     def warm_up(self, mode: str) -> None:
-        """Run a mode once, which has the DAG parsed and whatever is loaded on first use loaded."""
+        """Run a mode once, as soon as its DAG is parsed, so that what is loaded on first use is loaded.
+
+        Whether all of its sensors succeed is for the runs that are measured.
+        """
         run = self._airflow.trigger(mode, {"waits": self._waits()})
         self._codat.call("begin")
-        if run.wait(timeout=self._patience) != "success":
-            raise RuntimeError(f"{mode}: {run.states()}")
+        with suppress(RunFailed):
+            self._wait_for(run.run_id)
 
     def quiet_rate(self, seconds: float) -> Cpu:
         """Return the CPU seconds a second that Airflow takes to do nothing."""
@@ -244,19 +271,19 @@ class Bench:
     def run(self, mode: str, quiet: Cpu) -> Cost:
         """Run a mode once.
 
-        :raises RuntimeError: not all of its sensors succeeded.
+        :raises RunFailed: not all of its sensors succeeded.
         """
         body = {"logical_date": None, "conf": {"waits": self._waits()}}
         with TaskProcesses(self._airflow.pid("scheduler")) as processes:
             meter, began = CpuMeter(self._airflow), time.monotonic()
             self._codat.call("begin")
             run_id = self._airflow.call("POST", f"/dags/{mode}/dagRuns", json=body)["dag_run_id"]
-            self._airflow.wait_until(mode, partial(self._has_ended, run_id), timeout=self._patience)
+            self._wait_for(run_id)
             seconds = time.monotonic() - began
             time.sleep(SETTLE)
         return Cost(
             processes=processes.count,
-            recorded=self._ask("SELECT count(*) FROM task_instance WHERE run_id = ? AND pid || queued_dttm", run_id),
+            recorded=self._ask(_HAD_WORKER, run_id),
             cpu=meter.read(quiet),
             seconds=seconds,
             requests=self._codat.call("traffic")["requests"],
@@ -266,19 +293,23 @@ class Bench:
         _, _, jobs = self._codat.call("prepare")
         return [{"company_id": company, "push_operation_key": key} for company, key in jobs]
 
-    @property
-    def _patience(self) -> float:
-        return self.scenario.patience + 5 * self.scenario.waits
+    def _wait_for(self, run_id: str) -> None:
+        patience = self.scenario.patience + 5 * self.scenario.waits
+        self._airflow.wait_until(f"{run_id} to end", partial(self._has_ended, run_id), timeout=patience)
 
     def _has_ended(self, run_id: str) -> bool:
         state = self._ask("SELECT state FROM dag_run WHERE run_id = ?", run_id)
         if state == "failed":
-            raise RuntimeError(f"Not all sensors of {run_id} succeeded.")
+            raise RunFailed(f"Not all sensors of {run_id} succeeded.")
         return state == "success"
 
     def _ask(self, query: str, run_id: str) -> Any:
         with closing(sqlite3.connect(f"{(self._airflow.home / 'airflow.db').as_uri()}?mode=ro", uri=True)) as database:
             return database.execute(query, [run_id]).fetchone()[0]
+
+
+_HAD_WORKER = """SELECT count(*) FROM task_instance
+    WHERE run_id = ? AND (pid IS NOT NULL OR hostname <> '' OR queued_dttm IS NOT NULL)"""
 
 
 def _environment(scenario: Scenario) -> dict[str, str]:
