@@ -130,14 +130,17 @@ class ListMemory:
     :param fruitless: listings in a row that saved no request.
     :param rest: polls that go by key before a fruitless list is tried again.
     :param is_narrowed: whether it is narrowed by a ``query`` to the time the waited operations are from.
+    :param total: how many operations it holds, or ``None`` where that was not told.
     """
 
     fruitless: int = 0
     rest: int = 0
     is_narrowed: bool = False
+    total: int | None = None
 
-    def listed(self, saved: int, waits: int) -> None:
-        """Take note of what a listing for so many waits saved, in requests."""
+    def listed(self, saved: int, waits: int, total: int | None = None) -> None:
+        """Take note of what a listing for so many waits saved, in requests, and of how long the list was."""
+        self.total = total or self.total
         if saved > 0:
             self.fruitless = 0
             return
@@ -159,7 +162,11 @@ def pages_to_read(watches: Iterable[Watch], memory: ListMemory) -> int:
     shown = [watch for watch in gaining if not watch.is_unlisted]
     if len(shown) >= LEAST_LISTED:
         return _cheapest(shown)
-    return 1 if len(gaining) >= LEAST_LISTED and memory.rest == 0 else 0
+    if len(gaining) < LEAST_LISTED or memory.rest > 0:
+        return 0
+    # Where they are not among the newest, the list may be in another order, and short enough to be read to its end.
+    whole = -(-(memory.total or 0) // LARGEST_PAGE)
+    return whole if 0 < whole <= len(gaining) - LEAST_LISTED + 1 else 1
 
 
 def _cheapest(watches: Sequence[Watch]) -> int:
@@ -176,9 +183,9 @@ def expected_places(watches: Iterable[Watch]) -> list[int]:
     return [max(rank, place) for place, rank in enumerate(sorted(watch.rank for watch in watches))]
 
 
-def page_size(watches: Iterable[Watch], pages: int) -> int:
+def page_size(watches: Sequence[Watch], pages: int) -> int:
     """Return how many operations to ask for a page: enough to see all these again, with a quarter for newer ones."""
-    if pages > 1:
+    if pages > 1 or sum(not watch.is_unlisted for watch in watches) < LEAST_LISTED:
         return LARGEST_PAGE
     within = [place for place in expected_places(watches) if place < LARGEST_PAGE]
     needed = 1.25 * (max(within, default=0) + 1)
@@ -227,6 +234,7 @@ class Listing:
     seen: dict[str, PushOperation] = field(default_factory=dict, init=False)
     gifts: dict[str, PushOperation] = field(default_factory=dict, init=False)
     ranks: dict[str, int] = field(default_factory=dict, init=False)
+    total: int | None = field(default=None, init=False)
     was_narrowed: bool = field(default=True, init=False)
     _next: int | None = field(default=1, init=False)
 
@@ -268,6 +276,7 @@ class Listing:
         asked = self._next or 1
         known = len(self.seen)
         self._next = number_after(asked, page)
+        self.total = page.total if self.since is None else None
         for rank, sighting in enumerate(page.results, start=(asked - 1) * page.size):
             self._note(rank, sighting)
         is_deep_enough = len(self.seen) == known and asked >= self.pages

@@ -266,7 +266,7 @@ class _CompanyPoll:
             return
         listing = Listing(
             wanted=frozenset(gaining),
-            page_size=page_size(gaining.values(), pages),
+            page_size=page_size(list(gaining.values()), pages),
             pages=pages,
             spare=spare,
             since=narrowed_to(gaining.values()) if memory.is_narrowed and self._line.dialect.knows_query else None,
@@ -288,7 +288,7 @@ class _CompanyPoll:
             self._fail([*asked, *passed_over], trouble, began)
             return
         # What else went wrong is the list's: a wait is told only of what its own operation is answered with.
-        memory.listed(listing.saved, len(listing.wanted))
+        memory.listed(listing.saved, len(listing.wanted), listing.total)
         for waiter in self._waiting_for(listing.unseen):
             waiter.watch.is_unlisted = True
         for waiter in self._waiting_for(passed_over):

@@ -149,6 +149,27 @@ def test_a_list_that_saves_again_is_tried_again_soon_once_it_does_not():
     assert pages_to_read(unlisted, memory) == 1
 
 
+@pytest.mark.parametrize(
+    ("waiting", "total", "pages"),
+    [
+        (30, None, 1),
+        (30, 0, 1),
+        (30, 480, 1),
+        (30, 1030, 3),
+        (30, 14_000, 28),
+        (30, 14_001, 1),
+        (3, 500, 1),
+        (3, 501, 1),
+    ],
+)
+def test_a_list_that_is_shorter_than_the_waits_are_many_is_read_to_its_end(waiting, total, pages):
+    """Its newest page has shown none of them: it may be in another order."""
+    unlisted, memory = watches(*[0] * waiting, is_unlisted=True), ListMemory()
+    memory.listed(-1, waiting, total)
+    assert pages_to_read(unlisted, memory) == pages
+    assert page_size(unlisted, pages) == LARGEST_PAGE
+
+
 def test_two_listed_and_two_unlisted_ones_are_asked_for_by_key_while_the_list_rests():
     some = [*watches(0, 0), *watches(0, 0, is_unlisted=True)]
     assert pages_to_read(some, ListMemory(rest=1)) == 0
@@ -212,6 +233,11 @@ def test_a_page_that_shows_some_leads_to_the_next_while_three_are_left():
     it = read(listing("abcdef"), keys)
     assert (it.requests, set(it.seen)) == (3, {"a", "b"})
     assert read(listing("abc"), keys).requests == 1
+
+
+def test_a_list_tells_how_long_it_is_unless_it_was_narrowed():
+    assert read(listing("abc"), OTHERS).total == 1000
+    assert read(listing("abc", since="2026-01-01T00:00:00Z"), OTHERS).total is None
 
 
 def test_as_many_pages_as_were_worth_it_before_are_read_even_if_one_shows_none():

@@ -303,6 +303,18 @@ def test_a_list_in_another_order_is_narrowed_to_the_time_of_the_waits(simulate, 
     assert len(clock.requested_at()) <= 20 + 7
 
 
+def test_a_list_in_another_order_that_cannot_be_narrowed_is_read_to_its_end_if_that_costs_less(simulate, waits, clock):
+    codat = simulate(order_by_support="ignore", query_support="ignore")
+    company = codat.add_company()
+    for _ in range(1100):
+        codat.add_push(company.id, status="Success", requested_on=START - 1000)
+    for key in pushes(codat, company, 20):
+        waits.add(company, key)
+    assert waits.run() == ["Success"] * 20
+    # one by one at first, and then three pages for twenty operations
+    assert len(clock.requested_at()) <= 20 + 3 * 6
+
+
 @pytest.mark.parametrize("support", ["refuse", "ignore"])
 def test_a_query_that_is_of_no_use_is_not_tried_again_on_that_connection(support, simulate, waits):
     codat = simulate(order_by_support="ignore", query_support=support)
