@@ -16,8 +16,12 @@ error                              what happened, and whether a task retry can h
 ``└ CodatServerError``             5xx; a retry may help
 ``CodatWaitTimeout``               a wait ended before the push operation did; the push goes on
 ``CodatSyncSettingsNotApplied``    Codat took the settings, and then told others
+``CodatWriteOutcomeUnknown``       nobody can know whether a record was written; it is not sent again, so no retry
 ``CodatPushOperationFailed``       a push ended without success; asking again changes nothing, so no retry
 =================================  ==========================================================================
+
+Of an error that ends a write, ``may_have_landed`` says whether one of its requests left open whether the record was
+written; of a ``CodatConnectionError``, ``was_sent`` is ``False`` where the request cannot have reached Codat.
 """
 
 from __future__ import annotations
@@ -45,6 +49,7 @@ from airflow_provider_codat.api.errors import (
 
 if TYPE_CHECKING:
     from airflow_provider_codat.api.push_operations import PushOperation
+    from airflow_provider_codat.api.writing import OutcomeUnknown
 
 __all__ = [
     "CodatApiError",
@@ -62,6 +67,7 @@ __all__ = [
     "CodatServerError",
     "CodatSyncSettingsNotApplied",
     "CodatWaitTimeout",
+    "CodatWriteOutcomeUnknown",
     "ValidationItem",
 ]
 
@@ -84,3 +90,30 @@ class CodatPushOperationFailed(CodatError, AirflowFailException):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.operation,)
+
+
+class CodatWriteOutcomeUnknown(CodatError, AirflowFailException):
+    """Nobody can know whether a record was written, and sending it again might write it twice.
+
+    The message tells what to look for, and how to go on. The task fails without using up its retries.
+
+    :param unknown: what is known: ``reason``, ``idempotency_key``, ``since`` (epoch seconds) and ``candidates``, the
+        push operations that the write may have become.
+    """
+
+    def __init__(self, unknown: OutcomeUnknown) -> None:
+        super().__init__(str(unknown))
+        self.unknown = unknown
+
+    @property
+    def idempotency_key(self) -> str:
+        """The key the record was sent under."""
+        return self.unknown.idempotency_key
+
+    @property
+    def candidates(self) -> tuple[PushOperation, ...]:
+        """The push operations that the write may have become, as the company's push history had them."""
+        return self.unknown.candidates
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.unknown,)

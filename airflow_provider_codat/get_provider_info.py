@@ -1,6 +1,8 @@
-"""What Airflow discovers through the ``apache_airflow_provider`` entry point. Imports nothing."""
+"""What Airflow discovers through the ``apache_airflow_provider`` entry point. Imports nothing but a table."""
 
 from typing import Any
+
+from airflow_provider_codat.hooks.connection_form import declared_form
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -25,6 +27,8 @@ def get_provider_info() -> dict[str, Any]:
                 "connection-type": "codat",
                 "hook-class-name": "airflow_provider_codat.hooks.codat.CodatHook",
                 "hook-name": "Codat",
+                **declared_form(),
             }
         ],
+        "extra-links": ["airflow_provider_codat.links.codat.CodatCompanyLink"],
     }

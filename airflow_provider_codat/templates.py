@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from airflow_provider_codat.api.errors import CodatInputError
 
 if TYPE_CHECKING:
     from jinja2 import nodes
@@ -37,6 +40,24 @@ def is_literal(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(is_literal(each) for each in value)
     return value is None or type(value).__module__.partition(".")[0] != "airflow"
+
+
+def rendered(name: str, value: Any) -> Any:
+    """Return the list or mapping that a template for the whole of it was rendered to, as far as text can hold one.
+
+    :param name: what the argument is called, for the error.
+    :param value: what a worker rendered; anything but text is returned as it is.
+    :raises CodatInputError: it is text, and not JSON.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise CodatInputError(
+            f"{name} is text that is not JSON: a template for the whole of it has to give JSON (append | tojson), or"
+            f" the DAG takes render_template_as_native_obj=True, or {name} takes a task's .output"
+        ) from None
 
 
 def for_triggerer(value: Any) -> str:

@@ -15,8 +15,14 @@ FOR_PARSING = {
     "airflow_provider_codat.exceptions",
     "airflow_provider_codat.templates",
 }
-SENSOR = {"airflow_provider_codat.sensors", "airflow_provider_codat.sensors.codat"}
+WAITING = {
+    "airflow_provider_codat.links",
+    "airflow_provider_codat.links.codat",
+    "airflow_provider_codat.waiter",
+}
+SENSOR = {"airflow_provider_codat.sensors", "airflow_provider_codat.sensors.codat", *WAITING}
 OPERATOR = {
+    *WAITING,
     "airflow_provider_codat.operators",
     "airflow_provider_codat.operators.codat",
     "airflow_provider_codat.api.data_types",

@@ -34,6 +34,7 @@ RESERVE = 0.01
 """The share of the quota that looks leave alone: another triggerer may use it before we hear of it."""
 
 LEAST_RESERVE = 10
+"""Requests that are left alone at the least, however small the quota."""
 
 UNTOLD_PAUSE = 60.0
 """Seconds to pause after a 429 that does not say for how long."""
@@ -50,12 +51,12 @@ class Budget:
     Once less than half of the day's quota is left, requests are spread so that it lasts until its reset. Others who see
     the same headers, another triggerer say, do the same, so that together they never use it up.
 
-    :param requests_per_minute: the pace; at least 10, default 900.
-    :param tokens: requests that may be sent at once, as of ``counted_at``.
-    :param counted_at: when the tokens were counted, in epoch seconds.
+    :param requests_per_minute: requests that may be sent in any minute; at least 10, default 900.
+    :param tokens: requests that may be sent at once, as of ``counted_at``; default as many as the pace allows.
+    :param counted_at: when the tokens were counted, in epoch seconds; default 0, long ago.
     :param quota: the day's quota as the last answer told it, or ``None``.
     :param paused_until: when the pause after a 429 ends, in epoch seconds; ``None`` without one.
-    :param is_probing: whether the request that ends a pause is under way.
+    :param is_probing: whether the request that ends a pause is under way; default ``False``.
     """
 
     requests_per_minute: float = DEFAULT_REQUESTS_PER_MINUTE
@@ -66,7 +67,10 @@ class Budget:
     is_probing: bool = False
 
     def wait(self, now: float) -> float:
-        """Return the seconds until a request may be sent; 0 for at once, infinity while a probe is under way."""
+        """Return the seconds until a request may be sent; 0 for at once, infinity while a probe is under way.
+
+        :param now: the time in epoch seconds.
+        """
         if self.is_probing:
             return math.inf
         if self.paused_until is not None and now < self.paused_until:
@@ -79,21 +83,31 @@ class Budget:
         return earliest if reset_at is None else min(earliest, reset_at - now)
 
     def rate(self, now: float) -> float:
-        """Return the requests a second that may be sent in the long run."""
+        """Return the requests a second that may be sent in the long run.
+
+        :param now: the time in epoch seconds.
+        """
         return min(self._full_rate, self._quota_rate(now))
 
     def is_slowed(self, now: float) -> bool:
-        """Whether the quota allows less than ``requests_per_minute`` does."""
+        """Whether the quota allows less than ``requests_per_minute`` does.
+
+        :param now: the time in epoch seconds.
+        """
         return self._quota_rate(now) < self._full_rate
 
     def sent(self, now: float) -> Self:
-        """Return the budget after a request was sent."""
+        """Return the budget after a request was sent.
+
+        :param now: the time in epoch seconds.
+        """
         return replace(self, tokens=self._tokens(now) - 1.0, counted_at=now, is_probing=self.paused_until is not None)
 
     def answered(self, quota: RateLimit | None, now: float, *, is_probe: bool) -> Self:
         """Return the budget after any answer but a 429, or after a request that was not answered at all.
 
         :param quota: what the headers told; ``None`` where they told nothing.
+        :param now: the time in epoch seconds.
         :param is_probe: whether it is the probe's. Another that was under way when the pause began ends nothing, and
             the probe ends no pause that began after it was sent.
         """
@@ -104,7 +118,13 @@ class Budget:
         return replace(told, paused_until=None if is_over else self.paused_until, is_probing=False)
 
     def refused(self, error: CodatRateLimited, quota: RateLimit | None, now: float, *, is_probe: bool) -> Self:
-        """Return the budget after a 429: paused for as long as it says, and never for less than it is already."""
+        """Return the budget after a 429: paused for as long as it says, and never for less than it is already.
+
+        :param error: the 429.
+        :param quota: what its headers told; ``None`` where they told nothing.
+        :param now: the time in epoch seconds.
+        :param is_probe: as in :meth:`answered`.
+        """
         asked = UNTOLD_PAUSE if error.retry_after is None else error.retry_after
         until = max(now + asked, self.paused_until or 0.0)
         return replace(self._told(quota), paused_until=until, is_probing=self.is_probing and not is_probe)

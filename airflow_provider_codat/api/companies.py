@@ -17,7 +17,7 @@ class Company:
 
     :param id: Codat's id of the company.
     :param name: its name, or ``None``.
-    :param connection_ids: its data connections, in the API's order.
+    :param connection_ids: its data connections, in the API's order; default none.
     """
 
     id: str
@@ -28,6 +28,7 @@ class Company:
     def from_json(cls, body: Any) -> Self:
         """Read a company in Codat's shape.
 
+        :param body: the parsed JSON.
         :raises CodatResponseError: no object, or one without an id.
         """
         data = expect_object(body, "company")
@@ -46,6 +47,10 @@ def get_company(company_id: str) -> Request[Company]:
     """Read one company.
 
     :param company_id: Codat's id of the company.
+    :raises CodatInputError: the id is malformed; nothing is sent.
+    :raises CodatNotFoundError: there is no such company.
+
+    Source: https://docs.codat.io/platform-api#/operations/get-company.
     """
     return Request("GET", path("companies", identifier("company_id", company_id)), Company.from_json)
 
@@ -59,10 +64,11 @@ def list_companies(
 ) -> Request[Page[Company]]:
     """Read one page of companies.
 
-    :param page: the page, from 1.
-    :param page_size: companies a page, 1 to 5000.
-    :param query: a filter in Codat's query language (https://docs.codat.io/using-the-api/querying).
-    :param order_by: a field to sort by, ``-`` before it for descending.
+    :param page: the page, from 1; default the first. ``iterate_companies`` reads them all, and takes none.
+    :param page_size: companies a page, 1 to 5000; default 100.
+    :param query: a filter in Codat's query language (https://docs.codat.io/using-the-api/querying); default none.
+    :param order_by: a field to sort by, ``-`` before it for descending; default the API's own order.
+    :raises CodatInputError: ``page``, ``page_size`` or ``query`` is out of bounds; nothing is sent.
     """
     check_paging(page, page_size, query)
     return Request(

@@ -14,13 +14,24 @@ from typing import Any, Self
 class CodatError(Exception):
     """Base of every error this package raises."""
 
+    may_have_landed: bool = False
+    """Of an error that ends a write: whether one of its requests left open whether the record was written."""
+
 
 class CodatInputError(CodatError, ValueError):
     """An argument, a setting or a connection field is wrong; nothing was sent."""
 
 
 class CodatConnectionError(CodatError):
-    """No complete answer arrived: connection refused or reset, DNS, TLS, or a timeout."""
+    """No complete answer arrived: connection refused or reset, DNS, TLS, or a timeout.
+
+    :param message: what happened.
+    :param was_sent: ``False`` where the request cannot have reached Codat; default ``True``.
+    """
+
+    def __init__(self, message: str, *, was_sent: bool = True) -> None:
+        super().__init__(message)
+        self.was_sent = was_sent
 
 
 class CodatResponseError(CodatError):
@@ -57,7 +68,10 @@ class ValidationItem:
 
     @classmethod
     def list_from_json(cls, items: Any) -> tuple[Self, ...]:
-        """Read Codat's ``[{itemId, message, validatorName}]``; anything else reads as no items."""
+        """Read Codat's ``[{itemId, message, validatorName}]``; anything else reads as no items.
+
+        :param items: the list, as parsed from JSON.
+        """
         if not isinstance(items, list):
             return ()
         return tuple(
@@ -83,11 +97,12 @@ class CodatApiError(CodatError):
 
     :param status_code: the HTTP status.
     :param error: Codat's error text, or a short excerpt of a body that was not Codat's.
-    :param request: method and path of the request, for the log.
-    :param correlation_id: Codat's id of the failed request; Codat's support asks for it.
-    :param validation: the validation errors of the body.
-    :param can_be_retried: Codat's own word on it, such as ``"Unknown"``; a string, not a boolean.
-    :param hint: what to do about it, added by the caller who knows.
+    :param request: method and path of the request, for the log; default empty.
+    :param correlation_id: Codat's id of the failed request, which its support asks for; ``None`` where it gave none.
+    :param validation: the validation errors of the body; default none.
+    :param can_be_retried: Codat's own word on it, such as ``"Unknown"``; a string, not a boolean; ``None`` where it
+        gave none.
+    :param hint: what to do about it, added by the caller who knows; default ``None``.
     """
 
     def __init__(
@@ -132,7 +147,10 @@ class CodatApiError(CodatError):
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> CodatApiError:
-        """Return the error that :meth:`to_json` wrote, of the class for its status. Only the status must be there."""
+        """Return the error that :meth:`to_json` wrote, of the class for its status. Only the status must be there.
+
+        :param data: what :meth:`to_json` returned.
+        """
         status_code = int(data["statusCode"])
         return error_class(status_code)(
             status_code,
@@ -208,7 +226,10 @@ ERROR_BY_STATUS: dict[int, type[CodatApiError]] = {
 
 
 def error_class(status_code: int) -> type[CodatApiError]:
-    """Return the class for an HTTP status; a status with no class of its own is a ``CodatApiError``."""
+    """Return the class for an HTTP status; a status with no class of its own is a ``CodatApiError``.
+
+    :param status_code: the HTTP status, 300 or above.
+    """
     if status_code >= 500:
         return CodatServerError
     return ERROR_BY_STATUS.get(status_code, CodatApiError)

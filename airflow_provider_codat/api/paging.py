@@ -12,8 +12,13 @@ from airflow_provider_codat.api.response import expect_list, expect_object
 T = TypeVar("T")
 
 DEFAULT_PAGE_SIZE = 100
+"""Items a page, as the API has it too."""
+
 MAX_PAGE_SIZE = 5000
+"""Items a page; the API refuses more."""
+
 MAX_QUERY_LENGTH = 2048
+"""Characters of a ``query``, which has to be shorter."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,9 @@ class Page(Generic[T]):
 def page_reader(read_item: Callable[[Any], T], number: int, size: int) -> Callable[[Any], Page[T]]:
     """Return a reader for a page whose items ``read_item`` reads.
 
+    :param read_item: turns an item of the page into its value.
     :param number: the page asked for; it stands in where the answer has none.
-    :param size: the page size asked for, likewise.
+    :param size: the items a page that were asked for, likewise.
     """
 
     def read(body: Any) -> Page[T]:
@@ -76,6 +82,9 @@ def _has_next_link(links: dict[str, Any]) -> bool:
 def check_paging(page: int, page_size: int, query: str | None) -> None:
     """Refuse what the API would refuse, before it is asked.
 
+    :param page: the page, from 1.
+    :param page_size: items a page, 1 to 5000.
+    :param query: a filter of fewer than 2048 characters, or ``None``.
     :raises CodatInputError: naming the argument, its value and what is allowed.
     """
     if page < 1:
@@ -92,6 +101,8 @@ def number_after(asked: int, page: Page[Any]) -> int | None:
     The next page is asked for by its number: a link in an answer is never followed, for it could lead the API key
     elsewhere.
 
+    :param asked: the number of the page asked for.
+    :param page: the page that came.
     :raises CodatResponseError: another page came than was asked for; going on could never end.
     """
     if page.number != asked:

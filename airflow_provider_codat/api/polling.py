@@ -42,12 +42,12 @@ class Watch:
     :param key: the push operation key.
     :param since: when it last looked, or began to wait, in epoch seconds.
     :param due: when it looks next, in epoch seconds.
-    :param deadline: when it stops, likewise; its last look is then.
-    :param is_new: whether it has not looked yet.
-    :param is_owed: whether it was passed over the last time it was due: it is not twice in a row.
+    :param deadline: when it stops, in epoch seconds; its last look is then.
+    :param is_new: whether it has not looked yet; default ``True``.
+    :param is_owed: whether it was passed over the last time it was due: it is not twice in a row; default ``False``.
     :param requested_on: when the write was asked for, ISO 8601 as Codat wrote it; ``None`` before it was seen.
-    :param rank: its place in the list when that last showed it, from 0; 0 before.
-    :param is_unlisted: whether the last list that should have shown it did not.
+    :param rank: its place in the list when that last showed it, from 0; default 0, before it did.
+    :param is_unlisted: whether the last list that should have shown it did not; default ``False``.
     """
 
     key: str
@@ -61,7 +61,10 @@ class Watch:
     is_unlisted: bool = False
 
     def is_due(self, now: float) -> bool:
-        """Whether it is time to look."""
+        """Whether it is time to look.
+
+        :param now: the time in epoch seconds.
+        """
         return now >= self.due
 
     def gains(self, now: float) -> bool:
@@ -69,20 +72,33 @@ class Watch:
 
         It does in the second half of the pause. A look that comes earlier, because others are looked at, is a gift: it
         costs nothing, and neither moves the next one nor makes the pauses grow.
+
+        :param now: the time in epoch seconds.
         """
         return self.is_new or now >= (self.since + self.due) / 2
 
     def may_be_passed_over(self, now: float) -> bool:
-        """Whether this look can be left out: not the last one, and not two in a row."""
+        """Whether this look can be left out: not the last one, and not two in a row.
+
+        :param now: the time in epoch seconds.
+        """
         return not self.is_owed and now < self.deadline
 
     def looked(self, now: float, pause: float) -> None:
-        """Take note of a look; the next one follows after ``pause`` seconds, or at the deadline if that is sooner."""
+        """Take note of a look; the next one follows after ``pause`` seconds, or at the deadline if that is sooner.
+
+        :param now: the time in epoch seconds.
+        :param pause: seconds to the next look.
+        """
         self.is_new = self.is_owed = False
         self._pauses(now, pause)
 
     def passed_over(self, now: float, pause: float) -> None:
-        """Take note of a look that was left out."""
+        """Take note of a look that was left out.
+
+        :param now: the time in epoch seconds.
+        :param pause: seconds to the next look.
+        """
         self.is_owed = True
         self._pauses(now, pause)
 
@@ -93,7 +109,11 @@ class Watch:
 
 
 def due_keys(watches: Iterable[Watch], now: float) -> list[str]:
-    """Return the keys it is time to ask for: those that must be first, then the most overdue."""
+    """Return the keys it is time to ask for: those that must be first, then the most overdue.
+
+    :param watches: all that nothing is under way for.
+    :param now: the time in epoch seconds.
+    """
     due = sorted(
         (watch for watch in watches if watch.is_due(now)),
         key=lambda watch: (watch.may_be_passed_over(now), watch.due),
@@ -104,8 +124,10 @@ def due_keys(watches: Iterable[Watch], now: float) -> list[str]:
 def first_look(now: float, not_before: float, poll_begins: float, interval: float) -> float:
     """Return when a wait that begins now looks first, in epoch seconds.
 
-    :param not_before: before it, Codat is not to be asked.
-    :param poll_begins: when the company's poll begins; waits that come before then share its first look.
+    :param now: the time in epoch seconds.
+    :param not_before: before it, in epoch seconds, Codat is not to be asked.
+    :param poll_begins: when the company's poll begins, in epoch seconds; waits that come before then share its first
+        look.
     :param interval: the wait's interval in seconds. A poll that runs already sees the newcomer within it.
     """
     joined = poll_begins if now <= poll_begins else now + min(interval, FIRST_LOOK_WITHIN)
@@ -115,6 +137,8 @@ def first_look(now: float, not_before: float, poll_begins: float, interval: floa
 def poll_begins(now: float, interval: float, phase: Callable[[], float]) -> float:
     """Return when a company's poll begins that its first wait starts now, in epoch seconds.
 
+    :param now: the time in epoch seconds.
+    :param interval: the first wait's interval in seconds.
     :param phase: a source of random numbers in 0 to 1.
     """
     return now + phase() * min(interval, FIRST_LOOK_WITHIN)
@@ -127,9 +151,10 @@ def poll_begins(now: float, interval: float, phase: Callable[[], float]) -> floa
 class ListMemory:
     """What is remembered of a company's list.
 
-    :param fruitless: listings in a row that saved no request.
-    :param rest: polls that go by key before a fruitless list is tried again.
-    :param is_narrowed: whether it is narrowed by a ``query`` to the time the waited operations are from.
+    :param fruitless: listings in a row that saved no request; default 0.
+    :param rest: polls that go by key before a fruitless list is tried again; default 0.
+    :param is_narrowed: whether it is narrowed by a ``query`` to the time the waited operations are from; default
+        ``False``.
     :param total: how many operations it holds, or ``None`` where that was not told.
     """
 
@@ -139,7 +164,12 @@ class ListMemory:
     total: int | None = None
 
     def listed(self, saved: int, waits: int, total: int | None = None) -> None:
-        """Take note of what a listing for so many waits saved, in requests, and of how long the list was."""
+        """Take note of what a listing for so many waits saved, in requests, and of how long the list was.
+
+        :param saved: requests saved; 0 or less for none.
+        :param waits: waits that a look stood for.
+        :param total: operations in the list; ``None``, the default, where that was not told.
+        """
         self.total = total or self.total
         if saved > 0:
             self.fruitless = 0
@@ -157,6 +187,7 @@ def pages_to_read(watches: Iterable[Watch], memory: ListMemory) -> int:
     """Return how many pages of the list are worth reading for these operations; 0 to ask for each by its key.
 
     :param watches: those a look now would stand for.
+    :param memory: what is remembered of the company's list.
     """
     gaining = list(watches)
     shown = [watch for watch in gaining if not watch.is_unlisted]
@@ -179,12 +210,19 @@ def _cheapest(watches: Sequence[Watch]) -> int:
 
 
 def expected_places(watches: Iterable[Watch]) -> list[int]:
-    """Return where in the list these operations are to be expected, at the least, in ascending order."""
+    """Return where in the list these operations are to be expected, at the least, in ascending order.
+
+    :param watches: those of the operations.
+    """
     return [max(rank, place) for place, rank in enumerate(sorted(watch.rank for watch in watches))]
 
 
 def page_size(watches: Sequence[Watch], pages: int) -> int:
-    """Return how many operations to ask for a page: enough to see all these again, with a quarter for newer ones."""
+    """Return how many operations to ask for a page: enough to see all these again, with a quarter for newer ones.
+
+    :param watches: those a look now would stand for.
+    :param pages: how many pages are to be read.
+    """
     if pages > 1 or sum(not watch.is_unlisted for watch in watches) < LEAST_LISTED:
         return LARGEST_PAGE
     within = [place for place in expected_places(watches) if place < LARGEST_PAGE]
@@ -194,7 +232,11 @@ def page_size(watches: Sequence[Watch], pages: int) -> int:
 
 @dataclass
 class Dialect:
-    """What a connection's lists have been found to take. Codat does not promise either for this endpoint."""
+    """What a connection's lists have been found to take. Codat does not promise either for this endpoint.
+
+    :param knows_query: whether ``query`` is honoured; default ``True``, until it is seen not to be.
+    :param knows_order: whether ``orderBy`` is taken; default ``True``, likewise.
+    """
 
     knows_query: bool = True
     knows_order: bool = True
@@ -202,7 +244,7 @@ class Dialect:
     def refused(self, *, since: str | None) -> bool:
         """Take note of a list that was refused as malformed; ``False`` if there was nothing in it to leave out.
 
-        :param since: the time it was narrowed to, if it was.
+        :param since: the time it was narrowed to, in ISO 8601; ``None`` if it was not.
         """
         if since is not None and self.knows_query:
             self.knows_query = False
@@ -270,6 +312,7 @@ class Listing:
     def saw(self, page: Page[Sighting]) -> None:
         """Take note of the page that was asked for.
 
+        :param page: the page.
         :raises CodatResponseError: it is another one.
         """
         self.requests += 1
@@ -293,13 +336,20 @@ class Listing:
 
 
 def narrowed_to(watches: Iterable[Watch]) -> str | None:
-    """Return the time the oldest of these operations is from, as Codat wrote it, as far as their times are known."""
+    """Return the time the oldest of these operations is from, as Codat wrote it, as far as their times are known.
+
+    :param watches: those a look now would stand for.
+    """
     known = [watch.requested_on for watch in watches if parse_datetime(watch.requested_on) is not None]
     return min(known, key=_moment, default=None)
 
 
 def is_earlier(time: str | None, than: str) -> bool:
-    """Whether one ISO 8601 time is before another; one that cannot be read is not."""
+    """Whether one ISO 8601 time is before another; one that cannot be read is not.
+
+    :param time: the one; ``None`` is not earlier either.
+    :param than: the other.
+    """
     moment, other = parse_datetime(time), parse_datetime(than)
     return moment is not None and other is not None and moment < other
 

@@ -29,18 +29,20 @@ class PushOperation:
     :param key: the push operation key, which every later question about the write names.
     :param status: ``Pending`` or ``Processing``, then ``Success``, ``Failed`` or ``TimedOut``; the API may come to know
         more, and a word nobody knows is not an end.
-    :param company_id: the company written to.
+    :param company_id: the company written to, or ``None`` where Codat has not said.
     :param connection_id: the data connection written through, or ``None`` while Codat has not said.
     :param data_type: such as ``bills``, or ``None`` while Codat has not said.
     :param status_code: Codat's HTTP-like code of the status, or ``None``.
-    :param requested_on: when the write was asked for, ISO 8601 in UTC, as Codat wrote it.
-    :param completed_on: when it ended, likewise; ``None`` while it has not.
+    :param requested_on: when the write was asked for, ISO 8601 in UTC, as Codat wrote it; ``None`` where it has not
+        said.
+    :param completed_on: when it ended, ISO 8601 likewise; ``None`` while it has not.
     :param timeout_in_minutes: minutes after which a pending write becomes ``TimedOut``, or ``None``.
-    :param error_message: Codat's message on a failed write.
-    :param errors: what the validation found wrong.
-    :param warnings: what it found questionable.
+    :param error_message: Codat's message on a failed write, or ``None``.
+    :param errors: what the validation found wrong; default nothing.
+    :param warnings: what it found questionable; default nothing.
     :param record_id: the id of the record written, or ``None``.
-    :param changes: Codat's list of what changed, each ``{type, recordRef: {id, dataType}, attachmentId}``.
+    :param changes: Codat's list of what changed, each ``{type, recordRef: {id, dataType}, attachmentId}``; default
+        nothing.
     """
 
     key: str
@@ -72,6 +74,7 @@ class PushOperation:
     def from_json(cls, body: Any) -> Self:
         """Read an operation in Codat's shape, or as :meth:`to_json` wrote it.
 
+        :param body: the parsed JSON.
         :raises CodatResponseError: no object, or one without a key or a status.
         """
         data = expect_object(body, "push operation")
@@ -144,6 +147,11 @@ def get_push_operation(company_id: str, push_operation_key: str) -> Request[Push
 
     :param company_id: the company written to.
     :param push_operation_key: the key the write was answered with.
+    :raises CodatInputError: an id is malformed; nothing is sent.
+    :raises CodatNotFoundError: the company has no such operation; one that was made a moment ago may still come.
+    :raises CodatResponseError: the answer is about another operation.
+
+    Source: https://docs.codat.io/platform-api#/operations/get-push-operation.
     """
     route = path(
         "companies",
@@ -171,7 +179,7 @@ def _read_operation(body: Any, **asked_for: str) -> PushOperation:
 class Sighting:
     """What a look through a list needs of each operation in it.
 
-    :param requested_on: when the write was asked for, as Codat wrote it, or ``None``.
+    :param requested_on: when the write was asked for, ISO 8601 as Codat wrote it, or ``None``.
     :param operation: the operation, if it is one that is looked for and can be read.
     """
 
@@ -196,8 +204,8 @@ def look_for_push_operations(
     :param keys: the push operation keys to look for, case folded.
     :param page: the page, from 1.
     :param page_size: operations a page, 1 to 5000.
-    :param order_by: as in :func:`list_push_operations`.
-    :param since: only operations from this time on (ISO 8601), if the API honours a ``query`` here.
+    :param order_by: as in :func:`list_push_operations`; default the API's own order.
+    :param since: only operations from this time on (ISO 8601), if the API honours a ``query`` here; default all.
     """
 
     def read(item: Any) -> Sighting:
@@ -224,11 +232,15 @@ def list_push_operations(
     """Read one page of a company's push operations.
 
     :param company_id: the company written to.
-    :param page: the page, from 1.
-    :param page_size: operations a page, 1 to 5000.
-    :param query: a filter in Codat's query language (https://docs.codat.io/using-the-api/querying); the API may not
-        honour it here.
-    :param order_by: a field to sort by, ``-`` before it for descending; likewise.
+    :param page: the page, from 1; default the first. ``iterate_push_operations`` reads them all, and takes none.
+    :param page_size: operations a page, 1 to 5000; default 100.
+    :param query: a filter in Codat's query language (https://docs.codat.io/using-the-api/querying), which the API may
+        not honour here; default none.
+    :param order_by: a field to sort by, ``-`` before it for descending, likewise; default the API's own order.
+    :raises CodatInputError: the id is malformed, or ``page``, ``page_size`` or ``query`` out of bounds; nothing is
+        sent.
+
+    Source: https://docs.codat.io/platform-api#/operations/get-company-push-history.
     """
     return _list_request(company_id, PushOperation.from_json, page, page_size, query, order_by)
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_codat.api.errors import CodatInputError
+from airflow_provider_codat.api.multipart import FileForm, ReadableFile
 from airflow_provider_codat.api.push_operations import PushOperation
 from airflow_provider_codat.api.request import Effect, Request, identifier, params, path
 
+MAX_ATTACHMENT_BYTES = 100_000_000
+"""No platform but one takes more: https://docs.codat.io/accounting-api#/schemas/Attachment."""
+
 # The data type is the path segment, with these exceptions.
 _SEGMENTS = {"chartOfAccounts": "accounts"}
+# Likewise the last segment of an attachment's path.
+_ATTACHMENT = "attachment"
+_ATTACHMENT_SEGMENTS = {"bills": "attachments"}
 
 
 def create_record(
@@ -34,41 +42,166 @@ def create_record(
         (https://docs.codat.io/using-the-api/idempotency).
     :param timeout_in_minutes: minutes after which a pending write becomes ``TimedOut``; default Codat's own.
     :param allow_sync_on_push_complete: whether Codat pulls the data type after the write; default Codat's own.
+    :raises CodatInputError: an argument is malformed, or the record has no JSON form; nothing is sent.
+
+    Source: https://docs.codat.io/using-the-api/push.
     """
-    if not isinstance(record, Mapping):
-        raise CodatInputError(f"record must be a mapping of fields, not {type(record).__name__}")
-    if timeout_in_minutes is not None and timeout_in_minutes < 1:
-        raise CodatInputError(f"timeout_in_minutes is {timeout_in_minutes}: at least 1 is allowed")
-    route = path(
-        "companies",
-        identifier("company_id", company_id),
-        "connections",
-        identifier("connection_id", connection_id),
-        "push",
-        _SEGMENTS.get(data_type) or identifier("data_type", data_type),
-    )
     return Request(
         "POST",
-        route,
+        _push_path(company_id, connection_id, data_type),
         PushOperation.from_json,
-        params(
-            timeoutInMinutes=timeout_in_minutes,
-            allowSyncOnPushComplete=(
-                None if allow_sync_on_push_complete is None else str(allow_sync_on_push_complete).lower()
-            ),
-        ),
-        body=dict(record),
+        _options(timeout_in_minutes, allow_sync_on_push_complete),
+        body=_fields(record),
         effect=Effect.WRITE,
-        idempotency_key=str(uuid.uuid4()) if idempotency_key is None else check_idempotency_key(idempotency_key),
+        idempotency_key=_key(idempotency_key),
     )
+
+
+def update_record(
+    company_id: str,
+    connection_id: str,
+    data_type: str,
+    record_id: str,
+    record: Mapping[str, Any],
+    *,
+    timeout_in_minutes: int | None = None,
+    allow_sync_on_push_complete: bool | None = None,
+) -> Request[PushOperation]:
+    """Change a record; the answer is a push operation, usually ``Pending``.
+
+    Codat knows no idempotency key for this, so it is sent again only where it cannot have been sent.
+
+    :param company_id: the company to write to.
+    :param connection_id: the data connection to write through.
+    :param data_type: such as ``bills`` or ``chartOfAccounts``.
+    :param record_id: the record to change.
+    :param record: the record in Codat's shape for the data type.
+    :param timeout_in_minutes: minutes after which a pending write becomes ``TimedOut``; default Codat's own.
+    :param allow_sync_on_push_complete: whether Codat pulls the data type after the write; default Codat's own.
+    :raises CodatInputError: an argument is malformed, or the record has no JSON form; nothing is sent.
+
+    Source: https://docs.codat.io/using-the-api/push.
+    """
+    return Request(
+        "PUT",
+        _push_path(company_id, connection_id, data_type, identifier("record_id", record_id)),
+        PushOperation.from_json,
+        _options(timeout_in_minutes, allow_sync_on_push_complete),
+        body=_fields(record),
+        effect=Effect.WRITE,
+    )
+
+
+def delete_record(company_id: str, connection_id: str, data_type: str, record_id: str) -> Request[PushOperation]:
+    """Delete a record; the answer is a push operation, usually ``Pending``.
+
+    Codat knows no idempotency key for this, so it is sent again only where it cannot have been sent.
+
+    :param company_id: the company to write to.
+    :param connection_id: the data connection to write through.
+    :param data_type: such as ``bills``; not every platform can delete everything.
+    :param record_id: the record to delete.
+    :raises CodatInputError: an id is malformed; nothing is sent.
+
+    Source: https://docs.codat.io/using-the-api/push.
+    """
+    return Request(
+        "DELETE",
+        _push_path(company_id, connection_id, data_type, identifier("record_id", record_id)),
+        PushOperation.from_json,
+        effect=Effect.WRITE,
+    )
+
+
+def upload_attachment(
+    company_id: str,
+    connection_id: str,
+    data_type: str,
+    record_id: str,
+    file: str | os.PathLike[str] | ReadableFile,
+    *,
+    file_name: str | None = None,
+    content_type: str | None = None,
+    max_bytes: int = MAX_ATTACHMENT_BYTES,
+    idempotency_key: str | None = None,
+) -> Request[PushOperation | None]:
+    """Attach a file to a record; the answer is a push operation, or ``None`` where Codat answers without one.
+
+    The file is read as it is sent, and anew where it is sent again, so it must stay as it is until the call has ended.
+    Platforms differ in what they take: Xero files of up to 3 to 10 MB (Codat's pages differ), QuickBooks Online and
+    NetSuite of 100 MB, Dynamics 365 Business Central of 350 MB; and each of them other kinds of files
+    (https://docs.codat.io/accounting-api#/schemas/Attachment).
+
+    :param company_id: the company to write to.
+    :param connection_id: the data connection to write through.
+    :param data_type: the record's, such as ``bills`` or ``invoices``.
+    :param record_id: the record to attach it to.
+    :param file: a local path; an Airflow ``ObjectStoragePath``; or anything that has, as they do, ``name``, ``stat()``
+        with an ``st_size``, and ``open("rb")``.
+    :param file_name: the name it gets; default its own.
+    :param content_type: its media type; default a guess from the name by this machine's table of them.
+    :param max_bytes: the largest size that is sent, in bytes; default 100 MB.
+    :param idempotency_key: a GUID under which Codat attaches it once within 90 minutes; default a fresh one a call.
+    :raises CodatInputError: there is no such file, it is empty, too large, or changed while it was sent.
+
+    Source: https://docs.codat.io/using-the-api/upload-attachments.
+    """
+    key = _key(idempotency_key)
+    record = _push_path(company_id, connection_id, data_type, identifier("record_id", record_id))
+    route = f"{record}/{_ATTACHMENT_SEGMENTS.get(data_type, _ATTACHMENT)}"
+    # The boundary is the key's, for under the same key every byte has to be the same.
+    form = FileForm.of(
+        file, boundary=f"codat-{key}", max_bytes=max_bytes, file_name=file_name, content_type=content_type
+    )
+    return Request("POST", route, _read_upload, form=form, effect=Effect.WRITE, idempotency_key=key)
+
+
+def segment(data_type: str) -> str:
+    """Return the path segment at which a data type is written.
+
+    :param data_type: such as ``bills`` or ``chartOfAccounts``.
+    """
+    return _SEGMENTS.get(data_type, data_type)
 
 
 def check_idempotency_key(value: str) -> str:
     """Return ``value`` if it is a GUID, which is what Codat asks for.
 
+    :param value: what was given.
     :raises CodatInputError: it is not.
     """
     try:
         return str(uuid.UUID(value))
     except (ValueError, AttributeError, TypeError):
         raise CodatInputError(f"idempotency_key {value!r} is no GUID such as {uuid.UUID(int=0)}") from None
+
+
+def _key(given: str | None) -> str:
+    return str(uuid.uuid4()) if given is None else check_idempotency_key(given)
+
+
+def _push_path(company_id: str, connection_id: str, data_type: str, *below: str) -> str:
+    """Return the path at which a data type is written, with the segments below it."""
+    company, connection = identifier("company_id", company_id), identifier("connection_id", connection_id)
+    written = segment(identifier("data_type", data_type))
+    return path("companies", company, "connections", connection, "push", written, *below)
+
+
+def _options(timeout_in_minutes: int | None, allow_sync_on_push_complete: bool | None) -> dict[str, str | int]:
+    """Return the query of a write."""
+    if timeout_in_minutes is not None and timeout_in_minutes < 1:
+        raise CodatInputError(f"timeout_in_minutes is {timeout_in_minutes}: at least 1 is allowed")
+    allow_sync = None if allow_sync_on_push_complete is None else str(allow_sync_on_push_complete).lower()
+    return params(timeoutInMinutes=timeout_in_minutes, allowSyncOnPushComplete=allow_sync)
+
+
+def _fields(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record as it is now, whatever becomes of the caller's."""
+    if not isinstance(record, Mapping):
+        raise CodatInputError(f"record must be a mapping of fields, not {type(record).__name__}")
+    return dict(record)
+
+
+def _read_upload(body: Any) -> PushOperation | None:
+    """Read the answer to an upload. Codat's guide promises a write request's id, its client libraries no body."""
+    return None if body is None else PushOperation.from_json(body)

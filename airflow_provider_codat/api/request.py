@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import quote
 
 from airflow_provider_codat.api.errors import CodatInputError
 
+if TYPE_CHECKING:
+    from airflow_provider_codat.api.multipart import FileForm
+
 T = TypeVar("T")
 
 MAX_ID_LENGTH = 128
+"""Characters of an id."""
+
 _FORBIDDEN_IN_ID = re.compile(r"[/?#\\\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -33,10 +39,12 @@ class Request(Generic[T]):
     :param path: the path below the base URL, built by :func:`path`.
     :param read: turns the decoded JSON body (``None`` for an empty one) into the answer's value; raises
         ``CodatResponseError`` for a body of the wrong shape.
-    :param params: query parameters; ``None`` values are left out.
+    :param params: query parameters; default none.
     :param body: the JSON body, or ``None`` for none.
-    :param effect: whether it reads or sets state, or writes a record.
-    :param idempotency_key: sent as ``Idempotency-Key`` (https://docs.codat.io/using-the-api/idempotency).
+    :param form: a file to send in place of a JSON body, or ``None``.
+    :param effect: whether it reads or sets state, the default, or writes a record.
+    :param idempotency_key: sent as ``Idempotency-Key`` (https://docs.codat.io/using-the-api/idempotency); ``None`` for
+        none.
     """
 
     method: str
@@ -44,14 +52,22 @@ class Request(Generic[T]):
     read: Callable[[Any], T]
     params: Mapping[str, str | int] = field(default_factory=dict)
     body: Any = None
+    form: FileForm | None = None
     effect: Effect = Effect.STATE
     idempotency_key: str | None = None
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether sending it twice is sending it once: it writes no record, or Codat knows it by its key."""
+        return self.effect is Effect.STATE or self.idempotency_key is not None
 
     @property
     def headers(self) -> dict[str, str]:
         """Headers that belong to this request; the sender adds the authorization."""
         headers = {"Accept": "application/json"}
-        if self.body is not None:
+        if self.form is not None:
+            headers |= {"Content-Type": self.form.content_type, "Content-Length": str(len(self.form))}
+        elif self.body is not None:
             headers["Content-Type"] = "application/json"
         if self.idempotency_key is not None:
             headers["Idempotency-Key"] = self.idempotency_key
@@ -67,12 +83,27 @@ class Request(Generic[T]):
         if self.body is None:
             return None
         try:
-            return json.dumps(self.body, allow_nan=False).encode()
+            # Sorted, for under one Idempotency-Key every byte has to be the same whoever built the record.
+            return json.dumps(self.body, allow_nan=False, sort_keys=True).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise CodatInputError(
                 f"the body of {self} cannot be written as JSON ({error}): give strings, numbers, booleans, null, lists"
                 " and objects"
             ) from None
+
+    @contextmanager
+    def opened(self) -> Iterator[bytes | Iterable[bytes] | None]:
+        """Give what is to be sent, for one sending: the JSON body, or the blocks of the form with its file opened.
+
+        With a form this reads from the file, and so blocks.
+
+        :raises CodatError: what :attr:`content` or :meth:`FileForm.opened` raises.
+        """
+        if self.form is None:
+            yield self.content
+        else:
+            with self.form.opened() as blocks:
+                yield blocks
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -113,10 +144,16 @@ def _excerpt(value: object) -> str:
 
 
 def path(*segments: str) -> str:
-    """Join path segments, each percent-encoded; ids among them have been through :func:`identifier`."""
+    """Join path segments, each percent-encoded; ids among them have been through :func:`identifier`.
+
+    :param segments: the segments, in order.
+    """
     return "/" + "/".join(quote(segment, safe="") for segment in segments)
 
 
 def params(**values: str | int | None) -> dict[str, str | int]:
-    """Return the query parameters that have a value."""
+    """Return the query parameters that have a value.
+
+    :param values: each parameter's value, by its name in the URL; ``None`` for none.
+    """
     return {name: value for name, value in values.items() if value is not None}

@@ -55,7 +55,10 @@ class RateLimit:
 
     @classmethod
     def from_headers(cls, headers: Mapping[str, str]) -> RateLimit:
-        """Read the ``X-Rate-Limit-*`` headers; one that is missing or unreadable is ``None``."""
+        """Read the ``X-Rate-Limit-*`` headers; one that is missing or unreadable is ``None``.
+
+        :param headers: an answer's, by lower-case name.
+        """
         return cls(
             _integer(headers.get("x-rate-limit-limit")),
             _integer(headers.get("x-rate-limit-remaining")),
@@ -74,6 +77,8 @@ def _reset_time(value: str | None) -> datetime | None:
 def read(request: Request[T], response: Response, now: datetime) -> T:
     """Turn an answer into the request's value.
 
+    :param request: what was asked.
+    :param response: what came.
     :param now: the current time, which a ``Retry-After`` date is measured from.
     :raises CodatApiError: the subclass for the status, for 4xx and 5xx; for a redirect ``CodatApiError`` itself.
     :raises CodatResponseError: a body that is not JSON, or JSON of the wrong shape.
@@ -131,6 +136,7 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
     """Read a ``Retry-After`` header as seconds from ``now``, never negative.
 
     :param value: seconds or an HTTP date (RFC 9110, section 10.2.3); anything else reads as ``None``.
+    :param now: the current time, with its zone.
     """
     if value is None:
         return None
@@ -143,6 +149,8 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
 
 def parse_datetime(value: str | None) -> datetime | None:
     """Read an HTTP date or an ISO 8601 time; one without a zone is UTC, as Codat's are.
+
+    :param value: the text, or ``None``.
 
     Source: https://docs.codat.io/using-the-api/overview. Anything else reads as ``None``.
     """
@@ -167,6 +175,8 @@ def _integer(value: str | None) -> int | None:
 def expect_object(value: Any, what: str) -> dict[str, Any]:
     """Return ``value`` if it is a JSON object.
 
+    :param value: what was parsed.
+    :param what: what it is called, for the error.
     :raises CodatResponseError: it is anything else.
     """
     if not isinstance(value, dict):
@@ -177,6 +187,8 @@ def expect_object(value: Any, what: str) -> dict[str, Any]:
 def expect_list(value: Any, what: str) -> list[Any]:
     """Return ``value`` if it is a JSON array.
 
+    :param value: what was parsed.
+    :param what: what it is called, for the error.
     :raises CodatResponseError: it is anything else.
     """
     if not isinstance(value, list):

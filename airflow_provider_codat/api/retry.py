@@ -1,17 +1,25 @@
 """The one retry table: whether a failed request is sent again, and after how long.
 
-==============================  =====================  ====================
-what happened                   reads or sets state    writes a record
-==============================  =====================  ====================
-connection error, timeout       again                  again, same key
-429                             again                  again, same key
-500, 502, 503, 504              again                  raise: Codat replays it
-unreadable answer               again                  raise
-any other status                raise                  raise
-==============================  =====================  ====================
+===================================  ===============  ===========================  ====================
+what happened                        reads or sets    writes a record under an     writes without a key
+                                     state            ``Idempotency-Key`` (POST)   (PUT, DELETE)
+===================================  ===============  ===========================  ====================
+never connected: refused, DNS,       again            again, same key              again
+TLS certificate, connect timeout
+connection lost, read timeout        again            again, same key              raise
+429                                  again            again, same key              again
+409                                  raise            again: the first request     raise
+                                                      is still in progress
+502, 503, 504                        again            again, same key              raise
+500                                  again            raise: Codat replays it      raise
+unreadable answer                    again            again, same key              raise
+any other status                     raise            raise                        raise
+===================================  ===============  ===========================  ====================
 
 A ``Retry-After`` is obeyed as given; one beyond the cap is raised, for a worker should not sleep for hours. Without one
-the wait is exponential with full jitter, up to the cap.
+the wait is exponential with full jitter, up to the cap; after a 409 it is 2, 4, 8, ... seconds without jitter, since
+there is something to wait for. A write that may have landed is sent again for ten minutes at the most: its key does not
+hold for ever.
 
 Sources: https://docs.codat.io/using-the-api/rate-limits, https://docs.codat.io/using-the-api/idempotency.
 """
@@ -24,12 +32,24 @@ from typing import Any
 
 from airflow_provider_codat.api.errors import (
     CodatApiError,
+    CodatConflictError,
     CodatConnectionError,
+    CodatRateLimited,
     CodatResponseError,
+    CodatServerError,
 )
 from airflow_provider_codat.api.request import Effect, Request
 
 PASSING_SERVER_STATUSES = frozenset({500, 502, 503, 504})
+REPLAYED_STATUS = 500
+"""The server error that Codat itself answers with, and so replays to the same key; the others come from before it."""
+
+
+REQUEST_TIMEOUT = 408
+"""The status of a server that waited some seconds in vain for the rest of a request."""
+
+RESENT_FOR = 600.0
+"""Seconds from its first sending for which a write that may have landed is sent again under its key."""
 
 
 @dataclass(frozen=True)
@@ -47,21 +67,57 @@ class RetryPolicy:
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether the trouble may be over by itself, so that asking again makes sense."""
+    """Whether the trouble may be over by itself, so that asking again makes sense.
+
+    :param error: how a request ended.
+    """
     if isinstance(error, CodatApiError):
         return error.status_code == 429 or error.status_code in PASSING_SERVER_STATUSES
     return isinstance(error, CodatConnectionError | CodatResponseError)
 
 
-def may_be_resent(error: BaseException, effect: Effect) -> bool:
-    """Whether the table has *again* for this error and this kind of request."""
-    if effect is Effect.STATE:
+def may_be_resent(error: BaseException, request: Request[Any]) -> bool:
+    """Whether the table has *again* for this error and this request.
+
+    :param error: how the request ended.
+    :param request: what was sent.
+    """
+    if request.effect is Effect.STATE or _was_not_taken(error):
         return is_passing(error)
-    return isinstance(error, CodatConnectionError) or getattr(error, "status_code", None) == 429
+    if not request.is_repeatable:
+        return False
+    return isinstance(error, CodatConflictError) or (is_passing(error) and not _is_replayed(error))
+
+
+def leaves_open(error: BaseException, request: Request[Any]) -> bool:
+    """Whether a request that ended so may have written its record all the same.
+
+    :param error: how the request ended.
+    :param request: what was sent.
+    """
+    if request.effect is Effect.STATE or _was_not_taken(error):
+        return False
+    if isinstance(error, CodatConflictError):
+        return request.idempotency_key is not None  # without a key nothing of ours is in progress: it was refused
+    if getattr(error, "status_code", None) == REQUEST_TIMEOUT:
+        return True
+    return isinstance(error, CodatConnectionError | CodatResponseError | CodatServerError)
+
+
+def _was_not_taken(error: BaseException) -> bool:
+    """Whether Codat did nothing with the request, nor remembers its key."""
+    return isinstance(error, CodatRateLimited) or (isinstance(error, CodatConnectionError) and not error.was_sent)
+
+
+def _is_replayed(error: BaseException) -> bool:
+    return isinstance(error, CodatServerError) and error.status_code == REPLAYED_STATUS
 
 
 def retry_after(error: BaseException) -> float | None:
-    """Return the wait in seconds the API asked for with this error, or ``None``."""
+    """Return the wait in seconds the API asked for with this error, or ``None``.
+
+    :param error: how a request ended.
+    """
     return getattr(error, "retry_after", None)
 
 
@@ -74,12 +130,18 @@ def next_wait(
 ) -> float | None:
     """Return the seconds to wait before sending ``request`` again, or ``None`` to give up.
 
-    :param error: how attempt number ``attempt`` (from 1) ended.
+    :param error: how the last attempt ended.
+    :param attempt: its number, from 1.
+    :param request: what was sent.
+    :param policy: how hard to try.
     :param jitter: a source of numbers in 0 to 1.
     """
-    if attempt >= policy.max_attempts or not may_be_resent(error, request.effect):
+    if attempt >= policy.max_attempts or not may_be_resent(error, request):
         return None
     asked = retry_after(error)
     if asked is not None:
         return asked if asked <= policy.max_wait else None
-    return jitter() * min(policy.max_wait, policy.first_wait * 2.0 ** min(attempt - 1, 62))
+    bound = policy.first_wait * 2.0 ** min(attempt - 1, 62)
+    if isinstance(error, CodatConflictError):
+        return min(policy.max_wait, 2 * bound)
+    return jitter() * min(policy.max_wait, bound)

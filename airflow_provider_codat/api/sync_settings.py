@@ -75,14 +75,17 @@ class SyncSetting:
     """The sync setting of one data type. A field left out keeps its current value.
 
     :param data_type: such as ``invoices``.
-    :param schedule: how often it is pulled.
-    :param fetch_on_first_link: whether it is pulled when a company links; where nothing is set yet, ``True``.
-    :param sync_order: the place in the order of syncs; where nothing is set yet, 0.
-    :param sync_from_utc: pull what is newer than this time. Setting it clears ``sync_from_window``.
-    :param sync_from_window: pull what is newer than this many months. Setting it clears ``sync_from_utc``.
-    :param months_to_sync: months of history, for ``balanceSheet``, ``profitAndLoss`` and ``cashFlowStatement``.
-    :param is_locked: whether the setting is locked.
-    :param others: fields this version does not know, as the API sent them; they are sent back unchanged.
+    :param schedule: how often it is pulled; default :data:`UNSET`.
+    :param fetch_on_first_link: whether it is pulled when a company links; default ``UNSET``, which is ``True`` where
+        nothing is set yet.
+    :param sync_order: the place in the order of syncs; default ``UNSET``, which is 0 where nothing is set yet.
+    :param sync_from_utc: pull what is newer than this time; setting it clears ``sync_from_window``; default ``UNSET``.
+    :param sync_from_window: pull what is newer than this many months; setting it clears ``sync_from_utc``; default
+        ``UNSET``.
+    :param months_to_sync: months of history, for ``balanceSheet``, ``profitAndLoss`` and ``cashFlowStatement``; default
+        ``UNSET``.
+    :param is_locked: whether the setting is locked; default ``UNSET``.
+    :param others: fields this version does not know, as the API sent them; they are sent back unchanged; default none.
     """
 
     data_type: str
@@ -129,6 +132,7 @@ class SyncSetting:
 
         Numbers and ``true``/``false`` may come as text, as templates render them.
 
+        :param entry: a mapping of Codat's field names.
         :raises CodatInputError: naming the field, the value, and what is allowed.
         """
         if not isinstance(entry, Mapping):
@@ -147,6 +151,7 @@ class SyncSetting:
     def from_answer(cls, entry: Any) -> Self:
         """Read an entry of the API's answer; fields nobody knows are kept.
 
+        :param entry: the entry, as parsed from JSON.
         :raises CodatResponseError: it has not the shape of a sync setting.
         """
         data = expect_object(entry, "sync setting")
@@ -162,7 +167,10 @@ class SyncSetting:
             raise CodatResponseError(f"sync setting {data['dataType']!r} in Codat's answer: {error}") from error
 
     def to_json(self, shape: ScheduleShape) -> dict[str, Any]:
-        """Return the entry in Codat's shape, without the fields that are left out or ``None``."""
+        """Return the entry in Codat's shape, without the fields that are left out or ``None``.
+
+        :param shape: the shape of ``syncSchedule``.
+        """
         entry: dict[str, Any] = {"dataType": self.data_type}
         for name, spec in _FIELDS.items():
             value = getattr(self, spec.attribute)
@@ -173,6 +181,7 @@ class SyncSetting:
     def over(self, current: SyncSetting | None) -> SyncSetting:
         """Return this entry with what it leaves out taken from ``current``, or else Codat's usual values.
 
+        :param current: the data type's setting as it is, or ``None``.
         :raises CodatInputError: there is no current setting and no schedule is given.
         """
         base = current or SyncSetting(self.data_type, fetch_on_first_link=True, sync_order=0)
@@ -288,7 +297,7 @@ class SyncSettings:
     """The whole list of a company, or of the account.
 
     :param settings: one entry a data type.
-    :param overrides_defaults: whether the company has a schedule of its own instead of the account's.
+    :param overrides_defaults: whether the company has a schedule of its own instead of the account's; default ``True``.
     :param shape: the shape of ``syncSchedule`` the API was seen to speak, or ``None`` where the list told nothing.
     :param client_id: the account, in the account's own settings; else ``None``.
     """
@@ -302,6 +311,7 @@ class SyncSettings:
     def from_json(cls, body: Any) -> Self:
         """Read Codat's answer.
 
+        :param body: the parsed JSON.
         :raises CodatResponseError: it has not the shape of sync settings.
         """
         data = expect_object(body, "sync settings")
@@ -315,7 +325,10 @@ class SyncSettings:
         )
 
     def to_json(self, shape: ScheduleShape | None) -> dict[str, Any]:
-        """Return ``{settings, overridesDefaults}`` in Codat's shape, schedules in ``shape``."""
+        """Return ``{settings, overridesDefaults}`` in Codat's shape, schedules in ``shape``.
+
+        :param shape: the shape of ``syncSchedule``; ``None`` is ``integer``.
+        """
         return {
             "settings": [setting.to_json(shape or "integer") for setting in self.settings],
             "overridesDefaults": self.overrides_defaults,
@@ -332,6 +345,7 @@ def _spoken_shape(entries: Iterable[Any]) -> ScheduleShape | None:
 def read_desired(entries: Any) -> tuple[SyncSetting, ...]:
     """Read a user's list of ``SyncSetting`` values and dicts in Codat's shape.
 
+    :param entries: the list, one entry a data type.
     :raises CodatInputError: naming the entry, the field, the value and what is allowed; also for a data type that is
         named twice.
     """
@@ -353,6 +367,8 @@ def read_desired(entries: Any) -> tuple[SyncSetting, ...]:
 def refuse_hours_of_day(desired: Iterable[SyncSetting], shape: ScheduleShape) -> None:
     """Refuse an hour of day where there is none: dropping it silently would be pretending.
 
+    :param desired: the entries wanted.
+    :param shape: the shape of ``syncSchedule`` they are to be written in.
     :raises CodatInputError: naming the entry.
     """
     for setting in desired:
@@ -409,7 +425,7 @@ def plan(
     :param current: the settings as the API told them.
     :param desired: the entries wanted, at most one a data type.
     :param merge: ``True`` leaves data types that are not named as they are, ``False`` drops them.
-    :param default_shape: the shape of ``syncSchedule`` where ``current`` does not tell.
+    :param default_shape: the shape of ``syncSchedule`` where ``current`` does not tell; default ``integer``.
     :raises CodatInputError: a new data type has no schedule, or an hour of day is asked for in the ``integer`` shape.
     """
     desired = tuple(desired)
@@ -425,7 +441,7 @@ def plan_default(current: SyncSettings, *, default_shape: ScheduleShape = "integ
     """Return the plan that gives a company back to the account's default.
 
     :param current: the settings as the API told them.
-    :param default_shape: the shape of ``syncSchedule`` where ``current`` does not tell.
+    :param default_shape: the shape of ``syncSchedule`` where ``current`` does not tell; default ``integer``.
     """
     return _compared(current, replace(current, overrides_defaults=False, shape=current.shape or default_shape))
 
@@ -453,6 +469,9 @@ def get_company_sync_settings(company_id: str) -> Request[SyncSettings]:
     """Read a company's sync settings.
 
     :param company_id: Codat's id of the company.
+    :raises CodatInputError: the id is malformed; nothing is sent.
+
+    Source: https://docs.codat.io/platform-api#/operations/get-company-syncSettings.
     """
     return Request("GET", _company_path(company_id), SyncSettings.from_json)
 
@@ -473,6 +492,8 @@ def update_company_sync_settings(
     :param shape: the shape to write schedules in; through the hook the default is the connection's
         ``sync_schedule_shape``.
     :raises CodatInputError: naming the entry, the field, the value and what is allowed.
+
+    Source: https://docs.codat.io/platform-api#/operations/set-company-syncSettings.
     """
     body = {
         "companyId": company_id,
@@ -483,7 +504,12 @@ def update_company_sync_settings(
 
 
 def get_account_sync_settings() -> Request[SyncSettings]:
-    """Read the account's default sync settings."""
+    """Read the account's default sync settings.
+
+    :raises CodatResponseError: the answer has not the shape of sync settings.
+
+    Source: https://docs.codat.io/platform-api#/operations/get-profile-syncSettings.
+    """
     return Request("GET", _ACCOUNT_PATH, SyncSettings.from_json)
 
 
@@ -497,8 +523,10 @@ def update_account_sync_settings(
 
     :param client_id: the account's id; :func:`get_account_sync_settings` answers it.
     :param settings: as for :func:`update_company_sync_settings`.
-    :param shape: likewise.
+    :param shape: likewise, with the same default.
     :raises CodatInputError: naming the entry, the field, the value and what is allowed.
+
+    Source: https://docs.codat.io/platform-api#/operations/update-profile-syncSettings.
     """
     body = {
         "clientId": identifier("client_id", client_id),

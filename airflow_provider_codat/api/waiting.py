@@ -34,10 +34,16 @@ class Log(Protocol):
     """What a wait needs of a logger."""
 
     def info(self, msg: Any, /, *args: Any) -> Any:
-        """Log a step."""
+        """Log a step.
+
+        :param msg: a format string for ``%``, as of :mod:`logging`.
+        """
 
     def warning(self, msg: Any, /, *args: Any) -> Any:
-        """Log trouble."""
+        """Log trouble.
+
+        :param msg: likewise.
+        """
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ class Pace:
     """How long to pause between two looks, in Airflow's terms and after its formula.
 
     :param interval: seconds (``poke_interval``).
-    :param exponential_backoff: whether the pause doubles from look to look; the n-th lies between
+    :param exponential_backoff: whether the pause doubles from look to look; default ``False``. The n-th lies between
         ``interval * 2 ** (n - 2)`` and twice that, at random, as Airflow's does.
     :param max_wait: the longest pause in seconds; ``None`` or 0 for no bound.
     :raises CodatInputError: the interval is not above 0: without a pause the API would block the address.
@@ -60,7 +66,11 @@ class Pace:
             raise CodatInputError(f"the interval between two looks is {self.interval!r} s: give a number above 0")
 
     def pause(self, looks: int, jitter: float) -> float:
-        """Return the seconds to pause after look number ``looks`` (from 1), with ``jitter`` in 0 to 1."""
+        """Return the seconds to pause after a look.
+
+        :param looks: the number of the look, from 1.
+        :param jitter: a random number, 0 to 1.
+        """
         if not self.exponential_backoff:
             return self.interval
         base = max(int(self.interval * 2.0 ** min(looks - 2, 62)), 1)
@@ -70,13 +80,16 @@ class Pace:
 
 @dataclass(frozen=True)
 class Sleep:
-    """A step of a wait: let this many seconds pass."""
+    """A step of a wait: let some time pass.
+
+    :param seconds: how many, 0 or more.
+    """
 
     seconds: float
 
 
-Steps = Generator[Request[PushOperation] | Sleep, PushOperation, PushOperation]
-"""A wait's course: it yields a request to send or a sleep, and returns the operation once it has ended."""
+Steps = Generator[Request[Any] | Sleep, Any, PushOperation]
+"""The course of a wait or a write: it yields requests to send and sleeps, and returns the operation it comes to."""
 
 
 @dataclass
@@ -87,7 +100,8 @@ class PushOperationWait:
     :param push_operation_key: the operation waited for.
     :param log: where status changes and trouble are told, each once.
     :param not_before: the time in epoch seconds before which Codat is not to be asked; default none.
-    :param last_status: the last status seen; whoever goes on with a wait starts with what was seen before.
+    :param last_status: the last status seen; whoever goes on with a wait starts with what was seen before; default
+        ``None``.
     :param trouble: the error that came instead of the last answer, or ``None``.
     """
 
@@ -106,7 +120,10 @@ class PushOperationWait:
         return get_push_operation(self.company_id, self.push_operation_key)
 
     def saw(self, operation: PushOperation) -> bool:
-        """Take note of an answer and tell whether the operation has ended."""
+        """Take note of an answer and tell whether the operation has ended.
+
+        :param operation: the answer.
+        """
         self._missing_since = None
         if self.trouble:
             self.log.info("Codat answers again about push operation %s.", self.push_operation_key)
@@ -132,6 +149,7 @@ class PushOperationWait:
 
         Passing trouble (no connection, 429, 5xx, an unreadable answer) is waited out, a 404 for a minute.
 
+        :param error: the error.
         :param now: the time in epoch seconds.
         :raises CodatError: ``error`` itself, if waiting cannot help.
         """
@@ -149,7 +167,12 @@ class PushOperationWait:
             )
 
     def give_up_if_missing_for(self, seconds: float, error: CodatNotFoundError | None = None) -> None:
-        """Raise if the operation is missing and has been for longer than a fresh one may be."""
+        """Raise if the operation is missing and has been for longer than a fresh one may be.
+
+        :param seconds: for how many seconds it has been missing.
+        :param error: the last 404, which is what is raised; default one of our own.
+        :raises CodatNotFoundError: it is missing for a minute or more.
+        """
         if self._missing_since is None or seconds < NOT_FOUND_GRACE:
             return
         missing = error or CodatNotFoundError(404, "push operation not found", request=str(self.request))
@@ -160,12 +183,21 @@ class PushOperationWait:
         raise missing
 
     def next_pause(self, now: float, pace: Pace, jitter: Callable[[], float] = random.random) -> float:
-        """Count a look, and return the seconds to pause after it: the pace's, or longer where Codat asked for that."""
+        """Count a look, and return the seconds to pause after it: the pace's, or longer where Codat asked for that.
+
+        :param now: the time in epoch seconds.
+        :param pace: the wait's pace.
+        :param jitter: a source of random numbers, 0 to 1; default :func:`random.random`.
+        """
         self._looks += 1
         return self.at_least(pace.pause(self._looks, jitter()), now)
 
     def at_least(self, pause: float, now: float) -> float:
-        """Return ``pause``, or the longer one Codat asked for with a ``Retry-After``."""
+        """Return ``pause``, or the longer one Codat asked for with a ``Retry-After``.
+
+        :param pause: a pause in seconds.
+        :param now: the time in epoch seconds.
+        """
         return max(pause, self.not_before - now)
 
     def steps(self, deadline: float, pace: Pace, clock: Callable[[], float]) -> Steps:
@@ -174,6 +206,7 @@ class PushOperationWait:
         The status is looked at before the clock: an operation that ended in time is never reported as late.
 
         :param deadline: when to stop, in epoch seconds.
+        :param pace: how long to pause between two looks.
         :param clock: returns the time in epoch seconds.
         :raises CodatWaitTimeout: the deadline passed.
         :raises CodatError: waiting cannot help.
@@ -183,7 +216,7 @@ class PushOperationWait:
             yield Sleep(early)
         while True:
             try:
-                operation = yield self.request
+                operation: PushOperation = yield self.request
             except CodatError as error:
                 self.failed(error, clock())
             else:
@@ -195,11 +228,23 @@ class PushOperationWait:
             yield Sleep(min(self.next_pause(now, pace), deadline - now))
 
     def timed_out(self, seconds: float) -> CodatWaitTimeout:
-        """Return the error for a wait of that many seconds that saw no end."""
+        """Return the error for a wait that saw no end.
+
+        :param seconds: how many seconds the wait lasted.
+        """
         return CodatWaitTimeout(
             f"Push operation {self.push_operation_key} of company {self.company_id} had not ended after"
             f" {seconds:.0f} s; {self.last_status_text}. The push itself goes on at Codat",
             self.last_status,
+        )
+
+    @property
+    def goes_on(self) -> str:
+        """What is to be said when the wait is ended but the push cannot be: Codat has no way to cancel one."""
+        return (
+            f"the push itself goes on at Codat, which has no way to cancel it: push operation"
+            f" {self.push_operation_key} of company {self.company_id}. To see how it ends, call"
+            f" CodatHook().get_push_operation({self.company_id!r}, {self.push_operation_key!r})."
         )
 
     @property

@@ -344,6 +344,8 @@ class TaskInstance:
     :param started: when, in ISO 8601; ``None`` while it has not.
     :param duration: seconds, ``None`` while it has not run.
     :param trigger: class path of the trigger that it is deferred to, if it is.
+    :param tries: how many it has begun.
+    :param pid: the process that ran it last, ``None`` if none has.
     """
 
     task_id: str
@@ -352,6 +354,8 @@ class TaskInstance:
     started: str | None
     duration: float | None
     trigger: str | None
+    tries: int
+    pid: int | None
 
     @property
     def name(self) -> str:
@@ -382,6 +386,8 @@ class DagRun:
                 started=each["start_date"],
                 duration=each["duration"],
                 trigger=(each["trigger"] or {}).get("classpath"),
+                tries=each["try_number"],
+                pid=each["pid"],
             )
             for each in self._task_instances()
         ]
@@ -415,6 +421,15 @@ class DagRun:
 
         self.stack.wait_until(f"{self.dag_id} to end", has_ended, timeout=timeout)
         return self.state
+
+    def clear(self, task_id: str) -> None:
+        """Have a task run once more, whatever its state; the run goes on if it had ended."""
+        body = {"dag_run_id": self.run_id, "task_ids": [task_id], "only_failed": False, "reset_dag_runs": True}
+        self.stack.call("POST", f"/dags/{self.dag_id}/clearTaskInstances", json={**body, "dry_run": False})
+
+    def mark(self, task_id: str, state: str) -> None:
+        """Set a task's state, ``success`` or ``failed``, as a user may; what it is doing ends."""
+        self.stack.call("PATCH", f"{self._path}/taskInstances/{task_id}", json={"new_state": state})
 
     def xcom(self, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
         """Return a value that a task has pushed. :raises AirflowStackError: there is none."""

@@ -58,6 +58,16 @@ class Endpoint(Call[P, Request[T]]):
         return await self.hook.asend(self._build(*args, **kwargs))
 
 
+class FileEndpoint(Endpoint[P, T]):
+    """An endpoint that looks at a file to make its request, which blocks."""
+
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do the same without blocking the event loop."""
+        from asgiref.sync import sync_to_async
+
+        return await self.hook.asend(await sync_to_async(self._build)(*args, **kwargs))
+
+
 class ShapedEndpoint(Endpoint[P, T]):
     """An endpoint whose ``shape`` defaults to the connection's ``sync_schedule_shape``."""
 

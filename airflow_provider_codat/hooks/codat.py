@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,14 +21,16 @@ from airflow_provider_codat.api.errors import (
     CodatAuthenticationError,
     CodatConnectionError,
     CodatError,
+    CodatInputError,
     CodatResponseError,
 )
 from airflow_provider_codat.api.request import Effect, Request
 from airflow_provider_codat.api.response import RateLimit, Response, read
 from airflow_provider_codat.api.sync_settings import ScheduleShape
 from airflow_provider_codat.api.waiting import Pace, PushOperationWait, Sleep, Steps
-from airflow_provider_codat.hooks.calls import Endpoint, PagedEndpoint, ShapedEndpoint, Wait
-from airflow_provider_codat.hooks.connection import EXTRA_FIELDS, ConnectionSettings, read_connection
+from airflow_provider_codat.hooks import connection_form
+from airflow_provider_codat.hooks.calls import Endpoint, FileEndpoint, PagedEndpoint, ShapedEndpoint, Wait
+from airflow_provider_codat.hooks.connection import ConnectionSettings, read_connection
 
 if TYPE_CHECKING:
     import ssl
@@ -67,8 +70,8 @@ class CodatHook(BaseHook):
 
     Every call exists twice without being written twice: ``hook.get_company(id)`` blocks,
     ``await hook.get_company.aio(id)`` does not. Requests that read or set state are sent again over passing trouble;
-    requests that write records are sent again only where Codat's ``Idempotency-Key`` makes that safe; the table is in
-    ``airflow_provider_codat.api.retry``.
+    requests that write records are sent again only where Codat's ``Idempotency-Key`` makes that safe, or where they
+    cannot have been sent; the table is in ``airflow_provider_codat.api.retry``.
 
     The connection, of type ``codat``: the password is the API key, or the ready-made ``Basic ...`` header; the host is
     the base URL (default ``https://api.codat.io``); the extra may hold ``connect_timeout`` (seconds, default 10),
@@ -105,9 +108,14 @@ class CodatHook(BaseHook):
     get_push_operation = Endpoint(push_operations.get_push_operation)
     list_push_operations = Endpoint(push_operations.list_push_operations)
     iterate_push_operations = PagedEndpoint(push_operations.list_push_operations)
-    create_record = Endpoint(records.create_record)
-
     wait_for_push_operation = Wait(wait_for_push_operation)
+
+    # -- records -----------------------------------------------------------------------------------------------------
+
+    create_record = Endpoint(records.create_record)
+    update_record = Endpoint(records.update_record)
+    delete_record = Endpoint(records.delete_record)
+    upload_attachment = FileEndpoint(records.upload_attachment)
 
     # -- sync settings -----------------------------------------------------------------------------------------------
 
@@ -142,7 +150,7 @@ class CodatHook(BaseHook):
                 "Connection %r has extra keys that mean nothing here: %s. Known are %s.",
                 self.codat_conn_id,
                 ", ".join(settings.unknown),
-                ", ".join(EXTRA_FIELDS),
+                ", ".join(connection_form.EXTRA_FIELDS),
             )
         return settings
 
@@ -152,13 +160,31 @@ class CodatHook(BaseHook):
         return self.settings.sync_schedule_shape or "integer"
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask Codat for one company, and say in words how that went. The message never holds the key."""
+        """Ask Codat for one company: what the test button of Airflow's connection form does.
+
+        :return: whether that worked, and in one sentence how it went and what to do. The sentence never holds the key.
+        """
+        from airflow_provider_codat.hooks import connection_check
+
+        try:
+            settings = self.settings
+        except CodatInputError as error:
+            return False, connection_check.refused(error, self.codat_conn_id)
         try:
             page = self.send(companies.list_companies(page_size=1), attempts=1)
         except CodatError as error:
-            return False, str(error)
-        seen = "" if page.total is None else f"; it sees {page.total} {'company' if page.total == 1 else 'companies'}"
-        return True, f"{self.settings.base_url} answers and accepts the API key{seen}."
+            return False, connection_check.explain(error, list(_causes(error, None)), settings)
+        return True, connection_check.reached(settings, page.total)
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the connection form's own fields; Airflow before 3.2 asks for them."""
+        return connection_form.form_widgets()
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return what the connection form makes of the standard fields; Airflow before 3.2 asks for it."""
+        return connection_form.field_behaviour()
 
     # -- blocking ----------------------------------------------------------------------------------------------------
 
@@ -197,17 +223,23 @@ class CodatHook(BaseHook):
 
         settings = self.settings
         handled = sys.exception()  # what the caller may be handling is no cause of what happens here
+        if not request.is_repeatable:
+            # A connection that the server gives up just now would leave it open whether this was done: use a fresh one.
+            self._session.close()
         try:
-            with self._session.request(
-                request.method,
-                settings.base_url + request.path,
-                params=request.params,
-                data=request.content,
-                headers=request.headers,
-                timeout=(settings.connect_timeout, settings.read_timeout),
-                allow_redirects=False,
-                stream=True,
-            ) as answer:
+            with (
+                request.opened() as content,
+                self._session.request(
+                    request.method,
+                    settings.base_url + request.path,
+                    params=request.params,
+                    data=content,
+                    headers=request.headers,
+                    timeout=(settings.connect_timeout, settings.read_timeout),
+                    allow_redirects=False,
+                    stream=True,
+                ) as answer,
+            ):
                 return _response(settings, answer.status_code, answer.headers, answer.content)
         except requests.exceptions.ContentDecodingError as error:
             raise _unreadable(request, error) from error
@@ -215,10 +247,13 @@ class CodatHook(BaseHook):
             causes = list(_causes(error, handled))
             if any(isinstance(cause, IncompleteRead) for cause in causes):
                 raise _unreadable(request, error) from error
-            raise _unanswered(request, settings, causes[-1]) from error
+            raise _unanswered(request, settings, causes[-1], was_sent=_was_sent_by_requests(causes)) from error
 
-    def run(self, steps: Steps) -> push_operations.PushOperation:
-        """Do a wait's steps, blocking. Each look is one request: looking again is the wait's own business."""
+    def run(self, steps: Steps, *, attempts: int | None = 1) -> push_operations.PushOperation:
+        """Do the steps of a wait or a write, blocking.
+
+        :param attempts: as in :meth:`send`; default 1, since looking again is a wait's own business.
+        """
         try:
             step = next(steps)
             while True:
@@ -227,11 +262,11 @@ class CodatHook(BaseHook):
                     step = next(steps)
                     continue
                 try:
-                    operation = self.send(step, attempts=1)
+                    answer = self.send(step, attempts=attempts)
                 except CodatError as error:
                     step = steps.throw(error)
                 else:
-                    step = steps.send(operation)
+                    step = steps.send(answer)
         except StopIteration as done:
             ended: push_operations.PushOperation = done.value
             return ended
@@ -283,20 +318,35 @@ class CodatHook(BaseHook):
         """Do what :meth:`send` does without blocking the event loop."""
         from tenacity import AsyncRetrying
 
-        client = await self.connect()
+        await self.connect()
         retrying = AsyncRetrying(**self._retry_rules(request, attempts))
-        return await retrying(self._asend_once, client, request)
+        return await retrying(self._asend_once, request)
 
-    async def _asend_once(self, client: httpx.AsyncClient, request: Request[T]) -> T:
-        try:
-            response = await self._aexchange(client, request)
-        except _GivenUpWhileIdle:
-            if request.effect is Effect.WRITE:
-                raise
-            response = await self._aexchange(client, request)
+    async def _asend_once(self, request: Request[T]) -> T:
+        async with self._client_for(request) as client, _opened(request) as content:
+            try:
+                response = await self._aexchange(client, request, content)
+            except _GivenUpWhileIdle:
+                if request.effect is Effect.WRITE:
+                    raise
+                response = await self._aexchange(client, request, content)
         return self._read(request, response)
 
-    async def _aexchange(self, client: httpx.AsyncClient, request: Request[Any]) -> Response:
+    @contextlib.asynccontextmanager
+    async def _client_for(self, request: Request[Any]) -> AsyncIterator[httpx.AsyncClient]:
+        """Return the client to send with: the one of all calls, or one whose connection is fresh.
+
+        A connection that the server gives up just now would leave it open whether what cannot be sent twice was done.
+        """
+        if request.is_repeatable:
+            yield await self.connect()
+        else:
+            async with self._make_async_client() as client:
+                yield client
+
+    async def _aexchange(
+        self, client: httpx.AsyncClient, request: Request[Any], content: bytes | AsyncIterator[bytes] | None
+    ) -> Response:
         import httpx
 
         settings = self.settings
@@ -305,7 +355,7 @@ class CodatHook(BaseHook):
             request.method,
             settings.base_url + request.path,
             params=request.params,
-            content=request.content,
+            content=content,
             headers={**request.headers, "Authorization": settings.authorization},
             extensions={"trace": connecting},
         )
@@ -322,7 +372,8 @@ class CodatHook(BaseHook):
             kind = CodatConnectionError if connecting.was_needed else _GivenUpWhileIdle
             raise _unanswered(request, settings, error, kind) from error
         except httpx.HTTPError as error:
-            raise _unanswered(request, settings, _innermost(error, handled)) from error
+            was_sent = _was_sent_by_httpx(error)
+            raise _unanswered(request, settings, _innermost(error, handled), was_sent=was_sent) from error
         finally:
             if answer is not None:
                 await answer.aclose()
@@ -382,14 +433,23 @@ class _RetryTable:
         self._policy = policy
         self._warn = warn
         self._wait = 0.0
+        self._may_have_landed = False
+        self._started = time.time()
 
     def retry(self, state: RetryCallState) -> bool:
         error = _error_of(state)
         if error is None:
             return False
+        self._may_have_landed = self._may_have_landed or retry.leaves_open(error, self._request)
+        if self._may_have_landed and isinstance(error, CodatError):
+            error.may_have_landed = True
         wait = retry.next_wait(error, state.attempt_number, self._request, self._policy, random.random)
         self._wait = wait or 0.0
-        return wait is not None
+        return wait is not None and not self._comes_too_late(wait)
+
+    def _comes_too_late(self, wait: float) -> bool:
+        """Whether a write that may have landed would be sent again when its key may no longer hold."""
+        return self._may_have_landed and time.time() - self._started + wait > retry.RESENT_FOR
 
     def wait(self, state: RetryCallState) -> float:
         return self._wait
@@ -450,13 +510,61 @@ class _Connecting:
         self.was_needed = self.was_needed or event.endswith(".connect_tcp.started")
 
 
+@contextlib.asynccontextmanager
+async def _opened(request: Request[Any]) -> AsyncIterator[bytes | AsyncIterator[bytes] | None]:
+    """Do what :meth:`Request.opened` does; a file is opened, read and closed without blocking the event loop."""
+    if request.form is None:
+        yield request.content
+        return
+    from asgiref.sync import sync_to_async
+
+    form, stack = request.form, contextlib.ExitStack()
+    try:
+        yield _in_thread(await sync_to_async(lambda: stack.enter_context(form.opened()))())
+    finally:
+        await sync_to_async(stack.close)()
+
+
+async def _in_thread(blocks: Iterable[bytes]) -> AsyncIterator[bytes]:
+    from asgiref.sync import sync_to_async
+
+    read = sync_to_async(functools.partial(next, iter(blocks), b""))
+    while block := await read():
+        yield block
+
+
+def _was_sent_by_httpx(error: httpx.HTTPError) -> bool:
+    """Tell from an asynchronous request's error whether it may have reached Codat."""
+    import httpx
+
+    connecting = httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError
+    return not isinstance(error, (*connecting, httpx.UnsupportedProtocol))
+
+
+def _was_sent_by_requests(causes: Iterable[BaseException]) -> bool:
+    """Tell from the causes of a blocking request's error whether it may have reached Codat."""
+    import ssl
+
+    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+
+    never_sent = NewConnectionError, ConnectTimeoutError, ssl.SSLCertVerificationError
+    return not any(isinstance(cause, never_sent) or _is_refused_tunnel(cause) for cause in causes)
+
+
+def _is_refused_tunnel(error: BaseException) -> bool:
+    # http.client has no class for it, and older urllib3 say ProxyError of what happens on an open tunnel, too.
+    return type(error) is OSError and str(error).startswith("Tunnel connection failed")
+
+
 def _unanswered(
     request: Request[Any],
     settings: ConnectionSettings,
     reason: BaseException,
     kind: type[CodatConnectionError] = CodatConnectionError,
+    *,
+    was_sent: bool = True,
 ) -> CodatConnectionError:
-    return kind(f"{request} got no answer from {settings.base_url}: {_in_words(reason)}.")
+    return kind(f"{request} got no answer from {settings.base_url}: {_in_words(reason)}.", was_sent=was_sent)
 
 
 def _unreadable(request: Request[Any], reason: BaseException) -> CodatResponseError:

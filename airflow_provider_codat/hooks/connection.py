@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import base64
 import ipaddress
-import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from airflow_provider_codat.api.budget import DEFAULT_REQUESTS_PER_MINUTE, LEAST_REQUESTS_PER_MINUTE
 from airflow_provider_codat.api.errors import CodatInputError
 from airflow_provider_codat.api.retry import RetryPolicy
 from airflow_provider_codat.api.sync_settings import ScheduleShape
+from airflow_provider_codat.hooks.connection_form import DEFAULT_HOST, EXTRA_FIELDS, ExtraField
 
-DEFAULT_HOST = "https://api.codat.io"
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _ADDRESS = re.compile(
     rf"https?://(\[[0-9a-f:.]+\]|{_LABEL}(\.{_LABEL})*\.?)(:[0-9]*)?(/[a-z0-9/._~%-]*)?", re.IGNORECASE | re.ASCII
@@ -53,74 +51,6 @@ class ConnectionSettings:
         """The key in every form it could appear in: raw, in base64, and as the whole header."""
         encoded = self.authorization.removeprefix("Basic ")
         return base64.b64decode(encoded).decode(errors="replace"), encoded, self.authorization
-
-
-def _number(value: Any, *, above: float | None = None, least: float | None = None) -> float:
-    number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
-    if not math.isfinite(number) or (above is not None and number <= above) or (least is not None and number < least):
-        raise ValueError(value)
-    return number
-
-
-def _seconds(value: Any) -> float:
-    return _number(value, above=0)
-
-
-def _seconds_or_none_at_all(value: Any) -> float:
-    return _number(value, least=0)
-
-
-def _whole(least: int) -> Callable[[Any], int]:
-    def read(value: Any) -> int:
-        number = _number(value, least=least)
-        if number != int(number):
-            raise ValueError(value)
-        return int(number)
-
-    return read
-
-
-def _shape(value: Any) -> ScheduleShape:
-    if value in ("integer", "object"):
-        shape: ScheduleShape = value
-        return shape
-    raise ValueError(value)
-
-
-def _flag(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    return {"true": True, "false": False}[value.strip().lower()]
-
-
-@dataclass(frozen=True)
-class ExtraField:
-    """A key of the connection's extra.
-
-    :param read: turns the value into a setting; raises for one that is wrong.
-    :param default: the setting where the key is missing.
-    :param expected: what to give, for the error.
-    """
-
-    read: Callable[[Any], Any]
-    default: Any
-    expected: str
-
-
-EXTRA_FIELDS: dict[str, ExtraField] = {
-    "connect_timeout": ExtraField(_seconds, 10.0, "seconds, a number above 0"),
-    "read_timeout": ExtraField(_seconds, 60.0, "seconds, a number above 0"),
-    "max_attempts": ExtraField(_whole(1), RetryPolicy.max_attempts, "a whole number, 1 or more"),
-    "max_retry_wait": ExtraField(_seconds_or_none_at_all, RetryPolicy.max_wait, "seconds, a number of 0 or more"),
-    "requests_per_minute": ExtraField(
-        _whole(LEAST_REQUESTS_PER_MINUTE),
-        DEFAULT_REQUESTS_PER_MINUTE,
-        f"a whole number, {LEAST_REQUESTS_PER_MINUTE} or more",
-    ),
-    "max_concurrent_requests": ExtraField(_whole(1), 10, "a whole number, 1 or more"),
-    "sync_schedule_shape": ExtraField(_shape, None, "'integer' or 'object'"),
-    "allow_http": ExtraField(_flag, False, "true or false"),
-}
 
 
 def read_connection(
@@ -161,7 +91,7 @@ def _read_extra(name: str, spec: ExtraField, extra: Mapping[str, Any]) -> Any:
         return spec.default
     try:
         return spec.read(value)
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+    except ValueError:
         raise CodatInputError(f"extra {name!r} is {value!r}: give {spec.expected}") from None
 
 
@@ -214,7 +144,7 @@ def read_base_url(host: str | None, schema: str | None, port: int | None, *, all
         raise CodatInputError(f"{shown} is no address of an API: give one such as {DEFAULT_HOST}")
     if url.scheme == "http" and not allow_http and not is_loopback(hostname):
         raise CodatInputError(
-            f"host {text!r} is not https: the API key would travel in the clear. Use https, or set the extra"
+            f"host {text!r} is not https, so the API key would travel in the clear: use https, or set the extra"
             " 'allow_http' to true if the way there is private"
         )
     chosen_port = url_port or port

@@ -1,14 +1,15 @@
-"""``CodatSyncSettingsOperator``: applies sync schedules as a step of a DAG."""
+"""``CodatSyncSettingsOperator`` applies sync schedules, ``CodatPushOperator`` writes records, as steps of a DAG."""
 
 from __future__ import annotations
 
 import difflib
-import json
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_codat.api.data_types import KNOWN_DATA_TYPES
 from airflow_provider_codat.api.errors import CodatInputError, CodatPlanLimitError
@@ -23,12 +24,17 @@ from airflow_provider_codat.api.sync_settings import (
     read_desired,
     refuse_hours_of_day,
 )
-from airflow_provider_codat.exceptions import CodatSyncSettingsNotApplied
-from airflow_provider_codat.templates import is_literal
+from airflow_provider_codat.exceptions import CodatSyncSettingsNotApplied, CodatWaitTimeout, CodatWriteOutcomeUnknown
+from airflow_provider_codat.links.codat import CodatCompanyLink, store_company_link
+from airflow_provider_codat.templates import is_literal, rendered
+from airflow_provider_codat.waiter import PushOperationWaiter
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_codat.api.push_operations import PushOperation
+    from airflow_provider_codat.api.request import Request
+    from airflow_provider_codat.api.writing import Write
     from airflow_provider_codat.hooks.codat import CodatHook
 
 
@@ -67,6 +73,7 @@ class CodatSyncSettingsOperator(BaseOperator):
     template_fields: Sequence[str] = ("company_id", "settings", "codat_conn_id")
     template_fields_renderers = {"settings": "json"}  # noqa: RUF012 - Airflow declares it as a plain dict
     ui_color = "#e8f7ee"
+    operator_extra_links = (CodatCompanyLink(),)
 
     def __init__(
         self,
@@ -103,6 +110,7 @@ class CodatSyncSettingsOperator(BaseOperator):
 
         :return: ``{changed, changes: [{dataType, field, from, to}], overridesDefaults}``.
         """
+        store_company_link(context.get("ti"), self.company_id)
         desired = self._read_settings()
         self._warn_of_unknown_data_types(desired)
         identifier("company_id", self.company_id)
@@ -120,7 +128,7 @@ class CodatSyncSettingsOperator(BaseOperator):
         }
 
     def _read_settings(self) -> tuple[SyncSetting, ...]:
-        desired = read_desired(_rendered(self.settings))
+        desired = read_desired(rendered("settings", self.settings))
         if self.overrides_defaults and not desired:
             raise CodatInputError(
                 "settings is empty: name at least one data type (syncSchedule 0 turns one off), or set"
@@ -178,19 +186,6 @@ class CodatSyncSettingsOperator(BaseOperator):
         self.log.info("Sync settings of company %s that %s:\n%s", self.company_id, verb, _table(planned))
 
 
-def _rendered(settings: Any) -> Any:
-    """Return the list a whole-list template was rendered to, as far as text can hold one."""
-    if not isinstance(settings, str):
-        return settings
-    try:
-        return json.loads(settings)
-    except ValueError:
-        raise CodatInputError(
-            f"settings is the text {settings[:60]!r}: a template for the whole list has to give JSON (append | tojson),"
-            " or the DAG takes render_template_as_native_obj=True, or settings takes the task's .output"
-        ) from None
-
-
 def _plan_limit_hint(target: SyncSettings) -> str:
     hourly = [
         setting.data_type
@@ -216,3 +211,304 @@ def _table(planned: Plan) -> str:
 
 def _cell(value: Any) -> str:
     return "-" if value is None else str(value)
+
+
+# -- pushes ------------------------------------------------------------------------------------------------------------
+
+WEEK = 7 * 24 * 60 * 60
+
+OPTIONS = {"timeout_in_minutes", "allow_sync_on_push_complete"}
+ARGUMENTS_OF = {
+    "create": {"record", "idempotency_key", *OPTIONS},
+    "update": {"record", "record_id", *OPTIONS},
+    "delete": {"record_id"},
+}
+"""Operation -> what it takes that not all of them do; only the record and its id must be given."""
+
+
+class CodatPushOperator(PushOperationWaiter):
+    """Writes a record into a company's books exactly once, and waits until it has landed.
+
+    The write is asynchronous: the request is answered with a push operation in ``Pending``, and the task waits until it
+    has ended, in the triggerer or a worker, exactly as ``CodatPushOperationSensor`` does. The XCom is the operation as
+    the sensor returns it, with ``recordId``.
+
+    A ``create`` carries an ``Idempotency-Key``, a version-5 UUID of the DAG, the run, the task and the map index, so
+    every try of a task instance asks for the same write. A retry goes on with an operation that is pending, returns one
+    that has succeeded, and writes anew, under the next key of a chain, after one that has failed. A task that is
+    cleared after it succeeded reports what it wrote and sends nothing, unless ``resubmit`` is set. On Airflow 3.3 and
+    later the task state store remembers the operation. Before, the replayed answer leads to it, for 90 minutes from the
+    first request; after that, counted from the start of the DAG run, the company's push history decides.
+
+    An ``update`` or ``delete`` carries no key: it is sent again only if it cannot have been sent.
+
+    Where nobody can know whether the record was written, the task fails with ``CodatWriteOutcomeUnknown``, without a
+    retry. Ending or clearing the task does not end a push: Codat has no way to cancel one.
+
+    :param company_id: the company to write to. Templated.
+    :param connection_id: the data connection to write through. Templated.
+    :param data_type: such as ``bills`` or ``chartOfAccounts``. Templated.
+    :param operation: ``create`` (the default), ``update`` or ``delete``. Templated.
+    :param record: the record in Codat's shape for the data type, or a template that gives JSON; for ``create`` and
+        ``update``. Templated, so Airflow shows it among the task's rendered fields. It is in no log.
+    :param record_id: the record to change; for ``update`` and ``delete``. Templated.
+    :param timeout_in_minutes: minutes after which Codat ends a pending write as ``TimedOut``; default Codat's own; for
+        ``create`` and ``update``.
+    :param allow_sync_on_push_complete: whether Codat pulls the data type after the write; default Codat's own;
+        likewise.
+    :param wait_for_completion: ``False`` returns the operation as soon as Codat has taken it; default ``True``.
+    :param deferrable: wait in the triggerer instead of a worker; default Airflow's ``[operators] default_deferrable``.
+    :param end_from_trigger: have the triggerer push the XCom and end the task when the write succeeds, without a
+        worker, as for the sensor; default ``False``. It makes the operator deferrable.
+    :param poke_interval: seconds between two looks, default 5.
+    :param exponential_backoff: whether the pause doubles from look to look, default ``True``.
+    :param max_wait: the longest pause in seconds, default 60; ``None`` for no bound.
+    :param timeout: seconds to wait in one try; default Airflow's ``[sensors] default_timeout``, seven days.
+    :param fail_on_unsuccessful: ``False`` returns an operation that ended as ``Failed`` or ``TimedOut`` too; default
+        ``True``.
+    :param idempotency_key: a GUID of your own for a ``create``, in place of the derived one. It has to be the same in
+        every try, and another for each record. Templated.
+    :param resubmit: write once more what this task instance has written before; default ``False``. Set it, then clear
+        the task: it holds for each clear anew, never for a retry. Templated.
+    :param codat_conn_id: the id of the Airflow connection; default ``codat_default``. Templated.
+    :param kwargs: what every operator takes.
+    :raises CodatPushOperationFailed: the operation ended as ``Failed`` or ``TimedOut``; it lists what the validation
+        found. No retry.
+    :raises CodatWriteOutcomeUnknown: nobody can know whether the record was written. No retry.
+    :raises CodatWaitTimeout: ``timeout`` passed first; a retry goes on with the same operation.
+    :raises CodatInputError: an argument is wrong, at DAG parse for a literal; nothing was sent.
+    :raises CodatError: nothing was written, or the next try can find out.
+
+    Source: https://docs.codat.io/using-the-api/push and https://docs.codat.io/using-the-api/idempotency.
+    """
+
+    template_fields: Sequence[str] = (
+        "company_id",
+        "connection_id",
+        "data_type",
+        "operation",
+        "record",
+        "record_id",
+        "idempotency_key",
+        "resubmit",
+        "codat_conn_id",
+    )
+    push_operation_key = ""
+    template_fields_renderers = {"record": "json"}  # noqa: RUF012 - Airflow declares it as a plain dict
+    ui_color = "#fff3dc"
+
+    def __init__(
+        self,
+        *,
+        company_id: str,
+        connection_id: str,
+        data_type: str,
+        operation: str = "create",
+        record: Mapping[str, Any] | str | None = None,
+        record_id: str | None = None,
+        timeout_in_minutes: int | None = None,
+        allow_sync_on_push_complete: bool | None = None,
+        wait_for_completion: bool = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        end_from_trigger: bool = False,
+        poke_interval: timedelta | float = 5.0,
+        exponential_backoff: bool = True,
+        max_wait: timedelta | float | None = 60.0,
+        timeout: timedelta | float | None = None,
+        fail_on_unsuccessful: bool = True,
+        idempotency_key: str | None = None,
+        resubmit: bool | str = False,
+        codat_conn_id: str = "codat_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.company_id = company_id
+        self.connection_id = connection_id
+        self.data_type = data_type
+        self.operation = operation
+        self.record = record
+        self.record_id = record_id
+        self.timeout_in_minutes = timeout_in_minutes
+        self.allow_sync_on_push_complete = allow_sync_on_push_complete
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable or end_from_trigger
+        self.end_from_trigger = end_from_trigger
+        self.poke_interval = _seconds("poke_interval", poke_interval)
+        self.exponential_backoff = exponential_backoff
+        self.max_wait = None if max_wait is None else timedelta(seconds=_seconds("max_wait", max_wait))
+        usual = conf.getfloat("sensors", "default_timeout", fallback=WEEK)
+        self.timeout = usual if timeout is None else _seconds("timeout", timeout)
+        self.fail_on_unsuccessful = fail_on_unsuccessful
+        self.idempotency_key = idempotency_key
+        self.resubmit = resubmit
+        self.codat_conn_id = codat_conn_id
+        self._check_literals()
+        if end_from_trigger:
+            from airflow_provider_codat import worker_free
+
+            worker_free.warn_of_worker(self)
+
+    def _check_literals(self) -> None:
+        """Refuse at DAG parse what is wrong by then, whatever the templates will give."""
+        from airflow_provider_codat.api.records import check_idempotency_key
+
+        for name in ("company_id", "connection_id", "data_type"):
+            if is_literal(value := getattr(self, name)):
+                identifier(name, value)
+        if self.idempotency_key is not None and is_literal(self.idempotency_key):
+            check_idempotency_key(self.idempotency_key)
+        if is_literal(self.resubmit):
+            _flag("resubmit", self.resubmit)
+        if is_literal(self.operation):
+            self._check_operation()
+            templated = {name for name in STAND_INS if not is_literal(getattr(self, name))}
+            _check(self._request(ANY_KEY, {name: STAND_INS[name] for name in templated}))
+
+    def _check_operation(self) -> None:
+        """Refuse an operation that is none, and arguments that do not go with it."""
+        takes = ARGUMENTS_OF.get(self.operation)
+        if takes is None:
+            raise CodatInputError(f"operation is {self.operation!r}: give one of {', '.join(ARGUMENTS_OF)}")
+        for name in ("record", "record_id", "idempotency_key", *sorted(OPTIONS)):
+            is_given = getattr(self, name) is not None
+            if is_given and name not in takes:
+                raise CodatInputError(
+                    f"{name} is given, which operation={self.operation!r} does not take: leave it out"
+                )
+            if not is_given and name in takes & {"record", "record_id"}:
+                raise CodatInputError(f"{name} is missing, which operation={self.operation!r} needs")
+
+    def _request(self, idempotency_key: str, stand_ins: Mapping[str, Any] | None = None) -> Request[PushOperation]:
+        """Return the request that does the write.
+
+        :param stand_ins: what to take for arguments that still are templates; default none are.
+        """
+        from airflow_provider_codat.api import records
+
+        given = {name: getattr(self, name) for name in STAND_INS} | dict(stand_ins or {})
+        where = given["company_id"], given["connection_id"], given["data_type"]
+        if self.operation == "delete":
+            return records.delete_record(*where, given["record_id"])
+        record = rendered("record", given["record"])
+        options: dict[str, Any] = {
+            "timeout_in_minutes": self.timeout_in_minutes,
+            "allow_sync_on_push_complete": self.allow_sync_on_push_complete,
+        }
+        if self.operation == "update":
+            return records.update_record(*where, given["record_id"], record, **options)
+        return records.create_record(*where, record, idempotency_key=idempotency_key, **options)
+
+    # -- in a worker -------------------------------------------------------------------------------------------------
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Write, or find what an earlier try has written, and wait.
+
+        :return: the operation in Codat's shape, with ``recordId``.
+        """
+        store_company_link(context.get("ti"), self.company_id)
+        operation = self._submit(context)
+        self.push_operation_key = operation.key
+        started = time.time()
+        if self._wait.saw(operation):
+            return self.result(operation)
+        if not self.wait_for_completion:
+            return operation.to_json()
+        if self.deferrable:
+            self.hand_over(started)
+        return self.result(self._wait_here(started))
+
+    def _submit(self, context: Context) -> PushOperation:
+        """Return the operation that this task instance's write became, whoever sent it."""
+        from airflow_provider_codat.api.writing import OutcomeUnknown
+
+        write = self._write(context)
+        _ = self.hook.settings  # a connection that cannot be read is no write that may have been sent
+        try:
+            return self.hook.run(write.steps(), attempts=None)
+        except OutcomeUnknown as unknown:
+            raise CodatWriteOutcomeUnknown(unknown) from unknown.__cause__
+
+    def _write(self, context: Context) -> Write:
+        from airflow_provider_codat.api.records import check_idempotency_key
+        from airflow_provider_codat.api.trace import Target, fingerprint
+        from airflow_provider_codat.api.writing import Write
+        from airflow_provider_codat.operators.memory import Memory
+
+        self._check_operation()
+        _check(self._request(ANY_KEY))
+        memory = Memory(context, self.log, resubmit=_flag("resubmit", self.resubmit))
+        options = {name: getattr(self, name) for name in sorted(OPTIONS)}
+        return Write(
+            request=self._request,
+            root=memory.root(None if self.idempotency_key is None else check_idempotency_key(self.idempotency_key)),
+            target=Target(self.operation, self.company_id, self.connection_id, self.data_type, self.record_id),
+            max_tries=memory.max_tries,
+            past=memory.past(),
+            log=self.log,
+            keep=memory.keep,
+            clock=time.time,
+            fingerprint=fingerprint(memory.identity, {**(rendered("record", self.record) or {}), **options}),
+            takes_any_end=not self.fail_on_unsuccessful,
+        )
+
+    def _wait_here(self, started: float) -> PushOperation:
+        self._wait.not_before = started + self._wait.next_pause(started, self.pace)
+        return self.hook.run(self._wait.steps(started + self.timeout, self.pace, time.time))
+
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Finish in a worker what the trigger saw.
+
+        :param event: the trigger's event.
+        :return: the operation in Codat's shape, with ``recordId``.
+        """
+        return self.result(self.ended(event))
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a deferral, a timeout of Airflow's own, or a trigger that broke."""
+        if next_method == "__fail__":
+            from airflow_provider_codat.operators.memory import Memory
+
+            trace = Memory(context, self.log).past().trace
+            self.push_operation_key = (trace and trace.operation_key) or "of this task (its log has the key)"
+            raise self.ended_without_event(next_kwargs or {})
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    def too_late(self, message: str) -> CodatWaitTimeout:
+        """Return the error for a ``timeout`` that has passed; a retry goes on with the same operation."""
+        return CodatWaitTimeout(message, self._wait.last_status)
+
+    def on_kill(self) -> None:
+        """Say that ending the task does not end the push, or that one may be under way."""
+        if self.push_operation_key:
+            return super().on_kill()
+        self.log.warning(
+            "The task is ended. If a request was under way, the record may be written all the same; the next try of"
+            " this task finds out."
+        )
+        return None
+
+
+ANY_KEY = "00000000-0000-0000-0000-000000000000"
+STAND_INS = {"company_id": "id", "connection_id": "id", "data_type": "bills", "record_id": "id", "record": {}}
+"""What is taken for a template, where the arguments that are none are checked."""
+
+
+def _check(request: Request[Any]) -> None:
+    """Refuse a body that has no JSON form."""
+    _ = request.content
+
+
+def _seconds(name: str, value: timedelta | float) -> float:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if not seconds > 0:
+        raise CodatInputError(f"{name} is {value}: give seconds above 0, or a timedelta")
+    return seconds
+
+
+def _flag(name: str, value: bool | str) -> bool:
+    """Return what a flag says, which a template may have made a text of."""
+    words = {"true": True, "false": False, "none": False, "": False}
+    known = words.get(str(value).strip().lower())
+    if known is None:
+        raise CodatInputError(f"{name} is {value!r}: give True or False")
+    return known

@@ -6,8 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
@@ -21,27 +20,18 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_codat.api.errors import CodatError, CodatInputError
 from airflow_provider_codat.api.request import identifier
-from airflow_provider_codat.exceptions import CodatPushOperationFailed
+from airflow_provider_codat.links.codat import store_company_link
 from airflow_provider_codat.templates import is_literal
+from airflow_provider_codat.waiter import TRIGGER_GRACE, PushOperationWaiter
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.triggers.base import StartTriggerArgs
 
     from airflow_provider_codat.api.push_operations import PushOperation
-    from airflow_provider_codat.api.waiting import PushOperationWait
-    from airflow_provider_codat.hooks.codat import CodatHook
-
-TRIGGER_GRACE = timedelta(minutes=2)
-"""How long after the sensor's own deadline Airflow ends the trigger, should no triggerer be there to see it.
-
-Longer than a request under way at the deadline takes by default, 10 s to connect and 60 s to be answered."""
-
-AIRFLOWS_WORDS_FOR_A_TIMEOUT = frozenset({"Trigger timeout", "Trigger/execution timeout"})
-"""How Airflow tells that it ended a deferral for its time, since 3.0 and before."""
 
 
-class CodatPushOperationSensor(BaseSensorOperator):
+class CodatPushOperationSensor(PushOperationWaiter, BaseSensorOperator):
     """Waits until a push operation has ended, and succeeds if the write landed.
 
     A push (Codat also says *write request*) is asynchronous: the POST is answered with an operation in ``Pending``,
@@ -128,7 +118,7 @@ class CodatPushOperationSensor(BaseSensorOperator):
         self.start_trigger_args = start_trigger_args
         self.end_from_trigger = end_from_trigger
         if start_from_trigger or end_from_trigger:
-            from airflow_provider_codat.sensors import worker_free
+            from airflow_provider_codat import worker_free
 
             worker_free.settle(self, TRIGGER_GRACE)
 
@@ -138,7 +128,7 @@ class CodatPushOperationSensor(BaseSensorOperator):
     def partial(cls, **kwargs: Any) -> Any:
         """Begin to map the sensor, as every operator; see :meth:`start_args` for one that starts in the triggerer."""
         if kwargs.get("start_from_trigger") and "start_trigger_args" not in kwargs:
-            from airflow_provider_codat.sensors import worker_free
+            from airflow_provider_codat import worker_free
 
             remedy = "mapped, it needs start_trigger_args=CodatPushOperationSensor.start_args(...)"
             worker_free.warn(kwargs.get("task_id", "mapped"), [remedy], frames=1)
@@ -162,43 +152,18 @@ class CodatPushOperationSensor(BaseSensorOperator):
         :param arguments: what is given to ``partial``.
         :return: ``None``, and a warning, if a worker must start the task.
         """
-        from airflow_provider_codat.sensors import worker_free
+        from airflow_provider_codat import worker_free
 
         return worker_free.mapped_start_trigger_args(cls, mapped, arguments)
 
-    def trigger_arguments(self) -> dict[str, Any]:
-        """Return what the trigger is told, whoever starts it."""
-        from airflow_provider_codat.sensors import worker_free
-
-        return {
-            "poke_interval": self.poke_interval,
-            "exponential_backoff": self.exponential_backoff,
-            "max_wait": self.max_wait.total_seconds() if self.max_wait else None,
-            "end_from_trigger": self.end_from_trigger and not worker_free.hindrances_to_end(self),
-            "fail_on_unsuccessful": self.fail_on_unsuccessful,
-            "do_xcom_push": self.do_xcom_push,
-        }
-
     # -- in a worker -------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def hook(self) -> CodatHook:
-        """The hook all looks of this task go through."""
-        from airflow_provider_codat.hooks.codat import CodatHook
-
-        return CodatHook(self.codat_conn_id)
-
-    @cached_property
-    def _wait(self) -> PushOperationWait:
-        from airflow_provider_codat.api.waiting import PushOperationWait
-
-        return PushOperationWait(self.company_id, self.push_operation_key, self.log)
 
     def execute(self, context: Context) -> Any:
         """Wait in the worker, or look once and hand over to the triggerer.
 
         :return: the operation in Codat's shape, with ``recordId``.
         """
+        store_company_link(context.get("ti"), self.company_id)
         with self._sensor_semantics():
             return self._look_or_defer() if self.deferrable else super().execute(context)
 
@@ -207,7 +172,7 @@ class CodatPushOperationSensor(BaseSensorOperator):
         operation = self._look()
         if operation is None:
             return PokeReturnValue(is_done=False)
-        return PokeReturnValue(is_done=True, xcom_value=self._result(operation))
+        return PokeReturnValue(is_done=True, xcom_value=self.result(operation))
 
     def _look(self) -> PushOperation | None:
         """Return the operation if it has ended. One request: looking again is what the sensor is for."""
@@ -232,45 +197,14 @@ class CodatPushOperationSensor(BaseSensorOperator):
         pause = super()._get_next_poke_interval(started_at, run_duration, poke_count)
         return max(min(self._wait.at_least(pause, time.time()), self.timeout - elapsed), 0.0)
 
-    def _result(self, operation: PushOperation) -> dict[str, Any]:
-        if self.fail_on_unsuccessful and not operation.is_success:
-            raise CodatPushOperationFailed(operation)
-        return operation.to_json()
-
     # -- with the triggerer ------------------------------------------------------------------------------------------
 
     def _look_or_defer(self) -> dict[str, Any]:
         started = time.time()
         operation = self._look()
         if operation is None:
-            self._hand_over(started)
-        return self._result(operation)
-
-    def _hand_over(self, started: float) -> NoReturn:
-        from airflow_provider_codat.api.waiting import Pace
-        from airflow_provider_codat.triggers.codat import CodatPushOperationTrigger
-
-        arguments = self.trigger_arguments()
-        pace = Pace(self.poke_interval, self.exponential_backoff, arguments["max_wait"])
-        self.defer(
-            trigger=CodatPushOperationTrigger(
-                company_id=self.company_id,
-                push_operation_key=self.push_operation_key,
-                codat_conn_id=self.codat_conn_id,
-                deadline=started + self.patience,
-                not_before=started + self._wait.next_pause(started, pace),
-                last_status=self._wait.last_status,
-                **arguments,
-            ),
-            method_name="execute_complete",
-            timeout=timedelta(seconds=self.patience) + TRIGGER_GRACE,
-        )
-
-    @property
-    def patience(self) -> float:
-        """The seconds a deferred wait may last. Airflow 3 does not hold ``execution_timeout`` over a deferral."""
-        limit = self.execution_timeout
-        return self.timeout if limit is None else min(self.timeout, limit.total_seconds())
+            self.hand_over(started)
+        return self.result(operation)
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Finish in a worker what the trigger saw.
@@ -278,44 +212,20 @@ class CodatPushOperationSensor(BaseSensorOperator):
         :param event: the trigger's event.
         :return: the operation in Codat's shape, with ``recordId``.
         """
-        from airflow_provider_codat.triggers import events
-
-        told = events.read(event)
-        if isinstance(told, events.TimedOut):
-            self._wait.last_status, self._wait.trouble = told.last_status, told.trouble
-            raise self._timeout()
-        if isinstance(told, CodatError):
-            raise told
-        self.log.info("Push operation %s ended as %s.", told.key, told.status)
-        return self._result(told)
+        return self.result(self.ended(event))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral, a timeout of Airflow's own, or a trigger that broke."""
         with self._sensor_semantics():
             if next_method == "__fail__":
-                raise self._end_without_event(next_kwargs or {})
+                raise self.ended_without_event(next_kwargs or {})
             return super().resume_execution(next_method, next_kwargs, context)
-
-    def _end_without_event(self, told: dict[str, Any]) -> BaseException:
-        if told.get("error") in AIRFLOWS_WORDS_FOR_A_TIMEOUT:
-            return self._timeout("the triggerer's log has its last status")
-        # Airflow would skip the task under soft_fail, as if the push had failed. Nobody knows whether it has.
-        traceback = "\n".join(told.get("traceback") or ["no traceback"])
-        return CodatError(f"The trigger broke, so the push's status is not known:\n{traceback}")
 
     # -- what a sensor's end means, in every mode --------------------------------------------------------------------
 
-    def _timeout(self, seen: str | None = None) -> AirflowSensorTimeout | AirflowTaskTimeout:
-        """Return the error for the limit that was reached: ``timeout`` is final, ``execution_timeout`` is retried."""
-        limit = self.execution_timeout
-        by_execution = self.deferrable and limit is not None and limit.total_seconds() < self.timeout
-        name = f"execution_timeout of {limit}" if by_execution else f"timeout of {timedelta(seconds=self.timeout)}"
-        message = (
-            f"Push operation {self.push_operation_key} had not ended within the {name};"
-            f" {seen or self._wait.last_status_text}."
-            " The push itself goes on at Codat."
-        )
-        return AirflowTaskTimeout(message) if by_execution else AirflowSensorTimeout(message)
+    def too_late(self, message: str) -> AirflowSensorTimeout:
+        """Return the error for a ``timeout`` that has passed; it is final, unlike that for ``execution_timeout``."""
+        return AirflowSensorTimeout(message)
 
     @contextmanager
     def _sensor_semantics(self) -> Iterator[None]:
@@ -338,4 +248,4 @@ class CodatPushOperationSensor(BaseSensorOperator):
     def _naming_the_status(self, error: BaseException) -> BaseException:
         """Return a timeout that names the last status, where ``error`` is one of Airflow's that does not."""
         is_bare = isinstance(error, AirflowSensorTimeout) and self.push_operation_key not in str(error)
-        return self._timeout() if is_bare else error
+        return self.limit_reached() if is_bare else error

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 from airflow_provider_codat.simulator import timestamps
+from airflow_provider_codat.simulator.attachments import Attachment
 from airflow_provider_codat.simulator.errors import ApiError
 
 Record = dict[str, Any]
@@ -74,11 +75,12 @@ class Company:
 
 
 class Books:
-    """Every company and, by company and data type, its records by id."""
+    """Every company, by company and data type its records by id, and by these three what is attached to a record."""
 
     def __init__(self) -> None:
         self.companies: dict[str, Company] = {}
         self.records: dict[tuple[str, str], dict[str, Record]] = {}
+        self.attachments: dict[tuple[str, str, str], list[Attachment]] = {}
 
     def company(self, company_id: str) -> Company:
         """Return a company.
@@ -108,5 +110,10 @@ class Books:
         self.records.setdefault((company_id, data_type), {})[record_id] = {**record, "id": record_id}
 
     def delete(self, company_id: str, data_type: str, record_id: str) -> None:
-        """Delete a record; one that is not there stays so."""
+        """Delete a record and what is attached to it; one that is not there stays so."""
         self.records.get((company_id, data_type), {}).pop(record_id, None)
+        self.attachments.pop((company_id, data_type, record_id), None)
+
+    def attach(self, company_id: str, data_type: str, record_id: str, attachment: Attachment) -> None:
+        """Attach a file to a record."""
+        self.attachments.setdefault((company_id, data_type, record_id), []).append(attachment)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from airflow_provider_codat.simulator import timestamps
+from airflow_provider_codat.simulator.attachments import Attachment, read_upload
 from airflow_provider_codat.simulator.books import COMPANY_FIELDS, CONNECTION_FIELDS, Company
 from airflow_provider_codat.simulator.errors import ApiError, standard_error
 from airflow_provider_codat.simulator.paging import Collection, ListRequest
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 #: Data types that are written under another name than their own.
 _WRITTEN_AT = {"accounts": "chartOfAccounts"}
+#: The last word of the path where a file is attached to a record, but for these data types.
+_ATTACHED_AT = "attachment"
+_ATTACHED_AT_ELSEWHERE = {"bills": "attachments"}
 
 Handler = Callable[[Request, bytes], Response]
 
@@ -56,6 +60,7 @@ def application(account: Account) -> Starlette:
             route(f"{company}/push/{{key}}", GET=endpoints.get_push),
             route(push, POST=endpoints.create_record),
             route(f"{push}/{{record_id}}", PUT=endpoints.update_record, DELETE=endpoints.delete_record),
+            route(f"{push}/{{record_id}}/{{attached_at}}", POST=endpoints.upload_attachment),
             route(
                 f"{company}/syncSettings",
                 GET=endpoints.get_company_sync_settings,
@@ -69,6 +74,19 @@ def application(account: Account) -> Starlette:
         ],
         exception_handlers={ApiError: _on_api_error, HTTPException: _on_http_exception},
     )
+
+
+class Target(NamedTuple):
+    """What a write is addressed to.
+
+    :param record_id: None where the record is yet to be created.
+    :param timeout_in_minutes: as asked for in the query.
+    """
+
+    company: Company
+    data_type: str
+    record_id: str | None
+    timeout_in_minutes: int | None
 
 
 class Endpoints:
@@ -119,15 +137,25 @@ class Endpoints:
 
     def create_record(self, request: Request, body: bytes) -> Response:
         """POST /companies/{companyId}/connections/{connectionId}/push/{dataType}."""
-        return self._push(request, "Created", body)
+        target = self._target(request)
+        return self._push(target, "Created", record=_json_object(body))
 
     def update_record(self, request: Request, body: bytes) -> Response:
         """PUT /companies/{companyId}/connections/{connectionId}/push/{dataType}/{recordId}."""
-        return self._push(request, "Modified", body)
+        target = self._target(request)
+        return self._push(target, "Modified", record=_json_object(body))
 
     def delete_record(self, request: Request, _: bytes) -> Response:
         """DELETE /companies/{companyId}/connections/{connectionId}/push/{dataType}/{recordId}."""
-        return self._push(request, "Deleted", b"{}")
+        return self._push(self._target(request), "Deleted")
+
+    def upload_attachment(self, request: Request, body: bytes) -> Response:
+        """POST /companies/{companyId}/connections/{connectionId}/push/{dataType}/{recordId}/attachment."""
+        target = self._target(request)
+        if request.path_params["attached_at"] != _ATTACHED_AT_ELSEWHERE.get(target.data_type, _ATTACHED_AT):
+            raise standard_error(404)
+        attachment = read_upload(request.headers.get("content-type", ""), body)
+        return self._push(target, "AttachmentUploaded", attachment=attachment)
 
     def get_company_sync_settings(self, request: Request, _: bytes) -> Response:
         """GET /companies/{companyId}/syncSettings."""
@@ -175,23 +203,36 @@ class Endpoints:
         )
         return JSONResponse(asked.body(request.url.path, [view(one) for one in asked.cut(found)], len(found)))
 
-    def _push(self, request: Request, change: ChangeType, body: bytes) -> Response:
+    def _target(self, request: Request) -> Target:
         company = self._connection(request)
         written_at = request.path_params["written_at"]
         if written_at in _WRITTEN_AT.values():
             raise standard_error(404)
-        data_type = _WRITTEN_AT.get(written_at, written_at)
-        timeout_in_minutes = _timeout(request.query_params.get("timeoutInMinutes"))
+        return Target(
+            company,
+            data_type=_WRITTEN_AT.get(written_at, written_at),
+            record_id=request.path_params.get("record_id"),
+            timeout_in_minutes=_timeout(request.query_params.get("timeoutInMinutes")),
+        )
+
+    def _push(
+        self,
+        target: Target,
+        change: ChangeType,
+        record: dict[str, Any] | None = None,
+        attachment: Attachment | None = None,
+    ) -> Response:
         desk = self._account.pushes
         push = desk.add(
-            company.id,
-            company.connection_id,
-            data_type,
+            target.company.id,
+            target.company.connection_id,
+            target.data_type,
             change=change,
-            record=_json_object(body),
-            record_id=request.path_params.get("record_id"),
-            timeout_in_minutes=timeout_in_minutes,
-            outcome=desk.rules.next(company.id, data_type) or desk.default,
+            record=record,
+            record_id=target.record_id,
+            attachment=attachment,
+            timeout_in_minutes=target.timeout_in_minutes,
+            outcome=desk.rules.next(target.company.id, target.data_type) or desk.default,
         )
         return JSONResponse(desk.to_wire(push))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,18 +11,22 @@ from airflow_provider_codat.simulator.request_log import path_matches
 
 #: The kinds, and what happens to the request.
 KINDS = {
-    "status": "answered with `status`, not handled",
+    "status": "answered with `status`, not handled; like any answer of Codat's it is kept for its idempotency key",
+    "gateway": "answered with `status` by a proxy in between, not handled; idempotency keys never hear of it",
     "not_found": "answered with 404 in Codat's error shape, not handled",
     "html": "answered with 200 and an HTML page, as a proxy in between might, not handled",
     "reset": "not handled, the connection is reset",
     "reset_after": "handled, then the connection is reset instead of an answer",
     "truncated": "handled, then the answer ends before its Content-Length",
+    "hold": "handled, then its answer is kept back until it is released, or for `seconds`",
     "latency": "handled `seconds` later",
     "hang": "handled very much later; the simulator's end resets the connection",
     "unknown_status": "a read of pushes is answered with `status_word` in place of their status",
 }
 
-_HANG_SECONDS = 24 * 60 * 60.0
+_A_DAY = 24 * 60 * 60.0
+#: How long a kind takes unless its fault says otherwise, in seconds.
+_SECONDS = {"latency": 1.0, "hold": _A_DAY}
 _PUSH_READS = r"/companies/[^/]+/push(/[^/]+)?"
 
 
@@ -33,11 +38,12 @@ class Fault:
     :param times: how many requests it hits; None until cleared.
     :param path: the path it hits, a regular expression for the whole of it, or None for any.
     :param method: the HTTP method it hits, or None for any.
-    :param status: HTTP status of kind ``status``.
-    :param body: of kind ``status``: an object sent as JSON, a text sent as it is, or None for Codat's error shape.
-    :param retry_after: of kind ``status``: the ``Retry-After`` header, seconds or an HTTP date.
-    :param headers: of kind ``status``: more headers, such as ``Location``.
-    :param seconds: of kind ``latency``.
+    :param status: HTTP status of the kinds ``status`` and ``gateway``.
+    :param body: of these two: an object sent as JSON, a text sent as it is, or None for Codat's error shape (of a
+        gateway: an HTML page).
+    :param retry_after: of these two: the ``Retry-After`` header, seconds or an HTTP date.
+    :param headers: of these two: more headers, such as ``Location``.
+    :param seconds: of the kinds ``latency``, by default 1, and ``hold``, by default a day.
     :param status_word: of kind ``unknown_status``.
     """
 
@@ -49,7 +55,7 @@ class Fault:
     body: dict[str, Any] | str | None = None
     retry_after: float | str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
-    seconds: float = 1.0
+    seconds: float | None = None
     status_word: str = "Queued"
 
     def __post_init__(self) -> None:
@@ -59,7 +65,16 @@ class Fault:
     @property
     def delay(self) -> float:
         """Seconds before the request is handled."""
-        return {"latency": self.seconds, "hang": _HANG_SECONDS}.get(self.kind, 0.0)
+        return {"latency": self._seconds, "hang": _A_DAY}.get(self.kind, 0.0)
+
+    @property
+    def keeps_back(self) -> float:
+        """Seconds for which the answer is kept back, if nobody releases it."""
+        return self._seconds if self.kind == "hold" else 0.0
+
+    @property
+    def _seconds(self) -> float:
+        return _SECONDS.get(self.kind, 0.0) if self.seconds is None else self.seconds
 
     def hits(self, method: str, path: str) -> bool:
         """Tell whether a request is meant."""
@@ -68,19 +83,56 @@ class Fault:
         return self.method in (None, method) and path_matches(self.path, path)
 
 
+@dataclass(frozen=True)
+class RandomFaults:
+    """Faults that requests meet by chance, reproducibly for the same requests in the same order.
+
+    :param faults: equally likely where they hit the request; their ``times`` does not matter.
+    :param probability: that a request meets one of them, 0 to 1.
+    :param dice: what decides.
+    :param method: the HTTP method of requests that may meet one, or None for any.
+    :param path: their path, a regular expression for the whole of it, or None for any.
+    """
+
+    faults: Sequence[Fault]
+    probability: float
+    dice: random.Random
+    method: str | None = None
+    path: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise ValueError(f"a probability is between 0 and 1, not {self.probability}")
+
+    def draw(self, method: str, path: str) -> Fault | None:
+        """Return the fault that a request meets, or None."""
+        if self.method not in (None, method) or not path_matches(self.path, path):
+            return None
+        if self.dice.random() >= self.probability:
+            return None
+        meant = [fault for fault in self.faults if fault.hits(method, path)]
+        return self.dice.choice(meant) if meant else None
+
+
 class Faults:
-    """The faults that are still to be played, oldest first."""
+    """The faults that are still to be played: those set one by one, oldest first, then those met by chance."""
 
     def __init__(self) -> None:
         self._pending: list[tuple[Fault, int | None]] = []
+        self._random: list[RandomFaults] = []
 
     def add(self, fault: Fault) -> None:
         """Play a fault on the next requests that it hits."""
         self._pending.append((fault, fault.times))
 
+    def add_random(self, faults: RandomFaults) -> None:
+        """Play faults by chance on requests that no other fault hits."""
+        self._random.append(faults)
+
     def clear(self) -> None:
         """Play no more faults."""
         self._pending.clear()
+        self._random.clear()
 
     def take(self, method: str, path: str) -> Fault | None:
         """Return the fault to play on a request, and count it as played."""
@@ -92,4 +144,5 @@ class Faults:
             elif left is not None:
                 self._pending[position] = (fault, left - 1)
             return fault
-        return None
+        drawn = (faults.draw(method, path) for faults in self._random)
+        return next((fault for fault in drawn if fault is not None), None)

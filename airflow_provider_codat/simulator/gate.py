@@ -1,7 +1,9 @@
 """What every request passes on its way to an endpoint: the log, faults, the API key, limits and idempotency keys.
 
-The order is that of the real thing: the network may fail before anything else happens; a wrong key or a used-up quota
-never gets as far as an idempotency key; and what happens behind it, a server error included, is what that key replays.
+The order is that of the real thing: the network, or a proxy in it, may fail before anything else happens; a wrong key
+or a used-up quota never gets as far as an idempotency key; and what happens behind it, a server error included, is what
+that key replays. Codat does not know whether the client still waits: a request that has arrived is handled, and its
+answer kept, even if nobody is left to hear it.
 """
 
 from __future__ import annotations
@@ -15,13 +17,14 @@ import time
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, QueryParams
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from airflow_provider_codat.simulator import wire
 from airflow_provider_codat.simulator.endpoints import application, error_response
 from airflow_provider_codat.simulator.errors import ApiError, standard_error
 from airflow_provider_codat.simulator.faults import Fault, Faults
+from airflow_provider_codat.simulator.holding import HeldAnswers
 from airflow_provider_codat.simulator.idempotency import IdempotencyKeys
 from airflow_provider_codat.simulator.push import PendingFields, blank_finished_fields
 from airflow_provider_codat.simulator.request_log import LoggedRequest
@@ -38,6 +41,8 @@ _COMPANY = re.compile("/companies/([^/]+)")
 #: The ``Retry-After`` where a company has too many requests under way: the first of them may end any moment.
 _SHORTLY = "1"
 _IDEMPOTENT_BY_KEY = frozenset({"POST", "PATCH"})
+#: Faults that are answered before a request gets as far as Codat.
+_ANSWERED_BY_PROXY = frozenset({"html", "gateway"})
 _PAGE = "<!doctype html><html><head><title>Bad gateway</title></head><body><h1>Please stand by</h1></body></html>"
 
 
@@ -71,6 +76,7 @@ class Gate:
         pending_fields: PendingFields,
     ) -> None:
         self.faults = Faults()
+        self.held = HeldAnswers(account.lock)
         self.log: list[LoggedRequest] = []
         self.stopping = asyncio.Event()
         self.rate_limit = rate_limit
@@ -90,7 +96,10 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         request = Request(scope, receive)
-        body = await request.body()
+        try:
+            body = await request.body()
+        except ClientDisconnect:  # the request never arrived as a whole
+            return
         with self._account.lock:
             fault = self.faults.take(request.method, request.url.path)
             entry = _log_entry(request, body, fault)
@@ -100,7 +109,7 @@ class Gate:
             await wire.reset(scope, receive)
             return
         try:
-            response = HTMLResponse(_PAGE) if kind == "html" else await self._answer(scope, body, fault, entry)
+            response = await self._answer(scope, body, fault, entry)
         except SimulatorStopped:
             await wire.reset(scope, receive)
             return
@@ -116,6 +125,8 @@ class Gate:
             await response(scope, receive, send)
 
     async def _answer(self, scope: Scope, body: bytes, fault: Fault | None, entry: LoggedRequest) -> Response:
+        if fault is not None and fault.kind in _ANSWERED_BY_PROXY:
+            return _fault_response(fault)
         headers = Headers(scope=scope)
         company = _COMPANY.match(entry.path)
         with self._concurrency.enter(company and company[1]) as entered:
@@ -127,7 +138,9 @@ class Gate:
                 return _too_many(_SHORTLY)
             key = headers.get("idempotency-key")
             if key is None or entry.method not in _IDEMPOTENT_BY_KEY:
-                return await self._handle(scope, body, fault)
+                response = await self._handle(scope, body, fault)
+                await self._keep_back(fault, entry)
+                return response
             return await self._handle_once(key, scope, body, fault, entry)
 
     def _refusal(self, address: str, headers: Headers) -> Response | None:
@@ -145,7 +158,7 @@ class Gate:
         """Handle the first request with an idempotency key, and replay its answer to the others."""
         try:
             with self._account.lock:
-                kept = self._idempotency.claim(key, (entry.method, entry.path, body))
+                kept = self._idempotency.claim(key, (entry.method, entry.path, scope["query_string"], body))
         except ApiError as error:
             return error_response(error)
         if kept is not None:
@@ -157,11 +170,14 @@ class Gate:
             with self._account.lock:
                 self._idempotency.release(key)
             raise
-        with self._account.lock:
-            if response.status_code == 429:
-                self._idempotency.release(key)
-            else:
-                self._idempotency.settle(key, response)
+        try:
+            await self._keep_back(fault, entry)
+        finally:  # what has been handled is kept, whether the simulator's end cuts off its answer or not
+            with self._account.lock:
+                if response.status_code == 429:
+                    self._idempotency.release(key)
+                else:
+                    self._idempotency.settle(key, response)
         return response
 
     async def _handle(self, scope: Scope, body: bytes, fault: Fault | None) -> Response:
@@ -176,6 +192,10 @@ class Gate:
         if fault.kind == "unknown_status" and response.status_code == 200:
             return self._with_status_word(response, fault.status_word)
         return response
+
+    async def _keep_back(self, fault: Fault | None, entry: LoggedRequest) -> None:
+        if fault is not None and fault.keeps_back:
+            await self.held.hold(entry, self._sleep(fault.keeps_back))
 
     def _with_status_word(self, response: Response, word: str) -> Response:
         """Let the pushes of an answer wait with a status that nobody knows."""
@@ -216,9 +236,11 @@ def _too_many(retry_after: str) -> Response:
 
 
 def _fault_response(fault: Fault) -> Response:
-    status = 404 if fault.kind == "not_found" else fault.status
+    status = {"not_found": 404, "html": 200}.get(fault.kind, fault.status)
     if status == 204:
         response = Response(status_code=status)
+    elif fault.body is None and fault.kind in _ANSWERED_BY_PROXY:
+        response = HTMLResponse(_PAGE, status_code=status)
     elif fault.body is None:
         response = error_response(standard_error(status))
     elif isinstance(fault.body, str):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from airflow_provider_codat.simulator.errors import standard_error
+from airflow_provider_codat.simulator.errors import ApiError, standard_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -15,12 +17,14 @@ Answer = TypeVar("Answer")
 #: For how long the first answer is replayed, in seconds.
 LIFETIME = 90 * 60
 
+_GUID = re.compile("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
 
 @dataclass
 class _Entry(Generic[Answer]):
     fingerprint: Hashable
-    claimed_on: float
     answer: Answer | None = None
+    answered_on: float = math.inf
 
 
 class IdempotencyKeys(Generic[Answer]):
@@ -37,11 +41,14 @@ class IdempotencyKeys(Generic[Answer]):
         """Return the answer to replay, or None for a key that is now the caller's to answer.
 
         :param fingerprint: what makes a request the same request.
-        :raises ApiError: 422 if the key came with another request, 409 if its first one is still in progress.
+        :raises ApiError: 400 for a key that is no GUID, 422 if the key came with another request, 409 if its first one
+            is still in progress.
         """
+        if not _GUID.fullmatch(key):
+            raise ApiError(400, "Error processing request - the Idempotency-Key must be a GUID.")
         entry = self._entries.get(key)
-        if entry is None or self._clock() - entry.claimed_on >= LIFETIME:
-            self._entries[key] = _Entry(fingerprint, self._clock())
+        if entry is None or self._clock() - entry.answered_on >= LIFETIME:
+            self._entries[key] = _Entry(fingerprint)
             return None
         if entry.fingerprint != fingerprint:
             raise standard_error(422)
@@ -51,7 +58,8 @@ class IdempotencyKeys(Generic[Answer]):
 
     def settle(self, key: str, answer: Answer) -> None:
         """Keep the answer given to a claimed key."""
-        self._entries[key].answer = answer
+        entry = self._entries[key]
+        entry.answer, entry.answered_on = answer, self._clock()
 
     def release(self, key: str) -> None:
         """Forget a claimed key: its request was not answered, or was told to come back later (429)."""

@@ -21,6 +21,7 @@ from airflow_provider_codat.simulator import timestamps
 from airflow_provider_codat.simulator.errors import ApiError
 
 if TYPE_CHECKING:
+    from airflow_provider_codat.simulator.attachments import Attachment
     from airflow_provider_codat.simulator.books import Books, Record
 
 TERMINAL_STATUSES = frozenset({"Success", "Failed", "TimedOut"})
@@ -45,10 +46,11 @@ PUSH_FIELDS = frozenset(
     }
 )
 
-ChangeType = Literal["Created", "Modified", "Deleted"]
+ChangeType = Literal["Created", "Modified", "Deleted", "AttachmentUploaded"]
 #: What the fields of :data:`FINISHED_FIELDS` look like before the push has ended.
 PendingFields = Literal["null", "absent"]
-#: Where the written record's id is found: ``changes[0].recordRef.id`` as documented, or ``data.id``.
+#: Where the written record's id is found: ``changes[0].recordRef.id`` as documented, or ``data.id``. What became of an
+#: attachment is always told in ``changes``, for nobody has described another place.
 RecordIdAt = Literal["changes", "data"]
 #: A validation item: ``{itemId, message, validatorName}``, or the message alone.
 ValidationItem = Mapping[str, str | None] | str
@@ -83,7 +85,7 @@ class Outcome:
 
     @property
     def reaches_books(self) -> bool:
-        """Whether the record is written, changed or deleted."""
+        """Whether the record is written, changed or deleted, or a file is attached to it."""
         return self.status == "Success" if self.lands is None else self.lands
 
 
@@ -105,6 +107,7 @@ class PushOperation:
     requested_on: float
     timeout_in_minutes: int | None
     outcome: Outcome
+    attachment: Attachment | None = None
     status: str = "Pending"
     completed_on: float | None = None
     due: float = math.inf
@@ -205,6 +208,7 @@ class PushDesk:
         change: ChangeType = "Created",
         record: Record | None = None,
         record_id: str | None = None,
+        attachment: Attachment | None = None,
         timeout_in_minutes: int | None = None,
         requested_on: float | None = None,
     ) -> PushOperation:
@@ -220,6 +224,7 @@ class PushDesk:
             requested_on=self._clock() if requested_on is None else requested_on,
             timeout_in_minutes=timeout_in_minutes,
             outcome=outcome,
+            attachment=attachment,
             hidden_gets=self._hidden_gets,
             hidden_lists=self._hidden_lists,
         )
@@ -274,10 +279,13 @@ class PushDesk:
             push.status = "Failed"
             push.outcome = replace(outcome, error_message=f"Record {push.record_id} was not found")
             return
-        if push.change == "Deleted":
-            self._books.delete(push.company_id, push.data_type, push.record_id)
+        where = (push.company_id, push.data_type, push.record_id)
+        if push.attachment is not None:
+            self._books.attach(*where, push.attachment)
+        elif push.change == "Deleted":
+            self._books.delete(*where)
         else:
-            self._books.write(push.company_id, push.data_type, push.record_id, push.record)
+            self._books.write(*where, push.record)
 
     def read(self, company_id: str, key: str) -> dict[str, Any]:
         """Answer a GET of one push.
@@ -346,10 +354,11 @@ class PushDesk:
         }
 
     def _change(self, push: PushOperation) -> dict[str, Any]:
-        if self._record_id_at == "data":
+        if self._record_id_at == "data" and push.attachment is None:
             return {"changes": None, "data": {**push.record, "id": push.record_id}}
         reference = {"id": push.record_id, "dataType": push.data_type}
-        return {"changes": [{"type": push.change, "recordRef": reference, "attachmentId": None}]}
+        attachment_id = push.attachment.id if push.attachment else None
+        return {"changes": [{"type": push.change, "recordRef": reference, "attachmentId": attachment_id}]}
 
     def _end_if_polled_enough(self, push: PushOperation) -> None:
         polls = push.outcome.polls

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import random
 import secrets
 import socket
 import threading
@@ -27,6 +28,7 @@ except ModuleNotFoundError as error:
 
 from airflow_provider_codat.simulator.account import Account
 from airflow_provider_codat.simulator.books import Books, Company
+from airflow_provider_codat.simulator.faults import RandomFaults
 from airflow_provider_codat.simulator.push import TERMINAL_STATUSES, UNDECIDED, Outcome, PushDesk
 from airflow_provider_codat.simulator.rate_limit import AddressLimit, Concurrency, RateLimit
 from airflow_provider_codat.simulator.request_log import Traffic
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from airflow_provider_codat.simulator.attachments import Attachment
     from airflow_provider_codat.simulator.books import Record
     from airflow_provider_codat.simulator.faults import Fault
     from airflow_provider_codat.simulator.paging import OrderBySupport, QuerySupport
@@ -227,6 +230,13 @@ class CodatSimulator:
             self._account.pushes.settle()
             return {books: dict(records) for books, records in self._account.books.records.items()}
 
+    @property
+    def attachments(self) -> dict[tuple[str, str, str], list[Attachment]]:
+        """What is attached to records, oldest first, by company id, data type and record id."""
+        with self._lock:
+            self._account.pushes.settle()
+            return {record: list(attached) for record, attached in self._account.books.attachments.items()}
+
     # --- pushes ------------------------------------------------------------------------------------------------------
 
     def outcome(
@@ -358,10 +368,46 @@ class CodatSimulator:
         with self._lock:
             self._gate.faults.add(fault)
 
+    def random_faults(
+        self,
+        faults: Sequence[Fault],
+        *,
+        probability: float,
+        seed: int = 0,
+        method: str | None = None,
+        path: str | None = None,
+    ) -> None:
+        """Let requests meet faults by chance until :meth:`clear_faults`; those of :meth:`fault` come first.
+
+        :param faults: equally likely where they hit the request; their ``times`` does not matter.
+        :param probability: that a request meets one of them, 0 to 1.
+        :param seed: of the draw: the same requests in the same order meet the same faults.
+        :param method: only requests with this HTTP method.
+        :param path: only requests with this path, which may be a regular expression for the whole of it.
+        :raises ValueError: for a probability that is none.
+        """
+        dice = random.Random(seed)  # noqa: S311 - a simulation, not a secret
+        drawn = RandomFaults(tuple(faults), probability, dice, method, path)
+        with self._lock:
+            self._gate.faults.add_random(drawn)
+
     def clear_faults(self) -> None:
-        """Play no more faults."""
+        """Play no more faults; what is held stays so until :meth:`release`."""
         with self._lock:
             self._gate.faults.clear()
+
+    def wait_until_held(self, count: int = 1, timeout: float = 30.0) -> list[LoggedRequest]:
+        """Wait until requests have been handled whose answers a fault of kind ``hold`` keeps back, and return them.
+
+        :param count: at least how many.
+        :param timeout: in seconds.
+        :raises TimeoutError: if it takes longer.
+        """
+        return self._gate.held.wait_until(count, timeout)
+
+    def release(self) -> None:
+        """Let go of the answers that are held now, and return once they are on their way."""
+        self._gate.held.release()
 
     def set_quota(self, quota: Quota) -> None:
         """Grant another quota, counted from now on; ``codat`` for as much as Codat would."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
 
 from airflow_provider_codat.api.errors import CodatError, CodatInputError, CodatWaitTimeout
 from airflow_provider_codat.api.push_operations import PushOperation
 from airflow_provider_codat.api.waiting import Pace, PushOperationWait
+from airflow_provider_codat.links.codat import store_company_link
 from airflow_provider_codat.triggers import ending, events
 from airflow_provider_codat.triggers.polling import wait_for_end
 
@@ -93,14 +96,28 @@ class CodatPushOperationTrigger(BaseTrigger):
             },
         )
 
+    async def on_kill(self) -> None:
+        """Say that ending the task does not end the push; Airflow 3.3 and later call this when a user ends it."""
+        self.log.warning("The wait is ended, but %s", self._wait().goes_on)
+
+    def _wait(self) -> PushOperationWait:
+        return PushOperationWait(self.company_id, self.push_operation_key, self.log, self.not_before, self.last_status)
+
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield the one event."""
-        wait = PushOperationWait(self.company_id, self.push_operation_key, self.log, self.not_before, self.last_status)
+        wait = self._wait()
         try:
+            if self.deadline is None:  # no worker has begun this task
+                await sync_to_async(store_company_link)(self.task_instance, self.company_id)
             pace = Pace(self.poke_interval, self.exponential_backoff, self.max_wait)
             operation = await wait_for_end(self.codat_conn_id, wait, pace, self._stop_at())
+        except asyncio.CancelledError:
+            if not hasattr(BaseTrigger, "on_kill"):
+                # Before 3.3 Airflow does not tell whether a user ended the task or the triggerer stops.
+                self.log.info("The wait is cut off here; unless a triggerer takes it over, %s", wait.goes_on)
+            raise
         except CodatWaitTimeout:
-            yield TriggerEvent(events.timed_out(wait.last_status, wait.trouble))
+            yield TriggerEvent(events.timed_out(self.push_operation_key, wait.last_status, wait.trouble))
         except CodatError as error:
             yield TriggerEvent(events.failed(error))
         except Exception as error:

@@ -4,7 +4,8 @@
 ``outcome``         with it comes
 ==================  ===========================================================================================
 ``ended``           ``operation``: the push operation in Codat's shape, without the record's content
-``timed_out``       ``lastStatus``: the last status seen, or null; ``trouble``: what came instead at the last look
+``timed_out``       ``pushOperationKey``; ``lastStatus``: the last status seen, or null; ``trouble``: what came
+                    instead at the last look
 ``failed``          ``error``: ``message``, and for an answer of Codat's all it said (``CodatApiError.to_json``)
 ==================  ===========================================================================================
 """
@@ -24,10 +25,12 @@ class TimedOut:
 
     :param last_status: the last status seen, or ``None`` if the operation was never read.
     :param trouble: what came instead of an answer at the last look, or ``None``.
+    :param push_operation_key: the operation waited for; ``None`` in an event of a version that did not tell it.
     """
 
     last_status: str | None
     trouble: CodatError | None
+    push_operation_key: str | None = None
 
 
 def ended(operation: PushOperation) -> dict[str, Any]:
@@ -35,10 +38,11 @@ def ended(operation: PushOperation) -> dict[str, Any]:
     return {"outcome": "ended", "operation": operation.to_json()}
 
 
-def timed_out(last_status: str | None, trouble: CodatError | None = None) -> dict[str, Any]:
+def timed_out(push_operation_key: str, last_status: str | None, trouble: CodatError | None = None) -> dict[str, Any]:
     """Return the event for a deadline that has passed."""
     return {
         "outcome": "timed_out",
+        "pushOperationKey": push_operation_key,
         "lastStatus": last_status,
         "trouble": None if trouble is None else str(trouble),
     }
@@ -62,8 +66,12 @@ def read(event: Any) -> PushOperation | TimedOut | CodatError:
         case {"outcome": "ended", "operation": operation}:
             return _ended(operation)
         case {"outcome": "timed_out", "lastStatus": str() | None as last_status}:
-            trouble = event.get("trouble")
-            return TimedOut(last_status, CodatError(trouble) if isinstance(trouble, str) else None)
+            trouble, key = event.get("trouble"), event.get("pushOperationKey")
+            return TimedOut(
+                last_status,
+                CodatError(trouble) if isinstance(trouble, str) else None,
+                key if isinstance(key, str) else None,
+            )
         case {"outcome": "failed", "error": {"statusCode": int(), "error": str()} as described}:
             return CodatApiError.from_json(described)
         case {"outcome": "failed", "error": {"message": str(message)}}:

@@ -8,6 +8,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_codat import exceptions
 from airflow_provider_codat.api.push_operations import PushOperation
+from airflow_provider_codat.api.writing import OutcomeUnknown
 
 ITEM = exceptions.ValidationItem("total", "must be positive", "Total")
 FAILED = PushOperation("key-1", "Failed", data_type="bills", error_message="Refused", errors=(ITEM,))
@@ -41,13 +42,30 @@ def api_error(kind):
     return error
 
 
+def told(value):
+    """Return all that an error holds, errors in it likewise."""
+    if not isinstance(value, Exception):
+        return value
+    return type(value), str(value), value.args, {name: told(each) for name, each in vars(value).items()}
+
+
+def landed(error):
+    error.may_have_landed = True
+    return error
+
+
 EVERY_ERROR = [
     *map(api_error, API_ERRORS),
     *(getattr(exceptions, name)("words") for name in PLAIN),
+    exceptions.CodatConnectionError("words", was_sent=False),
+    landed(exceptions.CodatConnectionError("words")),
+    landed(api_error(exceptions.CodatServerError)),
+    landed(exceptions.CodatInputError("words")),
     exceptions.CodatError("words"),
     exceptions.CodatWaitTimeout("words", "Pending"),
     exceptions.CodatWaitTimeout("words"),
     exceptions.CodatPushOperationFailed(FAILED),
+    exceptions.CodatWriteOutcomeUnknown(OutcomeUnknown("reason", "bills", "key", 1.0, [FAILED], "gap")),
 ]
 
 
@@ -61,8 +79,13 @@ def test_the_table_below_misses_no_error():
 @pytest.mark.parametrize("error", EVERY_ERROR, ids=lambda error: type(error).__name__)
 def test_every_error_survives_pickling(error, protocol):
     copy = pickle.loads(pickle.dumps(error, protocol))  # noqa: S301
-    assert type(copy) is type(error)
-    assert (str(copy), copy.args, vars(copy)) == (str(error), error.args, vars(error))
+    assert told(copy) == told(error)
+    assert copy.may_have_landed is error.may_have_landed
+
+
+def test_nothing_has_landed_and_everything_was_sent_unless_it_is_said():
+    assert exceptions.CodatError("words").may_have_landed is False
+    assert exceptions.CodatConnectionError("words").was_sent is True
 
 
 @pytest.mark.parametrize("kind", API_ERRORS)
@@ -85,8 +108,11 @@ def test_a_failed_push_fails_the_task_without_retries_and_reads_well():
 
 
 def test_trouble_on_the_way_leaves_task_retries_alone():
-    others = {type(error) for error in EVERY_ERROR} - {exceptions.CodatPushOperationFailed}
-    assert not [kind for kind in others if issubclass(kind, AirflowFailException)]
+    kinds = {type(error) for error in EVERY_ERROR}
+    assert {kind for kind in kinds if issubclass(kind, AirflowFailException)} == {
+        exceptions.CodatPushOperationFailed,
+        exceptions.CodatWriteOutcomeUnknown,
+    }
 
 
 def test_a_rate_limit_reads_well():

@@ -42,8 +42,17 @@ ENDPOINTS = {
     "get_push_operation": (push_operations.get_push_operation, "company_id", "push_operation_key"),
     "list_push_operations": (push_operations.list_push_operations, "company_id"),
     "create_record": (records.create_record, "company_id", "connection_id", "data_type"),
+    "update_record": (records.update_record, "company_id", "connection_id", "data_type", "record_id"),
+    "delete_record": (records.delete_record, "company_id", "connection_id", "data_type", "record_id"),
+    "upload_attachment": (records.upload_attachment, "company_id", "connection_id", "data_type", "record_id"),
     "get_company_sync_settings": (sync_settings.get_company_sync_settings, "company_id"),
     "update_company_sync_settings": (sync_settings.update_company_sync_settings, "company_id"),
+}
+MORE_ARGUMENTS = {
+    "create_record": {"record": {}},
+    "update_record": {"record": {}},
+    "upload_attachment": {"file": __file__},
+    "update_company_sync_settings": {"settings": ()},
 }
 SLOTS = [
     pytest.param(*row[:1], row[1:], slot, id=f"{name}-{slot}") for name, row in ENDPOINTS.items() for slot in row[1:]
@@ -85,12 +94,7 @@ def test_an_accepted_id_never_changes_the_path(value):
 def test_every_endpoint_refuses_a_bad_id_by_its_name(endpoint, slots, bad):
     arguments = {slot: "../admin" if slot == bad else "id" for slot in slots}
     with pytest.raises(CodatInputError, match=rf"^{bad} '\.\./admin' would change the URL"):
-        endpoint(
-            **arguments,
-            **{"create_record": {"record": {}}, "update_company_sync_settings": {"settings": ()}}.get(
-                endpoint.__name__, {}
-            ),
-        )
+        endpoint(**arguments, **MORE_ARGUMENTS.get(endpoint.__name__, {}))
 
 
 def test_only_writes_of_records_are_writes():
@@ -105,9 +109,21 @@ def test_only_writes_of_records_are_writes():
         sync_settings.update_account_sync_settings("a", ()),
     ]
     assert {(request.effect, request.idempotency_key) for request in requests} == {(Effect.STATE, None)}
-    write = records.create_record("c", "d", "bills", {})
-    assert write.effect is Effect.WRITE
-    assert write.idempotency_key
+    writes = [
+        records.create_record("c", "d", "bills", {}),
+        records.upload_attachment("c", "d", "bills", "r", __file__),
+        records.update_record("c", "d", "bills", "r", {}),
+        records.delete_record("c", "d", "bills", "r"),
+    ]
+    assert {request.effect for request in writes} == {Effect.WRITE}
+    assert [request.idempotency_key is not None for request in writes] == [True, True, False, False]
+    assert [request.is_repeatable for request in (*requests, *writes)] == [True] * 10 + [False, False]
+
+
+def test_a_json_body_is_opened_as_it_is():
+    for body, sent in ((None, None), ({}, b"{}")):
+        with Request("POST", "/", bool, body=body).opened() as content:
+            assert content == sent
 
 
 def test_headers_say_what_is_sent():

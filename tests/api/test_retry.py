@@ -6,18 +6,39 @@ from hypothesis import strategies as st
 
 from airflow_provider_codat.api import errors
 from airflow_provider_codat.api.request import Effect, Request
-from airflow_provider_codat.api.retry import RetryPolicy, is_passing, may_be_resent, next_wait
+from airflow_provider_codat.api.retry import RetryPolicy, is_passing, leaves_open, may_be_resent, next_wait
 
-READ = Request("GET", "/", bool)
-WRITE = Request("POST", "/", bool, effect=Effect.WRITE)
+STATE = Request("GET", "/", bool)
+KEYED = Request("POST", "/", bool, effect=Effect.WRITE, idempotency_key="key")
+UNKEYED = Request("PUT", "/", bool, effect=Effect.WRITE)
+REQUESTS = [STATE, KEYED, UNKEYED]
 POLICIES = st.builds(RetryPolicy, st.integers(1, 9), st.floats(0, 1e6), st.floats(0, 1e6))
-PASSING = st.sampled_from(
-    [
-        errors.CodatConnectionError("reset"),
-        errors.CodatResponseError("html"),
-        *(errors.error_class(status)(status, "no") for status in (429, 500, 502, 503, 504)),
-    ]
-)
+
+NEVER_CONNECTED = errors.CodatConnectionError("refused", was_sent=False)
+LOST = errors.CodatConnectionError("reset")
+UNREADABLE = errors.CodatResponseError("html")
+
+
+def answered(status):
+    return errors.error_class(status)(status, "no")
+
+
+TABLE = {
+    # error: sent again (state, keyed, unkeyed), left open (keyed, unkeyed)
+    NEVER_CONNECTED: ((True, True, True), (False, False)),
+    LOST: ((True, True, False), (True, True)),
+    UNREADABLE: ((True, True, False), (True, True)),
+    answered(429): ((True, True, True), (False, False)),
+    answered(409): ((False, True, False), (True, False)),
+    answered(500): ((True, False, False), (True, True)),
+    **{answered(status): ((True, True, False), (True, True)) for status in (502, 503, 504)},
+    **{answered(status): ((False, False, False), (True, True)) for status in (501, 505)},
+    **{answered(status): ((False, False, False), (False, False)) for status in (302, 400, 401, 402, 403, 404, 422)},
+    errors.CodatInputError("no"): ((False, False, False), (False, False)),
+    errors.CodatWaitTimeout("no"): ((False, False, False), (False, False)),
+    KeyError("no"): ((False, False, False), (False, False)),
+}
+PASSING = st.sampled_from([error for error, (again, _) in TABLE.items() if again[0]])
 
 
 def limited(retry_after):
@@ -26,46 +47,41 @@ def limited(retry_after):
     return error
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        *(errors.error_class(status)(status, "no") for status in (400, 401, 402, 403, 404, 409, 422, 501, 505)),
-        errors.CodatInputError("no"),
-        errors.CodatWaitTimeout("no"),
-        KeyError("no"),
-    ],
-    ids=str,
-)
-@pytest.mark.parametrize("effect", Effect)
-def test_what_will_not_pass_is_never_sent_again(error, effect):
-    assert not is_passing(error)
-    assert not may_be_resent(error, effect)
+@pytest.mark.parametrize(("error", "row"), TABLE.items(), ids=str)
+def test_the_table_row_by_row(error, row):
+    again, left_open = row
+    assert tuple(may_be_resent(error, request) for request in REQUESTS) == again
+    assert tuple(leaves_open(error, request) for request in REQUESTS) == (False, *left_open)
+    assert is_passing(error) == again[0]
 
 
 @given(PASSING, st.integers(1, 10_000), POLICIES, st.floats(0, 1))
 def test_the_wait_has_full_jitter_below_a_doubling_bound_and_the_cap(error, attempt, policy, jitter):
-    wait = next_wait(error, attempt, READ, policy, lambda: jitter)
+    wait = next_wait(error, attempt, STATE, policy, lambda: jitter)
     if attempt >= policy.max_attempts:
         assert wait is None
     else:
         assert wait == jitter * min(policy.max_wait, policy.first_wait * 2 ** (attempt - 1))
 
 
-def test_the_bounds_of_the_usual_waits():
+@pytest.mark.parametrize(
+    ("error", "bounds"),
+    [(LOST, [1, 2, 4, 8, 16, 32, 60, 60, None]), (answered(409), [2, 4, 8, 16, 32, 60, 60, 60, None])],
+    ids=str,
+)
+def test_the_bounds_of_the_usual_waits(error, bounds):
     policy = RetryPolicy(max_attempts=9)
-    bounds = [next_wait(errors.CodatConnectionError("reset"), n, READ, policy, lambda: 1.0) for n in range(1, 10)]
-    assert bounds == [1, 2, 4, 8, 16, 32, 60, 60, None]
+    assert [next_wait(error, attempt, KEYED, policy, lambda: 1.0) for attempt in range(1, 10)] == bounds
 
 
-@given(st.floats(0, 1e9), POLICIES, st.integers(1, 9), st.sampled_from([READ, WRITE]))
+@given(st.integers(1, 8), st.floats(0, 1))
+def test_a_write_in_progress_is_waited_for_without_jitter(attempt, jitter):
+    wait = next_wait(answered(409), attempt, KEYED, RetryPolicy(max_attempts=9), lambda: jitter)
+    assert wait == min(60, 2**attempt)
+
+
+@given(st.floats(0, 1e9), POLICIES, st.integers(1, 9), st.sampled_from(REQUESTS))
 def test_a_retry_after_is_obeyed_to_the_second_or_raised(asked, policy, attempt, request_):
     wait = next_wait(limited(asked), attempt, request_, policy, lambda: pytest.fail("no dice where the API decides"))
     allowed = attempt < policy.max_attempts and asked <= policy.max_wait
     assert wait == (asked if allowed else None)
-
-
-@given(PASSING, POLICIES)
-def test_a_write_is_sent_again_only_where_codat_does_not_replay_the_error(error, policy):
-    wait = next_wait(error, 1, WRITE, policy, lambda: 0.5)
-    safe = isinstance(error, errors.CodatConnectionError | errors.CodatRateLimited)
-    assert (wait is not None) == (safe and policy.max_attempts > 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,13 +22,23 @@ def codat() -> Iterator[CodatSimulator]:
         yield codat
 
 
+def hasty(codat: CodatSimulator) -> str:
+    """Return a connection that leaves it to a task's retries to try more than twice, and does not wait in between."""
+    return json.dumps({**json.loads(codat.connection_uri), "extra": {"max_attempts": 2, "max_retry_wait": 0}})
+
+
 @pytest.fixture(scope="session")
 def airflow(codat: CodatSimulator) -> Iterator[AirflowStack]:
     with AirflowStack(
         example_dags(),
         Path(__file__).with_name("dags"),
-        connections={"codat_default": codat.connection_uri},
-        # Without a Fernet key trigger arguments are stored in plain text, so that a leak into them can be seen.
-        env={"AIRFLOW__CORE__FERNET_KEY": ""},
+        connections={"codat_default": codat.connection_uri, "codat_hasty": hasty(codat)},
+        env={
+            # Without a Fernet key trigger arguments are stored in plain text, so that a leak into them can be seen.
+            "AIRFLOW__CORE__FERNET_KEY": "",
+            # A worker tells every second that it lives. One that was killed is missed after so many, not after 300.
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
+        },
     ) as airflow:
         yield airflow

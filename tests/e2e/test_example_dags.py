@@ -12,9 +12,10 @@ import pytest
 
 from airflow_provider_codat.demo.display import Display
 from airflow_provider_codat.demo.onboarding import onboard
-from airflow_provider_codat.simulator import UNDECIDED, Outcome
+from airflow_provider_codat.simulator import UNDECIDED, Fault, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from airflow_provider_codat.demo.airflow_stack import AirflowStack, DagRun, TaskInstance
@@ -27,11 +28,13 @@ REFUSAL = Outcome(
     error_message="The ledger is closed.",
     errors=[{"itemId": "supplierName", "message": "is taken", "validatorName": "Platform"}],
 )
+#: Before Codat has done anything, and when it has done all.
+FAULTS = [Fault("reset"), Fault("reset_after"), Fault("truncated"), Fault("gateway", status=503)]
 
 
 @dataclass
 class Runs:
-    """A run of each example, up to three under way at once: Airflow's loops wait more than they work."""
+    """A run of each example, up to four under way at once: Airflow's loops wait more than they work."""
 
     scheduled: list[Company]
     schedule: DagRun
@@ -44,16 +47,20 @@ class Runs:
     welcome: DagRun
     refused: Company
     refusal: DagRun
+    billed: Company
+    bills: DagRun
 
     def all(self) -> list[DagRun]:
-        return [self.schedule, self.gate, self.welcome, self.refusal]
+        return [self.schedule, self.gate, self.welcome, self.refusal, self.bills]
 
 
 @pytest.fixture(scope="session")
 def runs(codat: CodatSimulator, airflow: AirflowStack) -> Runs:
-    def start(dag_id: str, name: str, outcome: Outcome) -> tuple[Company, DagRun]:
+    def start(dag_id: str, name: str, outcome: Outcome, faults: Sequence[Fault] = ()) -> tuple[Company, DagRun]:
         company = codat.add_company(name)
         codat.outcome(outcome, company_id=company.id)
+        for fault in faults:
+            codat.fault(dataclasses.replace(fault, method="POST", path=f"/companies/{company.id}/.*"))
         ids = {"company_id": company.id, "connection_id": company.connection_id}
         return company, airflow.trigger(dag_id, ids)
 
@@ -72,6 +79,7 @@ def runs(codat: CodatSimulator, airflow: AirflowStack) -> Runs:
     gated, gate = start("codat_gate_on_push", "Gated", UNDECIDED)
     welcomed, welcome = start("codat_onboard_company", "Welcomed", Outcome(polls=1, record_id="supplier-1"))
     refused, refusal = start("codat_onboard_company", "Refused", REFUSAL)
+    billed, bills = start("codat_push_bills", "Billed", Outcome(polls=1), FAULTS)
     # The gate opens at a word, and not before its sensor is seen in the triggerer.
     airflow.wait_until("the deferral", lambda: gate.states()["bill_landed"] == "deferred", timeout=60)
     deferred = {each.task_id: each for each in gate.task_instances()}["bill_landed"]
@@ -79,10 +87,12 @@ def runs(codat: CodatSimulator, airflow: AirflowStack) -> Runs:
         arguments = [row for (row,) in database.execute("SELECT kwargs FROM trigger")]
     # Not before Airflow has settled the deferral: a trigger that fires while the scheduler still has the end of the
     # deferring worker before it makes Airflow take the resumed task for one that was killed.
-    for run in (welcome, refusal):
+    for run in (welcome, refusal, bills):
         run.wait()
     codat.finish(gate.xcom("push_bill"), Outcome(record_id="bill-1"))
-    return Runs(scheduled, schedule, gated, gate, deferred, arguments, welcomed, welcome, refused, refusal)
+    return Runs(
+        scheduled, schedule, gated, gate, deferred, arguments, welcomed, welcome, refused, refusal, billed, bills
+    )
 
 
 def assert_success(airflow: AirflowStack, run: DagRun) -> None:
@@ -168,6 +178,27 @@ def test_a_failed_push_takes_the_other_path(codat: CodatSimulator, runs: Runs) -
     assert (runs.refused.id, "suppliers") not in codat.records
 
 
+def test_every_bill_lands_once_whatever_happens_to_the_requests(
+    codat: CodatSimulator, airflow: AirflowStack, runs: Runs
+) -> None:
+    assert_success(airflow, runs.bills)
+    assert runs.bills.states() == dict.fromkeys(
+        ["list_bills", "push_bill[0]", "push_bill[1]", "push_bill[2]", "report"], "success"
+    )
+    posts = [each for each in codat.requests if each.is_for("POST", f"/companies/{runs.billed.id}/.*")]
+    assert {each.fault for each in posts} == {None, *(fault.kind for fault in FAULTS)}
+    assert len(posts) == 3 + len(FAULTS)
+    records = codat.records[runs.billed.id, "bills"]
+    report = runs.bills.xcom("report")
+    assert (report["landed"], report["totals"]) == (3, {"GBP": 114.0})
+    assert len(records) == 3
+    assert [records[each]["reference"] for each in report["recordIds"]] == ["INV-2041", "INV-2042", "INV-2043"]
+    for index in range(3):
+        logs = {".trigger." in log.name: log.read_text() for log in runs.bills.logs("push_bill", index)}
+        assert "ended as Success" in logs[True]
+        assert "ended as Success" not in logs[False]
+
+
 def test_the_demo_shows_why_a_task_failed(
     codat: CodatSimulator, airflow: AirflowStack, runs: Runs, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -180,7 +211,7 @@ def test_the_demo_shows_why_a_task_failed(
 
 
 def test_the_api_key_is_in_no_file_of_all_this(codat: CodatSimulator, airflow: AirflowStack, runs: Runs) -> None:
-    assert [run.wait(timeout=30) for run in runs.all()] == ["success"] * 4
+    assert [run.wait(timeout=30) for run in runs.all()] == ["success"] * 5
     files = {path: path.read_bytes() for path in airflow.home.rglob("*") if path.is_file()}
 
     def holding(text: bytes) -> set[Path]:

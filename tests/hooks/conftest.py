@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
+from io import BufferedReader
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -43,10 +46,21 @@ def do(request: pytest.FixtureRequest) -> Callable[..., Any]:
 
 @dataclass
 class Seen:
-    """A request as it came over the wire."""
+    """A request as it came over the wire.
 
+    :param connection: the number of the connection it came over, from 1.
+    :param size: how many bytes of its body came.
+    :param digest: a hash of them.
+    :param body: the first few kilobytes of them.
+    """
+
+    method: str
     target: str
     headers: dict[str, str]
+    connection: int
+    size: int
+    digest: str
+    body: bytes
 
 
 @dataclass
@@ -59,6 +73,8 @@ class RawServer:
     answers: list[bytes | None]
     seen: list[Seen] = field(default_factory=list)
     connections: int = 0
+    ended: SimpleQueue[int] = field(default_factory=SimpleQueue)
+    """The numbers of the connections that have ended, in that order."""
 
     def __post_init__(self) -> None:
         self._sockets = [socket.create_server(("127.0.0.1", 0))]
@@ -74,26 +90,29 @@ class RawServer:
                 return
             self.connections += 1
             self._sockets.append(client)
-            self._threads.append(threading.Thread(target=self._serve, args=(client,)))
+            self._threads.append(threading.Thread(target=self._serve, args=(client, self.connections)))
             self._threads[-1].start()
 
-    def _serve(self, client: socket.socket) -> None:
+    def _serve(self, client: socket.socket, connection: int) -> None:
         stream = client.makefile("rb")
         while line := _read(stream.readline):
             headers = {}
             while header := _read(stream.readline).strip():
                 name, _, value = header.decode().partition(": ")
                 headers[name.lower()] = value
-            _read(stream.read, int(headers.get("content-length", 0)))
-            self.seen.append(Seen(line.split()[1].decode(), headers))
+            method, target, _ = line.decode().split()
+            body = _drain(stream, int(headers.get("content-length", 0)))
+            self.seen.append(Seen(method, target, headers, connection, *body))
             answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
             if answer is None:
                 continue
-            client.sendall(answer.removesuffix(CUT))
+            with contextlib.suppress(OSError):  # who gives up halfway hears no answer
+                client.sendall(answer.removesuffix(CUT))
             if answer.endswith(CUT):
                 break
         stream.close()
         client.close()
+        self.ended.put(connection)
 
     def close(self) -> None:
         for each in self._sockets:
@@ -105,6 +124,16 @@ class RawServer:
 
 
 CUT = b"<CUT>"
+
+
+def _drain(stream: BufferedReader, left: int) -> tuple[int, str, bytes]:
+    """Read a body, keeping none of it but its size, its hash and its beginning."""
+    size, digest, beginning = 0, hashlib.sha256(), b""
+    while block := _read(stream.read, min(left - size, 8192)):
+        size += len(block)
+        digest.update(block)
+        beginning = beginning or block
+    return size, digest.hexdigest(), beginning
 
 
 def _read(read: Callable[..., bytes], *size: int) -> bytes:
@@ -141,20 +170,32 @@ def http() -> Callable[..., bytes]:
     return write
 
 
+class Sleeps(list[float]):
+    """The sleeps so far, in seconds. ``meanwhile`` is what happens during each of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    def fall_asleep(self, seconds: float) -> None:
+        self.append(seconds)
+        self.meanwhile()
+
+
 @pytest.fixture
-def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def slept(monkeypatch: pytest.MonkeyPatch) -> Sleeps:
     """Let the test's own thread sleep without waiting, with the clock moved on; return the list of those sleeps."""
-    sleeps: list[float] = []
+    sleeps = Sleeps()
     real_sleep, real_asleep, real_time, main = time.sleep, asyncio.sleep, time.time, threading.current_thread()
 
     def sleep(seconds: float) -> None:
         if threading.current_thread() is not main:
             return real_sleep(seconds)
-        return sleeps.append(seconds)
+        return sleeps.fall_asleep(seconds)
 
     async def asleep(seconds: float, result: Any = None) -> Any:
         if seconds and threading.current_thread() is main:
-            sleeps.append(seconds)
+            sleeps.fall_asleep(seconds)
             seconds = 0
         return await real_asleep(seconds, result)
 

@@ -5,19 +5,14 @@ import json
 
 import pytest
 
-from airflow_provider_codat.api.request import Request
 from airflow_provider_codat.api.sync_settings import SyncSchedule, SyncSetting
 from airflow_provider_codat.exceptions import (
     CodatApiError,
-    CodatAuthenticationError,
-    CodatConnectionError,
     CodatInputError,
     CodatNotFoundError,
     CodatResponseError,
     CodatWaitTimeout,
 )
-from airflow_provider_codat.hooks.calls import Call
-from airflow_provider_codat.hooks.codat import CodatHook
 from airflow_provider_codat.simulator import CodatSimulator, Fault, Outcome
 
 DAILY = SyncSetting("bills", SyncSchedule(24), fetch_on_first_link=True, sync_order=0)
@@ -302,86 +297,3 @@ def test_a_wait_refuses_a_bad_key_without_a_request(codat_simulator, hook, do):
     with pytest.raises(CodatInputError, match="push_operation_key is empty"):
         do(hook.wait_for_push_operation, "company", "")
     assert codat_simulator.requests == []
-
-
-# -- test_connection ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("companies", "seen"), [(0, "0 companies"), (1, "1 company"), (3, "3 companies")])
-def test_a_good_connection_says_what_it_sees_with_one_request(codat_simulator, hook, companies, seen):
-    for _ in range(companies):
-        codat_simulator.add_company()
-    assert hook.test_connection() == (True, f"{codat_simulator.url} answers and accepts the API key; it sees {seen}.")
-    assert len(codat_simulator.requests) == 1
-
-
-@pytest.mark.parametrize(
-    ("fault", "reason"),
-    [
-        ({"kind": "status", "status": 503}, "Codat answered 503 to GET /companies"),
-        ({"kind": "status", "status": 403}, "Codat answered 403"),
-        ({"kind": "status", "status": 302}, "Redirects are not followed"),
-        ({"kind": "html"}, "not JSON"),
-        ({"kind": "reset"}, "got no answer"),
-    ],
-    ids=str,
-)
-def test_a_connection_in_trouble_says_so_after_one_request(codat_simulator, hook, fault, reason):
-    codat_simulator.fault(Fault(**fault, times=None))
-    worked, message = hook.test_connection()
-    assert worked is False
-    assert reason in message
-    assert len(codat_simulator.requests) == 1
-
-
-def test_a_wrong_key_is_told_and_not_shown(codat_simulator, connect):
-    worked, message = connect(password="not-the-key").test_connection()
-    assert worked is False
-    assert message.startswith("Codat answered 401 to GET /companies: Unauthorized")
-    assert "not-the-key" not in message
-
-
-def test_a_refused_connection_and_a_malformed_one_are_told(codat_simulator, connect):
-    with CodatSimulator() as gone:
-        pass
-    worked, message = connect(host=gone.url).test_connection()
-    assert (worked, gone.url in message, "refused" in message) == (False, True, True)
-    worked, message = connect(read_timeout="soon").test_connection()
-    assert (worked, "connection 'codat_default': extra 'read_timeout' is 'soon'" in message) == (False, True)
-
-
-# -- as methods --------------------------------------------------------------------------------------------------------
-
-
-def test_every_call_is_documented_and_needs_a_hook():
-    calls = [call for call in vars(CodatHook).values() if isinstance(call, Call)]
-    assert len(calls) == 12
-    assert all(":param" in call.__doc__ or "account" in call.__doc__ for call in calls)
-    with pytest.raises(TypeError, match="call it on an instance"):
-        CodatHook.get_company("id")
-
-
-def test_any_request_of_the_api_can_be_sent(codat_simulator, hook, company):
-    request = Request("GET", f"/companies/{company.id}/connections", lambda body: body["totalResults"])
-    assert hook.send(request) == 1
-
-    async def asend():
-        try:
-            return await hook.asend(request)
-        finally:
-            await hook.aclose()
-
-    assert asyncio.run(asend()) == 1
-
-
-@pytest.mark.parametrize("attempts", [1, 2])
-def test_a_callers_attempts_go_before_the_connections(codat_simulator, hook, attempts):
-    codat_simulator.fault(Fault("reset", times=None))
-    with pytest.raises(CodatConnectionError):
-        hook.send(Request("GET", "/companies", bool), attempts=attempts)
-    assert len(codat_simulator.requests) == attempts
-
-
-def test_the_wrong_key_is_an_authentication_error(connect, do):
-    with pytest.raises(CodatAuthenticationError):
-        do(connect(password="not-the-key").get_account_sync_settings)

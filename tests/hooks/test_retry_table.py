@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import ssl
+import threading
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
+import httpx
 import pytest
+import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    NameResolutionError,
+    NewConnectionError,
+    ProtocolError,
+    ProxyError,
+    ReadTimeoutError,
+)
 
 from airflow_provider_codat.api.sync_settings import SyncSchedule, SyncSetting
 from airflow_provider_codat.exceptions import (
@@ -25,6 +41,7 @@ from airflow_provider_codat.exceptions import (
     CodatResponseError,
     CodatServerError,
 )
+from airflow_provider_codat.hooks.codat import _was_sent_by_httpx, _was_sent_by_requests
 from airflow_provider_codat.simulator import Fault
 
 ATTEMPTS = 3
@@ -38,59 +55,85 @@ class Row:
 
     :param error: what is raised in the end.
     :param state: whether a request that reads or sets state is sent again.
-    :param write: whether a request that writes a record is.
+    :param keyed: whether one that writes a record under an idempotency key is.
+    :param unkeyed: whether one that writes a record without a key is.
+    :param landed: which of them leave open whether the record was written.
     :param fault: what the simulator does, a dict of ``Fault``'s arguments.
     """
 
     error: type[Exception]
     state: bool
-    write: bool
+    keyed: bool
+    unkeyed: bool
+    landed: tuple[str, ...]
     fault: dict[str, Any]
+
+    def again(self, kind):
+        return {"state": self.state, "keyed": self.keyed, "unkeyed": self.unkeyed}[SORTS[kind]]
 
 
 def status(code: int, **more: Any) -> dict[str, Any]:
+    """Let Codat answer with a status, which it replays to the same key."""
     return {"kind": "status", "status": code, **more}
 
 
+def gateway(code: int, **more: Any) -> dict[str, Any]:
+    """Let something before Codat answer with it."""
+    return {"kind": "gateway", "status": code, **more}
+
+
 AGAIN, RAISE = True, False
+REFUSED, BY_KEY, UNKNOWN = (), ("keyed",), ("keyed", "unkeyed")
 TABLE = {
-    # what happened                    error                     state  write  how
-    "reset": Row(CodatConnectionError, AGAIN, AGAIN, {"kind": "reset"}),
-    "reset after": Row(CodatConnectionError, AGAIN, AGAIN, {"kind": "reset_after"}),
-    "429 seconds": Row(CodatRateLimited, AGAIN, AGAIN, status(429, retry_after=0)),
-    "429 date": Row(CodatRateLimited, AGAIN, AGAIN, status(429, retry_after=LONG_AGO)),
-    "429 bare": Row(CodatRateLimited, AGAIN, AGAIN, status(429)),
-    "500": Row(CodatServerError, AGAIN, RAISE, status(500)),
-    "502": Row(CodatServerError, AGAIN, RAISE, status(502, body="<h1>Bad gateway</h1>")),
-    "503": Row(CodatServerError, AGAIN, RAISE, status(503, retry_after=0)),
-    "504": Row(CodatServerError, AGAIN, RAISE, status(504)),
-    "html": Row(CodatResponseError, AGAIN, RAISE, {"kind": "html"}),
-    "302": Row(CodatApiError, RAISE, RAISE, status(302, headers={"Location": "/elsewhere"})),
-    "400": Row(CodatApiError, RAISE, RAISE, status(400)),
-    "401": Row(CodatAuthenticationError, RAISE, RAISE, status(401)),
-    "402": Row(CodatPlanLimitError, RAISE, RAISE, status(402)),
-    "403": Row(CodatForbiddenError, RAISE, RAISE, status(403)),
-    "404": Row(CodatNotFoundError, RAISE, RAISE, {"kind": "not_found"}),
-    "409": Row(CodatConflictError, RAISE, RAISE, status(409)),
-    "422": Row(CodatApiError, RAISE, RAISE, status(422)),
-    "501": Row(CodatServerError, RAISE, RAISE, status(501)),
+    # what happened                    error                     state  keyed  unkeyed  landed?  how
+    "reset": Row(CodatConnectionError, AGAIN, AGAIN, RAISE, UNKNOWN, {"kind": "reset"}),
+    "reset after": Row(CodatConnectionError, AGAIN, AGAIN, RAISE, UNKNOWN, {"kind": "reset_after"}),
+    "429 seconds": Row(CodatRateLimited, AGAIN, AGAIN, AGAIN, REFUSED, status(429, retry_after=0)),
+    "429 date": Row(CodatRateLimited, AGAIN, AGAIN, AGAIN, REFUSED, status(429, retry_after=LONG_AGO)),
+    "429 bare": Row(CodatRateLimited, AGAIN, AGAIN, AGAIN, REFUSED, status(429)),
+    "500": Row(CodatServerError, AGAIN, RAISE, RAISE, UNKNOWN, status(500)),
+    "502": Row(CodatServerError, AGAIN, AGAIN, RAISE, UNKNOWN, gateway(502)),
+    "503": Row(CodatServerError, AGAIN, AGAIN, RAISE, UNKNOWN, gateway(503, retry_after=0)),
+    "504": Row(CodatServerError, AGAIN, AGAIN, RAISE, UNKNOWN, gateway(504)),
+    "html": Row(CodatResponseError, AGAIN, AGAIN, RAISE, UNKNOWN, {"kind": "html"}),
+    "302": Row(CodatApiError, RAISE, RAISE, RAISE, REFUSED, status(302, headers={"Location": "/elsewhere"})),
+    "400": Row(CodatApiError, RAISE, RAISE, RAISE, REFUSED, status(400)),
+    "401": Row(CodatAuthenticationError, RAISE, RAISE, RAISE, REFUSED, status(401)),
+    "402": Row(CodatPlanLimitError, RAISE, RAISE, RAISE, REFUSED, status(402)),
+    "403": Row(CodatForbiddenError, RAISE, RAISE, RAISE, REFUSED, status(403)),
+    "404": Row(CodatNotFoundError, RAISE, RAISE, RAISE, REFUSED, {"kind": "not_found"}),
+    "409": Row(CodatConflictError, RAISE, AGAIN, RAISE, BY_KEY, gateway(409)),
+    "422": Row(CodatApiError, RAISE, RAISE, RAISE, REFUSED, status(422)),
+    "501": Row(CodatServerError, RAISE, RAISE, RAISE, UNKNOWN, status(501)),
 }
-REQUESTS = ("read", "set", "write")
+SORTS = {
+    "read": "state",
+    "set": "state",
+    "create": "keyed",
+    "attach": "keyed",
+    "update": "unkeyed",
+    "delete": "unkeyed",
+}
+KEYED, UNKEYED = ("create", "attach"), ("update", "delete")
 
 
 def arguments(hook, kind, company_id="company", connection_id="connection"):
     """Return the call of a kind, with its arguments."""
+    where = company_id, connection_id, "bills"
     return {
         "read": (hook.get_company, company_id),
         "set": (hook.update_company_sync_settings, company_id, SETTINGS),
-        "write": (hook.create_record, company_id, connection_id, "bills", {"reference": "B-1"}),
+        "create": (hook.create_record, *where, {"reference": "B-1"}),
+        "attach": (hook.upload_attachment, *where, "record", __file__),
+        "update": (hook.update_record, *where, "record", {"reference": "B-2"}),
+        "delete": (hook.delete_record, *where, "record"),
     }[kind]
 
 
 def one_key(requests, kind):
-    """Tell whether writes, and only they, carry one and the same idempotency key, a GUID."""
+    """Tell whether POSTs of records, and only they, carry one and the same idempotency key, a GUID."""
     keys = {request.headers.get("idempotency-key") for request in requests}
-    return len(keys) == 1 and (uuid.UUID(keys.pop()) is not None if kind == "write" else keys == {None})
+    return len(keys) == 1 and (uuid.UUID(keys.pop()) is not None if kind in KEYED else keys == {None})
 
 
 @pytest.fixture
@@ -99,7 +142,7 @@ def at(connect):
     return lambda host=None, **extra: connect(host=host, max_retry_wait=0, max_attempts=ATTEMPTS, **extra)
 
 
-@pytest.mark.parametrize("kind", REQUESTS)
+@pytest.mark.parametrize("kind", SORTS)
 @pytest.mark.parametrize("row", TABLE.values(), ids=TABLE)
 def test_lasting_trouble_is_raised_after_as_many_requests_as_the_table_says(codat_simulator, at, do, row, kind):
     company = codat_simulator.add_company()
@@ -107,19 +150,15 @@ def test_lasting_trouble_is_raised_after_as_many_requests_as_the_table_says(coda
     with pytest.raises(row.error) as raised:
         do(*arguments(at(), kind, company.id, company.connection_id))
     assert type(raised.value) is row.error
-    again = row.write if kind == "write" else row.state
-    assert len(codat_simulator.requests) == (ATTEMPTS if again else 1)
+    assert raised.value.may_have_landed == (SORTS[kind] in row.landed)
+    assert getattr(raised.value, "was_sent", True) is True
+    assert len(codat_simulator.requests) == (ATTEMPTS if row.again(kind) else 1)
     assert one_key(codat_simulator.requests, kind)
 
 
 @pytest.mark.parametrize(
     ("row", "kind"),
-    [
-        pytest.param(row, kind, id=f"{name}-{kind}")
-        for name, row in TABLE.items()
-        for kind in REQUESTS
-        if (row.write if kind == "write" else row.state)
-    ],
+    [pytest.param(row, kind, id=f"{name}-{kind}") for name, row in TABLE.items() for kind in SORTS if row.again(kind)],
 )
 def test_passing_trouble_is_outlived(codat_simulator, at, do, row, kind):
     company = codat_simulator.add_company()
@@ -127,40 +166,219 @@ def test_passing_trouble_is_outlived(codat_simulator, at, do, row, kind):
     do(*arguments(at(), kind, company.id, company.connection_id))
     assert len(codat_simulator.requests) == ATTEMPTS
     assert one_key(codat_simulator.requests, kind)
-    assert len(codat_simulator.records.get((company.id, "bills"), {})) == (1 if kind == "write" else 0)
+    assert len(codat_simulator.records.get((company.id, "bills"), {})) == (1 if kind == "create" else 0)
+    assert {request.replayed for request in codat_simulator.requests[:-1]} <= {
+        False,
+        row.fault["kind"] == "reset_after",
+    }
 
 
-@pytest.mark.parametrize("kind", REQUESTS)
-def test_a_time_out_is_tried_again_whatever_the_request_does(serve, at, do, kind):
+@pytest.mark.parametrize("kind", SORTS)
+def test_a_time_out_is_tried_again_but_for_a_write_without_a_key(serve, at, do, kind):
     server = serve(None)
-    with pytest.raises(CodatConnectionError, match=r"[Tt]imed? ?out"):
+    with pytest.raises(CodatConnectionError, match=r"[Tt]imed? ?out") as raised:
         do(*arguments(at(server.url, read_timeout=0.1), kind))
-    assert len(server.seen) == ATTEMPTS
+    assert len(server.seen) == (1 if kind in UNKEYED else ATTEMPTS)
     assert one_key(server.seen, kind)
+    assert (raised.value.was_sent, raised.value.may_have_landed) == (True, SORTS[kind] != "state")
 
 
-@pytest.mark.parametrize(("kind", "requests"), [("read", ATTEMPTS), ("set", ATTEMPTS), ("write", 1)])
-def test_an_answer_cut_short_is_tried_again_unless_it_answers_a_write(serve, http, at, do, kind, requests):
+@pytest.mark.parametrize("kind", SORTS)
+def test_an_answer_cut_short_is_tried_again_but_for_a_write_without_a_key(serve, http, at, do, kind):
     server = serve(http(200, b'{"pushOper', length=100))
-    with pytest.raises(CodatResponseError, match="cut short"):
+    with pytest.raises(CodatResponseError, match="cut short") as raised:
         do(*arguments(at(server.url), kind))
-    assert len(server.seen) == requests
+    assert len(server.seen) == (1 if kind in UNKEYED else ATTEMPTS)
+    assert one_key(server.seen, kind)
+    assert raised.value.may_have_landed == (SORTS[kind] != "state")
 
 
-@pytest.mark.parametrize("kind", REQUESTS)
-def test_a_refused_connection_is_tried_again_whatever_the_request_does(at, do, logged, kind):
+# -- what never reached Codat ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def refusing():
+    """Return the address of nobody."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
-        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    with pytest.raises(CodatConnectionError, match=url):
-        do(*arguments(at(url), kind))
+        return f"http://127.0.0.1:{closed.getsockname()[1]}"
+
+
+@pytest.fixture
+def deaf():
+    """Return the address of a server that accepts no connection: its queue is full."""
+    with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for waiting in (first, second):
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture
+def unproven(tmp_path):
+    """Return the address of a server whose certificate nobody knows."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    chain = tmp_path / "certificate.pem"
+    chain.write_bytes(key.private_bytes(pem, *plain) + certificate.public_bytes(pem))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain)
+
+    def serve(listener):
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            with client, contextlib.suppress(OSError):
+                context.wrap_socket(client, server_side=True).recv(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        yield f"https://localhost:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+@pytest.fixture
+def tunnel(serve, http, monkeypatch):
+    """Let a proxy stand before everything that refuses to pass anything on, and return an address behind it."""
+    monkeypatch.setenv("https_proxy", serve(http(403)).url)
+    return "https://codat.example"
+
+
+@pytest.fixture
+def gone_proxy(refusing, monkeypatch):
+    """Let a proxy stand before everything that is not there, and return an address behind it."""
+    monkeypatch.setenv("https_proxy", refusing)
+    return "https://codat.example"
+
+
+@pytest.fixture
+def nowhere():
+    """Return an address whose name stands for nothing."""
+    return "https://nowhere.invalid"
+
+
+NEVER_CONNECTED = ("refusing", "deaf", "unproven", "tunnel", "gone_proxy", "nowhere")
+
+
+@pytest.mark.parametrize("kind", SORTS)
+@pytest.mark.parametrize("obstacle", NEVER_CONNECTED)
+def test_what_never_reached_codat_is_sent_again_whatever_it_does(at, do, logged, request, obstacle, kind):
+    url = request.getfixturevalue(obstacle)
+    with pytest.raises(CodatConnectionError, match=url) as raised:
+        do(*arguments(at(url, connect_timeout=0.05 if obstacle == "deaf" else 10), kind))
     assert logged().count("Trying again") == ATTEMPTS - 1
+    assert (raised.value.was_sent, raised.value.may_have_landed) == (False, False)
+
+
+CONNECTING = {httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol}
+
+
+def subclasses(kind):
+    return {kind} | {each for below in kind.__subclasses__() for each in subclasses(below)}
+
+
+@pytest.mark.parametrize("kind", sorted(subclasses(httpx.TransportError), key=str))
+def test_what_httpx_says_is_taken_as_sent_unless_it_was_still_connecting(kind):
+    assert _was_sent_by_httpx(kind("no")) == (kind not in CONNECTING)
+
+
+@pytest.mark.parametrize(
+    ("cause", "was_sent"),
+    [
+        (NewConnectionError(None, "refused"), False),
+        (NameResolutionError("host", None, OSError("unknown")), False),
+        (ConnectTimeoutError(None, "slow"), False),
+        (ssl.SSLCertVerificationError("unknown"), False),
+        (OSError("Tunnel connection failed: 403 Forbidden"), False),
+        (ssl.SSLError("alert"), True),
+        (ProxyError("closed", OSError("closed")), True),
+        (ReadTimeoutError(None, "/", "slow"), True),
+        (ProtocolError("aborted"), True),
+        (ConnectionResetError("Tunnel connection failed"), True),
+        (TimeoutError("The write operation timed out"), True),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_requests_says_is_taken_as_sent_unless_it_was_still_connecting(cause, was_sent):
+    assert _was_sent_by_requests([requests.exceptions.ConnectionError("around"), cause, OSError("below")]) == was_sent
+
+
+# -- what may have landed ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["read", "create", "attach"])
+@pytest.mark.parametrize(
+    ("first", "is_open"),
+    [({"kind": "reset_after"}, True), ({"kind": "html"}, True), (gateway(502), True), (status(429), False)],
+    ids=str,
+)
+def test_what_one_attempt_left_open_stays_open(codat_simulator, at, do, first, is_open, kind):
+    company = codat_simulator.add_company()
+    codat_simulator.fault(Fault(**first))
+    codat_simulator.fault(Fault(**gateway(429)))
+    codat_simulator.fault(Fault(**gateway(401)))
+    with pytest.raises(CodatAuthenticationError) as raised:
+        do(*arguments(at(), kind, company.id, company.connection_id))
+    assert raised.value.may_have_landed == (is_open and kind != "read")
+
+
+def test_each_call_starts_with_nothing_open(codat_simulator, at, do):
+    company, hook = codat_simulator.add_company(), at()
+    for fault, is_open in ((gateway(502, times=None), True), (status(400, times=None), False)):
+        codat_simulator.clear_faults()
+        codat_simulator.fault(Fault(**fault))
+        with pytest.raises(CodatApiError) as raised:
+            do(*arguments(hook, "create", company.id, company.connection_id))
+        assert raised.value.may_have_landed is is_open
+
+
+# -- 409 ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_write_in_progress_is_waited_for_under_its_key(codat_simulator, connect, do, slept):
+    """The answer is late, the second request is told that the first is in progress, and the third finds it done."""
+    company = codat_simulator.add_company()
+    codat_simulator.fault(Fault("hold"))
+    slept.meanwhile = lambda: codat_simulator.release() if len(slept) == 2 else None
+    hook = connect(read_timeout=0.1)
+    operation = do(hook.create_record, company.id, company.connection_id, "bills", {"reference": "B-1"})
+    assert [(request.status, request.replayed) for request in codat_simulator.requests[1:]] == [
+        (409, False),
+        (200, True),
+    ]
+    assert slept == [pytest.approx(0.5, abs=0.5), 4]
+    assert codat_simulator.push(operation.key)["status"] == "Success"
+    assert len(codat_simulator.records[company.id, "bills"]) == 1
+
+
+def test_a_write_in_progress_is_asked_for_at_doubling_intervals_up_to_the_cap(codat_simulator, connect, do, slept):
+    company = codat_simulator.add_company()
+    codat_simulator.fault(Fault("gateway", status=409, times=None))
+    with pytest.raises(CodatConflictError):
+        do(connect(max_retry_wait=10, max_attempts=6).create_record, company.id, company.connection_id, "bills", {})
+    assert slept == [2, 4, 8, 10, 10]
+
+
+# -- waits -------------------------------------------------------------------------------------------------------------
 
 
 def test_an_error_after_a_lost_answer_is_not_mistaken_for_success(codat_simulator, at, do):
     """A write's answer is lost, and Codat replays it: the record is in the books once, and the key is known."""
     company = codat_simulator.add_company()
     codat_simulator.fault(Fault("reset_after", times=2))
-    operation = do(*arguments(at(), "write", company.id, company.connection_id))
+    operation = do(*arguments(at(), "create", company.id, company.connection_id))
     assert [request.replayed for request in codat_simulator.requests] == [False, True, True]
     assert codat_simulator.push(operation.key)["status"] == "Success"
     assert len(codat_simulator.records[company.id, "bills"]) == 1

@@ -111,6 +111,66 @@ def test_a_write_on_such_a_connection_is_left_to_the_retry_table(serve, http, co
     assert (len(server.seen), server.connections) == (2, 1)
 
 
+PUSH = b'{"pushOperationKey": "key", "status": "Pending"}'
+WHERE = ("company", "connection", "bills")
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments"), [("update_record", ("record", {})), ("delete_record", ("record",))], ids=["update", "delete"]
+)
+def test_a_write_without_a_key_never_meets_such_a_connection(serve, http, connect, do, slept, call, arguments):
+    """Each attempt has a connection of its own: one that waited for its turn may be given up as well."""
+    server = serve(http(200, COMPANY), http(429), http(200, PUSH))
+    hook = connect(host=server.url)
+
+    async def calls():
+        await hook.get_company.aio("a")
+        operation = await getattr(hook, call).aio(*WHERE, *arguments)
+        await hook.aclose()
+        return operation
+
+    if do.__name__ == "blocking":
+        hook.get_company("a")
+        operation = getattr(hook, call)(*WHERE, *arguments)
+    else:
+        operation = asyncio.run(calls())
+    assert operation.key == "key"
+    assert [(seen.method, seen.connection) for seen in server.seen] == [
+        ("GET", 1),
+        (server.seen[1].method, 2),
+        (server.seen[1].method, 3),
+    ]
+    assert len(slept) == 1
+
+
+def test_writes_under_a_key_share_the_connection_of_the_other_calls(serve, http, connect):
+    server = serve(http(200, COMPANY), http(200, PUSH))
+    hook = connect(host=server.url)
+    hook.get_company("a")
+    hook.create_record(*WHERE, {})
+
+    async def calls():
+        await hook.get_company.aio("a")
+        await hook.create_record.aio(*WHERE, {})
+        await hook.aclose()
+
+    server.answers.insert(0, http(200, COMPANY))
+    asyncio.run(calls())
+    assert [seen.connection for seen in server.seen] == [1, 1, 2, 2]
+
+
+def test_the_client_of_a_write_without_a_key_is_closed_with_it(serve, http, connect):
+    server = serve(http(200, PUSH))
+    hook = connect(host=server.url)
+
+    async def call():
+        await hook.delete_record.aio(*WHERE, "record")
+        assert server.ended.get(timeout=10) == 1
+        await hook.aclose()
+
+    asyncio.run(call())
+
+
 def test_a_server_that_always_hangs_up_is_asked_once_an_attempt(serve, connect, do, slept):
     server = serve(HANGS_UP)
     with pytest.raises(CodatConnectionError, match="got no answer"):

@@ -218,7 +218,7 @@ def test_an_event_of_an_ended_push_becomes_the_xcom():
 @pytest.mark.parametrize("last", ["Pending", None])
 def test_an_event_of_a_timeout_names_the_last_status(last):
     with pytest.raises(AirflowSensorTimeout, match="last status seen: Pending" if last else "not seen"):
-        resume(through_the_database(events.timed_out(last)))
+        resume(through_the_database(events.timed_out("key", last)))
 
 
 @pytest.mark.parametrize(

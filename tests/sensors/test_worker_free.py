@@ -5,7 +5,7 @@ import warnings
 import pytest
 from airflow.providers.common.compat.sdk import DAG, TaskDeferred, task
 
-from airflow_provider_codat.sensors import worker_free
+from airflow_provider_codat import worker_free
 from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
 from airflow_provider_codat.templates import NeedsWorker, for_triggerer
 

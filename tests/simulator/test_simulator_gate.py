@@ -81,6 +81,19 @@ def test_status_with_a_body_and_headers_of_its_own(client):
     assert (response.text, response.headers["Location"]) == ("go", "/elsewhere")
 
 
+def test_a_gateways_page_by_default(client):
+    client.codat.fault(Fault("gateway", status=502, retry_after=3))
+    response = client.get("/companies")
+    assert (response.status_code, response.headers["Retry-After"]) == (502, "3")
+    assert response.text.startswith("<!doctype html>")
+
+
+def test_a_gateway_with_a_body_of_its_own_answers_before_the_key_is_looked_at(client):
+    client.codat.fault(Fault("gateway", status=504, body="upstream timed out"))
+    response = httpx.get(client.codat.url)
+    assert (response.status_code, response.text) == (504, "upstream timed out")
+
+
 def test_204_that_does_nothing(client):
     client.codat.fault(Fault("status", status=204, method="POST", path=".*/syncSettings"))
     sent = {"companyId": client.company.id, "overridesDefaults": True, "settings": []}
@@ -204,6 +217,45 @@ def test_errors_are_replayed_too(client, status):
     assert pushes(client) == 0
 
 
+def test_what_codat_itself_refuses_is_replayed_too(client):
+    answers = [client.post(client.push_path(), content=b"[]", headers=KEY) for _ in range(2)]
+    assert answers[0].status_code == 400
+    assert answers[0].content == answers[1].content
+    assert client.post(client.push_path(), content=b"{}", headers=KEY).status_code == 422
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_gateways_answer_is_not_kept_for_the_key(client, status):
+    client.codat.fault(Fault("gateway", status=status))
+    assert [client.post(client.push_path(), json={}, headers=KEY).status_code for _ in range(2)] == [status, 200]
+    assert pushes(client) == 1
+
+
+def test_a_gateways_answer_does_not_replace_the_one_that_is_kept(client):
+    first = client.post(client.push_path(), json={}, headers=KEY)
+    client.codat.fault(Fault("gateway", status=503))
+    answers = [client.post(client.push_path(), json={}, headers=KEY) for _ in range(2)]
+    assert [answers[0].status_code, answers[1].content] == [503, first.content]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "bill-7",
+        "6f5b4f5e3c334d0c9a0b4d1a51b5a6ad",
+        "{6f5b4f5e-3c33-4d0c-9a0b-4d1a51b5a6ad}",
+        "6f5b4f5e-3c33-4d0c-9a0b-4d1a51b5a6ag",
+        "6f5b4f5e-3c33-4d0c-9a0b-4d1a51b5a6ad0",
+    ],
+)
+def test_a_key_that_is_no_guid_is_400(client, key):
+    refused = client.post(client.push_path(), json={}, headers={"Idempotency-Key": key})
+    assert (refused.status_code, refused.json()["statusCode"]) == (400, 400)
+    assert "GUID" in refused.json()["error"]
+    assert pushes(client) == 0
+
+
 def test_429_releases_the_key(client):
     client.codat.fault(Fault("status", status=429))
     assert [client.post(client.push_path(), json={}, headers=KEY).status_code for _ in range(2)] == [429, 200]
@@ -222,11 +274,20 @@ def test_a_wrong_key_does_not_take_the_idempotency_key(client):
     assert client.post(client.push_path(), json={}, headers=KEY).status_code == 200
 
 
-@pytest.mark.parametrize(("data_type", "record"), [("bills", {"amount": 2}), ("items", {"amount": 1})])
-def test_the_same_key_for_another_request_is_422(client, data_type, record):
+@pytest.mark.parametrize(
+    ("path", "record"),
+    [("bills", {"amount": 2}), ("items", {"amount": 1}), ("bills?timeoutInMinutes=5", {"amount": 1})],
+)
+def test_the_same_key_for_another_request_is_422(client, path, record):
     client.post(client.push_path(), json={"amount": 1}, headers=KEY)
-    assert client.post(client.push_path(data_type), json=record, headers=KEY).status_code == 422
+    assert client.post(client.push_path(path), json=record, headers=KEY).status_code == 422
     assert pushes(client) == 1
+
+
+def test_the_same_key_with_another_method_is_422(client):
+    client.codat.fault(Fault("status", status=404))
+    assert client.post(client.push_path(), json={}, headers=KEY).status_code == 404
+    assert client.patch(client.push_path(), json={}, headers=KEY).status_code == 422
 
 
 def test_the_same_key_while_the_first_is_in_progress_is_409(client):

@@ -79,7 +79,8 @@ def test_a_restart_does_not_move_the_deadline(push, clock, codat_simulator):
         clock.let_pass(90)
         trigger = from_row(trigger.serialize())
         assert trigger.deadline == START + 300
-    assert run_trigger(trigger, clock) == {"outcome": "timed_out", "lastStatus": "Pending", "trouble": None}
+    event = {"outcome": "timed_out", "pushOperationKey": trigger.push_operation_key, "lastStatus": "Pending", "trouble": None}
+    assert run_trigger(trigger, clock) == event
     assert 300 <= clock.passed < 301
 
 
@@ -109,6 +110,7 @@ def test_the_first_look_waits_for_its_time_but_not_past_the_deadline(push, clock
 
 FAULTS = {
     "status": {"status": 500},
+    "gateway": {"status": 503},
     "not_found": {},
     "html": {},
     "reset": {},
@@ -116,6 +118,7 @@ FAULTS = {
     "truncated": {},
     "latency": {"seconds": 0.05},
     "hang": {},
+    "hold": {},
     "unknown_status": {},
 }
 

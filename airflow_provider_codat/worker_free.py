@@ -1,6 +1,6 @@
-"""Starting and ending a sensor in the triggerer: what it takes, and what only a worker can do.
+"""Starting and ending a task in the triggerer: what it takes, and what only a worker can do.
 
-Loaded only for sensors that ask for it.
+Loaded only for tasks that ask for it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from airflow.triggers.base import StartTriggerArgs
 
     from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
+    from airflow_provider_codat.waiter import PushOperationWaiter
 
 RENDERED = ("company_id", "push_operation_key", "codat_conn_id")
 """What Airflow renders in the triggerer: template fields of the sensor that are arguments of the trigger too."""
@@ -38,6 +39,9 @@ METHODS_THAT_END = ("execute_complete", "post_execute")
 
 METHODS_THAT_BEGIN = ("pre_execute",)
 """Likewise when a worker begins or resumes a task."""
+
+OF_A_CONSTRUCTOR = 3
+"""The frames between a warning and the DAG file: the function here, the constructor, Airflow's wrapper of it."""
 
 TOO_OLD = "start_from_trigger needs Airflow 3.3 or later"
 
@@ -67,10 +71,15 @@ def settle(sensor: CodatPushOperationSensor, grace: timedelta) -> None:
     if sensor.end_from_trigger:
         hindrances += hindrances_to_end(sensor)
     if hindrances:
-        # The frames between: this one, the constructor, Airflow's wrapper of it.
-        warn(sensor.task_id, hindrances, frames=3)
+        warn(sensor.task_id, hindrances, frames=OF_A_CONSTRUCTOR)
     if wants_args and sensor.start_from_trigger:
         sensor.start_trigger_args = _start_trigger_args(sensor, grace)
+
+
+def warn_of_worker(task: PushOperationWaiter) -> None:
+    """Tell at the construction of a task that is to end in the triggerer why a worker will end it, if one will."""
+    if hindrances := hindrances_to_end(task):
+        warn(task.task_id, hindrances, frames=OF_A_CONSTRUCTOR)
 
 
 def hindrances_to_start(sensor: CodatPushOperationSensor) -> list[str]:
@@ -94,20 +103,19 @@ def _hindrance(name: str, value: Any) -> str | None:
     return None
 
 
-def hindrances_to_end(sensor: CodatPushOperationSensor) -> list[str]:
-    """Return what would be lost without a word if a trigger ended the sensor; empty if nothing would."""
-    has_no_worker = sensor.start_from_trigger
+def hindrances_to_end(task: PushOperationWaiter) -> list[str]:
+    """Return what would be lost without a word if a trigger ended the task; empty if nothing would."""
+    has_no_worker = task.start_from_trigger
     by_worker = ENDED_BY_A_WORKER | (BEGUN_BY_A_WORKER if has_no_worker else {})
-    lost = [argument for attribute, argument in by_worker.items() if getattr(sensor, attribute, None)]
-    lost += _overridden(type(sensor), METHODS_THAT_END + (METHODS_THAT_BEGIN if has_no_worker else ()))
+    lost = [argument for attribute, argument in by_worker.items() if getattr(task, attribute, None)]
+    lost += _overridden(type(task), METHODS_THAT_END + (METHODS_THAT_BEGIN if has_no_worker else ()))
     return [f"end_from_trigger does not go with {', '.join(lost)}"] if lost else []
 
 
-def _overridden(sensor_class: type[CodatPushOperationSensor], methods: Iterable[str]) -> list[str]:
-    from airflow_provider_codat.sensors.codat import CodatPushOperationSensor as OurSensor
-
-    overridden = [name for name in methods if getattr(sensor_class, name) is not getattr(OurSensor, name)]
-    return [f"{sensor_class.__name__}.{name}" for name in overridden]
+def _overridden(task_class: type[PushOperationWaiter], methods: Iterable[str]) -> list[str]:
+    ours = next(each for each in task_class.__mro__ if each.__module__.startswith("airflow_provider_codat."))
+    overridden = [name for name in methods if getattr(task_class, name) is not getattr(ours, name)]
+    return [f"{task_class.__name__}.{name}" for name in overridden]
 
 
 def warn(task_id: str, hindrances: list[str], frames: int) -> None:

@@ -1,0 +1,400 @@
+"""The gate: every supported Airflow, lint and types, and what ships; it ends with a table of versions.
+
+From a clean clone, on a machine with Python 3.11, 3.12 and 3.13 and a package index, in two parts for two cores:
+
+1. README command two, word for word: all tests on the newest Airflow. Meanwhile the distributions are built, and the
+   other environments of ``versions.toml`` are installed.
+2. Two at a time: each other Airflow, with the wheel, the tests of the source distribution that can differ there, and
+   one real run; the wheel by itself; lint and types.
+
+It writes only below the clone (``.venv``, ``dist``, ``build/ci``) and a temporary folder. ``build/ci`` has each step's
+output, test report and list of packages, and what tests leave in the folder that ``CODAT_TEST_ARTIFACTS`` names.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+import tomllib
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).resolve().parents[1]
+DIST = ROOT / "dist"
+REPORTS = ROOT / "build" / "ci"
+REAL_RUN = "test_real_run"
+COMMAND_TWO = re.compile(r"<!-- command two -->\n```bash\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+#: Of the caller's environment, what would reach the tests: another Airflow's settings, another Python's or pytest's.
+DROPPED = ("AIRFLOW", "PYTEST_", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
+
+IMPORT_ALL = """
+import importlib, pkgutil, airflow_provider_codat as package
+names = [each.name for each in pkgutil.walk_packages(package.__path__, package.__name__ + ".")]
+for name in names:
+    name.endswith((".__main__", ".pytest_plugin")) or importlib.import_module(name)
+print(len(names), "modules below", package.__path__)
+"""
+
+VERSIONS = "import platform, importlib.metadata as m; print(m.version('apache-airflow'), platform.python_version())"
+
+
+class StepFailed(Exception):
+    """A step of the gate has failed; the message says which command, or why."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One line of the table: an Airflow, its Python, and what is installed with it.
+
+    :param airflow: its minor version, such as ``3.2``.
+    :param python: likewise.
+    :param pins: what it needs today beyond its own dependencies -> the reason.
+    :param lowest: whether our own dependencies are as old as ``pyproject.toml`` allows; default ``False``.
+    """
+
+    airflow: str
+    python: str
+    pins: dict[str, str]
+    lowest: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of its step and its files."""
+        return f"airflow-{self.airflow}" + ("-lowest" if self.lowest else "")
+
+    @property
+    def report(self) -> Path:
+        """Where its test report goes."""
+        return REPORTS / f"{self.name}.xml"
+
+
+@dataclass
+class Ended:
+    """How a step ended.
+
+    :param problem: why it failed, ``None`` if it did not.
+    :param seconds: it took.
+    """
+
+    problem: str | None = "did not end"
+    seconds: float = 0.0
+
+
+class Output:
+    """Where the output of a step's commands goes.
+
+    :param file: the file.
+    :param env: the environment of the commands.
+    """
+
+    def __init__(self, file: IO[str], env: dict[str, str]) -> None:
+        self._file = file
+        self._env = env
+
+    def run(self, *command: str | Path, cwd: Path = ROOT, **env: str) -> None:
+        """Run a command to its end.
+
+        :param env: is added to its environment.
+        :raises StepFailed: it failed.
+        """
+        self.say(f"$ {' '.join(map(str, command))}")
+        streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": self._file, "stderr": self._file}
+        status = subprocess.run(command, cwd=cwd, env=self._env | env, **streams, check=False).returncode
+        if status:
+            raise StepFailed(f"{Path(command[0]).name} ended with status {status}")
+
+    def say(self, line: str) -> None:
+        """Add a line."""
+        print(line, file=self._file, flush=True)
+
+
+class Gate:
+    """One run of the gate.
+
+    :param scratch: a folder for the time of the run.
+    :param jobs: the lines of the table; the last is the newest Airflow.
+    :param the_same_everywhere: tests that run on the newest alone, and on the lowest dependencies.
+    """
+
+    def __init__(self, scratch: Path, jobs: list[Job], the_same_everywhere: list[str]) -> None:
+        self.scratch = scratch
+        self.jobs = jobs
+        *self.others, self.newest = jobs
+        self.the_same_everywhere = the_same_everywhere
+        self.env = environment(scratch)
+        self.tools = scratch / "tools" / "bin"
+        self.source = scratch / "source"
+        self.started = time.monotonic()
+        self.steps: dict[str, Ended] = {}
+        self._printing = threading.Lock()
+
+    def run(self) -> bool:
+        """Run all of it, print how it ended, and return whether everything succeeded."""
+        for folder in (REPORTS, DIST):
+            shutil.rmtree(folder, ignore_errors=True)
+        (REPORTS / "artifacts").mkdir(parents=True)
+        try:
+            with ThreadPoolExecutor(2) as both:
+                both.submit(self.step, self.newest.name, self.command_two, shown=True)
+                both.submit(self.prepare)
+            with ThreadPoolExecutor(2) as two:
+                for job in self.others:
+                    two.submit(self.step, job.name, partial(self.test, job))
+                two.submit(self.step, "the wheel by itself", self.use_wheel)
+                two.submit(self.step, "lint and types", self.lint)
+        finally:
+            good = self.tell()
+        return good
+
+    def prepare(self) -> None:
+        """Make what the second part needs."""
+        self.step("tools", self.install_tools)
+        self.step("distributions", self.build)
+        for job in self.others:
+            self.step(f"{job.name}, installation", partial(self.install, job))
+
+    def step(self, name: str, work: Callable[[Output], None], *, shown: bool = False) -> None:
+        """Do one step, show its output, and note how it ended: whatever happens, the others go on.
+
+        :param shown: show the output as it comes, not as a whole when the step has ended.
+        """
+        ended = self.steps[name] = Ended()
+        began = time.monotonic()
+        path = REPORTS / f"{re.sub('[^a-z0-9.]+', '-', name)}.log"
+        with nullcontext(sys.stdout) if shown else path.open("w") as file:
+            if shown:
+                self.say(f"== {name}\n")
+            try:
+                work(Output(file, self.env))
+                ended.problem = None
+            except Exception as error:
+                ended.problem = str(error) or repr(error)
+            ended.seconds = time.monotonic() - began
+            text = "" if shown else f"== {name}\n{path.read_text(errors='replace')}"
+        self.say(f"{text}== {name}: {ended.problem or 'ok'}, {ended.seconds:.0f} s\n")
+
+    def say(self, text: str) -> None:
+        """Print a text in one piece, with the time."""
+        with self._printing:
+            print(f"\n[{time.monotonic() - self.started:.0f} s] {text}", end="", flush=True)
+
+    # --- the steps ---------------------------------------------------------------------------------------------------
+
+    def command_two(self, output: Output) -> None:
+        """Run README command two as it is printed, with the newest Airflow's Python as ``python3``."""
+        command = COMMAND_TWO.search((ROOT / "README.md").read_text())
+        if not command:
+            raise StepFailed("README.md has no command two")
+        # A script, not a link: a virtual environment would take the link's folder for Python's.
+        python3 = self.scratch / "bin" / "python3"
+        python3.parent.mkdir()
+        python3.write_text(f'#!/bin/sh\nexec "{find_python(self.newest.python)}" "$@"\n')
+        python3.chmod(0o755)
+        shutil.rmtree(ROOT / ".venv", ignore_errors=True)
+        output.run(
+            *("bash", "-euo", "pipefail", "-c", command[1]),
+            PATH=os.pathsep.join([str(python3.parent), self.env["PATH"]]),
+            PIP_CONSTRAINT=str(self.constraints(self.newest)),
+            PYTEST_ADDOPTS=f"--junitxml={self.newest.report}",
+        )
+
+    def install_tools(self, output: Output) -> None:
+        """Install what builds, checks and installs."""
+        output.run(sys.executable, "-m", "venv", self.scratch / "tools")
+        output.run(self.tools / "pip", "install", "--quiet", "uv", "twine")
+
+    def build(self, output: Output) -> None:
+        """Build the source distribution, and from it the wheel, each in an environment of its own."""
+        output.run(self.tools / "uv", "build", "--quiet", "--no-create-gitignore", "--out-dir", DIST)
+        (sdist,) = DIST.glob("*.tar.gz")
+        output.run(self.tools / "twine", "check", "--strict", sdist, self.wheel)
+        with tarfile.open(sdist) as archive:
+            archive.extractall(self.scratch, filter="data")
+        (self.scratch / sdist.name.removesuffix(".tar.gz")).rename(self.source)
+
+    def install(self, job: Job, output: Output) -> None:
+        """Make a job's environment: its Airflow, the wheel, and what the tests need."""
+        for pin, reason in job.pins.items():
+            output.say(f"{pin}: {reason}")
+        prefix, requirements = self.prefix(job), REPORTS / f"{job.name}.txt"
+        output.run(self.tools / "uv", "venv", "--quiet", "--python", find_python(job.python), prefix)
+        output.run(
+            *(self.tools / "uv", "pip", "compile", "--quiet", "--python", prefix / "bin" / "python"),
+            *("--constraint", self.constraints(job), "--resolution", "lowest-direct" if job.lowest else "highest"),
+            *("--no-annotate", "--no-header", "--output-file", requirements),
+            *("--extra", "test", self.source / "pyproject.toml"),
+        )
+        self.uv_install(output, prefix, "--requirement", requirements, self.wheel)
+
+    def test(self, job: Job, output: Output) -> None:
+        """Run the tests of the source distribution on the wheel, with a job's Airflow."""
+        e2e = (self.source / "tests" / "e2e").glob("test_*.py")
+        left_out = [f"tests/e2e/{path.name}" for path in e2e if path.stem != REAL_RUN]
+        if not job.lowest:
+            left_out += self.the_same_everywhere
+        output.run(
+            *(self.prefix(job) / "bin" / "pytest", "--quiet", "-p", "no:cacheprovider", f"--junitxml={job.report}"),
+            *(f"--ignore={path}" for path in left_out),
+            cwd=self.source,
+            PYTHONSAFEPATH="1",  # else what a test starts would import the package from here, not from the wheel
+        )
+
+    def use_wheel(self, output: Output) -> None:
+        """Install nothing but the wheel and what it asks for, and use it."""
+        prefix, empty = self.scratch / "bare", self.scratch / "empty"
+        empty.mkdir()
+        output.run(self.tools / "uv", "venv", "--quiet", "--python", find_python(self.newest.python), prefix)
+        self.uv_install(output, prefix, "--constraint", self.constraints(self.newest), f"{self.wheel}[demo]")
+        home = {"AIRFLOW_HOME": str(self.scratch / "airflow")}
+        output.run(prefix / "bin" / "python", "-I", "-c", IMPORT_ALL, cwd=empty, **home)
+        output.run(prefix / "bin" / "airflow", "providers", "get", "airflow-provider-codat", cwd=empty, **home)
+        output.run(prefix / "bin" / "codat-demo", "--help", cwd=empty)
+        output.run(prefix / "bin" / "codat-demo", cwd=empty)
+        if any(empty.iterdir()):
+            raise StepFailed("codat-demo left something in the folder it was started in")
+
+    def lint(self, output: Output) -> None:
+        """Check format, lint and types with the environment of command two."""
+        tools = ROOT / ".venv" / "bin"
+        output.run(tools / "ruff", "format", "--check", ".")
+        output.run(tools / "ruff", "check", ".")
+        output.run(tools / "mypy")
+        output.run(tools / "mypy", ".ci/gate.py")
+
+    def uv_install(self, output: Output, prefix: Path, *what: str | Path) -> None:
+        """Install into an environment."""
+        output.run(self.tools / "uv", "pip", "install", "--quiet", "--python", prefix, *what)
+
+    def constraints(self, job: Job) -> Path:
+        """Write the constraints that make a job's environment what it is."""
+        path = self.scratch / f"{job.name}.constraints"
+        path.write_text("\n".join([f"apache-airflow=={job.airflow}.*", *job.pins, ""]))
+        return path
+
+    def prefix(self, job: Job) -> Path:
+        """Return where a job's environment is."""
+        return ROOT / ".venv" if job is self.newest else self.scratch / job.name
+
+    @property
+    def wheel(self) -> Path:
+        """The wheel that ships."""
+        (wheel,) = DIST.glob("*.whl")
+        return wheel
+
+    # --- the tables --------------------------------------------------------------------------------------------------
+
+    def tell(self) -> bool:
+        """Print how each step ended and the table of versions; return whether all is well."""
+        steps = [(name, f"{ended.seconds:.0f} s", ended.problem or "ok") for name, ended in self.steps.items()]
+        rows = [self.row(job) for job in self.jobs]
+        versions = table(("Airflow", "Python", "tests passed", "real run", "result"), rows)
+        self.say(f"\n{table(('step', 'time', 'result'), steps)}\n{versions}")
+        (REPORTS / "versions.md").write_text(versions)
+        if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+            with Path(summary).open("a") as file:
+                file.write(versions)
+        return all(line[-1] == "ok" for line in [*steps, *rows])
+
+    def row(self, job: Job) -> tuple[str, ...]:
+        """Return a job's line of the table, from what is installed, its test report, and how its step ended."""
+        airflow, python = installed(self.prefix(job)) or (job.airflow, "-")
+        ended = self.steps.get(job.name, Ended())
+        passed, real_run, problem = read_report(job.report) if job.report.exists() else ("-", "-", ended.problem)
+        if not f"{airflow}.".startswith(f"{job.airflow}."):
+            problem = f"is not Airflow {job.airflow}"
+        lowest = ", lowest dependencies" if job.lowest else ""
+        return airflow + lowest, python, passed, real_run, problem or ended.problem or "ok"
+
+
+def installed(prefix: Path) -> tuple[str, str] | None:
+    """Return the versions of Airflow and Python in an environment, if they are there."""
+    python = prefix / "bin" / "python"
+    if not python.exists():
+        return None
+    asked = subprocess.run([python, "-I", "-c", VERSIONS], capture_output=True, text=True, check=False)
+    airflow, _, version = asked.stdout.strip().partition(" ")
+    return (airflow, version) if airflow else None
+
+
+def read_report(report: Path) -> tuple[str, str, str | None]:
+    """Return how many tests passed, the real run's apart, how many seconds that took, and what failed, if any did."""
+    cases = list(ElementTree.parse(report).iter("testcase"))
+    bad = [case for case in cases if {each.tag for each in case} & {"failure", "error", "skipped"}]
+    real = [case for case in cases if case.get("classname", "").endswith(REAL_RUN)]
+    passed = sum(case not in bad and case not in real for case in cases)
+    seconds = sum(float(case.get("time", 0)) for case in real)
+    problem = f"{len(bad)} failed or were skipped" if bad else None if real else "no real run"
+    if any(case in bad for case in real):
+        problem = f"{problem}, of the real run too"
+    return str(passed), f"{seconds:.0f} s", problem
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table that is Markdown, too."""
+    lines = [tuple(head), *map(tuple, rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    lines.insert(1, tuple("-" * width for width in widths))
+    padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in padded)
+
+
+def environment(scratch: Path) -> dict[str, str]:
+    """Return the environment of all steps: the caller's, without what would reach the tests or outlive the run."""
+    env = {name: value for name, value in os.environ.items() if not name.lstrip("_").startswith(DROPPED)}
+    (scratch / "tmp").mkdir()
+    env |= {
+        "CODAT_TEST_ARTIFACTS": str(REPORTS / "artifacts"),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "TMPDIR": str(scratch / "tmp"),
+        "UV_PYTHON_DOWNLOADS": "never",
+        "XDG_CACHE_HOME": str(scratch / "cache"),
+    }
+    # uv does not look at pip's settings.
+    for pips, uvs in (("PIP_CERT", "SSL_CERT_FILE"), ("PIP_INDEX_URL", "UV_DEFAULT_INDEX")):
+        if pips in env:
+            env.setdefault(uvs, env[pips])
+    return env
+
+
+def find_python(version: str) -> Path:
+    """Return a Python of a minor version: pyenv's if it has one, else the one on the path.
+
+    :raises StepFailed: there is none.
+    """
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    on_path = shutil.which(f"python{version}")
+    for candidate in [*sorted(pyenv.glob(f"{version}.*/bin/python")), *([Path(on_path)] if on_path else [])]:
+        # A shim of pyenv's can be there and lead nowhere.
+        asked = subprocess.run([candidate, "--version"], capture_output=True, text=True, check=False)
+        if asked.stdout.startswith(f"Python {version}."):
+            return candidate
+    raise StepFailed(f"there is no Python {version} here")
+
+
+def main() -> None:
+    """Run the gate; the exit status is 0 if all is well."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    told: dict[str, Any] = tomllib.loads(Path(__file__).with_name("versions.toml").read_text())
+    jobs = [Job(**each) for each in told["job"]]
+    with tempfile.TemporaryDirectory(prefix="codat-gate-", ignore_cleanup_errors=True) as scratch:
+        good = Gate(Path(scratch), jobs, told["the_same_everywhere"]).run()
+    sys.exit(not good)
+
+
+if __name__ == "__main__":
+    main()

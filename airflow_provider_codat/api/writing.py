@@ -1,0 +1,436 @@
+"""One write of a task, done once: what to send, what earlier tries may have done, and when nobody can know.
+
+Codat does a POST once under one ``Idempotency-Key`` and replays its first answer for 90 minutes
+(https://docs.codat.io/using-the-api/idempotency), so a try that was lost anywhere is found again by asking once more.
+What an earlier try left in the store (a :class:`~airflow_provider_codat.api.trace.Trace`) leads to the end of the chain
+of keys at once. Where there is no store, the replayed answers lead there, for as long as Codat replays them; beyond
+that the company's push history decides, and where that leaves two readings, :class:`OutcomeUnknown` is raised. PUT and
+DELETE carry no key; they are sent once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+from airflow_provider_codat.api import push_history
+from airflow_provider_codat.api.errors import (
+    CodatApiError,
+    CodatConflictError,
+    CodatError,
+    CodatInputError,
+    CodatNotFoundError,
+)
+from airflow_provider_codat.api.push_history import CLOCKS_DIFFER_BY, History, moment
+from airflow_provider_codat.api.push_operations import FAILED, PushOperation, get_push_operation
+from airflow_provider_codat.api.request import Request
+from airflow_provider_codat.api.retry import RESENT_FOR
+from airflow_provider_codat.api.trace import REFUSED, Past, Target, Trace, changed_fields, next_key
+from airflow_provider_codat.api.waiting import Log, Sleep, Steps
+
+REPLAYED_FOR = 90 * 60 - RESENT_FOR - CLOCKS_DIFFER_BY
+"""Seconds for which a try may begin to ask again: Codat replays an answer for 90 minutes. Off these go what a call may
+take that is sent again and again, and what clocks may differ by."""
+
+HISTORY_GRACE = 60.0
+"""Seconds after which a push is taken to be in the company's history; a fresh one may be missing from it."""
+
+JUST_MADE = 5.0
+"""Seconds before a try began within which an operation still counts as made by it."""
+
+IN_PROGRESS_PAUSE = 60.0
+"""Seconds after which the last try asks again for a write that is still in progress."""
+
+IN_PROGRESS_LOOKS = 10
+"""How often it does so."""
+
+_USED_OTHERWISE = 422
+_REPLAYED_REFUSAL = 400
+"""The refusal that is taken for the answer to the first request under a key. Others may come before Codat looks at the
+key, or from a gateway that never asked it."""
+_REPLAYED_PERHAPS = frozenset({402, 403, 404})
+"""Refusals that may be either."""
+
+
+class OutcomeUnknown(CodatError):
+    """Nobody can say whether a record was written, and sending it again might write it twice.
+
+    :param reason: how it came to that, one sentence.
+    :param target: where it was to be written.
+    :param idempotency_key: the key it was sent under.
+    :param since: when the write may have begun, in epoch seconds.
+    :param candidates: the push operations since then that it may have become; default none.
+    :param history_gap: why the candidates may not be all, or ``None``.
+    :param asks_until: until when, in epoch seconds, another try would ask again under the same key and be answered;
+        ``None`` if it would not.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        target: Target,
+        idempotency_key: str,
+        since: float,
+        candidates: Sequence[PushOperation] = (),
+        history_gap: str | None = None,
+        asks_until: float | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.target = target
+        self.idempotency_key = idempotency_key
+        self.since = since
+        self.candidates = tuple(candidates)
+        self.history_gap = history_gap
+        self.asks_until = asks_until
+
+    def __str__(self) -> str:
+        lines = [
+            f"Nobody can say whether {self.target} was written, and nothing is sent again: {self.reason}",
+            f"Idempotency key: {self.idempotency_key}",
+            f"What the company's push history has of this kind since {_clock_time(self.since)}:",
+            *(f"  {_in_a_line(candidate)}" for candidate in self.candidates),
+        ]
+        lines += [] if self.candidates or self.history_gap else ["  nothing"]
+        lines += [f"  (not all of it: {self.history_gap})"] if self.history_gap else []
+        if self.asks_until is not None:
+            until = _clock_time(self.asks_until)
+            lines.append(f"Until {until} you can clear the task: it asks again under the same key. After that:")
+        lines.append(
+            "Look into the company's books. If the record is there, mark the task as a success; if it is not, set"
+            " resubmit=True and clear the task."
+        )
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        told = self.reason, self.target, self.idempotency_key, self.since
+        return type(self), (*told, self.candidates, self.history_gap, self.asks_until)
+
+
+def _clock_time(time: float) -> str:
+    return datetime.fromtimestamp(time, UTC).isoformat(timespec="seconds")
+
+
+def _in_a_line(operation: PushOperation) -> str:
+    return f"push operation {operation.key}, {operation.status}, requested {operation.requested_on}"
+
+
+@dataclass(frozen=True)
+class _Doubt:
+    """A write of which it is not known what it became.
+
+    :param reason: why, one sentence.
+    :param trace: the write.
+    :param since: when it may have begun, in epoch seconds.
+    :param error: what came instead of an answer, if it was that.
+    :param asks_until: as in :class:`OutcomeUnknown`.
+    """
+
+    reason: str
+    trace: Trace
+    since: float
+    error: CodatError | None = None
+    asks_until: float | None = None
+
+    def unresolved(self, history: History) -> OutcomeUnknown:
+        """Return the error for a history that does not resolve it."""
+        key, target = self.trace.key, self.trace.target
+        return OutcomeUnknown(self.reason, target, key, self.since, history.found, history.gap, self.asks_until)
+
+
+Judgement = Callable[[Trace, Sequence[PushOperation]], "tuple[str, float | None] | None"]
+"""What a whole history says of a write: the key to write under and since when it may have been used, or ``None`` if the
+history leaves open whether the record was written."""
+
+
+@dataclass
+class Write:
+    """One task's write.
+
+    :param request: makes the request that writes the record, under an idempotency key.
+    :param root: the key the chain begins with.
+    :param target: where the write goes.
+    :param max_tries: Airflow's ``max_tries`` of the task instance.
+    :param past: what is known of earlier tries.
+    :param log: where the steps are told.
+    :param keep: stores a trace for the next try; called before anything is sent and after each answer.
+    :param clock: returns the time in epoch seconds.
+    :param fingerprint: of the record, see :func:`~airflow_provider_codat.api.trace.fingerprint`; default nothing is
+        compared.
+    :param takes_any_end: whether an operation that ended without success is as good as any; default ``False``.
+    """
+
+    request: Callable[[str], Request[PushOperation]]
+    root: str
+    target: Target
+    max_tries: int
+    past: Past
+    log: Log
+    keep: Callable[[Trace], object]
+    clock: Callable[[], float]
+    fingerprint: Mapping[str, str] = field(default_factory=dict)
+    takes_any_end: bool = False
+    _began: float = field(default=0.0, init=False)
+    _links: int = field(default=0, init=False)
+    _conflicts: int = field(default=0, init=False)
+
+    def steps(self) -> Steps:
+        """Find what earlier tries have written, or write.
+
+        :return: the operation as last told: it may have ended, and have been made by an earlier try.
+        :raises OutcomeUnknown: sending anything might write the record twice.
+        :raises CodatError: nothing was written, or the next try can find out.
+        """
+        self._began = self.clock()
+        if self.past.trace is not None:
+            return (yield from self._follow(self.past.trace))
+        since = self.past.forgotten_since
+        if since is None or (self._has_key and self._is_replayed(since)):
+            return (yield from self._write(self.root, since))
+        doubt = _Doubt("an earlier try may have sent it, and left no trace", self._trace(self.root, since), since)
+        return (yield from self._go_by_the_history(doubt) if self._has_key else self._give_up(doubt))
+
+    @property
+    def _has_key(self) -> bool:
+        return self.request(self.root).idempotency_key is not None
+
+    def _is_replayed(self, since: float) -> bool:
+        return self._began - since < REPLAYED_FOR
+
+    def _trace(self, key: str, sent_on: float | None) -> Trace:
+        return Trace(key, self.target, self.max_tries, sent_on, fingerprint=self.fingerprint)
+
+    # -- what earlier tries did ---------------------------------------------------------------------------------------
+
+    def _follow(self, trace: Trace) -> Steps:
+        """Go on from what an earlier try left behind."""
+        if trace.operation_key is not None:
+            return (yield from self._go_on(trace, (yield from self._look(trace.operation_key, trace.target))))
+        if trace.refused:
+            return (yield from self._write(next_key(trace.key, REFUSED), None))
+        if trace.sent_on is None:
+            return (yield from self._write(trace.key, None))
+        doubt = _Doubt("an earlier try was cut off as it wrote", trace, trace.sent_on)
+        if not self._has_key:
+            return (yield from self._give_up(doubt))
+        if not self._is_replayed(trace.sent_on):
+            return (yield from self._go_by_the_history(doubt))
+        self.log.info("An earlier try was cut off as it wrote; asking again under the same idempotency key.")
+        return (yield from self._write(trace.key, trace.sent_on))
+
+    def _look(self, operation_key: str, target: Target) -> Steps:
+        try:
+            operation: PushOperation = yield get_push_operation(target.company_id, operation_key)
+            return operation
+        except CodatNotFoundError:
+            # A fresh operation may not be readable yet; the wait for it knows how long to bear with that.
+            return PushOperation(operation_key, "Pending", target.company_id, target.connection_id, target.data_type)
+
+    def _go_on(self, trace: Trace, operation: PushOperation) -> Steps:
+        """Go on from an operation that an earlier try made."""
+        if operation.status == FAILED:
+            self.log.info("Push operation %s of an earlier try has failed: writing anew.", operation.key)
+            return (yield from self._write(next_key(trace.key, operation.key), None))
+        self._compare(trace, operation)
+        if operation.is_success or (operation.is_terminal and self.takes_any_end):
+            self.log.info(
+                "Push operation %s of an earlier try or run has already written this, on %s: nothing is sent. To write"
+                " it once more, set resubmit=True and clear the task.",
+                operation.key,
+                operation.completed_on or operation.requested_on,
+            )
+            return operation
+        if not operation.is_terminal:
+            found = operation.key, operation.status
+            self.log.info("Push operation %s of an earlier try is %s: going on with it.", *found)
+            return operation
+        reason = f"push operation {operation.key} ended as {operation.status}, after which a write may still land"
+        return (yield from self._give_up(_Doubt(reason, trace, moment(operation, trace.sent_on or self._began))))
+
+    def _compare(self, trace: Trace, operation: PushOperation) -> None:
+        """Say how the operation of an earlier try differs from what is wanted now.
+
+        :raises CodatInputError: it went elsewhere: it is no answer to what is asked for now.
+        """
+        if elsewhere := self.target.changed_since(trace.target):
+            raise CodatInputError(
+                f"This task instance has pushed something else before: {', '.join(elsewhere)}. Push operation"
+                f" {operation.key} is {operation.status}. Nothing is sent; to write this as well, set resubmit=True and"
+                " clear the task"
+            )
+        if changed := changed_fields(trace.fingerprint, self.fingerprint):
+            self.log.warning(
+                "The record is not the one that push operation %s writes: it differs in %s. The change is not sent.",
+                operation.key,
+                ", ".join(changed),
+            )
+
+    # -- sending ------------------------------------------------------------------------------------------------------
+
+    def _write(self, key: str, used_since: float | None) -> Steps:
+        """Write under a key, and under the next ones where the answer is that of an earlier write that came to nothing.
+
+        :param used_since: when an earlier try may first have used the key, or ``None`` if none has.
+        """
+        request = self.request(key)  # what is wrong with it is found here, before anything is stored or sent
+        trace = self._trace(key, used_since or self.clock())
+        if used_since is None or self.past.trace is None:  # else it is stored, with the fingerprint of what was sent
+            self.keep(trace)
+        self.log.info("Writing %s under idempotency key %s.", self.target, key)
+        operation: PushOperation
+        try:
+            operation = yield request
+        except CodatError as error:
+            return (yield from self._was_not_answered(trace, used_since, error))
+        self.keep(replace(trace, operation_key=operation.key))
+        if used_since is None:
+            self._tell_of_an_older_one(operation)
+            return operation
+        if self._is_fresh(operation):
+            return operation
+        # The answer was a replay: what has become of it?
+        operation = yield from self._look(operation.key, self.target)
+        if self._is_fresh(operation):
+            return operation
+        if operation.status != FAILED:
+            return (yield from self._go_on(trace, operation))
+        self.log.info("Push operation %s of an earlier try has failed: writing anew.", operation.key)
+        return (yield from self._write_next(trace, operation.key, used_since))
+
+    def _is_fresh(self, operation: PushOperation) -> bool:
+        """Whether an operation is of this try. One that does not say when it was made is not taken for that."""
+        return moment(operation, 0.0) >= self._began - JUST_MADE
+
+    def _tell_of_an_older_one(self, operation: PushOperation) -> None:
+        made = moment(operation, self._began)
+        if made < self._began - CLOCKS_DIFFER_BY:
+            self.log.warning(
+                "Push operation %s was made on %s, before this task began: its key has been used before, by an earlier"
+                " run of the same id or another task with this idempotency_key.",
+                operation.key,
+                operation.requested_on,
+            )
+
+    def _write_next(self, trace: Trace, ended_as: str, used_since: float) -> Steps:
+        """Write under the next key of the chain.
+
+        Without a store, earlier tries may have used it as well, if there were enough of them. They are counted, for
+        where Codat's clock is behind ours each of our own writes looks like an earlier one.
+        """
+        self._links += 1
+        forgotten = used_since if self.past.trace is None and self._links < self.past.tries else None
+        return (yield from self._write(next_key(trace.key, ended_as), forgotten))
+
+    def _was_not_answered(self, trace: Trace, used_since: float | None, error: CodatError) -> Steps:
+        """Judge an error: whether the record may have been written, and whether another try can find out."""
+        status = error.status_code if isinstance(error, CodatApiError) else None
+        if status == _USED_OTHERWISE:
+            return (yield from self._was_used_otherwise(trace, used_since, error))
+        if used_since is not None and self._is_replayed_refusal(error):
+            self.log.info("Codat has refused the write of an earlier try: writing anew.")
+            return (yield from self._write_next(trace, REFUSED, used_since))
+        if not error.may_have_landed:
+            return (yield from self._was_not_written(trace, used_since, error))
+        if isinstance(error, CodatConflictError) and self.past.is_last_try and self._conflicts < IN_PROGRESS_LOOKS:
+            self._conflicts += 1
+            self.log.info("The first request under this key is still in progress; asking again in a minute.")
+            yield Sleep(IN_PROGRESS_PAUSE)
+            return (yield from self._write(trace.key, trace.sent_on))
+        if self._has_key and not self.past.is_last_try and status != 500:
+            self.log.warning("Whether the record was written is not known; the next try asks under the same key.")
+            raise error
+        return (yield from self._give_up(self._doubt_after(trace, error)))
+
+    def _is_replayed_refusal(self, error: CodatError) -> bool:
+        """Whether an error is Codat's answer to an earlier try, and neither a proxy's nor one to other content."""
+        before = self.past.trace
+        if before is not None and (before.target, before.fingerprint) != (self.target, self.fingerprint):
+            return False
+        is_codats = isinstance(error, CodatApiError) and error.correlation_id is not None
+        return is_codats and getattr(error, "status_code", None) == _REPLAYED_REFUSAL
+
+    def _was_not_written(self, trace: Trace, used_since: float | None, error: CodatError) -> Steps:
+        """End a try that has written nothing. An earlier one may have, if the key has been used."""
+        if used_since is None:
+            was_refused = isinstance(error, CodatApiError) and error.status_code != 429
+            self.keep(replace(trace, refused=was_refused, sent_on=trace.sent_on if was_refused else None))
+            raise error
+        if isinstance(error, CodatApiError) and error.status_code in _REPLAYED_PERHAPS:
+            error.hint = "If its cause is gone, Codat replays what it answered an earlier try, for 90 minutes from then"
+        if not self.past.is_last_try:
+            self.log.warning("An earlier try may have written it; the next one asks under the same key.")
+            raise error
+        doubt = self._doubt_after(trace, error)
+        history = yield from push_history.search(trace.target, doubt.since, narrowed=False)
+        if self.past.trace is None and history.gap is None and not history.found:
+            raise error  # nothing tells that an earlier try got as far as writing
+        raise doubt.unresolved(history) from error
+
+    def _doubt_after(self, trace: Trace, error: CodatError) -> _Doubt:
+        since = trace.sent_on or self._began
+        is_final = not self._has_key or getattr(error, "status_code", None) == 500
+        return _Doubt(str(error), trace, since, error, None if is_final else since + REPLAYED_FOR)
+
+    def _was_used_otherwise(self, trace: Trace, used_since: float | None, error: CodatError) -> Steps:
+        """Answer to a 422: the key has been used for another content."""
+        if used_since is None:
+            self.keep(replace(trace, sent_on=None))
+            if isinstance(error, CodatApiError):
+                error.hint = (
+                    f"Idempotency key {trace.key} was used for other content within the last 90 minutes: by an earlier"
+                    " run of the same id, or by another task with this idempotency_key. If this is to be written as"
+                    " well, set resubmit=True and clear the task, or give a key of its own"
+                )
+            raise error
+        before = self.past.trace or trace
+        changed = ", ".join(changed_fields(before.fingerprint, self.fingerprint)) if before is not trace else ""
+        reason = (
+            "an earlier try sent another content under this key"
+            f" ({f'it differs in {changed}' if changed else 'which fields differ is not known'}). Is there a now() or a"
+            f" random value in a template? {error}"
+        )
+        doubt = _Doubt(reason, replace(before, key=trace.key), trace.sent_on or self._began, error)
+        return (yield from self._go_by_the_history(doubt, _after_other_content))
+
+    # -- the company's push history -----------------------------------------------------------------------------------
+
+    def _go_by_the_history(self, doubt: _Doubt, judge: Judgement | None = None) -> Steps:
+        """Write if the company's push history shows that nothing was written, or leads to what was.
+
+        :param judge: what the history says; default that of a write whose answer is no longer replayed.
+        :raises OutcomeUnknown: the history leaves it open.
+        """
+        judge = judge or self._after_the_replays
+        history = yield from push_history.search(doubt.trace.target, doubt.since, narrowed=True)
+        if history.gap is None and judge(doubt.trace, history.found) is not None:
+            # What was found may be another task's, and the write of an earlier try too fresh to be there.
+            self.log.info("The push history shows no write in the way; looking again in a minute, to be sure.")
+            yield Sleep(max(HISTORY_GRACE - (self.clock() - self._began), 0.0))
+            history = yield from push_history.search(doubt.trace.target, doubt.since, narrowed=False)
+        verdict = judge(doubt.trace, history.found) if history.gap is None else None
+        if verdict is None:
+            raise doubt.unresolved(history) from doubt.error
+        self.log.info("By the company's push history (%d of this kind) it can be written.", len(history.found))
+        return (yield from self._write(*verdict))
+
+    def _after_the_replays(self, trace: Trace, found: Sequence[PushOperation]) -> tuple[str, float | None] | None:
+        """Judge a history where a key may have been used too long ago for an answer."""
+        oldest = min((moment(each, 0.0) for each in found), default=None)
+        if oldest is None:
+            return trace.key, None
+        if self.clock() - oldest < REPLAYED_FOR:
+            return trace.key, oldest  # if one of them is ours, Codat still replays it
+        return _after_other_content(trace, found)
+
+    def _give_up(self, doubt: _Doubt) -> Generator[Request[Any] | Sleep, Any, NoReturn]:
+        history = yield from push_history.search(doubt.trace.target, doubt.since, narrowed=True)
+        raise doubt.unresolved(history) from doubt.error
+
+
+def _after_other_content(trace: Trace, found: Sequence[PushOperation]) -> tuple[str, float | None] | None:
+    """Judge a history where a write there was: nothing is in the books if all that it may have become has failed."""
+    if not found or any(each.status != FAILED for each in found):
+        return None
+    return next_key(trace.key, found[0].key), None

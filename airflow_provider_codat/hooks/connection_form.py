@@ -1,0 +1,273 @@
+"""The fields of a ``codat`` connection: one table for the parser and for the form of every Airflow.
+
+It is loaded with the provider's description, in every Airflow process, so it imports nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+DEFAULT_HOST = "https://api.codat.io"
+
+# -- values ------------------------------------------------------------------------------------------------------------
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(value)
+    return number
+
+
+def _integer(value: Any) -> int:
+    number = _number(value)
+    if not number.is_integer():
+        raise ValueError(value)
+    return int(number)
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(value)
+    return value
+
+
+def _boolean(value: Any) -> bool:
+    meant = value if isinstance(value, bool) else {"true": True, "false": False}.get(_string(value).strip().lower())
+    if meant is None:
+        raise ValueError(value)
+    return meant
+
+
+_READ: dict[str, Callable[[Any], Any]] = {
+    "number": _number,
+    "integer": _integer,
+    "string": _string,
+    "boolean": _boolean,
+}
+
+
+# -- fields ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StandardField:
+    """A field that every connection has.
+
+    :param label: what the form calls it.
+    :param placeholder: what the form shows in the empty field; there is no other room for help.
+    """
+
+    label: str
+    placeholder: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtraField:
+    """A key of the connection's extra.
+
+    :param label: what the form calls it.
+    :param help: what it is for, in a sentence or two for someone who has read nothing else.
+    :param type: its type in JSON.
+    :param default: the setting where the key is missing or empty.
+    :param unit: the unit of a number, empty for a count.
+    :param above: a number has to be larger than this.
+    :param least: a number has to be at least this.
+    :param choices: the words a text has to be one of.
+    """
+
+    label: str
+    help: str
+    type: Literal["number", "integer", "string", "boolean"]
+    default: Any
+    unit: str = ""
+    above: int | None = None
+    least: int | None = None
+    choices: tuple[str, ...] = ()
+
+    def read(self, value: Any) -> Any:
+        """Turn a value of the extra into a setting. It may be text: in a URI, and in the form of Airflow 2.11, all are.
+
+        :raises ValueError: the field does not take it.
+        """
+        setting = _READ[self.type](value)
+        if (
+            (self.above is not None and setting <= self.above)
+            or (self.least is not None and setting < self.least)
+            or (self.choices and setting not in self.choices)
+        ):
+            raise ValueError(value)
+        return setting
+
+    @property
+    def expected(self) -> str:
+        """What to give, for an error."""
+        if self.type == "boolean":
+            return "true or false"
+        if self.choices:
+            return " or ".join(map(repr, self.choices))
+        kind = "a whole number" if self.type == "integer" else "a number"
+        bound = f"of {self.least} or more" if self.above is None else f"above {self.above}"
+        return f"{self.unit}{', ' if self.unit else ''}{kind} {bound}"
+
+    @property
+    def description(self) -> str:
+        """The help text; for a number with what to give, and what is taken otherwise."""
+        is_number = self.type in ("number", "integer")
+        return f"{self.help} Give {self.expected}; the default is {self.default:g}." if is_number else self.help
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """What the field takes, as JSON schema; Airflow's form goes by ``minimum``, not by ``exclusiveMinimum``."""
+        schema = {
+            "type": [self.type, "null"],
+            "default": self.default,
+            "minimum": self.least if self.above is None else self.above,
+            "exclusiveMinimum": self.above,
+            "enum": [None, *self.choices] if self.choices else None,
+            "values_display": {"null": "not set"} if self.choices else None,
+        }
+        return {key: value for key, value in schema.items() if value is not None}
+
+
+STANDARD_FIELDS = {
+    "host": StandardField("Base URL", DEFAULT_HOST),
+    "password": StandardField(
+        "API key", 'From the Codat Portal, Developers > API keys: the key, or the "Basic ..." header'
+    ),
+}
+HIDDEN_FIELDS = ("schema", "port", "login", "extra")
+
+EXTRA_FIELDS: dict[str, ExtraField] = {
+    "connect_timeout": ExtraField(
+        label="Connect timeout",
+        help="How long to wait for a connection to be made.",
+        type="number",
+        default=10.0,
+        unit="seconds",
+        above=0,
+    ),
+    "read_timeout": ExtraField(
+        label="Read timeout",
+        help="How long to wait for the next bytes of an answer.",
+        type="number",
+        default=60.0,
+        unit="seconds",
+        above=0,
+    ),
+    "max_attempts": ExtraField(
+        label="Attempts",
+        help="How many times a request is sent at most, where sending it again is safe and may help.",
+        type="integer",
+        default=5,
+        least=1,
+    ),
+    "max_retry_wait": ExtraField(
+        label="Longest retry wait",
+        help="The longest pause between two attempts; where Codat asks for a longer one, the task fails instead.",
+        type="number",
+        default=60.0,
+        unit="seconds",
+        least=0,
+    ),
+    "requests_per_minute": ExtraField(
+        label="Requests per minute",
+        help="How many requests a triggerer sends in any 60 seconds; Codat may block an address beyond 1,000.",
+        type="integer",
+        default=900,
+        least=10,
+    ),
+    "max_concurrent_requests": ExtraField(
+        label="Concurrent requests",
+        help="How many requests a triggerer has under way at once for one company; Codat allows 10.",
+        type="integer",
+        default=10,
+        least=1,
+    ),
+    "sync_schedule_shape": ExtraField(
+        label="Sync schedule shape",
+        help="How sync schedules are written where Codat's answers do not show it: integer (24) or object"
+        " ({intervalHours: 24}). Leave it empty unless Codat refuses a schedule; empty writes integers.",
+        type="string",
+        default=None,
+        choices=("integer", "object"),
+    ),
+    "allow_http": ExtraField(
+        label="Allow plain http",
+        help="Permits a base URL of http:// on another machine. The API key then travels in the clear.",
+        type="boolean",
+        default=False,
+    ),
+}
+
+
+# -- forms -------------------------------------------------------------------------------------------------------------
+
+
+def declared_form() -> dict[str, Any]:
+    """Return the form as Airflow 3.2 and later read it from the provider's description."""
+    return {
+        "conn-fields": {
+            name: {"label": field.label, "description": field.description, "schema": field.schema}
+            for name, field in EXTRA_FIELDS.items()
+        },
+        "ui-field-behaviour": {name.replace("_", "-"): value for name, value in field_behaviour().items()},
+    }
+
+
+def field_behaviour() -> dict[str, Any]:
+    """Return what becomes of the standard fields, as Airflow 2.11 and 3.1 ask the hook for it.
+
+    Airflow 3 shows the extra as JSON all the same, below the fields.
+    """
+    return {
+        "hidden_fields": list(HIDDEN_FIELDS),
+        "relabeling": {name: field.label for name, field in STANDARD_FIELDS.items()},
+        "placeholders": {name: field.placeholder for name, field in STANDARD_FIELDS.items()},
+    }
+
+
+def form_widgets() -> dict[str, Any]:
+    """Return the fields of the extra, as Airflow 2.11 and 3.1 ask the hook for them.
+
+    3.1 has stand-ins for the classes named here, and for hardly any other. None is there for a number with a fraction.
+    """
+    from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
+    from wtforms import BooleanField, IntegerField, StringField
+    from wtforms.validators import Optional, any_of
+
+    classes = {"boolean": BooleanField, "integer": IntegerField}
+
+    def widget(field: ExtraField) -> Any:
+        validators = [Optional(), any_of(list(field.choices)) if field.choices else _validator(field)]
+        return classes.get(field.type, StringField)(
+            field.label,
+            description=field.description,
+            default=f"{field.default:g}" if field.type == "number" else field.default,
+            validators=validators,
+            **({} if field.type == "boolean" else {"widget": BS3TextFieldWidget()}),
+        )
+
+    return {name: widget(field) for name, field in EXTRA_FIELDS.items()}
+
+
+def _validator(field: ExtraField) -> Callable[[Any, Any], None]:
+    """Return what has a form refuse a value that the parser refuses, in its words."""
+
+    def validate(_: Any, filled: Any) -> None:
+        from wtforms.validators import ValidationError
+
+        try:
+            field.read(filled.data)
+        except ValueError:
+            raise ValidationError(f"Give {field.expected}.") from None
+
+    return validate

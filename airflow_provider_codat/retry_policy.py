@@ -1,0 +1,108 @@
+"""``CodatRetryPolicy``: which failures of a task a retry can help, and when, for Airflow 3.3's ``retry_policy``.
+
+======================================================  ==============================================================
+what the task failed with                               what the policy decides
+======================================================  ==============================================================
+``CodatInputError``; 3xx and 4xx but for 409 and 429    fail at once: another try would be refused alike
+``CodatWriteOutcomeUnknown``                            fail at once: another try might write the record twice
+``CodatPushOperationFailed``                            fail at once: a terminal status never changes
+``CodatRateLimited`` (429)                              retry when Codat says so: ``Retry-After``, or the quota's reset
+``CodatConnectionError``, ``CodatResponseError``,       retry after ``first_delay``, doubled from try to try up to
+409, 5xx                                                ``max_delay``; later if a ``Retry-After`` says so
+anything else                                           what the task's own ``retries`` and ``retry_delay`` say
+======================================================  ==============================================================
+
+How often is retried stays with the task's ``retries``. The module can be imported on any Airflow; below 3.3, no task
+takes a ``retry_policy``.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_codat.exceptions import (
+    CodatApiError,
+    CodatConflictError,
+    CodatConnectionError,
+    CodatInputError,
+    CodatPushOperationFailed,
+    CodatRateLimited,
+    CodatResponseError,
+    CodatServerError,
+    CodatWriteOutcomeUnknown,
+)
+
+if TYPE_CHECKING:
+    from airflow.sdk import RetryDecision, RetryPolicy
+else:
+    try:
+        from airflow.sdk import RetryPolicy
+    except ImportError:  # before 3.3
+
+        class RetryPolicy:
+            """Stands in where Airflow has none."""
+
+
+HOPELESS = (CodatInputError, CodatWriteOutcomeUnknown, CodatPushOperationFailed)
+PASSING = (CodatConnectionError, CodatResponseError, CodatServerError, CodatConflictError)
+
+
+class CodatRetryPolicy(RetryPolicy):
+    """Decides by the error whether a task of this package is retried, and after how long.
+
+    Give it to any task that talks to Codat: ``retry_policy=CodatRetryPolicy(), retries=5``.
+
+    :param first_delay: the pause before the first retry after passing trouble; default 30 seconds.
+    :param max_delay: the longest such pause; default 15 minutes. A write is found again by asking once more for only 90
+        minutes on an Airflow without a task state store, so keep the pauses together below that.
+    """
+
+    def __init__(
+        self,
+        first_delay: timedelta = timedelta(seconds=30),
+        max_delay: timedelta = timedelta(minutes=15),
+    ) -> None:
+        self.first_delay = first_delay
+        self.max_delay = max_delay
+
+    def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
+        """Decide what becomes of a task that failed; Airflow calls this in the worker.
+
+        :param exception: what the task raised.
+        :param try_number: the try that failed, from 1.
+        :param max_tries: not looked at: Airflow itself holds the number of retries.
+        :param context: not looked at.
+        """
+        from airflow.sdk import RetryDecision
+
+        name = type(exception).__name__
+        if isinstance(exception, CodatRateLimited):
+            return RetryDecision.retry(_until_allowed(exception), f"{name}: Codat's rate limit")
+        if isinstance(exception, PASSING):
+            pause = max(self._pause(try_number), timedelta(seconds=getattr(exception, "retry_after", None) or 0))
+            return RetryDecision.retry(pause, f"{name}: this may pass")
+        if isinstance(exception, HOPELESS) or (isinstance(exception, CodatApiError) and exception.status_code < 500):
+            return RetryDecision.fail(f"{name}: another try would end alike")
+        return RetryDecision.default()
+
+    def _pause(self, try_number: int) -> timedelta:
+        return min(self.max_delay, self.first_delay * 2.0 ** min(max(try_number - 1, 0), 20))
+
+    def serialize(self) -> dict[str, Any]:
+        """Return the arguments as JSON values, pauses in seconds."""
+        return {"first_delay": self.first_delay.total_seconds(), "max_delay": self.max_delay.total_seconds()}
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any]) -> CodatRetryPolicy:
+        """Return the policy that :meth:`serialize` wrote."""
+        return cls(timedelta(seconds=data["first_delay"]), timedelta(seconds=data["max_delay"]))
+
+
+def _until_allowed(limited: CodatRateLimited) -> timedelta | None:
+    """Return how long Codat wants to be left alone; ``None``, for the task's own delay, if it does not say."""
+    if limited.retry_after is not None:
+        return timedelta(seconds=limited.retry_after)
+    if limited.reset_at is not None:
+        return max(limited.reset_at - datetime.now(UTC), timedelta(0))
+    return None

@@ -1,0 +1,78 @@
+"""What ships: all that should, and nothing else. tests/test_provider.py sees what Airflow makes of it."""
+
+from __future__ import annotations
+
+import tarfile
+from email import message_from_bytes
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+from hatchling.build import build_sdist, build_wheel
+
+from airflow_provider_codat import __version__
+
+DISTRIBUTION = "airflow-provider-codat"
+ROOT = Path(__file__).parents[1]
+STEM = f"airflow_provider_codat-{__version__}"
+
+
+def files(folder: str) -> set[str]:
+    """Return the files that belong there: Python, the mark that it is typed, and data of the tests."""
+    paths = (ROOT / folder).rglob("*")
+    return {path.relative_to(ROOT).as_posix() for path in paths if path.suffix in {".py", ".typed", ".json"}}
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build a source distribution of this tree, and unpack it."""
+    folder = tmp_path_factory.mktemp("sdist")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        name = build_sdist(str(folder))
+    assert name == f"{STEM}.tar.gz"
+    with tarfile.open(folder / name) as archive:
+        archive.extractall(folder, filter="data")
+    return folder / STEM
+
+
+def test_the_source_distribution_holds_the_package_the_examples_and_the_tests(sdist: Path) -> None:
+    found = {path.relative_to(sdist).as_posix() for path in sdist.rglob("*") if path.is_file()}
+    # .gitignore is what the build goes by.
+    assert found == {
+        *("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "PKG-INFO", ".gitignore"),
+        *files("airflow_provider_codat"),
+        *files("example_dags"),
+        *files("tests"),
+    }
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> ZipFile:
+    """Build the wheel as an installer does, from the source distribution."""
+    folder = tmp_path_factory.mktemp("wheel")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(sdist)
+        return ZipFile(folder / build_wheel(str(folder)))
+
+
+def test_the_wheel_holds_the_package_and_the_examples(wheel: ZipFile) -> None:
+    assert set(wheel.namelist()) == {
+        *files("airflow_provider_codat"),
+        *(f"airflow_provider_codat/{name}" for name in files("example_dags")),
+        *(f"{STEM}.dist-info/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt")),
+        f"{STEM}.dist-info/licenses/LICENSE",
+    }
+    assert "airflow_provider_codat/py.typed" in wheel.namelist()
+
+
+def test_the_metadata_says_what_an_index_needs(wheel: ZipFile) -> None:
+    metadata = message_from_bytes(wheel.read(f"{STEM}.dist-info/METADATA"))
+    assert (metadata["Name"], metadata["Version"]) == (DISTRIBUTION, __version__)
+    assert metadata["Summary"]
+    assert metadata["Keywords"]
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert metadata.get_payload(decode=True).decode() == (ROOT / "README.md").read_text()
+    assert {"Framework :: Apache Airflow :: Provider", "Typing :: Typed"} <= set(metadata.get_all("Classifier"))
+    assert {"demo", "test"} == set(metadata.get_all("Provides-Extra"))
