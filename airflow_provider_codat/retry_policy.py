@@ -56,6 +56,8 @@ class CodatRetryPolicy(RetryPolicy):
     :param first_delay: the pause before the first retry after passing trouble; default 30 seconds.
     :param max_delay: the longest such pause; default 15 minutes. A write is found again by asking once more for only 90
         minutes on an Airflow without a task state store, so keep the pauses together below that.
+
+    Source: https://docs.codat.io/using-the-api/errors and https://docs.codat.io/using-the-api/rate-limits.
     """
 
     def __init__(
@@ -72,7 +74,7 @@ class CodatRetryPolicy(RetryPolicy):
         :param exception: what the task raised.
         :param try_number: the try that failed, from 1.
         :param max_tries: not looked at: Airflow itself holds the number of retries.
-        :param context: not looked at.
+        :param context: not looked at; default ``None``.
         """
         from airflow.sdk import RetryDecision
 
@@ -95,7 +97,10 @@ class CodatRetryPolicy(RetryPolicy):
 
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> CodatRetryPolicy:
-        """Return the policy that :meth:`serialize` wrote."""
+        """Return the policy that :meth:`serialize` wrote.
+
+        :param data: what :meth:`serialize` returned.
+        """
         return cls(timedelta(seconds=data["first_delay"]), timedelta(seconds=data["max_delay"]))
 
 

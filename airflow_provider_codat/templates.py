@@ -32,6 +32,8 @@ def is_literal(value: Any) -> bool:
     """Whether a templated argument is already what it will be at run time.
 
     Text with Jinja's marks is not, and neither is anything that is no plain value, such as the output of another task.
+
+    :param value: the argument as the DAG gives it.
     """
     if isinstance(value, str):
         return "{{" not in value and "{%" not in value

@@ -116,6 +116,7 @@ class PushOperationWaiter(BaseOperator):
     def ended(self, event: Any) -> PushOperation:
         """Return the operation that a trigger's event tells of.
 
+        :param event: the trigger's event, whatever its shape.
         :raises CodatError: the wait could not go on.
         :raises BaseException: what :meth:`too_late` returns, if the deadline passed.
         """
@@ -147,6 +148,7 @@ class PushOperationWaiter(BaseOperator):
     def result(self, operation: PushOperation) -> dict[str, Any]:
         """Return the XCom of an operation that has ended.
 
+        :param operation: the operation, which has ended.
         :raises CodatPushOperationFailed: it did not succeed, and ``fail_on_unsuccessful`` is set.
         """
         if self.fail_on_unsuccessful and not operation.is_success:
@@ -169,7 +171,10 @@ class PushOperationWaiter(BaseOperator):
         return AirflowTaskTimeout(message) if by_execution else self.too_late(message)
 
     def too_late(self, message: str) -> BaseException:
-        """Return the error for a ``timeout`` that has passed."""
+        """Return the error for a ``timeout`` that has passed.
+
+        :param message: what to say, with the last status seen.
+        """
         raise NotImplementedError
 
     def on_kill(self) -> None:

@@ -77,13 +77,19 @@ def settle(sensor: CodatPushOperationSensor, grace: timedelta) -> None:
 
 
 def warn_of_worker(task: PushOperationWaiter) -> None:
-    """Tell at the construction of a task that is to end in the triggerer why a worker will end it, if one will."""
+    """Tell at the construction of a task that is to end in the triggerer why a worker will end it, if one will.
+
+    :param task: a task under construction.
+    """
     if hindrances := hindrances_to_end(task):
         warn(task.task_id, hindrances, frames=OF_A_CONSTRUCTOR)
 
 
 def hindrances_to_start(sensor: CodatPushOperationSensor) -> list[str]:
-    """Return why a worker must start the sensor, each with what to do about it; empty if none must."""
+    """Return why a worker must start the sensor, each with what to do about it; empty if none must.
+
+    :param sensor: a sensor under construction.
+    """
     if not triggerer_starts_tasks():
         return [TOO_OLD]
     found = [told for name in RENDERED if (told := _hindrance(name, getattr(sensor, name)))]
@@ -104,7 +110,10 @@ def _hindrance(name: str, value: Any) -> str | None:
 
 
 def hindrances_to_end(task: PushOperationWaiter) -> list[str]:
-    """Return what would be lost without a word if a trigger ended the task; empty if nothing would."""
+    """Return what would be lost without a word if a trigger ended the task; empty if nothing would.
+
+    :param task: the task.
+    """
     has_no_worker = task.start_from_trigger
     by_worker = ENDED_BY_A_WORKER | (BEGUN_BY_A_WORKER if has_no_worker else {})
     lost = [argument for attribute, argument in by_worker.items() if getattr(task, attribute, None)]
@@ -121,6 +130,8 @@ def _overridden(task_class: type[PushOperationWaiter], methods: Iterable[str]) -
 def warn(task_id: str, hindrances: list[str], frames: int) -> None:
     """Tell, once a task, why a worker does what the triggerer was to do.
 
+    :param task_id: the task.
+    :param hindrances: why, each with what to do about it.
     :param frames: how many there are between this function and the DAG file.
     """
     message = f"A worker starts or ends task {task_id}, not the triggerer: {'; '.join(hindrances)}."

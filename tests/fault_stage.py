@@ -6,6 +6,7 @@ The words for what is seen are those of ``operators/test_push_fault_matrix.py``.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from airflow_provider_codat.operators.codat import CodatPushOperator
 from airflow_provider_codat.simulator import Fault, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     import pytest
     from task_driver import FileStore, Try
@@ -144,12 +145,12 @@ def how_it_ended(ended: Try) -> str:
 
 # -- steps -------------------------------------------------------------------------------------------------------------
 
-Step = Callable[[Stage], object] if TYPE_CHECKING else Any
+Step = Callable[[Stage], object]
 
 
 def run(stage: Stage) -> None:
     """Airflow runs the task, over all tries it has left."""
-    while stage.task.state not in ("success", "failed"):
+    while not stage.task.is_over:
         one_try(stage)
 
 
@@ -225,6 +226,11 @@ def release(stage: Stage) -> None:
     """Send what is held."""
     stage.codat.wait_until_held()
     stage.codat.release()
+
+
+def hide_history(stage: Stage) -> None:
+    """Refuse to show the push history, once."""
+    stage.codat.fault(Fault("status", method="GET", path="/companies/[^/]+/push", status=403))
 
 
 def revoke(stage: Stage) -> None:

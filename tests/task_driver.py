@@ -63,10 +63,7 @@ class FileStore:
 
 @dataclass
 class DagRun:
-    """What Airflow tells of a DAG run.
-
-    :param logical_date: for a scheduled run the start of its interval; default when it started, as for a manual one.
-    """
+    """What Airflow tells of a DAG run. ``run_after`` came with Airflow 3."""
 
     start_date: datetime
     logical_date: datetime
@@ -118,19 +115,20 @@ class TaskDriver:
     :param make: makes the operator, as the DAG file does in each process that Airflow starts.
     :param clock: the time that passes.
     :param store: the task state store, or ``None`` for an Airflow without one.
-    :param logical_date: of the DAG run; default now.
+
+    ``history`` lists how the tries ended, oldest first, with a line of its own for a deferral; ``state`` is the task's,
+    and ``xcom`` what it returned.
     """
 
     make: Callable[[], CodatPushOperator]
     clock: VirtualClock
     store: FileStore | None = None
-    logical_date: datetime | None = None
     history: list[Try] = field(default_factory=list, init=False)
     xcom: Any = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         now = self.clock.now()
-        self.dag_run = DagRun(now, self.logical_date or now, now if airflow_version >= "3" else None)
+        self.dag_run = DagRun(start_date=now, logical_date=now, run_after=now if airflow_version >= "3" else None)
         self.try_number = 0
         self.max_tries = self.make().retries
         self.state: str | None = None
@@ -138,11 +136,10 @@ class TaskDriver:
 
     # -- what Airflow does -------------------------------------------------------------------------------------------
 
-    def run(self) -> str:
-        """Run the task to its end, over all tries, and return the state it ends in."""
-        while self.state not in ("success", "failed"):
-            self.run_try()
-        return self.state
+    @property
+    def is_over(self) -> bool:
+        """Whether no other try follows, unless the task is cleared."""
+        return self.state in ("success", "failed")
 
     def run_try(self) -> Try:
         """Run the next try to its end, or until it defers; a deferred one, from its trigger on."""
@@ -192,10 +189,9 @@ class TaskDriver:
         """Clear the task, as a user does, a minute later."""
         self.clock.let_pass(MINUTE)
         self.max_tries = self.try_number + self.make().retries
-        is_finished = self.state in ("success", "failed")
-        if is_finished:
+        if self.is_over:  # and so is the DAG run, which starts again
             self.dag_run.start_date = self.clock.now()
-        if is_finished or airflow_version >= "3":
+        if self.is_over or airflow_version >= "3":
             self.dag_run.clear_number += 1
         self.state, self._deferred = None, None
 

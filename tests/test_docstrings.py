@@ -1,4 +1,4 @@
-"""Every public name says what it is for: its arguments with unit and default, its errors, and where the fact is from."""
+"""Every public name says what it is for, its arguments with unit and default, its errors, and where to read on."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ import pytest
 
 import airflow_provider_codat
 from airflow_provider_codat.hooks.calls import Call
+from airflow_provider_codat.hooks.codat import CodatHook
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import ModuleType
 
 PACKAGE = airflow_provider_codat.__name__
@@ -36,15 +37,15 @@ A_SPAN = r"\b(second|minute|hour|day|month)s?\b"
 A_SHARE = r"\b0 to 1\b|\bshare\b|\brelative\b"
 UNITS = (
     (r"(now|since|until|deadline|due|began|started|\w+_(at|on|since|until|utc)): (float|int|str)\b", A_TIME),
-    (r"(timeout|interval|latency|delay|grace|\w+_(timeout|interval|wait|delay|minutes|hours|pause)): ", A_SPAN),
-    (r"retry_after: ", rf"{A_SPAN}|{A_TIME}"),
+    (r"(\w+_)?(timeout|interval|latency|delay|grace|wait|pause): .*\bfloat\b|\w*(minutes|hours): ", A_SPAN),
+    (r"(\w+_)?retry_after: .*\b(float|str)\b", rf"{A_SPAN}|{A_TIME}"),
     (r"(size|\w+_(size|bytes|length)): ", r"\b(byte|character|item|operation|compan)\w*"),
     (r"\w+: .*\bfloat\b", rf"{A_TIME}|{A_SPAN}|{A_SHARE}|\brequests\b"),
 )
 """The beginning of "name: type" of a quantity -> what its text has to have one of."""
 
 WITHOUT_A_UNIT = re.compile(r"\w+: (bool|datetime|timedelta)( \| \w+)*")
-"""Quantities by their name that are none, or have the unit in their type."""
+"""What is no quantity whatever its name is, or has the unit in its type."""
 
 SAID_ONCE_FOR_ALL = {
     "self": "the object",
@@ -56,12 +57,12 @@ SAID_ONCE_FOR_ALL = {
 """Parameters that need no words -> what they are."""
 
 INNER_MODULES = {
-    r"simulator\.\w+": "users import what airflow_provider_codat.simulator exports, which is walked there",
+    r"simulator\.[a-z_]+": "users import what airflow_provider_codat.simulator exports, which is walked there",
     r"demo\.(display|onboarding|processes|warden)": "the inside of the command codat-demo",
 }
 """Modules that need not describe all parameters -> why. What they do say is held to the same rules."""
 
-NEVER_TOLD = {"NotImplementedError": "an abstract method's; a mistake in the code, not an event"}
+NEVER_TOLD = {"NotImplementedError": "an abstract method's: a mistake in the code, not an event"}
 """Errors that need no ``:raises`` -> why."""
 
 ENTRY_POINTS = r"(\w+\.codat|retry_policy|simulator)\.Codat\w+"
@@ -77,8 +78,8 @@ A_SOURCE = r"https://(docs\.codat\.io|airflow\.apache\.org)/\w"
 class Subject:
     """A public name and what it says.
 
-    ``heard`` is what the package says of the same name in a base class; ``foreign`` the parameters that a base class
-    outside the package has introduced; ``raised`` the errors that the body raises itself.
+    ``heard`` is what the package says of it in a base class, ``foreign`` the parameters that a base class outside the
+    package has brought in, and ``raised`` the errors that its own code raises.
     """
 
     name: str
@@ -92,16 +93,29 @@ class Subject:
 
     @property
     def told(self) -> dict[str, str]:
-        """The parameters it describes itself."""
         return {name: text for field, name, text in fields(self.doc) if field == "param"}
+
+    @property
+    def described(self) -> dict[str, inspect.Parameter]:
+        return {each.name: each for each in self.parameters if each.name in self.told}
+
+    @property
+    def undescribed(self) -> list[str]:
+        heard = {name for field, name, _ in fields(self.heard) if field == "param"}
+        known = self.told.keys() | heard | self.foreign | SAID_ONCE_FOR_ALL.keys()
+        return [each.name for each in self.parameters if each.name not in known]
 
     @property
     def told_errors(self) -> set[str]:
         return {name for field, name, _ in fields(f"{self.doc}\n\n{self.heard}") if field == "raises"}
 
     @property
-    def described(self) -> dict[str, inspect.Parameter]:
-        return {each.name: each for each in self.parameters if each.name in self.told}
+    def quantities(self) -> dict[str, str]:
+        """Return "name: type" -> text of what may be one: of the parameters, and of what a number or function is."""
+        found = {f"{name}: {type_name(each.annotation)}": self.told[name] for name, each in self.described.items()}
+        if self.kind == "number" or "float" in self.returns:
+            found[f"{self.name.rpartition('.')[2].lower()}: {self.returns}"] = self.doc
+        return {quantity: text for quantity, text in found.items() if not WITHOUT_A_UNIT.fullmatch(quantity)}
 
 
 def fields(doc: str) -> Iterator[tuple[str, str, str]]:
@@ -109,9 +123,15 @@ def fields(doc: str) -> Iterator[tuple[str, str, str]]:
         yield found[1], found[2] or "", " ".join(found[3].split())
 
 
+@functools.cache
 def package_modules() -> list[ModuleType]:
     walked = pkgutil.walk_packages(airflow_provider_codat.__path__, f"{PACKAGE}.")
     return [airflow_provider_codat, *(importlib.import_module(each.name) for each in walked)]
+
+
+@functools.cache
+def package_subjects() -> list[Subject]:
+    return [subject for module in package_modules() for subject in subjects_of(module)]
 
 
 def subjects_of(module: ModuleType) -> Iterator[Subject]:
@@ -145,19 +165,19 @@ def function_of(member: Any) -> Callable[..., Any] | None:
 
 def own_doc(thing: Any) -> str:
     doc = thing.__doc__ or ""
-    made_by_dataclass = inspect.isclass(thing) and doc.startswith(f"{thing.__name__}(")
-    return "" if made_by_dataclass else inspect.cleandoc(doc)
+    is_made_up = inspect.isclass(thing) and doc.startswith(f"{thing.__name__}(")  # as a dataclass does
+    return "" if is_made_up else inspect.cleandoc(doc)
 
 
 def of_class(name: str, cls: type) -> Subject:
-    constructor = function_of(cls.__init__)
+    is_made_here = is_ours(function_of(cls.__init__)) or hasattr(cls, "_fields")  # which a named tuple has
     makers = [vars(cls)[maker] for maker in ("__init__", "__post_init__") if maker in vars(cls)]
     return Subject(
         name,
         "class",
         own_doc(cls),
         heard="\n\n".join(own_doc(base) for base in cls.__mro__[1:] if is_ours(base)),
-        parameters=tuple(inspect.signature(cls).parameters.values()) if is_ours(constructor) else (),
+        parameters=tuple(inspect.signature(cls).parameters.values()) if is_made_here else (),
         raised=frozenset().union(*(errors_raised_in(function_of(maker)) for maker in makers if is_ours(maker))),
     )
 
@@ -191,7 +211,7 @@ def of_function(
 
 
 def of_numbers(below: str, module: ModuleType) -> Iterator[Subject]:
-    """Find the constants that are numbers; what stands below one, or above it after ``#:``, is its docstring."""
+    """Find the constants that are numbers. The string below one, or a ``#:`` above it, is its docstring."""
     source = Path(str(module.__file__)).read_text()
     body = ast.parse(source).body
     for statement, following in zip_longest(body, body[1:]):
@@ -215,7 +235,8 @@ def type_name(annotation: Any) -> str:
 
 
 def errors_raised_in(function: Callable[..., Any] | None) -> frozenset[str]:
-    if function is None or function.__code__.co_filename.startswith("<"):  # made by dataclass
+    """Return the errors that are raised by name, but not those that the function itself may catch."""
+    if function is None or function.__code__.co_filename.startswith("<"):  # a dataclass's
         return frozenset()
     tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     tries = [node for node in ast.walk(tree) if isinstance(node, ast.Try) and node.handlers]
@@ -242,12 +263,8 @@ def has_a_docstring(subject: Subject) -> Iterator[str]:
 
 
 def describes_its_parameters(subject: Subject) -> Iterator[str]:
-    if any(re.match(rf"{inner}\.", subject.name) for inner in INNER_MODULES):
-        return
-    known = {name for field, name, _ in fields(f"{subject.doc}\n\n{subject.heard}") if field == "param"}
-    for each in subject.parameters:
-        if each.name not in known | subject.foreign | SAID_ONCE_FOR_ALL.keys():
-            yield f"does not describe {each.name}"
+    if not any(re.match(rf"{inner}\.", subject.name) for inner in INNER_MODULES):
+        yield from (f"does not describe {name}" for name in subject.undescribed)
 
 
 def describes_nothing_else(subject: Subject) -> Iterator[str]:
@@ -256,12 +273,7 @@ def describes_nothing_else(subject: Subject) -> Iterator[str]:
 
 
 def names_units(subject: Subject) -> Iterator[str]:
-    quantities = {f"{name}: {type_name(each.annotation)}": subject.told[name] for name, each in subject.described.items()}
-    if subject.kind == "number" or "float" in subject.returns:
-        quantities[f"{subject.name.rpartition('.')[2].lower()}: {subject.returns}"] = subject.doc
-    for quantity, text in quantities.items():
-        if WITHOUT_A_UNIT.fullmatch(quantity):
-            continue
+    for quantity, text in subject.quantities.items():
         for pattern, words in UNITS:
             if re.match(pattern, quantity) and not re.search(words, text, re.IGNORECASE):
                 yield f"names no unit of {quantity!r}: one of {words}"
@@ -279,6 +291,8 @@ def tells_its_errors(subject: Subject) -> Iterator[str]:
     for name in subject.raised - NEVER_TOLD.keys():
         if not issubclass(errors()[name], told):
             yield f"does not tell that it raises {name}"
+    if subject.kind == "call" and not told:
+        yield "tells no error"
 
 
 def tells_errors_that_exist(subject: Subject) -> Iterator[str]:
@@ -310,13 +324,172 @@ CHECKS = (
 )
 
 
-def complaints(check: Callable[[Subject], Iterator[str]], modules: list[ModuleType]) -> list[str]:
-    return [f"{each.name} {told}" for module in modules for each in subjects_of(module) for told in check(each)]
+def complaints(check: Callable[[Subject], Iterator[str]], subjects: Iterable[Subject]) -> list[str]:
+    return [f"{subject.name} {told}" for subject in subjects for told in check(subject)]
 
 
 @pytest.mark.parametrize("check", CHECKS)
-def test_every_public_name(check):
-    assert complaints(check, package_modules()) == []
+def test_every_public_name_says_what_there_is_to_know(check):
+    found = complaints(check, package_subjects())
+    assert not found, "\n".join(found)
 
 
 # -- the checks, checked -----------------------------------------------------------------------------------------------
+
+
+def test_nothing_public_is_left_out():
+    subjects = package_subjects()
+    assert {subject.name for subject in subjects} >= {
+        "api.errors.CodatApiError.from_json",
+        "api.retry.RESENT_FOR",
+        "demo.airflow_stack.AirflowStack.trigger",
+        "exceptions.CodatRateLimited",
+        "hooks.codat.CodatHook.settings",
+        "hooks.codat.CodatHook.iterate_companies",
+        "links.codat.CodatCompanyLink.get_link",
+        "operators.codat.CodatPushOperator.execute",
+        "retry_policy.CodatRetryPolicy.evaluate",
+        "sensors.codat.CodatPushOperationSensor.start_args",
+        "simulator.CodatSimulator.add_push",
+        "simulator.Outcome",
+        "simulator.pytest_plugin.codat_simulator",
+        "templates.is_literal",
+        "triggers.codat.CodatPushOperationTrigger",
+        "waiter.PushOperationWaiter.pace",
+        "worker_free.triggerer_starts_tasks",
+    }
+    assert Counter(subject.kind for subject in subjects) >= Counter({"class": 120, "function": 400, "number": 45})
+    calls = {subject.name for subject in subjects if subject.kind == "call"}
+    assert len(calls) == sum(isinstance(each, Call) for each in vars(CodatHook).values()) > 10
+    assert sum(len(subject.described) for subject in subjects) > 850
+    assert sum(len(subject.raised) for subject in subjects) > 50
+
+
+def test_no_rule_and_no_exemption_is_idle():
+    subjects = package_subjects()
+    quantities = [quantity for subject in subjects for quantity in subject.quantities]
+    assert [pattern for pattern, _ in UNITS if not any(re.match(pattern, each) for each in quantities)] == []
+    lacking = [subject.name for subject in subjects if subject.undescribed]
+    assert [inner for inner in INNER_MODULES if not any(re.match(rf"{inner}\.", each) for each in lacking)] == []
+    assert SAID_ONCE_FOR_ALL.keys() <= {each.name for subject in subjects for each in subject.parameters}
+    assert NEVER_TOLD.keys() <= {name for subject in subjects for name in subject.raised}
+
+
+FLAWLESS = '''
+from airflow_provider_codat.hooks.calls import Endpoint
+
+#: Seconds between two looks.
+PAUSE = 2.0
+TIMEOUT = 60.0
+"""Seconds until it gives up."""
+
+
+def look(size: int):
+    """Look once.
+
+    :param size: bytes of the answer.
+    :raises LookupError: there is nothing to see.
+
+    Source: https://docs.codat.io/using-the-api/querying.
+    """
+
+
+class Base:
+    """What examples have in common.
+
+    :param key: what it is known by.
+    """
+
+    def __init__(self, key: str) -> None:
+        pass
+
+    def ask(self, deadline: float):
+        """Ask.
+
+        :param deadline: when to stop, in epoch seconds.
+        """
+
+
+class CodatExample(Base):
+    """An example.
+
+    :param poll_interval: seconds between two looks; default 5.
+    :raises ValueError: the key is empty.
+
+    Source: https://docs.codat.io/using-the-api/push.
+    """
+
+    look = Endpoint(look)
+
+    def __init__(self, key: str, poll_interval: float = 5.0) -> None:
+        if not key:
+            raise ValueError(key)
+
+    def ask(self, deadline: float):
+        """Ask twice."""
+
+    @property
+    def began(self) -> float:
+        """When it began, in epoch seconds."""
+'''
+
+
+@pytest.fixture
+def subjects_in(tmp_path, monkeypatch):
+    """Return a function that returns the subjects of a module with such a source."""
+
+    def subjects_in(source):
+        name, file = f"{PACKAGE}.example.codat", tmp_path / "codat.py"
+        file.write_text(source)
+        spec = importlib.util.spec_from_file_location(name, file)
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, module)
+        spec.loader.exec_module(module)
+        return list(subjects_of(module))
+
+    return subjects_in
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_check_is_content_with_what_is_flawless(check, subjects_in):
+    assert complaints(check, subjects_in(FLAWLESS)) == []
+
+
+@pytest.mark.parametrize(
+    ("check", "flawless", "flawed", "complaint"),
+    [
+        (has_a_docstring, '"""Ask twice."""', "pass", "CodatExample.ask has no docstring"),
+        (has_a_docstring, '"""When it began, in epoch seconds."""', "pass", "CodatExample.began has no docstring"),
+        (has_a_docstring, "#: Seconds between two looks.", "", "PAUSE has no docstring"),
+        (has_a_docstring, '"""Seconds until it gives up."""', "", "TIMEOUT has no docstring"),
+        (describes_its_parameters, ":param size: bytes of the answer.", "", "look does not describe size"),
+        (describes_its_parameters, ":param key: what it is known by.", "", "CodatExample does not describe key"),
+        (describes_nothing_else, ":param poll_interval", ":param pause", "CodatExample describes pause, which"),
+        (names_units, "seconds between two looks; ", "", "CodatExample names no unit of 'poll_interval: float'"),
+        (names_units, "bytes of", "length of", "look names no unit of 'size: int'"),
+        (names_units, "stop, in epoch seconds", "stop", "Base.ask names no unit of 'deadline: float'"),
+        (names_units, "began, in epoch seconds", "began", "CodatExample.began names no unit of 'began: float'"),
+        (names_units, "Seconds until it", "When it", "TIMEOUT names no unit of 'timeout: float'"),
+        (tells_defaults, "; default 5", "", "CodatExample does not tell the default of poll_interval, 5.0"),
+        (tells_its_errors, ":raises ValueError: the key is empty.", "", "CodatExample does not tell that it raises"),
+        (tells_its_errors, ":raises LookupError: there is nothing to see.", "", "CodatExample.look tells no error"),
+        (tells_errors_that_exist, "LookupError", "LookError", "look tells of 'LookError', which is no error"),
+        (
+            begins_a_line_with_a_field,
+            "An example.\n\n    ",
+            "An example. ",
+            "CodatExample has :param poll_interval: in",
+        ),
+        (names_its_source, "https://docs.codat.io/using-the-api/push", "known", "CodatExample names no source"),
+        (
+            names_its_source,
+            "https://docs.codat.io/using-the-api/querying",
+            "known",
+            "CodatExample.look names no source",
+        ),
+    ],
+)
+def test_a_check_tells_what_is_flawed(check, flawless, flawed, complaint, subjects_in):
+    assert FLAWLESS.count(flawless) == 1
+    found = complaints(check, subjects_in(FLAWLESS.replace(flawless, flawed)))
+    assert any(each.startswith(f"example.codat.{complaint}") for each in found), found

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from importlib import import_module
-from importlib.metadata import distribution, entry_points
+from importlib.metadata import entry_points
 from importlib.resources import files
 
 import pytest
@@ -66,16 +66,6 @@ def test_every_class_the_info_names_exists():
         hook = getattr(import_module(module), name)
         assert hook.conn_type == connection_type["connection-type"]
         assert hook.hook_name == connection_type["hook-name"]
-
-
-def test_the_metadata_says_what_an_index_needs():
-    metadata = distribution(DISTRIBUTION).metadata
-    assert metadata["Version"] == __version__
-    assert metadata["License-Expression"] == "Apache-2.0"
-    assert "Framework :: Apache Airflow :: Provider" in metadata.get_all("Classifier")
-    assert any(url.startswith("Documentation,") for url in metadata.get_all("Project-URL"))
-    assert {"demo", "test"} <= set(metadata.get_all("Provides-Extra"))
-    assert files("airflow_provider_codat").joinpath("py.typed").is_file()
 
 
 COMMANDS = {

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from airflow_provider_codat import retry_policy
 from airflow_provider_codat.api.errors import error_class
 from airflow_provider_codat.api.push_operations import PushOperation
+from airflow_provider_codat.api.trace import Target
 from airflow_provider_codat.api.writing import OutcomeUnknown
 from airflow_provider_codat.exceptions import (
     CodatConnectionError,
@@ -33,6 +34,7 @@ except ImportError:  # before 3.3, where no task takes a policy
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
+TARGET = Target("create", "company-1", "connection-1", "bills")
 
 
 def api_error(status, **details):
@@ -49,7 +51,7 @@ def open_write(error):
 HOPELESS = [
     CodatInputError("company_id is empty"),
     *(api_error(status) for status in (302, 400, 401, 402, 403, 404, 418, 422)),
-    CodatWriteOutcomeUnknown(OutcomeUnknown("cut off")),
+    CodatWriteOutcomeUnknown(OutcomeUnknown("cut off", TARGET, "key-1", 0.0)),
     CodatPushOperationFailed(PushOperation("key-1", "Failed")),
     CodatPushOperationFailed(PushOperation("key-1", "TimedOut")),
 ]

@@ -69,6 +69,8 @@ def list_companies(
     :param query: a filter in Codat's query language (https://docs.codat.io/using-the-api/querying); default none.
     :param order_by: a field to sort by, ``-`` before it for descending; default the API's own order.
     :raises CodatInputError: ``page``, ``page_size`` or ``query`` is out of bounds; nothing is sent.
+
+    Source: https://docs.codat.io/platform-api#/operations/list-companies.
     """
     check_paging(page, page_size, query)
     return Request(

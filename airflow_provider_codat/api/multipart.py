@@ -130,7 +130,7 @@ class FileForm:
     def changed(self, size: str) -> CodatInputError:
         """Return the error for a file that has another size now.
 
-        :param size: the size now, in bytes and in words.
+        :param size: its size now, in bytes as text.
         """
         return CodatInputError(
             f"{_shown(self.file)} has changed: it had {self.size:,} bytes, and now has {size}. It has to stay as it is"

@@ -38,8 +38,7 @@ class _AnyKey:
 class History:
     """What a search has found.
 
-    :param operations: those that the write may have become, by key, newest first as far as Codat sorts; default none
-        yet.
+    :param operations: those that the write may have become, by key, newest first as far as Codat sorts; default none.
     :param gap: why they may not be all, or ``None``.
     """
 

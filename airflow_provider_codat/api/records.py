@@ -13,7 +13,7 @@ from airflow_provider_codat.api.push_operations import PushOperation
 from airflow_provider_codat.api.request import Effect, Request, identifier, params, path
 
 MAX_ATTACHMENT_BYTES = 100_000_000
-"""No platform but one takes more: https://docs.codat.io/accounting-api#/schemas/Attachment."""
+"""Bytes of a file. No platform but one takes more: https://docs.codat.io/accounting-api#/schemas/Attachment."""
 
 # The data type is the path segment, with these exceptions.
 _SEGMENTS = {"chartOfAccounts": "accounts"}
@@ -167,7 +167,7 @@ def segment(data_type: str) -> str:
 def check_idempotency_key(value: str) -> str:
     """Return ``value`` if it is a GUID, which is what Codat asks for.
 
-    :param value: what was given.
+    :param value: the key as it was given.
     :raises CodatInputError: it is not.
     """
     try:

@@ -146,7 +146,7 @@ def _excerpt(value: object) -> str:
 def path(*segments: str) -> str:
     """Join path segments, each percent-encoded; ids among them have been through :func:`identifier`.
 
-    :param segments: the segments, in order.
+    :param segments: in order, not yet encoded.
     """
     return "/" + "/".join(quote(segment, safe="") for segment in segments)
 

@@ -46,7 +46,7 @@ REPLAYED_STATUS = 500
 
 
 REQUEST_TIMEOUT = 408
-"""The status of a server that waited some seconds in vain for the rest of a request."""
+"""The status with which a server, or a proxy, gives up waiting for the rest of a request."""
 
 RESENT_FOR = 600.0
 """Seconds from its first sending for which a write that may have landed is sent again under its key."""

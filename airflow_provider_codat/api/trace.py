@@ -65,7 +65,7 @@ class Target:
     def changed_since(self, earlier: Target) -> list[str]:
         """Return in words what differs from an earlier target.
 
-        :param earlier: the other.
+        :param earlier: where an earlier try wrote to.
         """
         pairs = {each.name: (getattr(earlier, each.name), getattr(self, each.name)) for each in fields(self)}
         return [f"{name} was {before!r} and is {now!r}" for name, (before, now) in pairs.items() if before != now]

@@ -82,7 +82,7 @@ class Pace:
 class Sleep:
     """A step of a wait: let some time pass.
 
-    :param seconds: how many, 0 or more.
+    :param seconds: how many seconds, 0 or more.
     """
 
     seconds: float
@@ -122,7 +122,7 @@ class PushOperationWait:
     def saw(self, operation: PushOperation) -> bool:
         """Take note of an answer and tell whether the operation has ended.
 
-        :param operation: the answer.
+        :param operation: the operation as the answer told it.
         """
         self._missing_since = None
         if self.trouble:
@@ -149,7 +149,7 @@ class PushOperationWait:
 
         Passing trouble (no connection, 429, 5xx, an unreadable answer) is waited out, a 404 for a minute.
 
-        :param error: the error.
+        :param error: how the look ended.
         :param now: the time in epoch seconds.
         :raises CodatError: ``error`` itself, if waiting cannot help.
         """

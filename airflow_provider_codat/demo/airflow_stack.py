@@ -144,10 +144,10 @@ class AirflowStack:
     writes goes to a temporary home. When the block is left, or this program dies, every process, port and file goes.
 
     :param dags: the DAG files to run, or folders of them; they are copied.
-    :param connections: connection id -> the connection as a URI or JSON.
-    :param env: further environment variables, ``AIRFLOW__…`` included.
-    :param start_timeout: seconds until everything must be ready.
-    :param on_step: is called with a few words when a step of the start begins.
+    :param connections: connection id -> the connection as a URI or JSON; default none.
+    :param env: further environment variables, ``AIRFLOW__…`` included; default none.
+    :param start_timeout: seconds until everything must be ready; default 120.
+    :param on_step: is called with a few words when a step of the start begins; default nothing is.
     """
 
     def __init__(
@@ -249,8 +249,8 @@ class AirflowStack:
         """Start a run of a DAG, as soon as Airflow has parsed its file.
 
         :param dag_id: the DAG.
-        :param conf: the run's configuration, which sets the DAG's params.
-        :param timeout: seconds to wait for the DAG.
+        :param conf: the run's configuration, which sets the DAG's params; default empty.
+        :param timeout: seconds to wait for the DAG; default 60.
         :raises AirflowStackError: a DAG file cannot be imported, or there is no such DAG in time.
         """
         self.wait_until(f"DAG {dag_id}", lambda: self._knows(dag_id), timeout=timeout)
@@ -267,6 +267,7 @@ class AirflowStack:
     def call(self, method: str, path: str, **options: Any) -> Any:
         """Call Airflow's REST API.
 
+        :param method: the HTTP method.
         :param path: below ``/api/v1`` or ``/api/v2``.
         :param options: as for ``httpx.request``.
         :return: the parsed answer.
@@ -290,7 +291,10 @@ class AirflowStack:
         self._processes.check(*self._running)
 
     def start(self, name: str) -> None:
-        """Start a service, such as ``triggerer``; all run already but those that :meth:`stop` has ended."""
+        """Start a service, such as ``triggerer``; all run already but those that :meth:`stop` has ended.
+
+        :param name: the service.
+        """
         self._processes.start(name, *self._command(self._flavour.services[name]))
         self._running.add(name)
 
@@ -298,8 +302,9 @@ class AirflowStack:
         """End a service by a signal, and wait until nothing is left of its process group.
 
         :param name: ``scheduler``, ``triggerer`` or another.
-        :param number: the signal; only the service's first process gets it, as with ``kill`` or from a supervisor.
-        :param timeout: seconds to wait for the processes that it leaves behind.
+        :param number: the signal, default SIGTERM; only the service's first process gets it, as with ``kill`` or from a
+            supervisor.
+        :param timeout: seconds to wait for the processes that it leaves behind; default 60.
         :return: the first process's exit status, negative for a signal.
         :raises AirflowStackError: some of the others go on.
         """
@@ -311,7 +316,10 @@ class AirflowStack:
         return status
 
     def pid(self, name: str) -> int:
-        """Return the process id of ``scheduler``, ``triggerer`` or another service."""
+        """Return the process id of a service.
+
+        :param name: ``scheduler``, ``triggerer`` or another.
+        """
         return self._processes.pid(name)
 
     def output(self) -> dict[str, str]:
@@ -339,6 +347,7 @@ class AirflowStack:
 class TaskInstance:
     """One task instance of a run, as it was when asked for.
 
+    :param task_id: Airflow's id of the task.
     :param state: Airflow's word, such as ``deferred``; ``None`` while it is not yet scheduled.
     :param map_index: its place among the mapped ones, -1 if it is not mapped.
     :param started: when, in ISO 8601; ``None`` while it has not.
@@ -365,7 +374,12 @@ class TaskInstance:
 
 @dataclass(frozen=True)
 class DagRun:
-    """A run of a DAG in an :class:`AirflowStack`."""
+    """A run of a DAG in an :class:`AirflowStack`.
+
+    :param stack: the Airflow it runs on.
+    :param dag_id: Airflow's id of the DAG.
+    :param run_id: and of the run.
+    """
 
     stack: AirflowStack
     dag_id: str
@@ -408,8 +422,9 @@ class DagRun:
     def wait(self, *, timeout: float = 120, on_look: Callable[[list[TaskInstance]], None] = lambda _: None) -> str:
         """Wait for the run to end and return its state, ``success`` or ``failed``.
 
-        :param timeout: seconds to wait.
-        :param on_look: is called with the task instances again and again, a last time after the end.
+        :param timeout: seconds to wait; default 120.
+        :param on_look: is called with the task instances again and again, a last time after the end; default nothing
+            is.
         :raises AirflowStackError: it has not ended in time.
         :raises ProcessEnded: a process of Airflow has ended before the run.
         """
@@ -423,16 +438,29 @@ class DagRun:
         return self.state
 
     def clear(self, task_id: str) -> None:
-        """Have a task run once more, whatever its state; the run goes on if it had ended."""
+        """Have a task run once more, whatever its state; the run goes on if it had ended.
+
+        :param task_id: the task; if it is mapped, all of it.
+        """
         body = {"dag_run_id": self.run_id, "task_ids": [task_id], "only_failed": False, "reset_dag_runs": True}
         self.stack.call("POST", f"/dags/{self.dag_id}/clearTaskInstances", json={**body, "dry_run": False})
 
     def mark(self, task_id: str, state: str) -> None:
-        """Set a task's state, ``success`` or ``failed``, as a user may; what it is doing ends."""
+        """Set a task's state, as a user may; what it is doing ends.
+
+        :param task_id: the task.
+        :param state: ``success`` or ``failed``.
+        """
         self.stack.call("PATCH", f"{self._path}/taskInstances/{task_id}", json={"new_state": state})
 
     def xcom(self, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
-        """Return a value that a task has pushed. :raises AirflowStackError: there is none."""
+        """Return a value that a task has pushed.
+
+        :param task_id: the task.
+        :param key: the name of the value; default what the task returned.
+        :param map_index: its place among the mapped ones; default -1, for a task that is not mapped.
+        :raises AirflowStackError: there is none.
+        """
         return self.stack.call(
             "GET",
             f"{self._path}/taskInstances/{task_id}/xcomEntries/{key}",
@@ -440,12 +468,20 @@ class DagRun:
         )["value"]
 
     def log(self, task_id: str, map_index: int = -1) -> str:
-        """Return all that a task has logged, its tries and its trigger included, as plain text."""
+        """Return all that a task has logged, its tries and its trigger included, as plain text.
+
+        :param task_id: the task.
+        :param map_index: its place among the mapped ones; default -1, for a task that is not mapped.
+        """
         lines = [line for log in self.logs(task_id, map_index) for line in log.read_text().splitlines()]
         return "\n".join(map(_readable, lines))
 
     def logs(self, task_id: str, map_index: int = -1) -> list[Path]:
-        """Return the log files of a task: one a try, ``attempt=1.log``, and one a deferral, ``….trigger.7.log``."""
+        """Return the log files of a task: one a try, ``attempt=1.log``, and one a deferral, ``….trigger.7.log``.
+
+        :param task_id: the task.
+        :param map_index: its place among the mapped ones; default -1, for a task that is not mapped.
+        """
         folder = self.stack.home / "logs" / f"dag_id={self.dag_id}" / f"run_id={self.run_id}" / f"task_id={task_id}"
         return sorted((folder if map_index < 0 else folder / f"map_index={map_index}").glob("attempt=*"))
 

@@ -26,7 +26,8 @@ import sys
 import time
 from pathlib import Path
 
-PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+#: From linux/prctl.h.
+PR_SET_CHILD_SUBREAPER = 36
 
 #: Seconds between asking the processes to end and ending them.
 GRACE = 3.0
@@ -46,7 +47,10 @@ def main() -> None:
 
 
 def become_subreaper() -> None:
-    """Have every orphaned descendant reparented to this process. :raises OSError: the kernel refused."""
+    """Have every orphaned descendant reparented to this process.
+
+    :raises OSError: the kernel refused.
+    """
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 

@@ -40,7 +40,10 @@ class Call(Generic[P, A]):
 
     @property
     def hook(self) -> CodatHook:
-        """The hook this call goes through."""
+        """The hook this call goes through.
+
+        :raises TypeError: the call was looked up on the class, not on a hook.
+        """
         if self._hook is None:
             raise TypeError(f"{self.__class__.__name__} belongs to a CodatHook: call it on an instance")
         return self._hook

@@ -60,6 +60,8 @@ def wait_for_push_operation(
     :param timeout: seconds to wait, default 120.
     :raises CodatWaitTimeout: it had not ended by then; the error names the last status seen.
     :raises CodatApiError: waiting cannot help, such as 401 or 403.
+
+    Source: https://docs.codat.io/using-the-api/push.
     """
     wait = PushOperationWait(company_id, push_operation_key, log)
     return wait.steps(time.time() + timeout, Pace(poll_interval), time.time)
@@ -252,6 +254,7 @@ class CodatHook(BaseHook):
     def run(self, steps: Steps, *, attempts: int | None = 1) -> push_operations.PushOperation:
         """Do the steps of a wait or a write, blocking.
 
+        :param steps: a wait's or a write's, whose requests are sent one after another.
         :param attempts: as in :meth:`send`; default 1, since looking again is a wait's own business.
         """
         try:
@@ -315,7 +318,11 @@ class CodatHook(BaseHook):
             await client.aclose()
 
     async def asend(self, request: Request[T], *, attempts: int | None = None) -> T:
-        """Do what :meth:`send` does without blocking the event loop."""
+        """Do what :meth:`send` does without blocking the event loop.
+
+        :param request: as for :meth:`send`.
+        :param attempts: likewise, with the same default.
+        """
         from tenacity import AsyncRetrying
 
         await self.connect()
@@ -379,7 +386,10 @@ class CodatHook(BaseHook):
                 await answer.aclose()
 
     async def arun(self, steps: Steps) -> push_operations.PushOperation:
-        """Do what :meth:`run` does without blocking the event loop."""
+        """Do what :meth:`run` does without blocking the event loop.
+
+        :param steps: as for :meth:`run`; each request is sent once.
+        """
         try:
             step = next(steps)
             while True:

@@ -33,7 +33,7 @@ class ConnectionSettings:
     :param requests_per_minute: how many requests the triggerer may send in any minute.
     :param max_concurrent_requests: how many it may have under way at once for one company.
     :param sync_schedule_shape: the shape of ``syncSchedule`` the connection names, or ``None`` if it names none.
-    :param unknown: extra keys nobody knows, for a warning.
+    :param unknown: extra keys nobody knows, for a warning; default none.
     """
 
     base_url: str
@@ -64,6 +64,12 @@ def read_connection(
 ) -> ConnectionSettings:
     """Read an Airflow connection's fields.
 
+    :param conn_id: the connection's id, for the error.
+    :param host: base URL, or host name, or ``None`` for Codat's.
+    :param schema: ``http`` or ``https``, where the host names none.
+    :param port: the port, where the host names none.
+    :param password: the API key, or the ready-made ``Basic ...`` header.
+    :param extra: the parsed extra, a mapping.
     :raises CodatInputError: naming the connection, the field, the value (never the key) and what to give.
     """
     try:
@@ -98,6 +104,7 @@ def _read_extra(name: str, spec: ExtraField, extra: Mapping[str, Any]) -> Any:
 def read_api_key(password: str | None) -> str:
     """Return the ``Authorization`` header for an API key, or for the ready-made header the Portal hands out.
 
+    :param password: the connection's password.
     :raises CodatInputError: it is missing or malformed; the value is not shown.
     """
     key = (password or "").strip()
@@ -127,6 +134,10 @@ def read_base_url(host: str | None, schema: str | None, port: int | None, *, all
 
     A scheme or port in the host wins over the connection's own fields; without any scheme it is ``https``.
 
+    :param host: base URL, or host name, or ``None`` for Codat's.
+    :param schema: ``http`` or ``https``, where the host names none; ``None`` is ``https``.
+    :param port: the port, where the host names none.
+    :param allow_http: whether plain ``http`` to another machine will do.
     :raises CodatInputError: it is no HTTP address, holds a user, a query or a fragment, or is plain ``http`` to another
         machine while the extra ``allow_http`` is not set.
     """
@@ -153,7 +164,10 @@ def read_base_url(host: str | None, schema: str | None, port: int | None, *, all
 
 
 def is_loopback(hostname: str) -> bool:
-    """Whether a host name is this machine: ``localhost`` or a loopback address."""
+    """Whether a host name is this machine: ``localhost`` or a loopback address.
+
+    :param hostname: the name or address, an IPv6 one without brackets.
+    """
     try:
         return ipaddress.ip_address(hostname).is_loopback
     except ValueError:

@@ -92,6 +92,7 @@ _REDIRECTED = _NOT_CODAT % "it answered {error.status_code}, a redirect"
 def reached(settings: ConnectionSettings, companies: int | None) -> str:
     """Say that all is well.
 
+    :param settings: the connection, as it was read.
     :param companies: how many companies the key sees, or ``None`` if Codat did not tell.
     """
     seen = "" if companies is None else f"; it sees {companies} {'company' if companies == 1 else 'companies'}"
@@ -113,6 +114,7 @@ def explain(error: CodatError, causes: Sequence[BaseException], settings: Connec
 
     :param error: how the request ended.
     :param causes: the error and what is below it, the outermost first.
+    :param settings: the connection, as it was read.
     :return: a sentence that does not hold the key, even if an answer did.
     """
     cause, sentence = _sentence(error, causes)

@@ -78,10 +78,10 @@ class ExtraField:
     :param help: what it is for, in a sentence or two for someone who has read nothing else.
     :param type: its type in JSON.
     :param default: the setting where the key is missing or empty.
-    :param unit: the unit of a number, empty for a count.
-    :param above: a number has to be larger than this.
-    :param least: a number has to be at least this.
-    :param choices: the words a text has to be one of.
+    :param unit: the unit of a number; default empty, for a count.
+    :param above: a number has to be larger than this; default ``None``, for no such bound.
+    :param least: a number has to be at least this; default ``None``, likewise.
+    :param choices: the words a text has to be one of; default any.
     """
 
     label: str
@@ -96,6 +96,7 @@ class ExtraField:
     def read(self, value: Any) -> Any:
         """Turn a value of the extra into a setting. It may be text: in a URI, and in the form of Airflow 2.11, all are.
 
+        :param value: what stands in the extra.
         :raises ValueError: the field does not take it.
         """
         setting = _READ[self.type](value)

@@ -44,7 +44,10 @@ class CodatCompanyLink(BaseOperatorLink):
 
 
 def company_address(company_id: Any) -> str:
-    """Return the address of a company's page, or an empty string for what is no id."""
+    """Return the address of a company's page, or an empty string for what is no id.
+
+    :param company_id: Codat's id of the company, or whatever stands in its place.
+    """
     try:
         return PORTAL + path("companies", identifier("company_id", company_id), "summary")
     except CodatInputError:

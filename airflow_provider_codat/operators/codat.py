@@ -53,7 +53,8 @@ class CodatSyncSettingsOperator(BaseOperator):
     The XCom is ``{changed, changes: [{dataType, field, from, to}], overridesDefaults}``.
 
     :param company_id: the company. Templated.
-    :param settings: the entries, one a data type. Templated.
+    :param settings: the entries, one a data type; default none, which goes with ``overrides_defaults=False`` only.
+        Templated.
     :param merge: ``True`` (the default) leaves data types that are not named as they are; ``False`` sets exactly the
         given list.
     :param overrides_defaults: ``False`` returns the company to the account's default, and takes no settings; default
@@ -216,6 +217,7 @@ def _cell(value: Any) -> str:
 # -- pushes ------------------------------------------------------------------------------------------------------------
 
 WEEK = 7 * 24 * 60 * 60
+"""Seconds that a wait lasts where Airflow has no default for sensors."""
 
 OPTIONS = {"timeout_in_minutes", "allow_sync_on_push_complete"}
 ARGUMENTS_OF = {
@@ -250,8 +252,9 @@ class CodatPushOperator(PushOperationWaiter):
     :param data_type: such as ``bills`` or ``chartOfAccounts``. Templated.
     :param operation: ``create`` (the default), ``update`` or ``delete``. Templated.
     :param record: the record in Codat's shape for the data type, or a template that gives JSON; for ``create`` and
-        ``update``. Templated, so Airflow shows it among the task's rendered fields. It is in no log.
-    :param record_id: the record to change; for ``update`` and ``delete``. Templated.
+        ``update``, which need one; default ``None``. Templated, so Airflow shows it among the task's rendered fields.
+        It is in no log.
+    :param record_id: the record to change; for ``update`` and ``delete``, which need one; default ``None``. Templated.
     :param timeout_in_minutes: minutes after which Codat ends a pending write as ``TimedOut``; default Codat's own; for
         ``create`` and ``update``.
     :param allow_sync_on_push_complete: whether Codat pulls the data type after the write; default Codat's own;
@@ -266,8 +269,8 @@ class CodatPushOperator(PushOperationWaiter):
     :param timeout: seconds to wait in one try; default Airflow's ``[sensors] default_timeout``, seven days.
     :param fail_on_unsuccessful: ``False`` returns an operation that ended as ``Failed`` or ``TimedOut`` too; default
         ``True``.
-    :param idempotency_key: a GUID of your own for a ``create``, in place of the derived one. It has to be the same in
-        every try, and another for each record. Templated.
+    :param idempotency_key: a GUID of your own for a ``create``; default one derived from the task instance. It has to
+        be the same in every try, and another for each record. Templated.
     :param resubmit: write once more what this task instance has written before; default ``False``. Set it, then clear
         the task: it holds for each clear anew, never for a retry. Templated.
     :param codat_conn_id: the id of the Airflow connection; default ``codat_default``. Templated.
@@ -458,7 +461,7 @@ class CodatPushOperator(PushOperationWaiter):
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Finish in a worker what the trigger saw.
 
-        :param event: the trigger's event.
+        :param event: the trigger's event; without one, the default, the task fails.
         :return: the operation in Codat's shape, with ``recordId``.
         """
         return self.result(self.ended(event))

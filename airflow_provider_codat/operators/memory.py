@@ -85,7 +85,10 @@ class Memory:
         return trace
 
     def keep(self, trace: Trace) -> None:
-        """Store a trace for the next try, for as long as the DAG run exists."""
+        """Store a trace for the next try, for as long as the DAG run exists.
+
+        :param trace: what the next try has to know.
+        """
         if self._store is not None:
             from airflow.sdk.execution_time.context import NEVER_EXPIRE
 

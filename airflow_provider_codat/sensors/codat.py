@@ -68,7 +68,8 @@ class CodatPushOperationSensor(PushOperationWaiter, BaseSensorOperator):
     :param max_wait: the longest pause in seconds, default 60.
     :param start_from_trigger: start in the triggerer, without a worker; Airflow 3.3 and later, default ``False``.
     :param end_from_trigger: have the triggerer push the XCom and end the task when it succeeds; default ``False``.
-    :param start_trigger_args: for a mapped sensor with ``start_from_trigger``: what :meth:`start_args` returns.
+    :param start_trigger_args: for a mapped sensor with ``start_from_trigger``: what :meth:`start_args` returns; default
+        ``None``, for the sensor to make its own.
     :param kwargs: what every sensor takes: ``timeout`` in seconds (default Airflow's ``[sensors] default_timeout``,
         seven days), ``mode``, ``soft_fail``, ``execution_timeout``, ``retries`` and so on.
     :raises CodatPushOperationFailed: the operation ended as ``Failed`` or ``TimedOut``. The task fails without a retry,
@@ -209,7 +210,7 @@ class CodatPushOperationSensor(PushOperationWaiter, BaseSensorOperator):
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Finish in a worker what the trigger saw.
 
-        :param event: the trigger's event.
+        :param event: the trigger's event; without one, the default, the task fails.
         :return: the operation in Codat's shape, with ``recordId``.
         """
         return self.result(self.ended(event))

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Account:
     """The state behind the endpoints.
 
-    :param lock: held around every look and every change: tests change the account from their own thread while the
-        server's loop runs in another.
+    :param lock: held around every look and every change, default a new one: tests change the account from their own
+        thread while the server's loop runs in another.
     """
 
     books: Books

@@ -28,8 +28,10 @@ class Company:
     :param name: its name.
     :param connection_id: the id of its connection, which records are written through.
     :param created: epoch seconds.
-    :param connection_status: ``Linked``, ``PendingAuth``, ``Unlinked`` or ``Deauthorized``.
-    :param tags: metadata by name.
+    :param connection_status: ``Linked``, the default, ``PendingAuth``, ``Unlinked`` or ``Deauthorized``.
+    :param tags: metadata by name; default none.
+    :param integration_id: the id of the accounting software; default a fresh UUID.
+    :param source_id: the id of the connection's source; default a fresh UUID.
     """
 
     id: str

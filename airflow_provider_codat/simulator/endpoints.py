@@ -80,7 +80,7 @@ class Target(NamedTuple):
     """What a write is addressed to.
 
     :param record_id: None where the record is yet to be created.
-    :param timeout_in_minutes: as asked for in the query.
+    :param timeout_in_minutes: minutes, as asked for in the query, or None.
     """
 
     company: Company

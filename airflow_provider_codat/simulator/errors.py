@@ -14,7 +14,7 @@ class ApiError(Exception):
 
     :param status: HTTP status code.
     :param error: Codat's text for it.
-    :param validation_errors: items ``{itemId, message, validatorName}``.
+    :param validation_errors: items ``{itemId, message, validatorName}``; default none.
     """
 
     def __init__(self, status: int, error: str, validation_errors: Sequence[dict[str, Any]] = ()) -> None:

@@ -35,16 +35,17 @@ class Fault:
     """A fault for coming requests. The oldest one that matches a request is played on it.
 
     :param kind: one of :data:`KINDS`.
-    :param times: how many requests it hits; None until cleared.
+    :param times: how many requests it hits, default 1; None until cleared.
     :param path: the path it hits, a regular expression for the whole of it, or None for any.
     :param method: the HTTP method it hits, or None for any.
-    :param status: HTTP status of the kinds ``status`` and ``gateway``.
+    :param status: HTTP status of the kinds ``status`` and ``gateway``; default 500.
     :param body: of these two: an object sent as JSON, a text sent as it is, or None for Codat's error shape (of a
         gateway: an HTML page).
-    :param retry_after: of these two: the ``Retry-After`` header, seconds or an HTTP date.
-    :param headers: of these two: more headers, such as ``Location``.
+    :param retry_after: of these two: the ``Retry-After`` header, seconds or an HTTP date; default none.
+    :param headers: of these two: more headers, such as ``Location``; default none.
     :param seconds: of the kinds ``latency``, by default 1, and ``hold``, by default a day.
-    :param status_word: of kind ``unknown_status``.
+    :param status_word: of kind ``unknown_status``; default ``Queued``.
+    :raises ValueError: for an unknown kind.
     """
 
     kind: str
@@ -77,7 +78,11 @@ class Fault:
         return _SECONDS.get(self.kind, 0.0) if self.seconds is None else self.seconds
 
     def hits(self, method: str, path: str) -> bool:
-        """Tell whether a request is meant."""
+        """Tell whether a request is meant.
+
+        :param method: the request's HTTP method.
+        :param path: its path, decoded.
+        """
         if self.kind == "unknown_status" and not (method == "GET" and path_matches(_PUSH_READS, path)):
             return False
         return self.method in (None, method) and path_matches(self.path, path)
@@ -92,6 +97,7 @@ class RandomFaults:
     :param dice: what decides.
     :param method: the HTTP method of requests that may meet one, or None for any.
     :param path: their path, a regular expression for the whole of it, or None for any.
+    :raises ValueError: for a probability that is none.
     """
 
     faults: Sequence[Fault]

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
+#: Items a page.
 DEFAULT_PAGE_SIZE = 100
+#: Items a page; more is refused with 400.
 MAX_PAGE_SIZE = 5000
 
 #: What becomes of ``query``: obeyed, overlooked, or answered with 400. Codat says that it may not work everywhere.

@@ -60,14 +60,16 @@ ValidationItem = Mapping[str, str | None] | str
 class Outcome:
     """How a push ends, and when.
 
-    :param status: ``Success``, ``Failed`` or ``TimedOut``. Only a success reaches the books.
-    :param latency: seconds from the request to the end; ``math.inf`` never ends.
-    :param polls: instead of ``latency``: ends when looked at after having been seen pending this often.
-    :param error_message: Codat's text for a failure.
-    :param errors: validation errors, each ``{itemId, message, validatorName}`` or the message alone.
-    :param warnings: validation warnings, likewise.
+    :param status: ``Success``, the default, ``Failed`` or ``TimedOut``. Only a success reaches the books.
+    :param latency: seconds from the request to the end, default 0; ``math.inf`` never ends.
+    :param polls: instead of ``latency``, which is the default: ends when looked at after having been seen pending this
+        often.
+    :param error_message: Codat's text for a failure; default none.
+    :param errors: validation errors, each ``{itemId, message, validatorName}`` or the message alone; default none.
+    :param warnings: validation warnings, likewise; default none.
     :param record_id: the id of a created record, by default a fresh UUID.
     :param lands: whether the record reaches the books, by default on success only. With ``TimedOut`` it may do so too.
+    :raises ValueError: for a status that is no end.
     """
 
     status: str = "Success"
@@ -139,7 +141,10 @@ class OutcomeRules:
         self._queue.extend(outcomes)
 
     def distribute(self, outcomes: Sequence[Outcome], weights: Sequence[float], seed: int) -> None:
-        """Let every push that nothing else decides draw one of these, reproducibly by ``seed``."""
+        """Let every push that nothing else decides draw one of these, reproducibly by ``seed``.
+
+        :raises ValueError: for another number of weights than of outcomes.
+        """
         if len(outcomes) != len(weights):
             raise ValueError(f"{len(outcomes)} outcomes need as many weights, not {len(weights)}")
         dice = random.Random(seed)  # noqa: S311 - a simulation, not a secret

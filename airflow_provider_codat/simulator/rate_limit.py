@@ -86,6 +86,7 @@ class AddressLimit:
 
     :param clock: returns epoch seconds.
     :param per_minute: requests in any 60 seconds, at least 1; None for no limit.
+    :raises ValueError: for a limit below 1.
     """
 
     def __init__(self, clock: Callable[[], float], per_minute: int | None) -> None:

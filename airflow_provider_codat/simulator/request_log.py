@@ -26,9 +26,9 @@ class LoggedRequest:
     :param headers: by lower-case name; ``authorization`` is redacted.
     :param body: as received.
     :param at: when it arrived, in monotonic seconds.
-    :param fault: the kind of fault played on it, if any.
+    :param fault: the kind of fault played on it; default ``None``.
     :param status: of the answer; None while there is none and when the connection was reset instead.
-    :param replayed: whether the answer was the one kept for its idempotency key.
+    :param replayed: whether the answer was the one kept for its idempotency key; default ``False``.
     """
 
     method: str
@@ -42,7 +42,11 @@ class LoggedRequest:
     replayed: bool = False
 
     def is_for(self, method: str | None, path: str | None) -> bool:
-        """Tell whether it has this method and path, where None stands for any."""
+        """Tell whether it has this method and path.
+
+        :param method: the HTTP method, or None for any.
+        :param path: the path, as for :func:`path_matches`.
+        """
         return method in (None, self.method) and path_matches(path, self.path)
 
 
@@ -61,7 +65,10 @@ class Traffic:
 
     @classmethod
     def of(cls, requests: Iterable[LoggedRequest]) -> Traffic:
-        """Count requests."""
+        """Count requests.
+
+        :param requests: in the order of arrival.
+        """
         requests = list(requests)
         times = tuple(request.at for request in requests)
         return cls(times, sum(request.status == 429 for request in requests), peak(times, 60.0))
@@ -70,8 +77,8 @@ class Traffic:
 def peak(times: Iterable[float], window: float) -> int:
     """Return the most events in any window.
 
-    :param times: when they were, ascending.
-    :param window: its length in the unit of ``times``; an event exactly that much after another is in the next one.
+    :param times: when they were, in seconds, ascending.
+    :param window: its length in seconds; an event exactly that much after another is in the next one.
     """
     recent: deque[float] = deque()
     most = 0

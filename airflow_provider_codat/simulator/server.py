@@ -56,26 +56,32 @@ _GRACE = 5.0
 class CodatSimulator:
     """An embedded Codat, served on the loopback interface between ``with`` and its end (or ``start`` and ``stop``).
 
-    :param port: TCP port; 0 lets the kernel choose a free one.
+    :param port: TCP port; 0, the default, lets the kernel choose a free one.
     :param api_key: the key to let in, by default a random one.
-    :param company_count: how many companies there are at first.
-    :param latency: seconds after which a push ends that nothing else decides; it succeeds.
-    :param sync_schedule_shape: ``integer`` or ``object``, see :mod:`~airflow_provider_codat.simulator.sync_settings`.
-    :param free_plan: whether hourly syncs are refused with 402.
+    :param company_count: how many companies there are at first; default 0.
+    :param latency: seconds after which a push ends that nothing else decides, and succeeds; default 0.
+    :param sync_schedule_shape: ``integer``, the default, or ``object``, see
+        :mod:`~airflow_provider_codat.simulator.sync_settings`.
+    :param free_plan: whether hourly syncs are refused with 402; default ``False``.
     :param quota: requests a day, beyond which the answer is 429; ``codat`` for as many as Codat grants for the
         companies there are, None never refuses.
     :param quota_retry_after: the ``Retry-After`` of such an answer, by default the seconds to midnight UTC.
     :param requests_per_minute: from one address, beyond which the answer is 429; Codat's is 1,000. None never refuses.
     :param concurrency_per_company: requests at once, beyond which the answer is 429; Codat's is 10. None never refuses.
-    :param response_time: seconds every answer takes; only what takes time can be under way at once.
-    :param query_support: what becomes of ``query``: ``honour``, ``ignore`` or ``refuse`` (400).
-    :param order_by_support: what becomes of ``orderBy``: ``honour`` or ``ignore``.
-    :param pending_fields: whether the fields of a push that say how it ended are ``null`` or ``absent`` before it does.
-    :param record_id_at: where a written record's id is shown: ``changes`` (documented) or ``data``.
-    :param hidden_gets: how many reads of a fresh push answer 404.
-    :param hidden_lists: from how many list answers a fresh push is missing.
-    :param clock: returns epoch seconds; everything but the time that answers take goes by it.
+    :param response_time: seconds every answer takes, default 0; only what takes time can be under way at once.
+    :param query_support: what becomes of ``query``: ``honour``, the default, ``ignore`` or ``refuse`` (400).
+    :param order_by_support: what becomes of ``orderBy``: ``honour``, the default, or ``ignore``.
+    :param pending_fields: whether the fields of a push that say how it ended are ``null``, the default, or ``absent``
+        before it does.
+    :param record_id_at: where a written record's id is shown: ``changes``, the default and what is documented, or
+        ``data``.
+    :param hidden_gets: how many reads of a fresh push answer 404; default 0.
+    :param hidden_lists: from how many list answers a fresh push is missing; default 0.
+    :param clock: returns epoch seconds, default :func:`time.time`; everything but the time that answers take goes by
+        it.
     :raises OSError: on start, if the port is taken.
+
+    Source: https://docs.codat.io/platform-api, and https://docs.codat.io/using-the-api/push for what becomes of a push.
     """
 
     def __init__(
@@ -200,10 +206,10 @@ class CodatSimulator:
     ) -> Company:
         """Add a company with one connection.
 
-        :param name: its name.
+        :param name: its name; default ``Company``.
         :param id: its id, by default a fresh UUID.
-        :param connection_status: ``Linked``, ``PendingAuth``, ``Unlinked`` or ``Deauthorized``.
-        :param tags: metadata by name.
+        :param connection_status: ``Linked``, the default, ``PendingAuth``, ``Unlinked`` or ``Deauthorized``.
+        :param tags: metadata by name; default none.
         """
         company = Company(
             id=id or str(uuid4()),
@@ -252,9 +258,9 @@ class CodatSimulator:
         The most specific setting wins: company and data type, company, data type, all.
 
         :param outcome: how they end.
-        :param data_type: only pushes of this data type.
-        :param key: only this push, which is pending; the other two are not looked at.
-        :param company_id: only pushes of this company.
+        :param data_type: only pushes of this data type; default all.
+        :param key: only this push, which is pending; the other two are not looked at; default coming ones.
+        :param company_id: only pushes of this company; default all.
         :raises KeyError: for an unknown key.
         :raises ValueError: if that push has ended already.
         """
@@ -268,8 +274,8 @@ class CodatSimulator:
         """Set how the next pushes end, one by one, before any rule of :meth:`outcome`; with weights, by a distribution.
 
         :param outcomes: taken in order; with ``weights``, drawn from without end by pushes that no rule decides.
-        :param weights: relative probabilities, one an outcome.
-        :param seed: of the draw.
+        :param weights: relative probabilities, one an outcome; default ``None``, for each outcome once.
+        :param seed: of the draw; default 0.
         """
         with self._lock:
             if weights is None:
@@ -290,11 +296,11 @@ class CodatSimulator:
         """Add a push that somebody else made, and return its key.
 
         :param company_id: whose.
-        :param data_type: of what.
-        :param status: a terminal status ends it at once; any other is shown until it ends.
-        :param record: what it writes.
-        :param outcome: how it ends. Without one and without a rule of :meth:`outcome` or :meth:`outcomes` for it, it
-            waits until :meth:`finish`.
+        :param data_type: of what; default ``bills``.
+        :param status: a terminal status ends it at once; any other, by default ``Pending``, is shown until it ends.
+        :param record: what it writes; default an empty one.
+        :param outcome: how it ends; by default as a rule of :meth:`outcome` or :meth:`outcomes` for it says, and
+            without one it waits until :meth:`finish`.
         :param requested_on: when it was made, in epoch seconds, by default now; what has ended already ended then.
         :raises ApiError: for an unknown company.
         """
@@ -333,14 +339,21 @@ class CodatSimulator:
             self._account.pushes.end(push, outcome or Outcome(), self._clock())
 
     def push(self, key: str) -> dict[str, Any]:
-        """Return a push as Codat would answer it, without this counting as a look at it."""
+        """Return a push as Codat would answer it, without this counting as a look at it.
+
+        :param key: its key.
+        :raises KeyError: for an unknown key.
+        """
         with self._lock:
             return self._account.pushes.to_wire(self._account.pushes.find(key))
 
     # --- sync settings -----------------------------------------------------------------------------------------------
 
     def sync_settings(self, company_id: str | None = None) -> dict[str, Any]:
-        """Return a company's sync settings (None: the account's) as Codat would answer them."""
+        """Return sync settings as Codat would answer them.
+
+        :param company_id: whose; default ``None``, the account's.
+        """
         with self._lock:
             settings = self._account.sync_settings
             shown = settings.account(self._account.client_id) if company_id is None else settings.company(company_id)
@@ -352,11 +365,12 @@ class CodatSimulator:
         settings: Iterable[Mapping[str, Any]] = (),
         overrides_defaults: bool = True,
     ) -> None:
-        """Set a company's whole list (None: the account's).
+        """Set a whole list of sync settings.
 
-        :param settings: entries in Codat's shape with ``syncSchedule`` in either; ``fetchOnFirstLink`` is true and
-            ``syncOrder`` 0 unless given.
-        :param overrides_defaults: False gives a company the account's list again.
+        :param company_id: whose; ``None`` for the account's.
+        :param settings: entries in Codat's shape with ``syncSchedule`` in either, default none; ``fetchOnFirstLink`` is
+            true and ``syncOrder`` 0 unless given.
+        :param overrides_defaults: ``True``, the default; ``False`` gives a company the account's list again.
         """
         with self._lock:
             self._account.sync_settings.set(company_id, settings, overrides_defaults=overrides_defaults)
@@ -364,7 +378,10 @@ class CodatSimulator:
     # --- faults, quota, log ------------------------------------------------------------------------------------------
 
     def fault(self, fault: Fault) -> None:
-        """Play a fault on the next requests that it hits."""
+        """Play a fault on the next requests that it hits.
+
+        :param fault: what happens, to which requests, how often.
+        """
         with self._lock:
             self._gate.faults.add(fault)
 
@@ -381,9 +398,9 @@ class CodatSimulator:
 
         :param faults: equally likely where they hit the request; their ``times`` does not matter.
         :param probability: that a request meets one of them, 0 to 1.
-        :param seed: of the draw: the same requests in the same order meet the same faults.
-        :param method: only requests with this HTTP method.
-        :param path: only requests with this path, which may be a regular expression for the whole of it.
+        :param seed: of the draw, default 0: the same requests in the same order meet the same faults.
+        :param method: only requests with this HTTP method; default any.
+        :param path: only requests with this path, which may be a regular expression for the whole of it; default any.
         :raises ValueError: for a probability that is none.
         """
         dice = random.Random(seed)  # noqa: S311 - a simulation, not a secret
@@ -399,8 +416,8 @@ class CodatSimulator:
     def wait_until_held(self, count: int = 1, timeout: float = 30.0) -> list[LoggedRequest]:
         """Wait until requests have been handled whose answers a fault of kind ``hold`` keeps back, and return them.
 
-        :param count: at least how many.
-        :param timeout: in seconds.
+        :param count: at least how many; default 1.
+        :param timeout: in seconds; default 30.
         :raises TimeoutError: if it takes longer.
         """
         return self._gate.held.wait_until(count, timeout)
@@ -410,7 +427,10 @@ class CodatSimulator:
         self._gate.held.release()
 
     def set_quota(self, quota: Quota) -> None:
-        """Grant another quota, counted from now on; ``codat`` for as much as Codat would."""
+        """Grant another quota, counted from now on.
+
+        :param quota: requests a day, ``codat`` for as many as Codat would grant, or ``None`` for no end of them.
+        """
         with self._lock:
             self._gate.rate_limit.set_quota(quota)
 
@@ -423,15 +443,15 @@ class CodatSimulator:
     def count(self, method: str | None = None, path: str | None = None) -> int:
         """Count the requests so far.
 
-        :param method: only those with this HTTP method.
-        :param path: only those with this path, which may be a regular expression for the whole of it.
+        :param method: only those with this HTTP method; default any.
+        :param path: only those with this path, which may be a regular expression for the whole of it; default any.
         """
         return sum(request.is_for(method, path) for request in self.requests)
 
     def traffic(self, since: float = 0.0) -> Traffic:
         """Return the requests so far in figures.
 
-        :param since: only those that arrived then or later, in monotonic seconds.
+        :param since: only those that arrived then or later, in monotonic seconds; default all.
         """
         return Traffic.of(request for request in self.requests if request.at >= since)
 

@@ -14,6 +14,7 @@ from airflow_provider_codat.simulator.errors import ApiError
 SyncScheduleShape = Literal["integer", "object"]
 Setting = dict[str, Any]
 
+#: Hours between two syncs, on a paid plan.
 HOURLY = 1
 INTERVAL_HOURS = frozenset({0, HOURLY, 24, 168, 720})
 REPORT_TYPES = frozenset({"balanceSheet", "profitAndLoss", "cashFlowStatement"})

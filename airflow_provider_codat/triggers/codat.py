@@ -28,17 +28,20 @@ class CodatPushOperationTrigger(BaseTrigger):
     :param company_id: the company written to.
     :param push_operation_key: the operation waited for.
     :param codat_conn_id: the id of the Airflow connection; default ``codat_default``.
-    :param deadline: when to stop waiting, in epoch seconds; ``None`` to go by the limit Airflow has set, as a trigger
-        must that no worker has started.
+    :param deadline: when to stop waiting, in epoch seconds; default 0, after one look; ``None`` to go by the limit
+        Airflow has set, as a trigger must that no worker has started.
     :param not_before: when to look first, in epoch seconds; default at once. Whoever defers has just looked.
     :param poke_interval: seconds between two looks, default 5.
     :param exponential_backoff: whether that doubles from look to look, default ``True``.
     :param max_wait: the longest pause in seconds, default 60; ``None`` for no bound.
-    :param last_status: the status whoever deferred has seen, or ``None``.
+    :param last_status: the status whoever deferred has seen; default ``None``.
     :param timeout_margin: seconds before Airflow's limit to stop, where that is gone by; default 0.
     :param end_from_trigger: whether a success ends the task here, without a worker; default ``False``.
     :param fail_on_unsuccessful: whether only ``Success`` is a success, default ``True``; else every end is.
     :param do_xcom_push: whether a task that ends here has an XCom, default ``True``.
+
+    Source: https://docs.codat.io/using-the-api/push and
+    https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/deferring.html.
     """
 
     #: The limit Airflow has set for the deferral; the triggerer of Airflow 3.3 and later tells.

@@ -34,12 +34,20 @@ class TimedOut:
 
 
 def ended(operation: PushOperation) -> dict[str, Any]:
-    """Return the event for an operation that has ended."""
+    """Return the event for an operation that has ended.
+
+    :param operation: the operation as Codat last told it.
+    """
     return {"outcome": "ended", "operation": operation.to_json()}
 
 
 def timed_out(push_operation_key: str, last_status: str | None, trouble: CodatError | None = None) -> dict[str, Any]:
-    """Return the event for a deadline that has passed."""
+    """Return the event for a deadline that has passed.
+
+    :param push_operation_key: the operation waited for.
+    :param last_status: the last status seen, or ``None``.
+    :param trouble: what came instead of an answer at the last look; default ``None``.
+    """
     return {
         "outcome": "timed_out",
         "pushOperationKey": push_operation_key,
@@ -49,7 +57,10 @@ def timed_out(push_operation_key: str, last_status: str | None, trouble: CodatEr
 
 
 def failed(error: Exception) -> dict[str, Any]:
-    """Return the event for a wait that cannot go on."""
+    """Return the event for a wait that cannot go on.
+
+    :param error: why it cannot go on.
+    """
     described: dict[str, Any] = {"message": str(error) if isinstance(error, CodatError) else repr(error)}
     if isinstance(error, CodatApiError):
         described |= error.to_json()

@@ -77,7 +77,10 @@ class Gate:
 
     @property
     def hook(self) -> CodatHook:
-        """The hook in use; :meth:`open` makes it."""
+        """The hook in use; :meth:`open` makes it.
+
+        :raises RuntimeError: there is none yet.
+        """
         if self._hook is None:
             raise RuntimeError(f"connection {self.codat_conn_id!r} was not opened")
         return self._hook
@@ -139,6 +142,7 @@ class Gate:
 
         A refused key is read again, once: a rotated one heals itself.
 
+        :param request: what to send.
         :param due: since when it has been due, in epoch seconds; the most overdue company goes first, and one that was
             just served is overdue since then at the most.
         :param turns: the company's.

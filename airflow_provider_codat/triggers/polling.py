@@ -389,7 +389,10 @@ class _CompanyPoll:
 
 
 def is_everybodys(trouble: CodatError) -> bool:
-    """Whether this trouble would meet other requests too: no answer, a 429, a server error, a garbled answer."""
+    """Whether this trouble would meet other requests too: no answer, a 429, a server error, a garbled answer.
+
+    :param trouble: how a request ended.
+    """
     return is_passing(trouble) or isinstance(trouble, CodatServerError)
 
 

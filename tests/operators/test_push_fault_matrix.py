@@ -4,7 +4,8 @@ A case is a row of :data:`CREATE`, or of :data:`CHANGE` for updates and deletion
 then, for each try, the requests that reach Codat and how the try ends; and what the company's books hold in the end.
 Where Airflow's two kinds differ, ``store`` is one with a task state store (3.3 and later), ``without`` one without.
 
-All is real but the time: HTTP, processes, and SIGKILL. Five minutes pass between two tries, one before a clear.
+The task writes ``coffee``, once its record is corrected ``tea``; ``water`` is what it changes, ``juice`` another's. All
+is real but the time: HTTP, processes, and SIGKILL. Five minutes pass between two tries, one before a clear.
 
 ==================================  ================================================================================
 a request                           what became of it
@@ -39,13 +40,14 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import tenacity.nap
 from fault_stage import (
     MINUTES,
     Stage,
+    Step,
     another_writes,
     clear,
     clear_to_resubmit,
@@ -56,6 +58,7 @@ from fault_stage import (
     ends,
     forget_on_success,
     given,
+    hide_history,
     killed_before_sending,
     killed_once_handled,
     killed_storing,
@@ -82,9 +85,6 @@ try:
     from airflow.sdk.execution_time.context import NEVER_EXPIRE
 except ImportError:  # it came with the task state store
     NEVER_EXPIRE = None
-
-if TYPE_CHECKING:
-    from fault_stage import Step
 
 
 @dataclass(frozen=True)
@@ -217,6 +217,11 @@ CREATE = [
             "5x POST lost again → CodatConnectionError, retry",
             "5x POST lost again, LIST → unknown, found Success",
         ),
+    ),
+    case(
+        "the connection is reset after the write, and a gateway refuses to repeat it",
+        [plays("reset_after"), plays("gateway", status=400), run],
+        both=seen("POST lost, POST 400 → CodatApiError, retry", "POST again, GET → success"),
     ),
     case(
         "the answer breaks off",
@@ -611,6 +616,11 @@ CREATE = [
         both=seen("nothing → killed, retry", "LIST → unknown, found Success", books="juice"),
     ),
     case(
+        "killed before sending, and 90 minutes lost; the push history cannot be read",
+        [killed_before_sending, later(90), hide_history, run],
+        both=seen("nothing → killed, retry", "LIST 403 → unknown, found a gap", books=""),
+    ),
+    case(
         "killed after sending, and 90 minutes lost",
         [killed_once_handled, release, later(90), run],
         both=seen("POST held → killed, retry", "LIST → unknown, found Success"),
@@ -911,6 +921,6 @@ def test_no_order_of_mishaps_writes_twice(stage, with_store, seed):
     for _ in range(8):
         for step in (*dice.sample(MISHAPS, 2), one_try):
             step(create)
-            if create.task.state in ("success", "failed"):
+            if create.task.is_over:
                 clear(create)
     assert create.written() <= 1

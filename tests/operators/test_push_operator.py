@@ -5,6 +5,7 @@ What it does when things go wrong is in ``test_push_fault_matrix.py``.
 
 import asyncio
 import json
+import logging
 import sys
 import warnings
 from datetime import UTC, date, datetime, timedelta
@@ -18,7 +19,7 @@ from trigger_runner import run_trigger, through_the_database
 from virtual_clock import START
 
 from airflow_provider_codat.api.push_operations import PushOperation
-from airflow_provider_codat.api.writing import Past, Trace, first_key, next_key
+from airflow_provider_codat.api.trace import Past, Target, Trace, first_key, next_key
 from airflow_provider_codat.exceptions import (
     CodatAuthenticationError,
     CodatError,
@@ -82,6 +83,12 @@ def codat(codat_simulator, codat_connection, clock, monkeypatch):
 @pytest.fixture
 def company(codat):
     return codat.add_company()
+
+
+def trace_of(company, operation_key=None):
+    """Return what a try stores of a write of the operator below."""
+    target = Target("create", company.id, company.connection_id, "bills")
+    return Trace(ROOT, target, max_tries=2, sent_on=START, operation_key=operation_key)
 
 
 def push(company, **arguments):
@@ -288,10 +295,10 @@ def test_a_record_may_be_the_json_a_template_gives(text, codat, company):
 def test_resubmit_may_be_the_text_a_template_gives(given, codat, company):
     operator = push(company, resubmit=TEMPLATES["resubmit"])
     operator.resubmit = given
-    run(operator)
+    run(operator, max_tries=3)
     is_set = str(given).strip().lower() == "true"
     key = writes(codat)[0].headers["idempotency-key"]
-    assert key == (next_key(ROOT, "resubmitted at 2") if is_set else ROOT)
+    assert key == (next_key(ROOT, "resubmitted at 3") if is_set else ROOT)
 
 
 def test_the_defaults_are_those_the_documentation_names():
@@ -512,7 +519,7 @@ def test_the_trigger_holds_an_absolute_deadline_and_nothing_of_the_record(limits
 
 def test_what_an_earlier_try_wrote_is_handed_over_without_a_write(codat, company, store):
     key = codat.add_push(company.id)
-    store.set(STORED_AS, Trace(ROOT, ROOT, START, key).to_json())
+    store.set(STORED_AS, trace_of(company, key).to_json())
     deferred = defer(push(company, deferrable=True), store, try_number=2)
     assert deferred.trigger.push_operation_key == key
     assert writes(codat) == []
@@ -542,7 +549,7 @@ def test_a_deadline_that_passed_in_the_triggerer(status, limits, error, says):
 def test_a_deferral_that_airflow_ended_for_its_time_names_the_operation(limits, error, words, store):
     operator = push(SOMEBODY, deferrable=True, **limits)
     for known, says in ((None, "of this task (its log has the key)"), ("key-1", "key-1")):
-        store.values = {STORED_AS: Trace(ROOT, ROOT, START, known).to_json()}
+        store.values = {STORED_AS: trace_of(SOMEBODY, known).to_json()}
         with pytest.raises(error, match="the triggerer's log has its last status") as raised:
             resume(operator, {"error": words}, store, method="__fail__")
         assert f"Push operation {says} had not ended" in str(raised.value)
@@ -674,13 +681,12 @@ def test_the_key_is_that_of_the_task_instance_in_every_try(map_index, codat, com
 def test_an_own_key_takes_the_place_of_the_derived_one(codat, company, store):
     run(push(company, idempotency_key=GUID), store)
     assert key_of(codat) == GUID.lower()
-    assert store.values[STORED_AS]["root"] == GUID.lower()
+    assert store.values[STORED_AS]["idempotencyKey"] == GUID.lower()
 
 
 def test_a_success_that_is_cleared_is_reported_and_nothing_sent(codat, company, store, logged):
     first = run(push(company), store)
-    again = run(push(company), store, try_number=2, max_tries=3)
-    assert again == first | {"requestedOnUtc": again["requestedOnUtc"]}
+    assert run(push(company), store, try_number=2, max_tries=3) == first
     assert len(writes(codat)) == 1
     assert "has already written this" in logged()
 
@@ -689,7 +695,46 @@ def test_a_record_that_changed_after_its_success_is_named_and_not_sent(codat, co
     run(push(company), store)
     run(push(company, record=RECORD | {"totalAmount": 99, "note": "x"}), store, try_number=2, max_tries=3)
     assert len(writes(codat)) == 1
-    assert "it differs in note, totalAmount. The new content is not sent" in logged()
+    assert "it differs in note, totalAmount. The change is not sent" in logged()
+
+
+def test_an_option_that_changed_is_named_too(codat, company, store, logged):
+    run(push(company), store)
+    run(push(company, timeout_in_minutes=5), store, try_number=2, max_tries=3)
+    assert len(writes(codat)) == 1
+    assert "it differs in timeout_in_minutes. The change is not sent" in logged()
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "says"),
+    [
+        ({"data_type": "invoices"}, "data_type was 'bills' and is 'invoices'"),
+        (UPDATE, "operation was 'create' and is 'update', record_id was None and is 'bill-7'"),
+    ],
+)
+def test_after_a_success_a_write_elsewhere_is_refused_until_it_is_resubmitted(elsewhere, says, codat, company, store):
+    codat.outcome(Outcome(record_id="bill-7"))
+    run(push(company), store)
+    with pytest.raises(CodatInputError, match=says):
+        run(push(company, **elsewhere), store, try_number=2, max_tries=3)
+    assert len(writes(codat)) == 1
+    run(push(company, **elsewhere, resubmit=True), store, try_number=3, max_tries=4)
+    assert len(writes(codat)) == 2
+
+
+def test_a_time_out_that_is_taken_as_it_is_stays_so_when_the_task_is_cleared(codat, company, store):
+    codat.outcome(Outcome("TimedOut"))
+    first = run(push(company, fail_on_unsuccessful=False), store)
+    assert run(push(company, fail_on_unsuccessful=False), store, try_number=2, max_tries=3) == first
+    with pytest.raises(CodatWriteOutcomeUnknown, match="may still land"):
+        run(push(company), store, try_number=3, max_tries=4)
+
+
+def test_with_a_connection_that_cannot_be_read_nothing_can_have_been_sent(codat, company, store, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_BOOKS", json.dumps({"conn_type": "codat", "host": codat.url}))
+    with pytest.raises(CodatInputError, match="password"):
+        run(push(company, codat_conn_id="books"), store)
+    assert (codat.count(), store.values) == (0, {})
 
 
 def test_a_failure_costs_no_retry_and_once_cleared_the_corrected_record_is_written(codat, company, store):
@@ -760,6 +805,13 @@ def test_where_nobody_can_know_the_task_fails_for_good_with_all_there_is_to_look
 
 # -- what a try knows of those before it -------------------------------------------------------------------------------
 
+
+def memory(*how, resubmit=False, dag_run=None, **more):
+    """Return the memory of a task with two retries."""
+    told = context(push(SOMEBODY), *how, **more)
+    return Memory(told | ({} if dag_run is None else {"dag_run": dag_run}), logging.getLogger(), resubmit=resubmit)
+
+
 MEMORIES = {
     "the first try": ({}, Past()),
     "a retry": ({"try_number": 2}, Past(forgotten_since=START, tries=1)),
@@ -770,49 +822,79 @@ MEMORIES = {
 
 @pytest.mark.parametrize(("how", "past"), MEMORIES.values(), ids=MEMORIES)
 def test_without_a_store_a_retry_reckons_with_all_since_the_run_began(how, past):
-    assert Memory(context(push(SOMEBODY), **how)).past() == past
+    assert memory(**how).past() == past
 
 
 def test_with_a_store_that_holds_nothing_no_try_has_sent_anything(store):
-    assert Memory(context(push(SOMEBODY), store, try_number=2)).past() == Past(tries=1)
-    trace = Trace(ROOT, ROOT, START)
+    assert memory(store, try_number=2).past() == Past(tries=1)
+    trace = trace_of(SOMEBODY)
     store.values = {STORED_AS: trace.to_json()}
-    assert Memory(context(push(SOMEBODY), store, try_number=3)).past() == Past(trace, tries=2, is_last_try=True)
+    assert memory(store, try_number=3).past() == Past(trace, tries=2, is_last_try=True)
 
 
 def test_a_store_that_forgets_successes_is_not_relied_on(store, monkeypatch):
     monkeypatch.setenv("AIRFLOW__STATE_STORE__CLEAR_ON_SUCCESS", "True")
-    assert Memory(context(push(SOMEBODY), store, try_number=2)).past() == Past(forgotten_since=START, tries=1)
+    assert memory(store, try_number=2).past() == Past(forgotten_since=START, tries=1)
+    store.values = {STORED_AS: trace_of(SOMEBODY).to_json()}
+    assert memory(store, try_number=2).past() == Past(trace_of(SOMEBODY), tries=1)
 
 
 @pytest.mark.parametrize(
-    ("try_number", "max_tries", "forgotten_since"),
-    [(1, 2, None), (2, 2, START), (3, 4, None), (4, 4, START), (2, 3, None)],
+    ("try_number", "max_tries", "root", "forgotten_since"),
+    [
+        (1, 2, ROOT, None),  # not cleared yet: there is nothing to repeat
+        (2, 2, ROOT, START),
+        (2, 3, next_key(ROOT, "resubmitted at 3"), None),  # cleared after the first try
+        (3, 3, next_key(ROOT, "resubmitted at 3"), START),
+        (4, 5, next_key(ROOT, "resubmitted at 5"), None),  # and after the third
+    ],
 )
-def test_with_resubmit_the_tries_since_the_clear_count(try_number, max_tries, forgotten_since):
-    told = context(push(SOMEBODY), try_number=try_number, max_tries=max_tries)
-    assert Memory(told, resubmit=True).past().forgotten_since == forgotten_since
+def test_with_resubmit_each_clear_begins_anew_and_its_tries_share_a_key(try_number, max_tries, root, forgotten_since):
+    resubmitting = memory(resubmit=True, try_number=try_number, max_tries=max_tries)
+    assert (resubmitting.root(None), resubmitting.past().forgotten_since) == (root, forgotten_since)
+    assert resubmitting.identity == ROOT
+    plain = memory(try_number=try_number, max_tries=max_tries)
+    assert (plain.root(None), plain.root(GUID)) == (ROOT, GUID)
+
+
+@pytest.mark.parametrize(("max_tries", "is_set_aside"), [(2, False), (3, True)])
+def test_with_resubmit_what_was_stored_before_the_clear_is_set_aside(max_tries, is_set_aside, store, logged):
+    trace = trace_of(SOMEBODY, "key-1")
+    store.values = {STORED_AS: trace.to_json()}
+    past = memory(store, resubmit=True, try_number=2, max_tries=max_tries).past()
+    assert past == Past(None if is_set_aside else trace, tries=1)
+    assert memory(store, try_number=2, max_tries=max_tries).past().trace == trace
+
+
+@pytest.mark.parametrize(("max_tries", "is_set_aside"), [(2, False), (3, True)])
+def test_with_resubmit_a_clear_sets_aside_what_cannot_be_read(max_tries, is_set_aside, store):
+    store.values = {STORED_AS: {"odd": True}}
+    cleared = memory(store, resubmit=True, try_number=2, max_tries=max_tries)
+    if is_set_aside:
+        assert cleared.past() == Past(tries=1)
+    else:
+        with pytest.raises(CodatError, match="nothing is sent"):
+            cleared.past()
 
 
 def moments(**seconds):
-    return {name: None if each is None else datetime.fromtimestamp(each, UTC) for name, each in seconds.items()}
+    times = {name: None if each is None else datetime.fromtimestamp(each, UTC) for name, each in seconds.items()}
+    return SimpleNamespace(**times)
 
 
 @pytest.mark.parametrize(
     ("dag_run", "since"),
     [
-        ({"clear_number": 0} | moments(start_date=START, run_after=START - 9, logical_date=START - 99), START),
-        ({"clear_number": 1} | moments(start_date=START, run_after=START - 9, logical_date=START - 99), START - 99),
-        ({"clear_number": 1} | moments(start_date=START, run_after=START - 9, logical_date=None), START - 9),
-        ({"clear_number": 1} | moments(start_date=START, logical_date=START - 99), START - 99),
-        ({"clear_number": 1} | moments(start_date=START), 0.0),
-        ({"clear_number": 0}, 0.0),
+        (moments(start_date=START, run_after=START - 9, logical_date=START - 99), START - 99),
+        (moments(start_date=START, run_after=START - 9, logical_date=None), START - 9),
+        (moments(start_date=START, run_after=START + 9, logical_date=START + 99), START),
+        (moments(start_date=START), START),
+        (moments(start_date=None), 0.0),
     ],
     ids=str,
 )
-def test_a_clear_moves_the_start_of_a_run_so_its_schedule_counts_then(dag_run, since):
-    told = context(push(SOMEBODY), try_number=2) | {"dag_run": SimpleNamespace(**dag_run)}
-    assert Memory(told).past().forgotten_since == since
+def test_a_run_began_no_earlier_than_any_of_its_times_for_a_clear_moves_its_start(dag_run, since):
+    assert memory(try_number=2, dag_run=dag_run).past().forgotten_since == since
 
 
 # -- mapped ------------------------------------------------------------------------------------------------------------

@@ -79,7 +79,8 @@ def test_a_restart_does_not_move_the_deadline(push, clock, codat_simulator):
         clock.let_pass(90)
         trigger = from_row(trigger.serialize())
         assert trigger.deadline == START + 300
-    event = {"outcome": "timed_out", "pushOperationKey": trigger.push_operation_key, "lastStatus": "Pending", "trouble": None}
+    event = {"outcome": "timed_out", "lastStatus": "Pending", "trouble": None}
+    event["pushOperationKey"] = trigger.push_operation_key
     assert run_trigger(trigger, clock) == event
     assert 300 <= clock.passed < 301
 

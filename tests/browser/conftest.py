@@ -1,0 +1,52 @@
+"""A real Airflow that knows no connection yet, a simulated Codat, and a browser that is logged in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from browser.chromium import PATIENCE, Browser, button
+
+from airflow_provider_codat.demo.airflow_stack import AirflowStack
+from airflow_provider_codat.demo.onboarding import example_dags
+from airflow_provider_codat.simulator import CodatSimulator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def codat() -> Iterator[CodatSimulator]:
+    with CodatSimulator() as codat:
+        yield codat
+
+
+@pytest.fixture(scope="session")
+def airflow() -> Iterator[AirflowStack]:
+    with AirflowStack(
+        example_dags(), env={"AIRFLOW__CORE__TEST_CONNECTION": "Enabled"}, start_timeout=PATIENCE
+    ) as airflow:
+        yield airflow
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return where pictures go: a folder of the run's artifacts if it keeps any, else a temporary one."""
+    artifacts = os.environ.get("CODAT_TEST_ARTIFACTS")
+    folder = Path(artifacts) / "browser" if artifacts else tmp_path_factory.mktemp("browser")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def browser(airflow: AirflowStack, pictures: Path) -> Iterator[Browser]:
+    with Browser(pictures) as browser:
+        browser.resize(1280, 720)
+        browser.open(airflow.url)
+        browser.fill('//input[@name="username"]', airflow.username)
+        browser.fill('//input[@name="password"]', airflow.password)
+        browser.click(button("Sign in"))
+        browser.wait_until("the login", lambda: "/login" not in browser.address)
+        yield browser
