@@ -1,11 +1,12 @@
 """The gate: every supported Airflow, lint and types, and what ships; it ends with a table of versions.
 
-From a clean clone, on a machine with Python 3.11, 3.12 and 3.13 and a package index, in two parts for two cores:
+From a clean clone, on a machine with Python 3.11, 3.12 and 3.13, a package index and Chromium (or root's right to
+install Debian's), two steps at a time for two cores:
 
-1. README command two, word for word: all tests on the newest Airflow. Meanwhile the distributions are built, and the
-   other environments of ``versions.toml`` are installed.
-2. Two at a time: each other Airflow, with the wheel, the tests of the source distribution that can differ there, and
-   one real run; the wheel by itself; lint and types.
+- README command two, word for word: all tests on the newest Airflow. After it, in the environment that it made, the
+  browser test, and lint and types.
+- The distributions. After them, the wheel by itself; and each other Airflow of ``versions.toml``, with the wheel, the
+  tests of the source distribution that can differ there, and one real run.
 
 It writes only below the clone (``.venv``, ``dist``, ``build/ci``) and a temporary folder. ``build/ci`` has each step's
 output, test report and list of packages, and what tests leave in the folder that ``CODAT_TEST_ARTIFACTS`` names.
@@ -26,7 +27,6 @@ import time
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -128,13 +128,17 @@ class Gate:
 
     :param scratch: a folder for the time of the run.
     :param jobs: the lines of the table; the last is the newest Airflow.
+    :param e2e_everywhere: the end-to-end tests that run on every version.
     :param the_same_everywhere: tests that run on the newest alone, and on the lowest dependencies.
     """
 
-    def __init__(self, scratch: Path, jobs: list[Job], the_same_everywhere: list[str]) -> None:
+    def __init__(
+        self, scratch: Path, jobs: list[Job], e2e_everywhere: list[str], the_same_everywhere: list[str]
+    ) -> None:
         self.scratch = scratch
         self.jobs = jobs
         *self.others, self.newest = jobs
+        self.e2e_everywhere = e2e_everywhere
         self.the_same_everywhere = the_same_everywhere
         self.env = environment(scratch)
         self.tools = scratch / "tools" / "bin"
@@ -149,49 +153,38 @@ class Gate:
             shutil.rmtree(folder, ignore_errors=True)
         (REPORTS / "artifacts").mkdir(parents=True)
         try:
-            with ThreadPoolExecutor(2) as both:
-                both.submit(self.step, self.newest.name, self.command_two, shown=True)
-                both.submit(self.prepare)
             with ThreadPoolExecutor(2) as two:
+                newest = two.submit(self.step, self.newest.name, self.command_two)
+                two.submit(self.step, "distributions", self.build).result()
                 for job in self.others:
                     two.submit(self.step, job.name, partial(self.test, job))
                 two.submit(self.step, "the wheel by itself", self.use_wheel)
+                newest.result()
+                two.submit(self.step, "browser", self.browse)
                 two.submit(self.step, "lint and types", self.lint)
         finally:
             good = self.tell()
         return good
 
-    def prepare(self) -> None:
-        """Make what the second part needs."""
-        self.step("tools", self.install_tools)
-        self.step("distributions", self.build)
-        for job in self.others:
-            self.step(f"{job.name}, installation", partial(self.install, job))
-
-    def step(self, name: str, work: Callable[[Output], None], *, shown: bool = False) -> None:
-        """Do one step, show its output, and note how it ended: whatever happens, the others go on.
-
-        :param shown: show the output as it comes, not as a whole when the step has ended.
-        """
+    def step(self, name: str, work: Callable[[Output], None]) -> None:
+        """Do one step, show its output when it has ended, and note how: whatever happens, the others go on."""
         ended = self.steps[name] = Ended()
         began = time.monotonic()
-        path = REPORTS / f"{re.sub('[^a-z0-9.]+', '-', name)}.log"
-        with nullcontext(sys.stdout) if shown else path.open("w") as file:
-            if shown:
-                self.say(f"== {name}\n")
+        path = REPORTS / f"{name.replace(' ', '-')}.log"
+        self.say(f"{name} begins")
+        with path.open("w") as file:
             try:
                 work(Output(file, self.env))
                 ended.problem = None
             except Exception as error:
                 ended.problem = str(error) or repr(error)
-            ended.seconds = time.monotonic() - began
-            text = "" if shown else f"== {name}\n{path.read_text(errors='replace')}"
-        self.say(f"{text}== {name}: {ended.problem or 'ok'}, {ended.seconds:.0f} s\n")
+        ended.seconds = time.monotonic() - began
+        self.say(f"{name}\n{path.read_text(errors='replace')}== {name}: {ended.problem or 'ok'}, {ended.seconds:.0f} s")
 
     def say(self, text: str) -> None:
         """Print a text in one piece, with the time."""
         with self._printing:
-            print(f"\n[{time.monotonic() - self.started:.0f} s] {text}", end="", flush=True)
+            print(f"\n== [{time.monotonic() - self.started:.0f} s] {text}", flush=True)
 
     # --- the steps ---------------------------------------------------------------------------------------------------
 
@@ -213,19 +206,28 @@ class Gate:
             PYTEST_ADDOPTS=f"--junitxml={self.newest.report}",
         )
 
-    def install_tools(self, output: Output) -> None:
-        """Install what builds, checks and installs."""
-        output.run(sys.executable, "-m", "venv", self.scratch / "tools")
-        output.run(self.tools / "pip", "install", "--quiet", "uv", "twine")
-
     def build(self, output: Output) -> None:
         """Build the source distribution, and from it the wheel, each in an environment of its own."""
+        output.run(sys.executable, "-m", "venv", self.tools.parent)
+        output.run(self.tools / "pip", "install", "--quiet", "uv", "twine")
         output.run(self.tools / "uv", "build", "--quiet", "--no-create-gitignore", "--out-dir", DIST)
         (sdist,) = DIST.glob("*.tar.gz")
         output.run(self.tools / "twine", "check", "--strict", sdist, self.wheel)
         with tarfile.open(sdist) as archive:
             archive.extractall(self.scratch, filter="data")
         (self.scratch / sdist.name.removesuffix(".tar.gz")).rename(self.source)
+
+    def test(self, job: Job, output: Output) -> None:
+        """Run the tests of the source distribution on the wheel, with a job's Airflow."""
+        self.install(job, output)
+        e2e = [path.relative_to(self.source).as_posix() for path in (self.source / "tests/e2e").glob("test_*.py")]
+        left_out = {*e2e} - {*self.e2e_everywhere} | {*(() if job.lowest else self.the_same_everywhere)}
+        output.run(
+            *(self.prefix(job) / "bin" / "pytest", "--quiet", "-p", "no:cacheprovider", f"--junitxml={job.report}"),
+            *(f"--ignore={path}" for path in sorted(left_out)),
+            cwd=self.source,
+            PYTHONSAFEPATH="1",  # else what a test starts would import the package from here, not from the wheel
+        )
 
     def install(self, job: Job, output: Output) -> None:
         """Make a job's environment: its Airflow, the wheel, and what the tests need."""
@@ -241,19 +243,6 @@ class Gate:
         )
         self.uv_install(output, prefix, "--requirement", requirements, self.wheel)
 
-    def test(self, job: Job, output: Output) -> None:
-        """Run the tests of the source distribution on the wheel, with a job's Airflow."""
-        e2e = (self.source / "tests" / "e2e").glob("test_*.py")
-        left_out = [f"tests/e2e/{path.name}" for path in e2e if path.stem != REAL_RUN]
-        if not job.lowest:
-            left_out += self.the_same_everywhere
-        output.run(
-            *(self.prefix(job) / "bin" / "pytest", "--quiet", "-p", "no:cacheprovider", f"--junitxml={job.report}"),
-            *(f"--ignore={path}" for path in left_out),
-            cwd=self.source,
-            PYTHONSAFEPATH="1",  # else what a test starts would import the package from here, not from the wheel
-        )
-
     def use_wheel(self, output: Output) -> None:
         """Install nothing but the wheel and what it asks for, and use it."""
         prefix, empty = self.scratch / "bare", self.scratch / "empty"
@@ -268,9 +257,20 @@ class Gate:
         if any(empty.iterdir()):
             raise StepFailed("codat-demo left something in the folder it was started in")
 
+    def browse(self, output: Output) -> None:
+        """Have a browser use the interface of the newest Airflow."""
+        if not shutil.which(os.environ.get("CHROMEDRIVER", "chromedriver")):
+            for command in ("update", "install --yes --no-install-recommends chromium chromium-driver"):
+                output.run("apt-get", "--quiet", "--quiet", *command.split(), DEBIAN_FRONTEND="noninteractive")
+        self.uv_install(output, self.prefix(self.newest), "--group", "browser")
+        output.run(
+            *(self.prefix(self.newest) / "bin" / "pytest", "--quiet", "-p", "no:cacheprovider"),
+            *(f"--junitxml={REPORTS / 'browser.xml'}", "tests/browser"),
+        )
+
     def lint(self, output: Output) -> None:
         """Check format, lint and types with the environment of command two."""
-        tools = ROOT / ".venv" / "bin"
+        tools = self.prefix(self.newest) / "bin"
         output.run(tools / "ruff", "format", "--check", ".")
         output.run(tools / "ruff", "check", ".")
         output.run(tools / "mypy")
@@ -303,7 +303,7 @@ class Gate:
         steps = [(name, f"{ended.seconds:.0f} s", ended.problem or "ok") for name, ended in self.steps.items()]
         rows = [self.row(job) for job in self.jobs]
         versions = table(("Airflow", "Python", "tests passed", "real run", "result"), rows)
-        self.say(f"\n{table(('step', 'time', 'result'), steps)}\n{versions}")
+        self.say(f"the end\n\n{table(('step', 'time', 'result'), steps)}\n{versions}")
         (REPORTS / "versions.md").write_text(versions)
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
             with Path(summary).open("a") as file:
@@ -390,9 +390,9 @@ def main() -> None:
     """Run the gate; the exit status is 0 if all is well."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     told: dict[str, Any] = tomllib.loads(Path(__file__).with_name("versions.toml").read_text())
-    jobs = [Job(**each) for each in told["job"]]
+    jobs = [Job(**each) for each in told.pop("job")]
     with tempfile.TemporaryDirectory(prefix="codat-gate-", ignore_cleanup_errors=True) as scratch:
-        good = Gate(Path(scratch), jobs, told["the_same_everywhere"]).run()
+        good = Gate(Path(scratch), jobs, **told).run()
     sys.exit(not good)
 
 

@@ -344,12 +344,12 @@ class Write:
         return (yield from self._give_up(self._doubt_after(trace, error)))
 
     def _is_replayed_refusal(self, error: CodatError) -> bool:
-        """Whether an error is Codat's answer to an earlier try, and neither a proxy's nor one to other content."""
-        before = self.past.trace
-        if before is not None and (before.target, before.fingerprint) != (self.target, self.fingerprint):
-            return False
+        """Whether an error is taken for Codat's answer to an earlier try, and not for that of a proxy.
+
+        Only without a store, where every try starts at the first key again and so takes nothing for granted.
+        """
         is_codats = isinstance(error, CodatApiError) and error.correlation_id is not None
-        return is_codats and getattr(error, "status_code", None) == _REPLAYED_REFUSAL
+        return is_codats and self.past.trace is None and getattr(error, "status_code", None) == _REPLAYED_REFUSAL
 
     def _was_not_written(self, trace: Trace, used_since: float | None, error: CodatError) -> Steps:
         """End a try that has written nothing. An earlier one may have, if the key has been used."""
@@ -388,8 +388,8 @@ class Write:
         changed = ", ".join(changed_fields(before.fingerprint, self.fingerprint)) if before is not trace else ""
         reason = (
             "an earlier try sent another content under this key"
-            f" ({f'it differs in {changed}' if changed else 'which fields differ is not known'}). Is there a now() or a"
-            f" random value in a template? {error}"
+            f" ({f'it differs in {changed}' if changed else 'which fields differ is not known'}). Was it corrected, or"
+            f" is there a now() or a random value in a template? {error}"
         )
         doubt = _Doubt(reason, replace(before, key=trace.key), trace.sent_on or self._began, error)
         return (yield from self._go_by_the_history(doubt, _after_other_content))

@@ -50,7 +50,7 @@ def told(browser: Browser, title: str) -> str:
 def form(browser: Browser, airflow: AirflowStack, codat: CodatSimulator) -> Form:
     """Add a connection, with a key that is none."""
     address = urlsplit(codat.url)
-    browser.resize(1280, 1400)
+    browser.resize(1280, 1500)
     browser.open(f"{airflow.url}/connections")
     browser.click(button("Add Connection"))
     browser.fill(field("connection_id"), "codat_default")
@@ -59,7 +59,7 @@ def form(browser: Browser, airflow: AirflowStack, codat: CodatSimulator) -> Form
     standard = browser.fields(OPEN_SECTION)
     browser.picture("connection-form", DIALOG)
     browser.fill(field("host"), f"{address.scheme}://{address.hostname}")
-    # Airflow 3.3.1 and 3.3.2 do not test a connection without a port.
+    # Airflow 3.3.1 and 3.3.2 do not test a connection without one: https://github.com/apache/airflow/pull/73298.
     browser.fill(field("port"), str(address.port))
     browser.fill(field("password"), "no-such-key")
     browser.click(f"{DIALOG}{button('Extra Fields')}")
@@ -171,8 +171,8 @@ def log(browser: Browser, codat: CodatSimulator, waiting: Waiting) -> str:
     browser.click(link("Logs"))
     key = browser.match(r"Push operation (\S+) is Pending\.")[1]
     codat.finish(key, Outcome(record_id="bill-1"))
-    browser.match(rf"Push operation {key} is Success\.")
-    browser.see("Success", "//main")
+    browser.see(f"Push operation {key} ended as Success.")
+    browser.match(r"\nbill_landed\nSuccess\n")
     browser.picture("task-log")
     return browser.text()
 

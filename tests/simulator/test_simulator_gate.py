@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 
@@ -335,7 +336,8 @@ def test_the_log_shows_requests_and_hides_the_key(client):
     client.post(client.push_path(), json={"amount": 1}, headers={"X-Trace": "7"})
     listed, created = client.codat.requests
     assert (listed.method, listed.path, listed.query) == ("GET", "/companies", {"query": "name~Shop", "page": "1"})
-    assert (created.path, created.body, created.status) == (client.push_path(), b'{"amount":1}', 200)
+    # How many spaces are in it depends on the version of httpx.
+    assert (created.path, json.loads(created.body), created.status) == (client.push_path(), {"amount": 1}, 200)
     assert (created.headers["x-trace"], created.headers["authorization"]) == ("7", "[redacted]")
     assert client.codat.api_key not in repr(client.codat.requests)
     assert client.codat.auth_headers["Authorization"].removeprefix("Basic ") not in repr(client.codat.requests)
