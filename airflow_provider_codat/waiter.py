@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
 
-from airflow_provider_codat.api.errors import CodatError
+from airflow_provider_codat.api.errors import CodatError, CodatWaitTimeout
 from airflow_provider_codat.exceptions import CodatPushOperationFailed
 from airflow_provider_codat.links.codat import CodatCompanyLink
 
@@ -171,11 +171,11 @@ class PushOperationWaiter(BaseOperator):
         return AirflowTaskTimeout(message) if by_execution else self.too_late(message)
 
     def too_late(self, message: str) -> BaseException:
-        """Return the error for a ``timeout`` that has passed.
+        """Return the error for a ``timeout`` that has passed; a retry of an operator goes on with the same push.
 
-        :param message: what to say, with the last status seen.
+        :param message: what was waited for, how long, and the last status.
         """
-        raise NotImplementedError
+        return CodatWaitTimeout(message, self._wait.last_status)
 
     def on_kill(self) -> None:
         """Say that ending the task does not end the push: Codat has no way to cancel one."""

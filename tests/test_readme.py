@@ -18,7 +18,7 @@ def block(holding: str) -> str:
     return found
 
 
-@pytest.mark.parametrize("text", ["def pay_a_bill", "CodatSyncSettingsOperator(", '"pay_bills"'])
+@pytest.mark.parametrize("text", ["def pay_a_bill", "CodatSyncSettingsOperator(", '"push_bills"', '"pay_bills"'])
 def test_a_dag_or_task_as_printed_can_be_parsed(text):
     exec(compile(block(text), "README.md", "exec"), {})  # noqa: S102 - our own README
 

@@ -24,7 +24,7 @@ from airflow_provider_codat.api.sync_settings import (
     read_desired,
     refuse_hours_of_day,
 )
-from airflow_provider_codat.exceptions import CodatSyncSettingsNotApplied, CodatWaitTimeout, CodatWriteOutcomeUnknown
+from airflow_provider_codat.exceptions import CodatSyncSettingsNotApplied, CodatWriteOutcomeUnknown
 from airflow_provider_codat.links.codat import CodatCompanyLink, store_company_link
 from airflow_provider_codat.templates import is_literal, rendered
 from airflow_provider_codat.waiter import PushOperationWaiter
@@ -475,10 +475,6 @@ class CodatPushOperator(PushOperationWaiter):
             self.push_operation_key = (trace and trace.operation_key) or "of this task (its log has the key)"
             raise self.ended_without_event(next_kwargs or {})
         return super().resume_execution(next_method, next_kwargs, context)
-
-    def too_late(self, message: str) -> CodatWaitTimeout:
-        """Return the error for a ``timeout`` that has passed; a retry goes on with the same operation."""
-        return CodatWaitTimeout(message, self._wait.last_status)
 
     def on_kill(self) -> None:
         """Say that ending the task does not end the push, or that one may be under way."""

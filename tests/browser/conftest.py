@@ -16,11 +16,18 @@ from airflow_provider_codat.simulator import CodatSimulator
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from airflow_provider_codat.simulator import Company
+
 
 @pytest.fixture(scope="session")
 def codat() -> Iterator[CodatSimulator]:
     with CodatSimulator() as codat:
         yield codat
+
+
+@pytest.fixture(scope="session")
+def company(codat: CodatSimulator) -> Company:
+    return codat.add_company("Corner Bakery")
 
 
 @pytest.fixture(scope="session")

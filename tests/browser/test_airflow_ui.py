@@ -81,7 +81,7 @@ def refused(browser: Browser, airflow: AirflowStack, form: Form) -> str:
 
 
 @pytest.fixture(scope="module")
-def accepted(browser: Browser, airflow: AirflowStack, codat: CodatSimulator, refused: str) -> str:
+def accepted(browser: Browser, airflow: AirflowStack, codat: CodatSimulator, company: Company, refused: str) -> str:
     """Correct the key, and test again."""
     browser.click(button("Edit Connection"))
     browser.fill(field("password"), codat.api_key)
@@ -120,7 +120,7 @@ def test_a_refused_key_is_told_in_words(refused: str, codat: CodatSimulator) -> 
 
 
 def test_a_connection_that_works_is_told_in_words(accepted: str, codat: CodatSimulator) -> None:
-    assert f"{codat.url} answers and accepts the API key; it sees " in accepted
+    assert f"{codat.url} answers and accepts the API key; it sees 1 company." in accepted
 
 
 # -- a run -------------------------------------------------------------------------------------------------------------
@@ -136,7 +136,6 @@ class Waiting:
     :param followed: where a click on it went.
     """
 
-    company: Company
     run: str
     sensor: str
     address: str
@@ -144,9 +143,8 @@ class Waiting:
 
 
 @pytest.fixture(scope="module")
-def waiting(browser: Browser, airflow: AirflowStack, codat: CodatSimulator, accepted: str) -> Waiting:
+def waiting(browser: Browser, airflow: AirflowStack, codat: CodatSimulator, company: Company, accepted: str) -> Waiting:
     """Trigger the example, and follow its link while its sensor waits."""
-    company = codat.add_company("Corner Bakery")
     codat.outcome(UNDECIDED, company_id=company.id)
     browser.open(f"{airflow.url}/dags/{DAG_ID}")
     browser.click('//*[@data-testid="trigger-dag-button"]')
@@ -163,7 +161,7 @@ def waiting(browser: Browser, airflow: AirflowStack, codat: CodatSimulator, acce
     browser.picture("task-link")
     address = browser.attribute("href", link("Codat company"))
     followed = browser.follow(link("Codat company"))
-    return Waiting(company, run, sensor, address, followed)
+    return Waiting(run, sensor, address, followed)
 
 
 @pytest.fixture(scope="module")
@@ -183,8 +181,8 @@ def test_the_waiting_task_is_shown_as_deferred(waiting: Waiting) -> None:
     assert "airflow_provider_codat.triggers.codat.CodatPushOperationTrigger" in waiting.sensor
 
 
-def test_the_link_leads_to_the_company_in_the_codat_portal(waiting: Waiting) -> None:
-    expected = f"https://app.codat.io/companies/{waiting.company.id}/summary"
+def test_the_link_leads_to_the_company_in_the_codat_portal(waiting: Waiting, company: Company) -> None:
+    expected = f"https://app.codat.io/companies/{company.id}/summary"
     assert (waiting.address, waiting.followed) == (expected, expected)
 
 
