@@ -22,9 +22,14 @@ os.environ["AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS"] = "False"
 
 # Airflow sets up logging when it is imported; inside a test that would take caplog's handler away.
 from airflow import __version__ as airflow_version  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 from airflow_provider_codat.hooks.codat import CodatHook  # noqa: E402
 from airflow_provider_codat.simulator import CodatSimulator  # noqa: E402
+
+# No test is failed by a clock, that of hypothesis included.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -133,8 +133,12 @@ class Browser:
 
     def fields(self, within: str) -> dict[str, Field]:
         """Return the fields of a form that can be seen in an element, by their labels."""
-        found = self._driver.find_elements(By.XPATH, f'{within}//*[@role="group" and @data-scope="field"]')
-        return dict(map(_read_field, [field for field in found if field.is_displayed()]))
+
+        def fields() -> dict[str, Field]:
+            found = self._driver.find_elements(By.XPATH, f'{within}//*[@role="group" and @data-scope="field"]')
+            return dict(map(_read_field, [field for field in found if field.is_displayed()]))
+
+        return self.wait_until(f"fields in {within}", fields)
 
     def picture(self, name: str, of: str = "//body") -> None:
         """Keep what an element looks like once nothing on the page moves, as a PNG file."""

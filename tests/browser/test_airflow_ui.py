@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(10 * PATIENCE)
 
 DIALOG = '//*[@role="dialog" and @data-state="open"]'
-OPEN_SECTION = f'{DIALOG}//*[@role="region" and not(@hidden)]'
+OPEN_SECTION = f'{DIALOG}//*[@role="region" and not(@hidden or @data-state="closed")]'
 SAVE = f"{DIALOG}{button('Save')}"
 DAG_ID = "codat_gate_on_push"
 
@@ -146,6 +147,9 @@ class Waiting:
 def waiting(browser: Browser, airflow: AirflowStack, codat: CodatSimulator, company: Company, accepted: str) -> Waiting:
     """Trigger the example, and follow its link while its sensor waits."""
     codat.outcome(UNDECIDED, company_id=company.id)
+    airflow.wait_until(
+        DAG_ID, lambda: DAG_ID in map(itemgetter("dag_id"), airflow.call("GET", "/dags")["dags"]), timeout=PATIENCE
+    )
     browser.open(f"{airflow.url}/dags/{DAG_ID}")
     browser.click('//*[@data-testid="trigger-dag-button"]')
     browser.fill(field("element_company_id"), company.id)
