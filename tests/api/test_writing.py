@@ -12,6 +12,7 @@ from airflow_provider_codat.api import errors
 from airflow_provider_codat.api.push_history import CLOCKS_DIFFER_BY
 from airflow_provider_codat.api.push_operations import PushOperation
 from airflow_provider_codat.api.records import create_record, update_record
+from airflow_provider_codat.api.retry import RESENT_FOR
 from airflow_provider_codat.api.trace import REFUSED, Past, Target, Trace, fingerprint, first_key, next_key
 from airflow_provider_codat.api.waiting import Sleep
 from airflow_provider_codat.api.writing import (
@@ -368,7 +369,9 @@ def test_a_put_that_may_have_been_sent_is_not_sent_again():
     assert (told.candidates, told.history_gap, told.asks_until) == ((), None, None)
 
 
-def test_the_last_moment_at_which_an_answer_is_replayed():
+def test_the_last_moment_at_which_a_try_asks_again_is_one_at_which_codat_still_replays():
+    lasts_at_the_most = RESENT_FOR + CLOCKS_DIFFER_BY  # of a call that is sent again and again
+    assert REPLAYED_FOR + lasts_at_the_most <= 90 * 60
     course = Course(wire(), past=traced(sent_on=EXPIRED + 1))
     course.play()
     assert course.sent == [("POST", ROOT)]
