@@ -155,7 +155,9 @@ def waiting(browser: Browser, airflow: AirflowStack, codat: CodatSimulator, comp
     browser.fill(field("element_company_id"), company.id)
     browser.fill(field("element_connection_id"), company.connection_id)
     browser.click(f"{DIALOG}{button('Trigger')}")
-    browser.see("Deferred", '//tr[contains(., "bill_landed")]')
+    browser.see("Deferred", bill_landed := '//tr[contains(., "bill_landed")]')
+    browser.open(browser.address)  # the grid beside the table is drawn at its own pace
+    browser.see("Deferred", bill_landed)
     run = browser.text()
     browser.picture("task-deferred")
     browser.click(f"//table{link('bill_landed')}")
