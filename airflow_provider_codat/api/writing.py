@@ -420,8 +420,10 @@ class Write:
         oldest = min((moment(each, 0.0) for each in found), default=None)
         if oldest is None:
             return trace.key, None
-        if self.clock() - oldest < REPLAYED_FOR:
-            return trace.key, oldest  # if one of them is ours, Codat still replays it
+        # If one of them is ours, Codat still replays it: under this key, where no other can have been used since.
+        is_the_only_key = self.past.trace is not None or self.past.tries <= 1
+        if is_the_only_key and self.clock() - oldest < REPLAYED_FOR:
+            return trace.key, oldest
         return _after_other_content(trace, found)
 
     def _give_up(self, doubt: _Doubt) -> Generator[Request[Any] | Sleep, Any, NoReturn]:

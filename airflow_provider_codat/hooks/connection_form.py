@@ -141,11 +141,12 @@ class ExtraField:
 
 STANDARD_FIELDS = {
     "host": StandardField("Base URL", DEFAULT_HOST),
-    "password": StandardField(
-        "API key", 'From the Codat Portal, Developers > API keys: the key, or the "Basic ..." header'
-    ),
+    # Airflow 3.3.1 and 3.3.2 do not test a connection that has none: https://github.com/apache/airflow/pull/73298.
+    "port": StandardField("Port", "443; Airflow 3.3.1 and 3.3.2 do not test a connection without it"),
+    # The form of Airflow 3 shows some 66 characters of it.
+    "password": StandardField("API key", 'Codat Portal, Developers > API keys: the key or "Basic ..." header'),
 }
-HIDDEN_FIELDS = ("schema", "port", "login", "extra")
+HIDDEN_FIELDS = ("schema", "login", "extra")
 
 EXTRA_FIELDS: dict[str, ExtraField] = {
     "connect_timeout": ExtraField(

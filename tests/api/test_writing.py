@@ -328,6 +328,11 @@ def test_after_a_timed_out_operation_the_write_may_still_land_so_nothing_is_sent
     assert course.sent == [look("a"), part(LONG_AGO)]
 
 
+def test_a_timed_out_operation_without_a_date_is_looked_for_from_when_it_was_sent():
+    course = Course(wire("a", "TimedOut", None), page(), past=traced(operation_key="a"))
+    assert unknown(course).since == LONG_AGO
+
+
 @pytest.mark.parametrize(("status", "sends"), [("TimedOut", False), ("Failed", True)])
 def test_where_any_end_will_do_a_time_out_is_one_and_a_failure_is_still_written_anew(status, sends):
     answers = [wire("a", status, LONG_AGO), *[wire("b")] * sends]
@@ -621,6 +626,11 @@ def test_without_a_store_a_400_is_the_answer_to_an_earlier_try_so_it_is_written_
     assert course.last_trace == trace(AFTER_REFUSAL, operation_key="b")
 
 
+def test_without_a_store_the_400_of_a_proxy_is_no_answer_to_an_earlier_try():
+    course = raises(Course(FROM_A_PROXY, past=forgotten()), FROM_A_PROXY)
+    assert course.writes() == [("POST", ROOT)]
+
+
 def test_a_400_to_the_new_key_is_this_trys_own():
     error = api_error(400)
     course = raises(Course(api_error(400), error, past=forgotten()), error)
@@ -850,3 +860,11 @@ def test_an_unknown_outcome_survives_the_way_between_processes():
     again = pickle.loads(pickle.dumps(UNKNOWN))  # noqa: S301
     assert vars(again) == vars(UNKNOWN)
     assert str(again) == str(UNKNOWN)
+
+
+def test_a_key_is_not_asked_again_where_a_later_one_of_its_chain_may_have_been_used():
+    """The first was refused too long ago to be replayed; the recent write may be that of the key after it."""
+    recent = wire("a", "Success", NOW - 45 * 60)
+    course = Course(page(recent), page(recent), wire("second"), past=forgotten(NOW - 95 * 60, tries=2))
+    assert unknown(course).candidates[0].key == "a"
+    assert course.writes() == []

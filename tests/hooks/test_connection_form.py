@@ -264,8 +264,9 @@ def test_the_installed_airflow_serves_the_form(tmp_path):
     standard, fields = json.loads(done.stdout.splitlines()[-1])
     assert standard == {
         "host": {"hidden": False, "title": "Base URL"},
+        "port": {"hidden": False, "title": "Port"},
         "password": {"hidden": False, "title": "API key"},
-        **{name: {"hidden": True, "title": None} for name in ("schema", "port", "login")},
+        **{name: {"hidden": True, "title": None} for name in ("schema", "login")},
     }
     assert fields == {name: field.label for name, field in EXTRA_FIELDS.items()}
     complaints = [line for line in done.stderr.splitlines() if "CodatHook" in line or "airflow_provider_codat" in line]
