@@ -28,9 +28,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import httpx
 import requests
+import tenacity
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseSensorOperator
 
-from airflow_provider_codat import hooks, sensors, triggers
+from airflow_provider_codat import hooks, operators, sensors, triggers
 from airflow_provider_codat.hooks import codat as hook_module
 from airflow_provider_codat.triggers import polling
 
@@ -58,7 +59,7 @@ class Sent(NamedTuple):
 
 
 def _modules_that_wait() -> Iterator[ModuleType]:
-    for package in (hooks, sensors, triggers):
+    for package in (hooks, operators, sensors, triggers):
         for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             yield import_module(info.name)
 
@@ -80,7 +81,7 @@ class VirtualClock:
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         airflow_sensor_module = sys.modules[BaseSensorOperator.__module__]
-        for module in (airflow_sensor_module, *_modules_that_wait()):
+        for module in (airflow_sensor_module, tenacity.nap, *_modules_that_wait()):
             if getattr(module, "time", None) is real_time:
                 monkeypatch.setattr(module, "time", self)
         monkeypatch.setattr(airflow_sensor_module, "timezone", self)

@@ -189,9 +189,15 @@ def _push_path(company_id: str, connection_id: str, data_type: str, *below: str)
 
 def _options(timeout_in_minutes: int | None, allow_sync_on_push_complete: bool | None) -> dict[str, str | int]:
     """Return the query of a write."""
-    if timeout_in_minutes is not None and timeout_in_minutes < 1:
-        raise CodatInputError(f"timeout_in_minutes is {timeout_in_minutes}: at least 1 is allowed")
-    allow_sync = None if allow_sync_on_push_complete is None else str(allow_sync_on_push_complete).lower()
+    if timeout_in_minutes is not None:
+        if not isinstance(timeout_in_minutes, int) or isinstance(timeout_in_minutes, bool):
+            raise CodatInputError(f"timeout_in_minutes is {timeout_in_minutes!r}: give a whole number of minutes")
+        if timeout_in_minutes < 1:
+            raise CodatInputError(f"timeout_in_minutes is {timeout_in_minutes}: at least 1 is allowed")
+    if allow_sync_on_push_complete not in (None, True, False):
+        given = repr(allow_sync_on_push_complete)
+        raise CodatInputError(f"allow_sync_on_push_complete is {given}: give True or False")
+    allow_sync = None if allow_sync_on_push_complete is None else str(bool(allow_sync_on_push_complete)).lower()
     return params(timeoutInMinutes=timeout_in_minutes, allowSyncOnPushComplete=allow_sync)
 
 

@@ -43,7 +43,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-import tenacity.nap
 from fault_stage import (
     MINUTES,
     Stage,
@@ -78,8 +77,6 @@ from fault_stage import (
     up,
 )
 from task_driver import FileStore
-
-from airflow_provider_codat.operators import codat as operator_module
 
 try:
     from airflow.sdk.execution_time.context import NEVER_EXPIRE
@@ -837,8 +834,6 @@ CHANGE = [
 @pytest.fixture
 def stage(codat_simulator, clock, connect, monkeypatch, tmp_path):
     """Return a function that sets a stage, for an operation and an Airflow with a store or without."""
-    monkeypatch.setattr(operator_module, "time", clock)
-    monkeypatch.setattr(tenacity.nap, "time", clock)
 
     def set_stage(operation: str, *, with_store: bool) -> Stage:
         store = FileStore(tmp_path / "store.json") if with_store else None

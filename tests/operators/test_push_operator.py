@@ -28,7 +28,6 @@ from airflow_provider_codat.exceptions import (
     CodatWaitTimeout,
     CodatWriteOutcomeUnknown,
 )
-from airflow_provider_codat.operators import codat as operators
 from airflow_provider_codat.operators.codat import CodatPushOperator
 from airflow_provider_codat.operators.memory import STORED_AS, Memory
 from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
@@ -74,9 +73,8 @@ def store(monkeypatch):
 
 
 @pytest.fixture
-def codat(codat_simulator, codat_connection, clock, monkeypatch):
+def codat(codat_simulator, codat_connection, clock):
     """Return a simulator that the operator writes to, in virtual time."""
-    monkeypatch.setattr(operators, "time", clock)
     return codat_simulator
 
 
@@ -185,6 +183,13 @@ WRONG = {
 }
 NOT_TEMPLATED = {
     "timeout_in_minutes": ({"timeout_in_minutes": 0}, "timeout_in_minutes", "0", "at least 1 is allowed"),
+    "timeout_in_minutes as text": ({"timeout_in_minutes": "5"}, "timeout_in_minutes", "'5'", "a whole number"),
+    "allow_sync_on_push_complete as text": (
+        {"allow_sync_on_push_complete": "yes"},
+        "allow_sync_on_push_complete",
+        "'yes'",
+        "True or False",
+    ),
     "timeout_in_minutes of an update": (UPDATE | {"timeout_in_minutes": -1}, "timeout_in_minutes", "-1", "at least 1"),
     "timeout_in_minutes of a delete": (DELETE | {"timeout_in_minutes": 5}, "timeout_in_minutes", "'delete'", "leave"),
     "sync of a delete": (DELETE | {"allow_sync_on_push_complete": False}, "allow_sync_on_", "'delete'", "leave it out"),
