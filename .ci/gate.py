@@ -4,7 +4,7 @@ From a clean clone, on a machine with Python 3.11, 3.12 and 3.13, a package inde
 install Debian's), two steps at a time for two cores:
 
 - README command two, word for word: all tests on the newest Airflow. After it, in the environment that it made, the
-  browser test, and lint and types.
+  browser test, command one, and lint and types.
 - The distributions. After them, the wheel by itself; and each other Airflow of ``versions.toml``, with the wheel, the
   tests of the source distribution that can differ there, and one real run.
 
@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
 REPORTS = ROOT / "build" / "ci"
 REAL_RUN = "test_real_run"
-COMMAND_TWO = re.compile(r"<!-- command two -->\n```bash\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+COMMAND = r"<!-- command {} -->\n```bash\n(.*?)^```$"
 
 #: Of the caller's environment, what would reach the tests: another Airflow's settings, another Python's or pytest's.
 DROPPED = ("AIRFLOW", "PYTEST_", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
@@ -161,6 +161,7 @@ class Gate:
                 two.submit(self.step, "the wheel by itself", self.use_wheel)
                 newest.result()
                 two.submit(self.step, "browser", self.browse)
+                two.submit(self.step, "command one", self.command_one)
                 two.submit(self.step, "lint and types", self.lint)
         finally:
             good = self.tell()
@@ -189,21 +190,29 @@ class Gate:
     # --- the steps ---------------------------------------------------------------------------------------------------
 
     def command_two(self, output: Output) -> None:
-        """Run README command two as it is printed, with the newest Airflow's Python as ``python3``."""
-        command = COMMAND_TWO.search((ROOT / "README.md").read_text())
-        if not command:
-            raise StepFailed("README.md has no command two")
+        """Run README command two."""
         # A script, not a link: a virtual environment would take the link's folder for Python's.
         python3 = self.scratch / "bin" / "python3"
         python3.parent.mkdir()
         python3.write_text(f'#!/bin/sh\nexec "{find_python(self.newest.python)}" "$@"\n')
         python3.chmod(0o755)
         shutil.rmtree(ROOT / ".venv", ignore_errors=True)
+        self.run_readme("two", output, pytest_options=f"--junitxml={self.newest.report}")
+
+    def command_one(self, output: Output) -> None:
+        """Run README command one, in the environment of the other; the wheel by itself shows that it needs less."""
+        self.run_readme("one", output)
+
+    def run_readme(self, number: str, output: Output, pytest_options: str = "") -> None:
+        """Run a command of the README as it is printed, with the newest Airflow's Python as ``python3``."""
+        command = re.search(COMMAND.format(number), (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+        if not command:
+            raise StepFailed(f"README.md has no command {number}")
         output.run(
             *("bash", "-euo", "pipefail", "-c", command[1]),
-            PATH=os.pathsep.join([str(python3.parent), self.env["PATH"]]),
+            PATH=os.pathsep.join([str(self.scratch / "bin"), self.env["PATH"]]),
             PIP_CONSTRAINT=str(self.constraints(self.newest)),
-            PYTEST_ADDOPTS=f"--junitxml={self.newest.report}",
+            PYTEST_ADDOPTS=pytest_options,
         )
 
     def build(self, output: Output) -> None:
@@ -221,7 +230,7 @@ class Gate:
         """Run the tests of the source distribution on the wheel, with a job's Airflow."""
         self.install(job, output)
         e2e = [path.relative_to(self.source).as_posix() for path in (self.source / "tests/e2e").glob("test_*.py")]
-        left_out = {*e2e} - {*self.e2e_everywhere} | {*(() if job.lowest else self.the_same_everywhere)}
+        left_out = {*e2e} if job.lowest else {*e2e} - {*self.e2e_everywhere} | {*self.the_same_everywhere}
         output.run(
             *(self.prefix(job) / "bin" / "pytest", "--quiet", "-p", "no:cacheprovider", f"--junitxml={job.report}"),
             *(f"--ignore={path}" for path in sorted(left_out)),
@@ -234,7 +243,7 @@ class Gate:
         for pin, reason in job.pins.items():
             output.say(f"{pin}: {reason}")
         prefix, requirements = self.prefix(job), REPORTS / f"{job.name}.txt"
-        output.run(self.tools / "uv", "venv", "--quiet", "--python", find_python(job.python), prefix)
+        output.run(self.tools / "uv", "venv", "--quiet", "--seed", "--python", find_python(job.python), prefix)
         output.run(
             *(self.tools / "uv", "pip", "compile", "--quiet", "--python", prefix / "bin" / "python"),
             *("--constraint", self.constraints(job), "--resolution", "lowest-direct" if job.lowest else "highest"),
@@ -315,6 +324,8 @@ class Gate:
         airflow, python = installed(self.prefix(job)) or (job.airflow, "-")
         ended = self.steps.get(job.name, Ended())
         passed, real_run, problem = read_report(job.report) if job.report.exists() else ("-", "-", ended.problem)
+        if real_run == "-" and not job.lowest:
+            problem = problem or "no real run"
         if not f"{airflow}.".startswith(f"{job.airflow}."):
             problem = f"is not Airflow {job.airflow}"
         lowest = ", lowest dependencies" if job.lowest else ""
@@ -338,10 +349,10 @@ def read_report(report: Path) -> tuple[str, str, str | None]:
     real = [case for case in cases if case.get("classname", "").endswith(REAL_RUN)]
     passed = sum(case not in bad and case not in real for case in cases)
     seconds = sum(float(case.get("time", 0)) for case in real)
-    problem = f"{len(bad)} failed or were skipped" if bad else None if real else "no real run"
+    problem = f"{len(bad)} failed or were skipped" if bad else None
     if any(case in bad for case in real):
         problem = f"{problem}, of the real run too"
-    return str(passed), f"{seconds:.0f} s", problem
+    return str(passed), f"{seconds:.0f} s" if real else "-", problem
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

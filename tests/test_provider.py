@@ -115,5 +115,6 @@ def test_airflows_command_line_shows_the_provider(command, told):
 
 def test_airflows_command_line_does_not_warn_of_the_provider(told):
     answers, complaints = told
-    lines = [line.lower() for text in (*answers.values(), complaints) for line in text.splitlines()]
+    everything = "\n".join([*answers.values(), complaints]).replace(sys.prefix, "")  # which may hold our name
+    lines = everything.lower().splitlines()
     assert [line for line in lines if "warn" in line and "codat" in line] == []

@@ -18,6 +18,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+README = Path(__file__).parents[2] / "README.md"
 ADDRESS = re.compile(r"127\.0\.0\.1:(\d+)")
 
 
@@ -90,6 +91,18 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
         demo.process.kill()
 
 
+def shape(line: str) -> str:
+    """Return a line without what differs from run to run: numbers, ids, and how wide they make a table."""
+    return re.sub(r"[ ━─]+", " ", re.sub(r"[0-9a-f]*\d[0-9a-f.:TZ-]*", "#", line)).strip()
+
+
+def not_printed(output: str) -> list[str]:
+    """Return the lines that the README shows and the demo has not printed, each in its place among the others."""
+    (shown,) = re.findall(r"^```text\n([^`]*codat_onboard_company[^`]*)^```$", README.read_text(), re.MULTILINE)
+    printed = iter([shape(line) for line in output.splitlines()])
+    return [line for line in shown.splitlines() if line.strip() != "…" and shape(line) not in printed]
+
+
 def test_it_runs_to_its_end_and_leaves_nothing(demo: Demo) -> None:
     demo.read()
     assert demo.process.wait() == 0, demo.output
@@ -99,6 +112,7 @@ def test_it_runs_to_its_end_and_leaves_nothing(demo: Demo) -> None:
     assert re.search(r"record id │ [0-9a-f-]{36}", demo.output)
     assert re.search(r"POST +│ /companies/\{companyId\}/connections/\{connectionId\}/push/suppliers +│ 1 ", demo.output)
     assert re.search(r"GET +│ /companies/\{companyId\}/push/\{pushOperationKey\} +│ 2 ", demo.output)
+    assert not_printed(demo.output) == []
     assert len(demo.ports()) == 2
     assert demo.what_is_left() == NOTHING
 
