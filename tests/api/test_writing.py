@@ -794,6 +794,12 @@ def test_if_it_may_have_become_a_recent_one_codat_is_asked(past, status):
     assert course.sent == [part(EXPIRED), WHOLE, ("POST", ROOT), look("a")]
 
 
+def test_a_stored_key_is_the_newest_of_its_chain_however_many_tries_there_were():
+    recent = wire("a", "Success", EXPIRED + HISTORY_GRACE + 1)
+    answers = [page(recent), page(recent), wire("a", requested_on=EXPIRED + 61), wire("a", "Success")]
+    assert Course(*answers, past=traced(sent_on=EXPIRED, tries=3)).play().key == "a"
+
+
 @too_late
 @pytest.mark.parametrize("requested_on", [EXPIRED, None])
 @pytest.mark.parametrize("status", ["Pending", "Processing", "Queued", "Success", "TimedOut"])
