@@ -240,7 +240,7 @@ class CodatPushOperator(PushOperationWaiter):
     that has succeeded, and writes anew, under the next key of a chain, after one that has failed. A task that is
     cleared after it succeeded reports what it wrote and sends nothing, unless ``resubmit`` is set. On Airflow 3.3 and
     later the task state store remembers the operation. Before, the replayed answer leads to it, for 90 minutes from the
-    first request; after that, counted from the start of the DAG run, the company's push history decides.
+    first request; after that, counted from when the DAG run could begin, the company's push history decides.
 
     An ``update`` or ``delete`` carries no key: it is sent again only if it cannot have been sent.
 

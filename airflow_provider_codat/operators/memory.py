@@ -102,6 +102,11 @@ class Memory:
 
 
 def _began(dag_run: Any) -> float:
-    """Return when a DAG run began at the earliest, in epoch seconds. Its start date alone moves when it is cleared."""
-    times = [getattr(dag_run, name, None) for name in ("start_date", "run_after", "logical_date")]
+    """Return when a DAG run began at the earliest, in epoch seconds.
+
+    Its start date alone would not do: it moves when the run is cleared. ``run_after``, which Airflow 3 has, stays, and
+    no run begins before it; on 2.11 the logical date has to do, a day before a daily run begins.
+    """
+    stays = getattr(dag_run, "run_after", None) or getattr(dag_run, "logical_date", None)
+    times = dag_run.start_date, stays
     return min((time.timestamp() for time in times if isinstance(time, datetime)), default=0.0)

@@ -43,6 +43,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from airflow import __version__ as airflow_version
 from fault_stage import (
     MINUTES,
     Stage,
@@ -560,7 +561,11 @@ CREATE = [
         "success, and cleared, in the run of a daily DAG",
         [daily, run, clear, run],
         store=seen("POST, GET → success", "GET → success"),
-        without=seen("POST, GET → success", "2x LIST, POST again, GET → success"),
+        # Airflow 2 does not tell when the run could begin, so it may be too long ago for a replay.
+        without=seen(
+            "POST, GET → success",
+            "2x LIST, POST again, GET → success" if airflow_version < "3" else "POST again, GET → success",
+        ),
     ),
     case(
         "success, the record changed, and cleared",

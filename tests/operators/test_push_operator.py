@@ -890,15 +890,16 @@ def moments(**seconds):
 @pytest.mark.parametrize(
     ("dag_run", "since"),
     [
-        (moments(start_date=START, run_after=START - 9, logical_date=START - 99), START - 99),
+        (moments(start_date=START, run_after=START - 9, logical_date=START - 99), START - 9),
         (moments(start_date=START, run_after=START - 9, logical_date=None), START - 9),
         (moments(start_date=START, run_after=START + 9, logical_date=START + 99), START),
+        (moments(start_date=START, logical_date=START - 99), START - 99),
         (moments(start_date=START), START),
         (moments(start_date=None), 0.0),
     ],
     ids=str,
 )
-def test_a_run_began_no_earlier_than_any_of_its_times_for_a_clear_moves_its_start(dag_run, since):
+def test_a_run_began_no_earlier_than_the_time_that_no_clear_moves(dag_run, since):
     assert memory(try_number=2, dag_run=dag_run).past().forgotten_since == since
 
 
