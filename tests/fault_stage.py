@@ -72,8 +72,9 @@ class Stage:
         return CodatPushOperator(task_id="push_bill", retries=2, **where, **self.arguments)
 
     def write_as_another(self, memo: str, at: float | None = None, **outcome: Any) -> None:
-        written = {"memo": memo}, Outcome(**outcome)
-        self.others.add(self.codat.add_push(self.company.id, "bills", "Success", *written, requested_on=at))
+        ends = Outcome(**outcome)
+        key = self.codat.add_push(self.company.id, "bills", ends.status, {"memo": memo}, ends, requested_on=at)
+        self.others.add(key)
 
     def watch(self, act: Callable[..., Try], **how: Any) -> None:
         """Let something happen to the task, and note what is seen of it."""
@@ -244,6 +245,10 @@ def restore(stage: Stage) -> None:
 
 def another_writes(stage: Stage) -> None:
     stage.write_as_another("juice")
+
+
+def another_fails(stage: Stage) -> None:
+    stage.write_as_another("juice", status="Failed")
 
 
 def forget_on_success(stage: Stage) -> None:

@@ -46,6 +46,10 @@ IN_PROGRESS_PAUSE = 60.0
 IN_PROGRESS_LOOKS = 10
 """How often it does so."""
 
+OTHER_KEY_GRACE = IN_PROGRESS_LOOKS * IN_PROGRESS_PAUSE
+"""Seconds after which a push is taken to be in the history that may still be in progress under a key that is not known:
+asking under another would not find it."""
+
 _USED_OTHERWISE = 422
 _REPLAYED_REFUSAL = 400
 """The refusal that is taken for the answer to the first request under a key. Others may come before Codat looks at the
@@ -190,7 +194,10 @@ class Write:
         if since is None or (self._has_key and self._is_replayed(since)):
             return (yield from self._write(self.root, since))
         doubt = _Doubt("an earlier try may have sent it, and left no trace", self._trace(self.root, since), since)
-        return (yield from self._go_by_the_history(doubt) if self._has_key else self._give_up(doubt))
+        if not self._has_key:
+            return (yield from self._give_up(doubt))
+        grace = HISTORY_GRACE if self._knows_the_key else OTHER_KEY_GRACE
+        return (yield from self._go_by_the_history(doubt, grace=grace))
 
     @property
     def _has_key(self) -> bool:
@@ -370,7 +377,7 @@ class Write:
 
     def _doubt_after(self, trace: Trace, error: CodatError) -> _Doubt:
         since = trace.sent_on or self._began
-        is_final = not self._has_key or getattr(error, "status_code", None) == 500
+        is_final = not self._has_key or getattr(error, "status_code", None) == 500 or not self._is_replayed(since)
         return _Doubt(str(error), trace, since, error, None if is_final else since + REPLAYED_FOR)
 
     def _was_used_otherwise(self, trace: Trace, used_since: float | None, error: CodatError) -> Steps:
@@ -396,18 +403,20 @@ class Write:
 
     # -- the company's push history -----------------------------------------------------------------------------------
 
-    def _go_by_the_history(self, doubt: _Doubt, judge: Judgement | None = None) -> Steps:
+    def _go_by_the_history(self, doubt: _Doubt, judge: Judgement | None = None, grace: float = HISTORY_GRACE) -> Steps:
         """Write if the company's push history shows that nothing was written, or leads to what was.
 
         :param judge: what the history says; default that of a write whose answer is no longer replayed.
+        :param grace: seconds from the start of this try after which what an earlier one has written is listed.
         :raises OutcomeUnknown: the history leaves it open.
         """
         judge = judge or self._after_the_replays
         history = yield from push_history.search(doubt.trace.target, doubt.since, narrowed=True)
         if history.gap is None and judge(doubt.trace, history.found) is not None:
             # What was found may be another task's, and the write of an earlier try too fresh to be there.
-            self.log.info("The push history shows no write in the way; looking again in a minute, to be sure.")
-            yield Sleep(max(HISTORY_GRACE - (self.clock() - self._began), 0.0))
+            pause = max(grace - (self.clock() - self._began), 0.0)
+            self.log.info("The push history shows no write in the way; looking again in %.0f s, to be sure.", pause)
+            yield Sleep(pause)
             history = yield from push_history.search(doubt.trace.target, doubt.since, narrowed=False)
         verdict = judge(doubt.trace, history.found) if history.gap is None else None
         if verdict is None:
@@ -415,16 +424,24 @@ class Write:
         self.log.info("By the company's push history (%d of this kind) it can be written.", len(history.found))
         return (yield from self._write(*verdict))
 
+    @property
+    def _knows_the_key(self) -> bool:
+        """Whether an earlier try can have used no key but the one that is asked under now."""
+        return self.past.trace is not None or self.past.tries <= 1
+
     def _after_the_replays(self, trace: Trace, found: Sequence[PushOperation]) -> tuple[str, float | None] | None:
-        """Judge a history where a key may have been used too long ago for an answer."""
-        oldest = min((moment(each, 0.0) for each in found), default=None)
-        if oldest is None:
-            return trace.key, None
-        # If one of them is ours, Codat still replays it: under this key, where no other can have been used since.
-        is_the_only_key = self.past.trace is not None or self.past.tries <= 1
-        if is_the_only_key and self.clock() - oldest < REPLAYED_FOR:
-            return trace.key, oldest
-        return _after_other_content(trace, found)
+        """Judge a history where a key may have been used too long ago for an answer.
+
+        The same key is asked under whatever is found, so no two tries can write under two: what Codat has not listed
+        yet, it still replays.
+        """
+        moments = {each.key: moment(each, 0.0) for each in found}
+        recent = {key for key, asked in moments.items() if self.clock() - asked < REPLAYED_FOR}
+        if any(each.status != FAILED for each in found if each.key not in recent):
+            return None
+        if recent and not self._knows_the_key:
+            return None
+        return trace.key, min(moments.values(), default=None)
 
     def _give_up(self, doubt: _Doubt) -> Generator[Request[Any] | Sleep, Any, NoReturn]:
         history = yield from push_history.search(doubt.trace.target, doubt.since, narrowed=True)
@@ -432,7 +449,10 @@ class Write:
 
 
 def _after_other_content(trace: Trace, found: Sequence[PushOperation]) -> tuple[str, float | None] | None:
-    """Judge a history where a write there was: nothing is in the books if all that it may have become has failed."""
+    """Judge a history where a write there was: nothing is in the books if all that it may have become has failed.
+
+    The next key is made of the oldest, which stays so: another try comes to the same.
+    """
     if not found or any(each.status != FAILED for each in found):
         return None
-    return next_key(trace.key, found[0].key), None
+    return next_key(trace.key, found[-1].key), None

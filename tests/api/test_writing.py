@@ -20,6 +20,7 @@ from airflow_provider_codat.api.writing import (
     IN_PROGRESS_LOOKS,
     IN_PROGRESS_PAUSE,
     JUST_MADE,
+    OTHER_KEY_GRACE,
     REPLAYED_FOR,
     OutcomeUnknown,
     Write,
@@ -735,7 +736,7 @@ def test_after_a_422_what_has_failed_is_written_with_the_new_content(past, faile
     history = page(*(wire(key, "Failed", LONG_AGO + number) for number, key in enumerate(failed)))
     course = Course(api_error(422), history, history, wire("c"), past=past)
     assert course.play().key == "c"
-    key = next_key(ROOT, failed[-1])  # the newest
+    key = next_key(ROOT, failed[0])  # the oldest stays so, whatever else fails
     assert course.sent == [("POST", ROOT), part(LONG_AGO), WHOLE, ("POST", key)]
     assert course.last_trace == trace(key, NOW + HISTORY_GRACE, "c")
 
@@ -782,7 +783,15 @@ def test_if_all_that_it_may_have_become_has_failed_it_is_written_anew(past):
     history = page(wire("a", "Failed", **OLD), wire("other", "Failed", EXPIRED - 9))
     course = Course(history, history, wire("b"), past=past)
     assert course.play().key == "b"
-    assert course.writes() == [("POST", AFTER_A)]
+    assert course.writes() == [("POST", ROOT)]  # which another try, if it is not listed yet, has used too
+
+
+@too_late
+def test_if_codat_still_replays_one_that_has_failed_the_next_key_is_used(past):
+    failed = wire("a", "Failed", **OLD)
+    course = Course(page(failed), page(failed), failed, failed, wire("b"), past=past)
+    assert course.play().key == "b"
+    assert course.writes() == [("POST", ROOT), ("POST", AFTER_A)]
 
 
 @too_late
@@ -868,9 +877,25 @@ def test_an_unknown_outcome_survives_the_way_between_processes():
     assert str(again) == str(UNKNOWN)
 
 
-def test_a_key_is_not_asked_again_where_a_later_one_of_its_chain_may_have_been_used():
+@pytest.mark.parametrize("status", ["Success", "Failed"])
+def test_a_key_is_not_asked_again_where_a_later_one_of_its_chain_may_have_been_used(status):
     """The first was refused too long ago to be replayed; the recent write may be that of the key after it."""
-    recent = wire("a", "Success", NOW - 45 * 60)
+    recent = wire("a", status, NOW - 45 * 60)
     course = Course(page(recent), page(recent), wire("second"), past=forgotten(NOW - 95 * 60, tries=2))
     assert unknown(course).candidates[0].key == "a"
     assert course.writes() == []
+
+
+@pytest.mark.parametrize("seen", [page(), page(wire("other", "Failed", **OLD))], ids=["nothing", "a failed one"])
+@pytest.mark.parametrize(("tries", "pause"), [(1, HISTORY_GRACE), (2, OTHER_KEY_GRACE)])
+def test_a_write_that_may_be_in_progress_under_a_later_key_is_given_time_to_be_listed(tries, pause, seen):
+    course = Course(seen, seen, wire("b"), past=forgotten(EXPIRED, tries=tries))
+    assert course.play().key == "b"
+    assert course.sleeps == [pause]
+
+
+@too_late
+def test_a_write_after_all_that_is_not_answered_does_not_name_a_time_that_has_passed(past):
+    failed = page(wire("a", "Failed", **OLD))
+    course = Course(failed, failed, lost(), failed, past=replace(past, is_last_try=True))
+    assert unknown(course).asks_until is None

@@ -48,6 +48,7 @@ from fault_stage import (
     MINUTES,
     Stage,
     Step,
+    another_fails,
     another_writes,
     clear,
     clear_to_resubmit,
@@ -908,8 +909,11 @@ MISHAPS = [
     slow,
     correct,
     later(30),
+    later(76),
     later(90),
     killed_before_sending,
+    another_writes,
+    another_fails,
 ]
 
 
