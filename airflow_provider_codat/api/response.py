@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -33,11 +33,27 @@ class Response:
     :param status: the HTTP status.
     :param headers: header names in lower case.
     :param body: the whole body.
+    :param secrets: what no error may show, the longest first, should the answer repeat it; default nothing.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    secrets: Sequence[str] = field(default=(), repr=False)
+
+    def without_secrets(self, told: Any) -> Any:
+        """Return a text of this answer, or JSON made of such, with each secret as ``***``.
+
+        :param told: as it was parsed: in the body a secret may be written with escapes.
+        """
+        if isinstance(told, str):
+            for secret in self.secrets:
+                told = told.replace(secret, "***")
+        elif isinstance(told, dict):
+            return {name: self.without_secrets(value) for name, value in told.items()}
+        elif isinstance(told, list):
+            return [self.without_secrets(each) for each in told]
+        return told
 
 
 @dataclass(frozen=True)
@@ -94,7 +110,7 @@ def _decode(request: Request[T], response: Response) -> Any:
     try:
         return json.loads(response.body)
     except (ValueError, RecursionError) as error:
-        kind = response.headers.get("content-type", "no content type")
+        kind = response.without_secrets(response.headers.get("content-type", "no content type"))
         raise CodatResponseError(
             f"{request} was answered with {response.status} and a body that is not JSON ({kind},"
             f" {len(response.body)} bytes): a proxy's page, or a truncated answer"
@@ -121,14 +137,14 @@ def _api_error(request: Request[T], response: Response, now: datetime) -> CodatA
 
 
 def _error_body(response: Response) -> dict[str, Any]:
-    """Return Codat's error object, or one made of an excerpt of whatever came instead."""
+    """Return Codat's error object, or one made of an excerpt of whatever came instead; without secrets."""
     try:
-        body = json.loads(response.body)
+        body = response.without_secrets(json.loads(response.body))
     except (ValueError, RecursionError):
         body = None
     if isinstance(body, dict):
         return body
-    text = " ".join(response.body.decode("utf-8", "replace").split())
+    text = " ".join(response.without_secrets(response.body.decode("utf-8", "replace")).split())
     return {"error": text[:_EXCERPT_LENGTH] or None}
 
 

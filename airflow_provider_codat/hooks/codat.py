@@ -494,12 +494,9 @@ def _tls_context() -> ssl.SSLContext:
 
 
 def _response(settings: ConnectionSettings, status: int, headers: Mapping[str, str], body: bytes) -> Response:
-    """Return what came over the wire, the key taken out of errors: a proxy's error page may repeat the request."""
-    if status >= 400:
-        for secret in sorted(settings.secrets, key=len, reverse=True):
-            if len(secret) >= _SHORTEST_SECRET:
-                body = body.replace(secret.encode(), b"***")
-    return Response(status, {name.lower(): value for name, value in headers.items()}, body)
+    """Return what came over the wire; its errors leave out the key: a proxy's page may repeat the request."""
+    secrets = sorted((each for each in settings.secrets if len(each) >= _SHORTEST_SECRET), key=len, reverse=True)
+    return Response(status, {name.lower(): value for name, value in headers.items()}, body, secrets)
 
 
 class _GivenUpWhileIdle(CodatConnectionError):

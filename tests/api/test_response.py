@@ -226,3 +226,11 @@ def test_a_used_up_quota_says_when_it_resets():
 )
 def test_the_rate_limit_is_what_the_headers_say(headers, expected):
     assert RateLimit.from_headers(headers) == RateLimit(*expected)
+
+
+@pytest.mark.parametrize("depth", [100, 900, 5000, 100_000])
+def test_an_error_of_any_depth_is_an_error_of_its_status(depth):
+    body = f'{{"error": {"[" * depth}"the-key"{"]" * depth}}}'.encode()
+    with pytest.raises(errors.CodatApiError) as raised:
+        read(REQUEST, Response(500, {}, body, ["the-key"]), NOW)
+    assert "the-key" not in str(raised.value)

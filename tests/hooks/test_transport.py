@@ -228,6 +228,27 @@ def test_an_error_page_that_repeats_the_key_is_shown_without_it(serve, http, con
     assert "<pre>Authorization: ***</pre>" in str(raised.value)
 
 
+@pytest.mark.parametrize("status", [302, 403, 502])
+@pytest.mark.parametrize("form", [KEY, BASE64, f"Basic {BASE64}"], ids=["key", "base64", "header"])
+def test_an_error_that_repeats_the_key_escaped_is_shown_without_it(serve, http, connect, do, form, status):
+    escaped = "".join(f"\\u{ord(letter):04x}" for letter in form)
+    item = f'{{"itemId": "i", "message": "{escaped}", "validatorName": "v"}}'
+    body = f'{{"error": "<{escaped}>", "correlationId": "{escaped}", "validation": {{"errors": [{item}]}}}}'
+    server = serve(http(status, body.encode()))
+    with pytest.raises(CodatApiError) as raised:
+        do(connect(host=server.url, password=KEY, max_attempts=1).get_company, "c")
+    told = f"{raised.value!s} {vars(raised.value)!r}"
+    assert "<***>" in told
+    assert [secret for secret in (KEY, BASE64) if secret in told] == []
+
+
+def test_a_redirect_that_repeats_the_key_is_shown_without_it(serve, http, connect, do):
+    server = serve(http(302, f"{'-' * 195}{KEY}".encode()))  # more than is shown, which is cut off after that
+    with pytest.raises(CodatApiError) as raised:
+        do(connect(host=server.url, password=KEY, max_attempts=1).get_company, "c")
+    assert f"{'-' * 195}***" in str(raised.value)
+
+
 def test_a_netrc_does_not_replace_the_key(serve, http, connect, do, tmp_path, monkeypatch):
     server = serve(http(200, COMPANY))
     netrc = tmp_path / "netrc"
