@@ -467,6 +467,17 @@ class DagRun:
             params={"map_index": map_index, "stringify": False},
         )["value"]
 
+    def links(self, task_id: str, map_index: int = -1) -> dict[str, str | None]:
+        """Return the addresses of a task's links by their names, ``None`` where one leads nowhere.
+
+        :param task_id: the task.
+        :param map_index: its place among the mapped ones; default -1, for a task that is not mapped.
+        """
+        path = f"{self._path}/taskInstances/{task_id}/links"
+        answer = self.stack.call("GET", path, params={"map_index": map_index})
+        links: dict[str, str | None] = answer.get("extra_links", answer)  # below the name since Airflow 3
+        return links
+
     def log(self, task_id: str, map_index: int = -1) -> str:
         """Return all that a task has logged, its tries and its trigger included, as plain text.
 

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DEFAULT_CONN_ID = "codat_default"
-_SHORTEST_SECRET = 5  # as in Airflow's masker: what is shorter is part of any text
 
 log = logging.getLogger(__name__)
 
@@ -168,6 +167,7 @@ class CodatHook(BaseHook):
         """
         from airflow_provider_codat.hooks import connection_check
 
+        handled = sys.exception()
         try:
             settings = self.settings
         except CodatInputError as error:
@@ -175,7 +175,7 @@ class CodatHook(BaseHook):
         try:
             page = self.send(companies.list_companies(page_size=1), attempts=1)
         except CodatError as error:
-            return False, connection_check.explain(error, list(_causes(error, None)), settings)
+            return False, connection_check.explain(error, list(_causes(error, handled)), settings)
         return True, connection_check.reached(settings, page.total)
 
     @classmethod
@@ -250,6 +250,11 @@ class CodatHook(BaseHook):
             if any(isinstance(cause, IncompleteRead) for cause in causes):
                 raise _unreadable(request, error) from error
             raise _unanswered(request, settings, causes[-1], was_sent=_was_sent_by_requests(causes)) from error
+        except OSError as error:
+            if error.errno is not None:
+                raise  # of the file that is sent
+            # requests' own word for a file of certificates that is not there
+            raise _unanswered(request, settings, error, was_sent=False) from error
 
     def run(self, steps: Steps, *, attempts: int | None = 1) -> push_operations.PushOperation:
         """Do the steps of a wait or a write, blocking.
@@ -306,7 +311,14 @@ class CodatHook(BaseHook):
         timeout = httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout, pool=None)
         # Kept alive for longer than the usual pause between two looks: a new TLS handshake costs more than the look.
         limits = httpx.Limits(max_connections=100, max_keepalive_connections=100, keepalive_expiry=90)
-        return httpx.AsyncClient(timeout=timeout, limits=limits, follow_redirects=False, verify=_tls_context())
+        try:
+            return httpx.AsyncClient(timeout=timeout, limits=limits, follow_redirects=False, verify=_tls_context())
+        except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
+            raise CodatConnectionError(
+                f"Nothing can be sent to {settings.base_url}: {_in_words(error)}. Check what SSL_CERT_FILE and"
+                " SSL_CERT_DIR name, and the proxy settings, where this process runs.",
+                was_sent=False,
+            ) from error
 
     async def aclose(self) -> None:
         """Close the asynchronous client of the running event loop, if there is one.
@@ -495,8 +507,7 @@ def _tls_context() -> ssl.SSLContext:
 
 def _response(settings: ConnectionSettings, status: int, headers: Mapping[str, str], body: bytes) -> Response:
     """Return what came over the wire; its errors leave out the key: a proxy's page may repeat the request."""
-    secrets = sorted((each for each in settings.secrets if len(each) >= _SHORTEST_SECRET), key=len, reverse=True)
-    return Response(status, {name.lower(): value for name, value in headers.items()}, body, secrets)
+    return Response(status, {name.lower(): value for name, value in headers.items()}, body, settings.secrets)
 
 
 class _GivenUpWhileIdle(CodatConnectionError):

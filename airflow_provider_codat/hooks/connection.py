@@ -15,6 +15,8 @@ from airflow_provider_codat.api.retry import RetryPolicy
 from airflow_provider_codat.api.sync_settings import ScheduleShape
 from airflow_provider_codat.hooks.connection_form import DEFAULT_HOST, EXTRA_FIELDS, ExtraField
 
+_SHORTEST_SECRET = 5
+_HIGHEST_PORT = 65535
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _ADDRESS = re.compile(
     rf"https?://(\[[0-9a-f:.]+\]|{_LABEL}(\.{_LABEL})*\.?)(:[0-9]*)?(/[a-z0-9/._~%-]*)?", re.IGNORECASE | re.ASCII
@@ -48,9 +50,13 @@ class ConnectionSettings:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The key in every form it could appear in: raw, in base64, and as the whole header."""
+        """What must not be shown, the longest first: the key in every form, raw, in base64, and as the whole header.
+
+        As in Airflow's masker, what is shorter than five characters is part of any text, and left out.
+        """
         encoded = self.authorization.removeprefix("Basic ")
-        return base64.b64decode(encoded).decode(errors="replace"), encoded, self.authorization
+        forms = self.authorization, encoded, base64.b64decode(encoded).decode(errors="replace")
+        return tuple(each for each in sorted(forms, key=len, reverse=True) if len(each) >= _SHORTEST_SECRET)
 
 
 def read_connection(
@@ -138,9 +144,11 @@ def read_base_url(host: str | None, schema: str | None, port: int | None, *, all
     :param schema: ``http`` or ``https``, where the host names none; ``None`` is ``https``.
     :param port: the port, where the host names none.
     :param allow_http: whether plain ``http`` to another machine will do.
-    :raises CodatInputError: it is no HTTP address, holds a user, a query or a fragment, or is plain ``http`` to another
-        machine while the extra ``allow_http`` is not set.
+    :raises CodatInputError: it is no HTTP address, holds a user, a query or a fragment, has a port that is none, or is
+        plain ``http`` to another machine while the extra ``allow_http`` is not set.
     """
+    if port is not None and not 0 <= port <= _HIGHEST_PORT:
+        raise CodatInputError(f"port is {port}: give one from 1 to {_HIGHEST_PORT}, or leave it empty for 443")
     text = (host or "").strip() or DEFAULT_HOST
     text = text if "://" in text else f"{schema or 'https'}://{text}"
     try:

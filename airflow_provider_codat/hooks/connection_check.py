@@ -25,6 +25,11 @@ from airflow_provider_codat.api.errors import (
 from airflow_provider_codat.hooks.connection import ConnectionSettings
 from airflow_provider_codat.hooks.connection_form import DEFAULT_HOST
 
+_NO_CERTIFICATES = (
+    "The file of trusted certificates cannot be used ({cause}): check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE where"
+    " Airflow runs."
+)
+
 WITHOUT_AN_ANSWER: tuple[tuple[type[BaseException], str], ...] = (
     (
         requests.exceptions.ProxyError,
@@ -52,6 +57,7 @@ WITHOUT_AN_ANSWER: tuple[tuple[type[BaseException], str], ...] = (
         requests.exceptions.RequestException,
         "No complete answer came from {url} ({innermost}): test again, then check the base URL.",
     ),
+    (OSError, _NO_CERTIFICATES),
 )
 """What a request that was not answered has among its causes -> what to say. The first that fits is told."""
 
@@ -138,7 +144,9 @@ def _sentence(error: CodatError, causes: Sequence[BaseException]) -> tuple[BaseE
     for kind, sentence in (*WITHOUT_AN_ANSWER, *ANSWERED):
         for cause in causes:
             if isinstance(cause, kind):
-                return cause, sentence
+                # What reads certificates calls itself so; what speaks TLS does not.
+                is_of_a_file = isinstance(cause, ssl.SSLError) and cause.library == "X509"
+                return cause, _NO_CERTIFICATES if is_of_a_file else sentence
     return error, "{error}"
 
 

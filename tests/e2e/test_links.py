@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import httpx
 import pytest
@@ -43,14 +42,10 @@ class Shown:
         return {task: {"Codat company": self.addresses[name]} for task, name in companies.items()}
 
 
-def links(airflow: AirflowStack, run: DagRun) -> Links:
+def links(run: DagRun) -> Links:
     """Return the links of every task that has any."""
-    path = f"/dags/{run.dag_id}/dagRuns/{quote(run.run_id, safe='')}/taskInstances"
-    found = {
-        each.name: airflow.call("GET", f"{path}/{each.task_id}/links", params={"map_index": each.map_index})
-        for each in run.task_instances()
-    }
-    return {name: answer["extra_links"] for name, answer in found.items() if any(answer["extra_links"].values())}
+    found = {each.name: run.links(each.task_id, each.map_index) for each in run.task_instances()}
+    return {name: links for name, links in found.items() if any(links.values())}
 
 
 def keys(codat: CodatSimulator, company_id: str) -> list[str]:
@@ -84,13 +79,13 @@ def shown(codat: CodatSimulator, airflow: AirflowStack) -> Shown:
     before = looks()
     due = {company.id for name, company in companies.items() if name != "schedule"}
     airflow.wait_until("two looks at each", lambda: all(looks()[each] - before[each] >= 2 for each in due), timeout=240)
-    waiting = {name: each for name, each in links(airflow, run).items() if name in WAITING}
+    waiting = {name: each for name, each in links(run).items() if name in WAITING}
     for company in companies.values():
         for key in keys(codat, company.id):
             codat.finish(key)
     run.wait(timeout=240)
     addresses = {name: f"https://app.codat.io/companies/{each.id}/summary" for name, each in companies.items()}
-    return Shown(waiting, links(airflow, run), run.states(), addresses)
+    return Shown(waiting, links(run), run.states(), addresses)
 
 
 def test_what_waits_has_its_link(shown: Shown) -> None:

@@ -31,6 +31,7 @@ class Ended:
 
     :param pushes: the push operations, by their keys.
     :param looks: how many requests for push operations came while all was deferred.
+    :param links: those of what was deferred, by task, at that time.
     """
 
     codat: CodatSimulator
@@ -39,6 +40,7 @@ class Ended:
     pushing: DagRun
     pushes: dict[str, dict[str, object]]
     looks: int
+    links: dict[str, dict[str, str | None]]
 
     @property
     def runs(self) -> tuple[DagRun, DagRun]:
@@ -74,6 +76,12 @@ def ended() -> Iterator[Ended]:
         # Nobody but the triggerer asks now. At its second look Airflow has settled the last deferral, too: a trigger
         # that fires sooner makes it take the resumed task for one that was killed.
         airflow.wait_until("two looks by the triggerer", lambda: looks() - before >= 2, timeout=PATIENCE)
+        links = {
+            each.name: run.links(each.task_id, each.map_index)
+            for run in (onboarding, pushing)
+            for each in run.task_instances()
+            if each.name in DEFERRED
+        }
         looked = looks() - before if all_wait() else 0
         listed = httpx.get(f"{codat.url}/companies/{company.id}/push", headers=codat.auth_headers, trust_env=False)
         pushes = {push["pushOperationKey"]: push for push in listed.raise_for_status().json()["results"]}
@@ -81,7 +89,7 @@ def ended() -> Iterator[Ended]:
             codat.finish(key)
         for run in (onboarding, pushing):
             run.wait(timeout=PATIENCE)
-        yield Ended(codat, company.id, onboarding, pushing, pushes, looked)
+        yield Ended(codat, company.id, onboarding, pushing, pushes, looked, links)
 
 
 def test_every_task_ends_as_it_should(ended: Ended) -> None:
@@ -111,6 +119,11 @@ def test_what_waits_does_so_in_the_triggerer(ended: Ended) -> None:
         (ended.pushing, "push_bill", 1),
     ]:
         assert any(".trigger." in log.name for log in run.logs(task_id, map_index)), task_id
+
+
+def test_what_waits_has_its_link(ended: Ended) -> None:
+    address = f"https://app.codat.io/companies/{ended.company_id}/summary"
+    assert ended.links == {name: {"Codat company": address} for name in DEFERRED}
 
 
 def test_each_record_is_written_once_and_its_id_comes_back(ended: Ended) -> None:

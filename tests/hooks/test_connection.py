@@ -31,7 +31,7 @@ def read(extra=None, *, host=None, schema=None, port=None, password=KEY):
 def test_the_password_is_the_key_or_the_ready_made_header(password):
     settings = read(password=password)
     assert settings.authorization == f"Basic {BASE64}"
-    assert settings.secrets == (KEY, BASE64, f"Basic {BASE64}")
+    assert settings.secrets == (f"Basic {BASE64}", BASE64, KEY)
 
 
 def test_a_key_that_begins_like_the_header_is_still_a_key():

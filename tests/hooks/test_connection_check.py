@@ -10,6 +10,7 @@ import socket
 import ssl
 import threading
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 import pytest
 from cryptography import x509
@@ -78,6 +79,22 @@ def test_a_refused_key_says_where_it_is_found(codat_simulator, failure):
         " under Developers > API keys."
     )
     assert len(codat_simulator.requests) == 1
+
+
+def test_a_key_so_short_that_it_is_part_of_any_text_leaves_the_sentence_whole(serve, http, connect):
+    server = serve(http(401, b"{}"))
+    _, sentence = connect(host=server.url, password="key").test_connection()
+    assert sentence.endswith(
+        "check the connection's password; the Codat Portal shows the key under Developers > API keys."
+    )
+
+
+def test_what_the_caller_is_handling_has_no_part_in_it(serve, http, failure):
+    server = serve(http(401, b"{}"))
+    try:
+        raise ssl.SSLError(1, "other trouble")
+    except ssl.SSLError:
+        assert failure(host=server.url).startswith(f"{server.url} refuses the API key")
 
 
 FREE_PLAN = "You have exceeded the 50-company limit that applies to a Free plan."
@@ -289,6 +306,21 @@ def test_a_port_without_tls_doubts_the_scheme(tls, failure):
     assert sentence.endswith("): check the scheme and port of the base URL.")
 
 
+@pytest.mark.parametrize(
+    ("content", "cause"), [(None, "invalid path"), ("no certificate", "NO_CERTIFICATE_OR_CRL_FOUND")], ids=repr
+)
+def test_a_file_of_certificates_that_will_not_do_is_named(serve, failure, tmp_path, monkeypatch, content, cause):
+    file = tmp_path / "certificates.pem"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(file))
+    address = urlsplit(serve(None).url)
+    sentence = failure(host=f"https://localhost:{address.port}")
+    assert sentence.startswith("The file of trusted certificates cannot be used (")
+    assert cause in sentence
+    assert sentence.endswith("): check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE where Airflow runs.")
+
+
 # -- nothing is sent ---------------------------------------------------------------------------------------------------
 
 REFUSED = {
@@ -301,6 +333,7 @@ REFUSED = {
         {"host": "https://api codat.io"},
         "Host 'https://api codat.io' is no address of an API: give one such as https://api.codat.io.",
     ),
+    "no port": ({"port": 99999}, "Port is 99999: give one from 1 to 65535, or leave it empty for 443."),
     "wrong extra": (
         {"extra": {"read_timeout": "soon"}},
         "Extra 'read_timeout' is 'soon': give seconds, a number above 0.",

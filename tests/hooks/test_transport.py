@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from airflow_provider_codat.exceptions import CodatApiError, CodatConnectionError, CodatError
+from airflow_provider_codat.hooks import codat as hook_module
 from airflow_provider_codat.hooks.codat import CodatHook
 from airflow_provider_codat.simulator import CodatSimulator, Fault
 
@@ -226,6 +227,23 @@ def test_an_error_page_that_repeats_the_key_is_shown_without_it(serve, http, con
     with pytest.raises(CodatApiError) as raised:
         do(connect(host=server.url, password=KEY, max_attempts=1).get_company, "c")
     assert "<pre>Authorization: ***</pre>" in str(raised.value)
+
+
+def test_a_file_of_certificates_that_is_not_there_ends_as_an_error_of_ours(connect, do, monkeypatch):
+    hook_module._tls_context.cache_clear()
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/certificates.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/certificates.pem")
+    with pytest.raises(CodatConnectionError, match=r"/nowhere/certificates\.pem|SSL_CERT_FILE") as raised:
+        do(connect(host="https://localhost:1", max_attempts=1).get_company, "c")
+    assert raised.value.was_sent is False
+
+
+@pytest.mark.parametrize("proxy", ["http://proxy:port", "ftp://proxy:21"])
+def test_a_proxy_setting_that_is_none_ends_as_an_error_of_ours(connect, do, monkeypatch, proxy):
+    hook_module._tls_context.cache_clear()
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(CodatConnectionError):
+        do(connect(host="https://api.codat.io", max_attempts=1).get_company, "c")
 
 
 @pytest.mark.parametrize("status", [302, 403, 502])
