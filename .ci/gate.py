@@ -14,6 +14,7 @@ output, test report and list of packages, and what tests leave in the folder tha
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -95,16 +96,50 @@ class Ended:
     seconds: float = 0.0
 
 
+class Commands:
+    """The commands that run just now, each with what it has started."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._is_over = False
+
+    def run(self, command: Sequence[str | Path], **options: Any) -> int:
+        """Run a command to its end, and return its exit status.
+
+        :raises StepFailed: no more commands are to run.
+        """
+        with self._lock:
+            if self._is_over:
+                raise StepFailed("was ended")
+            process = subprocess.Popen(command, start_new_session=True, **options)
+            self._running.add(process)
+        try:
+            return process.wait()
+        finally:
+            self._running.discard(process)
+
+    def end(self) -> None:
+        """End those that run, and run no more."""
+        with self._lock:
+            self._is_over = True
+            for process in self._running:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)
+
+
 class Output:
     """Where the output of a step's commands goes.
 
     :param file: the file.
     :param env: the environment of the commands.
+    :param commands: runs them.
     """
 
-    def __init__(self, file: IO[str], env: dict[str, str]) -> None:
+    def __init__(self, file: IO[str], env: dict[str, str], commands: Commands) -> None:
         self._file = file
         self._env = env
+        self._commands = commands
 
     def run(self, *command: str | Path, cwd: Path = ROOT, **env: str) -> None:
         """Run a command to its end.
@@ -114,7 +149,7 @@ class Output:
         """
         self.say(f"$ {' '.join(map(str, command))}")
         streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": self._file, "stderr": self._file}
-        status = subprocess.run(command, cwd=cwd, env=self._env | env, **streams, check=False).returncode
+        status = self._commands.run(command, cwd=cwd, env=self._env | env, **streams)
         if status:
             raise StepFailed(f"{Path(command[0]).name} ended with status {status}")
 
@@ -143,6 +178,7 @@ class Gate:
         self.env = environment(scratch)
         self.tools = scratch / "tools" / "bin"
         self.source = scratch / "source"
+        self.commands = Commands()
         self.started = time.monotonic()
         self.steps: dict[str, Ended] = {}
         self._printing = threading.Lock()
@@ -154,18 +190,29 @@ class Gate:
         (REPORTS / "artifacts").mkdir(parents=True)
         try:
             with ThreadPoolExecutor(2) as two:
-                newest = two.submit(self.step, self.newest.name, self.command_two)
-                two.submit(self.step, "distributions", self.build).result()
-                for job in self.others:
-                    two.submit(self.step, job.name, partial(self.test, job))
-                two.submit(self.step, "the wheel by itself", self.use_wheel)
-                newest.result()
-                two.submit(self.step, "browser", self.browse)
-                two.submit(self.step, "command one", self.command_one)
-                two.submit(self.step, "lint and types", self.lint)
+                try:
+                    self.run_steps(two)
+                except BaseException:
+                    two.shutdown(wait=False, cancel_futures=True)
+                    self.commands.end()
+                    raise
         finally:
             good = self.tell()
         return good
+
+    def run_steps(self, two: ThreadPoolExecutor) -> None:
+        """Run all steps, two at a time."""
+        newest = two.submit(self.step, self.newest.name, self.command_two)
+        two.submit(self.step, "distributions", self.build).result()
+        rest = [two.submit(self.step, job.name, partial(self.test, job)) for job in self.others]
+        rest.append(two.submit(self.step, "the wheel by itself", self.use_wheel))
+        newest.result()
+        browser = two.submit(self.step, "browser", self.browse)
+        rest.append(two.submit(self.step, "lint and types", self.lint))
+        browser.result()  # the next one installs into the environment that it runs in
+        rest.append(two.submit(self.step, "command one", self.command_one))
+        for each in rest:
+            each.result()
 
     def step(self, name: str, work: Callable[[Output], None]) -> None:
         """Do one step, show its output when it has ended, and note how: whatever happens, the others go on."""
@@ -175,7 +222,7 @@ class Gate:
         self.say(f"{name} begins")
         with path.open("w") as file:
             try:
-                work(Output(file, self.env))
+                work(Output(file, self.env, self.commands))
                 ended.problem = None
             except Exception as error:
                 ended.problem = str(error) or repr(error)
@@ -268,7 +315,9 @@ class Gate:
 
     def browse(self, output: Output) -> None:
         """Have a browser use the interface of the newest Airflow."""
-        if not shutil.which(os.environ.get("CHROMEDRIVER", "chromedriver")):
+        # Where tests/browser/chromium.py looks for them.
+        wanted = {"CHROMIUM": "/usr/bin/chromium", "CHROMEDRIVER": "/usr/bin/chromedriver"}
+        if not all(Path(os.environ.get(name, usual)).exists() for name, usual in wanted.items()):
             for command in ("update", "install --yes --no-install-recommends chromium chromium-driver"):
                 output.run("apt-get", "--quiet", "--quiet", *command.split(), DEBIAN_FRONTEND="noninteractive")
         self.uv_install(output, self.prefix(self.newest), "--group", "browser")

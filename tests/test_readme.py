@@ -130,7 +130,7 @@ def test_every_dag_as_printed_runs_to_its_end(tmp_path):
 def test_the_hooks_example_as_printed_runs(codat_simulator, codat_connection, capsys):
     company = codat_simulator.add_company("Corner Shop")
     exec(compile(HOOK, "README.md", "exec"), {})  # noqa: S102 - our own README
-    assert f"{company.id} Corner Shop" in capsys.readouterr().out
+    assert f"Corner Shop {company.id} ('{company.connection_id}',)" in capsys.readouterr().out
     assert codat_simulator.count("GET", "/companies") == 2
 
 

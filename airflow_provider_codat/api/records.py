@@ -50,7 +50,7 @@ def create_record(
         "POST",
         _push_path(company_id, connection_id, data_type),
         PushOperation.from_json,
-        _options(timeout_in_minutes, allow_sync_on_push_complete),
+        options(timeout_in_minutes, allow_sync_on_push_complete),
         body=_fields(record),
         effect=Effect.WRITE,
         idempotency_key=_key(idempotency_key),
@@ -86,7 +86,7 @@ def update_record(
         "PUT",
         _push_path(company_id, connection_id, data_type, identifier("record_id", record_id)),
         PushOperation.from_json,
-        _options(timeout_in_minutes, allow_sync_on_push_complete),
+        options(timeout_in_minutes, allow_sync_on_push_complete),
         body=_fields(record),
         effect=Effect.WRITE,
     )
@@ -187,17 +187,23 @@ def _push_path(company_id: str, connection_id: str, data_type: str, *below: str)
     return path("companies", company, "connections", connection, "push", written, *below)
 
 
-def _options(timeout_in_minutes: int | None, allow_sync_on_push_complete: bool | None) -> dict[str, str | int]:
-    """Return the query of a write."""
+def options(timeout_in_minutes: int | None, allow_sync_on_push_complete: bool | None) -> dict[str, str | int]:
+    """Return the query of a write.
+
+    :param timeout_in_minutes: minutes, a whole number of at least 1, or ``None`` for Codat's own.
+    :param allow_sync_on_push_complete: likewise ``True`` or ``False``.
+    :raises CodatInputError: it is anything else.
+    """
     if timeout_in_minutes is not None:
         if not isinstance(timeout_in_minutes, int) or isinstance(timeout_in_minutes, bool):
             raise CodatInputError(f"timeout_in_minutes is {timeout_in_minutes!r}: give a whole number of minutes")
         if timeout_in_minutes < 1:
             raise CodatInputError(f"timeout_in_minutes is {timeout_in_minutes}: at least 1 is allowed")
-    if allow_sync_on_push_complete not in (None, True, False):
-        given = repr(allow_sync_on_push_complete)
-        raise CodatInputError(f"allow_sync_on_push_complete is {given}: give True or False")
-    allow_sync = None if allow_sync_on_push_complete is None else str(bool(allow_sync_on_push_complete)).lower()
+    if not isinstance(allow_sync_on_push_complete, bool | None):
+        raise CodatInputError(
+            f"allow_sync_on_push_complete is {allow_sync_on_push_complete!r}: give True or False, without quotes"
+        )
+    allow_sync = None if allow_sync_on_push_complete is None else str(allow_sync_on_push_complete).lower()
     return params(timeoutInMinutes=timeout_in_minutes, allowSyncOnPushComplete=allow_sync)
 
 

@@ -353,8 +353,9 @@ class CodatPushOperator(PushOperationWaiter):
 
     def _check_literals(self) -> None:
         """Refuse at DAG parse what is wrong by then, whatever the templates will give."""
-        from airflow_provider_codat.api.records import check_idempotency_key
+        from airflow_provider_codat.api.records import check_idempotency_key, options
 
+        options(self.timeout_in_minutes, self.allow_sync_on_push_complete)
         for name in ("company_id", "connection_id", "data_type"):
             if is_literal(value := getattr(self, name)):
                 identifier(name, value)

@@ -184,6 +184,18 @@ WRONG = {
 NOT_TEMPLATED = {
     "timeout_in_minutes": ({"timeout_in_minutes": 0}, "timeout_in_minutes", "0", "at least 1 is allowed"),
     "timeout_in_minutes as text": ({"timeout_in_minutes": "5"}, "timeout_in_minutes", "'5'", "a whole number"),
+    "timeout_in_minutes of a template": (
+        {"operation": "{{ params.operation }}", "timeout_in_minutes": "soon"},
+        "timeout_in_minutes",
+        "'soon'",
+        "a whole number",
+    ),
+    "allow_sync_on_push_complete as a number": (
+        {"allow_sync_on_push_complete": 1},
+        "allow_sync_on_push_complete",
+        "1",
+        "True or False",
+    ),
     "allow_sync_on_push_complete as text": (
         {"allow_sync_on_push_complete": "yes"},
         "allow_sync_on_push_complete",
