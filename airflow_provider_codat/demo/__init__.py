@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
         description=(
             "Start a simulated Codat and a throw-away Airflow, onboard a company with an example DAG (apply a sync "
             "schedule, push a record, wait for the push in the triggerer, go on), show what happened, and remove it "
-            "all again. Takes about a minute. Needs no account and no network, and touches no Airflow of yours: "
+            "all again. Takes about half a minute. Needs no account and no network, and touches no Airflow of yours: "
             "everything runs on 127.0.0.1 and in a temporary directory."
         ),
     )

@@ -102,7 +102,8 @@ def reached(settings: ConnectionSettings, companies: int | None) -> str:
     :param companies: how many companies the key sees, or ``None`` if Codat did not tell.
     """
     seen = "" if companies is None else f"; it sees {companies} {'company' if companies == 1 else 'companies'}"
-    return f"{settings.base_url} answers and accepts the API key{seen}."
+    ignored = f"; the extra has keys that mean nothing here: {', '.join(settings.unknown)}" if settings.unknown else ""
+    return f"{settings.base_url} answers and accepts the API key{seen}{ignored}."
 
 
 def refused(error: CodatInputError, conn_id: str) -> str:

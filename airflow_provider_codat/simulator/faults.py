@@ -125,6 +125,7 @@ class Faults:
 
     def __init__(self) -> None:
         self._pending: list[tuple[Fault, int | None]] = []
+        self._played: dict[int, Fault] = {}  # by identity: two may be equal
         self._random: list[RandomFaults] = []
 
     def add(self, fault: Fault) -> None:
@@ -134,6 +135,11 @@ class Faults:
     def add_random(self, faults: RandomFaults) -> None:
         """Play faults by chance on requests that no other fault hits."""
         self._random.append(faults)
+
+    @property
+    def not_played(self) -> list[Fault]:
+        """Those that were set one by one and have hit no request."""
+        return [fault for fault, _ in self._pending if id(fault) not in self._played]
 
     def clear(self) -> None:
         """Play no more faults."""
@@ -145,6 +151,7 @@ class Faults:
         for position, (fault, left) in enumerate(self._pending):
             if not fault.hits(method, path):
                 continue
+            self._played[id(fault)] = fault
             if left == 1:
                 del self._pending[position]
             elif left is not None:

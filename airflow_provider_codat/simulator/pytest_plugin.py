@@ -6,6 +6,7 @@ when a test asks for it.
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,11 +19,21 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def codat_simulator() -> Iterator[CodatSimulator]:
-    """Run an empty :class:`CodatSimulator` on a free port for the length of one test."""
+    """Run an empty :class:`CodatSimulator` on a free port for the length of one test.
+
+    A fault that no request has met by then is told as a warning: the test has not tested it.
+    """
     from airflow_provider_codat.simulator import CodatSimulator
 
     with CodatSimulator() as codat:
         yield codat
+        for fault in codat.faults_not_played:
+            warnings.warn(
+                f"No request has met {fault}; its path is a regular expression for the whole path of a request, such as"
+                " r'/companies/.*/push/bills'.",
+                UserWarning,
+                stacklevel=1,
+            )
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import secrets
 import socket
 import threading
 import time
+from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -180,10 +181,17 @@ class CodatSimulator:
     @property
     def connection_uri(self) -> str:
         """The Airflow connection, for ``AIRFLOW_CONN_CODAT_DEFAULT``."""
+        return self.connection()
+
+    def connection(self, **extra: Any) -> str:
+        """Return the Airflow connection with settings of your own, in JSON.
+
+        :param extra: as in the connection's extra, such as ``read_timeout=1``.
+        """
         connection: dict[str, Any] = {"conn_type": "codat", "host": self.url, "password": self.api_key}
         if self._account.sync_settings.shape != "integer":
-            connection["extra"] = {"sync_schedule_shape": self._account.sync_settings.shape}
-        return json.dumps(connection)
+            extra = {"sync_schedule_shape": self._account.sync_settings.shape, **extra}
+        return json.dumps(connection | ({"extra": extra} if extra else {}))
 
     def rotate_api_key(self, api_key: str | None = None) -> str:
         """Let in another key from now on, and return it.
@@ -231,17 +239,17 @@ class CodatSimulator:
 
     @property
     def records(self) -> dict[tuple[str, str], dict[str, Record]]:
-        """The books: records by id, by company id and data type."""
+        """The books: records by id, by company id and data type; empty where nothing was written."""
         with self._lock:
             self._account.pushes.settle()
-            return {books: dict(records) for books, records in self._account.books.records.items()}
+            return defaultdict(dict, {key: dict(records) for key, records in self._account.books.records.items()})
 
     @property
     def attachments(self) -> dict[tuple[str, str, str], list[Attachment]]:
-        """What is attached to records, oldest first, by company id, data type and record id."""
+        """What is attached to records, oldest first, by company id, data type and record id; likewise."""
         with self._lock:
             self._account.pushes.settle()
-            return {record: list(attached) for record, attached in self._account.books.attachments.items()}
+            return defaultdict(list, {key: list(files) for key, files in self._account.books.attachments.items()})
 
     # --- pushes ------------------------------------------------------------------------------------------------------
 
@@ -407,6 +415,12 @@ class CodatSimulator:
         drawn = RandomFaults(tuple(faults), probability, dice, method, path)
         with self._lock:
             self._gate.faults.add_random(drawn)
+
+    @property
+    def faults_not_played(self) -> list[Fault]:
+        """The faults that no request has met so far, oldest first; those by chance are not among them."""
+        with self._lock:
+            return self._gate.faults.not_played
 
     def clear_faults(self) -> None:
         """Play no more faults; what is held stays so until :meth:`release`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,7 @@ def codat() -> Iterator[CodatSimulator]:
 
 def hasty(codat: CodatSimulator) -> str:
     """Return a connection that leaves it to a task's retries to try more than twice, and does not wait in between."""
-    return json.dumps({**json.loads(codat.connection_uri), "extra": {"max_attempts": 2, "max_retry_wait": 0}})
+    return codat.connection(max_attempts=2, max_retry_wait=0)
 
 
 @pytest.fixture(scope="session")

@@ -70,6 +70,14 @@ def test_a_count_that_codat_does_not_tell_is_left_out(serve, http, connect):
     assert press(connect(host=server.url)) == (True, f"{server.url} answers and accepts the API key.")
 
 
+def test_what_of_the_extra_means_nothing_is_told(codat_simulator, connect):
+    assert press(connect(read_timout=5, colour="red")) == (
+        True,
+        f"{codat_simulator.url} answers and accepts the API key; it sees 0 companies; the extra has keys that mean"
+        " nothing here: colour, read_timout.",
+    )
+
+
 # -- Codat says no -----------------------------------------------------------------------------------------------------
 
 

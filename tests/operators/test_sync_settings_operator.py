@@ -185,8 +185,7 @@ def test_the_connection_names_the_shape_where_an_empty_list_tells_none(codat, co
 
 
 def test_passing_trouble_is_retried(codat, company, monkeypatch):
-    connection = json.loads(codat.connection_uri) | {"extra": {"max_retry_wait": 0}}
-    monkeypatch.setenv("AIRFLOW_CONN_CODAT_DEFAULT", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_CONN_CODAT_DEFAULT", codat.connection(max_retry_wait=0))
     for method in ("GET", "POST"):
         for kind in ("reset", "reset_after", "truncated", "status"):
             codat.fault(Fault(kind, method=method))

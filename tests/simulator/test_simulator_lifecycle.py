@@ -84,6 +84,8 @@ def test_connection_for_airflow():
             "password": "k",
             "extra": {"sync_schedule_shape": "object"},
         }
+        given = json.loads(codat.connection(read_timeout=1))
+    assert given["extra"] == {"sync_schedule_shape": "object", "read_timeout": 1}
     assert "extra" not in json.loads(CodatSimulator().connection_uri)
 
 
@@ -139,6 +141,34 @@ def test_the_fixtures_serve_a_users_own_tests(pytester, monkeypatch):
     )
     result = pytester.runpytest_subprocess("-p", "airflow_provider_codat.simulator.pytest_plugin")
     result.assert_outcomes(passed=1)
+
+
+def test_the_pytest_plugin_warns_of_a_fault_that_no_request_has_met(pytester, monkeypatch):
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makepyfile(
+        """
+        from urllib.request import Request, urlopen
+
+        import pytest
+
+        from airflow_provider_codat.simulator import Fault
+
+        @pytest.mark.parametrize("path", ["/comp.*", None, "/comp", "/PROFILE"])
+        def test_dag(codat_simulator, path):
+            codat_simulator.fault(Fault("gateway", status=202, times=2, path=path))
+            codat_simulator.random_faults([Fault("reset")], probability=0)
+            request = Request(codat_simulator.url + "/companies", headers=codat_simulator.auth_headers)
+            assert urlopen(request).status in (200, 202)
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "airflow_provider_codat.simulator.pytest_plugin")
+    result.assert_outcomes(passed=4, warnings=2)
+    result.stdout.fnmatch_lines(["*No request has met Fault(kind='gateway', times=2, path='/comp', *"])
+
+
+def test_books_and_attachments_are_empty_where_nothing_was_written():
+    codat = CodatSimulator()
+    assert (codat.records["c", "bills"], codat.attachments["c", "bills", "r"]) == ({}, [])
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])

@@ -35,7 +35,6 @@ class Log:
 @pytest.fixture
 def simulate(clock, monkeypatch):
     """Return a function that starts a simulator on the virtual clock and connects ``codat_default`` to it."""
-    import json
 
     # Soon, but not before all that begin at once are there.
     monkeypatch.setattr(polling.random, "random", lambda: 0.01)
@@ -45,8 +44,7 @@ def simulate(clock, monkeypatch):
         codat = CodatSimulator(api_key="the-key-of-all-tests", clock=clock.time, **options)
         codat.start()
         started.append(codat)
-        connection = json.loads(codat.connection_uri) | {"extra": extra or {}}
-        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", codat.connection(**extra or {}))
         return codat
 
     yield simulate
