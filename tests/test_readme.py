@@ -18,8 +18,10 @@ import pytest
 
 import airflow_provider_codat
 from airflow_provider_codat import simulator
+from airflow_provider_codat.api import sync_settings
 from airflow_provider_codat.operators.codat import CodatPushOperator, CodatSyncSettingsOperator
 from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
+from airflow_provider_codat.simulator.faults import KINDS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -121,7 +123,7 @@ def test_every_dag_as_printed_runs_to_its_end(tmp_path):
     assert {dag_id: set(states) for dag_id, states in ended.items()} == {
         "pay_a_bill": {"push_bill[-1]", "landed[-1]", "use[-1]"},
         "pay_bills": {"push_bill[-1]", "landed[-1]", "push_bills[-1]", "all_landed[0]", "all_landed[1]"},
-        "push_bills": {"push_bill[-1]", "bills[-1]", "push_bills[0]", "push_bills[1]", "report[-1]"},
+        "push_bills": {"push_bill[-1]", "pay_bill[-1]", "bills[-1]", "push_bills[0]", "push_bills[1]", "report[-1]"},
         "schedule": {"schedule[-1]"},
     }
     assert {state for states in ended.values() for state in states.values()} == {"success"}
@@ -176,6 +178,23 @@ def test_every_parameter_is_in_the_table(public, heading):
     told = {*re.findall(r"`(\w+)`", first_cells)}
     parameters = {*inspect.signature(public.__init__).parameters} - {"self", "args", "kwargs"}
     assert parameters <= told
+
+
+def first_cells(head: str) -> list[str]:
+    """Return the first column of the table with this first cell in its head."""
+    (rows,) = re.findall(rf"^\| {re.escape(head)} \|.*\n\|[ -|]+\|\n((?:\|.*\n)+)", README, re.MULTILINE)
+    return [row.split(" | ")[0].removeprefix("| ") for row in rows.splitlines()]
+
+
+def test_the_tables_of_the_simulator_name_what_there_is():
+    calls = {name for cell in first_cells("call") for name in re.findall(r"`(\w+)", cell)}
+    assert {name for name in calls if not hasattr(simulator.CodatSimulator, name)} == set()
+    assert {name for cell in first_cells("fault") for name in re.findall(r"`(\w+)`", cell)} == {*KINDS}
+
+
+def test_the_table_of_sync_settings_names_every_field():
+    told = {name for cell in first_cells("field of a setting") for name in re.findall(r"`(\w+)`", cell)}
+    assert told == {"dataType", *sync_settings._FIELDS}
 
 
 def test_every_link_within_the_page_leads_somewhere():
