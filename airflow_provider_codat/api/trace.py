@@ -2,7 +2,7 @@
 
 Codat does a POST once under one ``Idempotency-Key`` (https://docs.codat.io/using-the-api/idempotency). Every try of a
 task instance starts at the same key, and a write that has come to nothing is followed by the next key of a chain, each
-derived from the one before it and what became of that: whoever walks the chain finds the same keys.
+derived from the one before it alone: whoever walks the chain finds the same keys.
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 from airflow_provider_codat.api.errors import CodatError
-
-REFUSED = "refused"
-"""What the next key is derived from where no operation came of a write."""
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "airflow-provider-codat")
 
@@ -33,13 +30,23 @@ def first_key(dag_id: str, run_id: str, task_id: str, map_index: int) -> str:
     return str(uuid.uuid5(_NAMESPACE, json.dumps([dag_id, run_id, task_id, map_index])))
 
 
-def next_key(key: str, ended_as: str) -> str:
-    """Return the key after ``key``.
+def next_key(key: str) -> str:
+    """Return the key after ``key``: that of a write after one that came to nothing.
 
-    :param key: the last key of the chain.
-    :param ended_as: the key of the push operation that came of the write before, or what else became of it.
+    It depends on nothing but the key, so each try comes to the same one, whatever it has seen of the write before.
+
+    :param key: a key of the chain.
     """
-    return str(uuid.uuid5(uuid.UUID(key), ended_as))
+    return str(uuid.uuid5(uuid.UUID(key), "next"))
+
+
+def resubmission_key(key: str, max_tries: int) -> str:
+    """Return the key that the chain begins with when a cleared task is to write again what it wrote.
+
+    :param key: what the chain began with before.
+    :param max_tries: Airflow's, which each clear raises.
+    """
+    return str(uuid.uuid5(uuid.UUID(key), f"resubmitted at {max_tries}"))
 
 
 @dataclass(frozen=True)

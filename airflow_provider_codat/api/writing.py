@@ -27,7 +27,7 @@ from airflow_provider_codat.api.push_history import CLOCKS_DIFFER_BY, History, m
 from airflow_provider_codat.api.push_operations import FAILED, PushOperation, get_push_operation
 from airflow_provider_codat.api.request import Request
 from airflow_provider_codat.api.retry import RESENT_FOR
-from airflow_provider_codat.api.trace import REFUSED, Past, Target, Trace, changed_fields, next_key
+from airflow_provider_codat.api.trace import Past, Target, Trace, changed_fields, next_key
 from airflow_provider_codat.api.waiting import Log, Sleep, Steps
 
 REPLAYED_FOR = 90 * 60 - RESENT_FOR - CLOCKS_DIFFER_BY
@@ -46,7 +46,7 @@ IN_PROGRESS_PAUSE = 60.0
 IN_PROGRESS_LOOKS = 10
 """How often it does so."""
 
-OTHER_KEY_GRACE = IN_PROGRESS_LOOKS * IN_PROGRESS_PAUSE
+OTHER_KEY_GRACE = IN_PROGRESS_LOOKS * IN_PROGRESS_PAUSE + HISTORY_GRACE
 """Seconds after which a push is taken to be in the history that may still be in progress under a key that is not known:
 asking under another would not find it."""
 
@@ -144,9 +144,8 @@ class _Doubt:
         return OutcomeUnknown(self.reason, target, key, self.since, history.found, history.gap, self.asks_until)
 
 
-Judgement = Callable[[Trace, Sequence[PushOperation]], "tuple[str, float | None] | None"]
-"""What a whole history says of a write: the key to write under and since when it may have been used, or ``None`` if the
-history leaves open whether the record was written."""
+Judgement = Callable[[Sequence[PushOperation]], bool]
+"""Whether a whole history leaves no doubt: nothing of the kind that it has may have put the record into the books."""
 
 
 @dataclass
@@ -196,8 +195,7 @@ class Write:
         doubt = _Doubt("an earlier try may have sent it, and left no trace", self._trace(self.root, since), since)
         if not self._has_key:
             return (yield from self._give_up(doubt))
-        grace = HISTORY_GRACE if self._knows_the_key else OTHER_KEY_GRACE
-        return (yield from self._go_by_the_history(doubt, grace=grace))
+        return (yield from self._go_by_the_history(doubt))
 
     @property
     def _has_key(self) -> bool:
@@ -216,7 +214,7 @@ class Write:
         if trace.operation_key is not None:
             return (yield from self._go_on(trace, (yield from self._look(trace.operation_key, trace.target))))
         if trace.refused:
-            return (yield from self._write(next_key(trace.key, REFUSED), None))
+            return (yield from self._write(next_key(trace.key), None))
         if trace.sent_on is None:
             return (yield from self._write(trace.key, None))
         doubt = _Doubt("an earlier try was cut off as it wrote", trace, trace.sent_on)
@@ -239,7 +237,7 @@ class Write:
         """Go on from an operation that an earlier try made."""
         if operation.status == FAILED:
             self.log.info("Push operation %s of an earlier try has failed: writing anew.", operation.key)
-            return (yield from self._write(next_key(trace.key, operation.key), None))
+            return (yield from self._write(next_key(trace.key), None))
         self._compare(trace, operation)
         if operation.is_success or (operation.is_terminal and self.takes_any_end):
             self.log.info(
@@ -304,7 +302,7 @@ class Write:
         if operation.status != FAILED:
             return (yield from self._go_on(trace, operation))
         self.log.info("Push operation %s of an earlier try has failed: writing anew.", operation.key)
-        return (yield from self._write_next(trace, operation.key, used_since))
+        return (yield from self._write_next(trace, used_since))
 
     def _is_fresh(self, operation: PushOperation) -> bool:
         """Whether an operation is of this try. One that does not say when it was made is not taken for that."""
@@ -320,7 +318,7 @@ class Write:
                 operation.requested_on,
             )
 
-    def _write_next(self, trace: Trace, ended_as: str, used_since: float) -> Steps:
+    def _write_next(self, trace: Trace, used_since: float) -> Steps:
         """Write under the next key of the chain.
 
         Without a store, earlier tries may have used it as well, if there were enough of them. They are counted, for
@@ -328,7 +326,7 @@ class Write:
         """
         self._links += 1
         forgotten = used_since if self.past.trace is None and self._links < self.past.tries else None
-        return (yield from self._write(next_key(trace.key, ended_as), forgotten))
+        return (yield from self._write(next_key(trace.key), forgotten))
 
     def _was_not_answered(self, trace: Trace, used_since: float | None, error: CodatError) -> Steps:
         """Judge an error: whether the record may have been written, and whether another try can find out."""
@@ -337,7 +335,7 @@ class Write:
             return (yield from self._was_used_otherwise(trace, used_since, error))
         if used_since is not None and self._is_replayed_refusal(error):
             self.log.info("Codat has refused the write of an earlier try: writing anew.")
-            return (yield from self._write_next(trace, REFUSED, used_since))
+            return (yield from self._write_next(trace, used_since))
         if not error.may_have_landed:
             return (yield from self._was_not_written(trace, used_since, error))
         if isinstance(error, CodatConflictError) and self.past.is_last_try and self._conflicts < IN_PROGRESS_LOOKS:
@@ -371,7 +369,8 @@ class Write:
             raise error
         doubt = self._doubt_after(trace, error)
         history = yield from push_history.search(trace.target, doubt.since, narrowed=False)
-        if self.past.trace is None and history.gap is None and not history.found:
+        is_forgotten = self.past.trace is None or not self._is_replayed(used_since)
+        if is_forgotten and history.gap is None and not history.found:
             raise error  # nothing tells that an earlier try got as far as writing
         raise doubt.unresolved(history) from error
 
@@ -383,7 +382,8 @@ class Write:
     def _was_used_otherwise(self, trace: Trace, used_since: float | None, error: CodatError) -> Steps:
         """Answer to a 422: the key has been used for another content."""
         if used_since is None:
-            self.keep(replace(trace, sent_on=None))
+            if not error.may_have_landed:
+                self.keep(replace(trace, sent_on=None))
             if isinstance(error, CodatApiError):
                 error.hint = (
                     f"Idempotency key {trace.key} was used for other content within the last 90 minutes: by an earlier"
@@ -399,60 +399,61 @@ class Write:
             f" is there a now() or a random value in a template? {error}"
         )
         doubt = _Doubt(reason, replace(before, key=trace.key), trace.sent_on or self._began, error)
-        return (yield from self._go_by_the_history(doubt, _after_other_content))
+        # The first request may still be in progress, or have ended just now.
+        listed_by = max(self._began + OTHER_KEY_GRACE, self.clock() + HISTORY_GRACE)
+        yield from self._look_through_the_history(doubt, _have_all_failed, listed_by)
+        return (yield from self._write_next(doubt.trace, doubt.since))
 
     # -- the company's push history -----------------------------------------------------------------------------------
 
-    def _go_by_the_history(self, doubt: _Doubt, judge: Judgement | None = None, grace: float = HISTORY_GRACE) -> Steps:
-        """Write if the company's push history shows that nothing was written, or leads to what was.
+    def _go_by_the_history(self, doubt: _Doubt) -> Steps:
+        """Ask under the same key as an earlier try, if the history shows that it cannot be too late for that."""
+        grace = HISTORY_GRACE if self._knows_the_key else OTHER_KEY_GRACE
+        found = yield from self._look_through_the_history(doubt, self._is_in_time, self._began + grace)
+        return (
+            yield from self._write(doubt.trace.key, min((moment(each, 0.0) for each in found), default=doubt.since))
+        )
 
-        :param judge: what the history says; default that of a write whose answer is no longer replayed.
-        :param grace: seconds from the start of this try after which what an earlier one has written is listed.
+    def _look_through_the_history(
+        self, doubt: _Doubt, is_clear: Judgement, listed_by: float
+    ) -> Generator[Request[Any] | Sleep, Any, tuple[PushOperation, ...]]:
+        """Return what the company's push history has of the kind, if that leaves no doubt.
+
+        :param is_clear: whether it does.
+        :param listed_by: the time, in epoch seconds, by which whatever an earlier try has written is listed.
         :raises OutcomeUnknown: the history leaves it open.
         """
-        judge = judge or self._after_the_replays
         history = yield from push_history.search(doubt.trace.target, doubt.since, narrowed=True)
-        if history.gap is None and judge(doubt.trace, history.found) is not None:
+        if history.gap is None and is_clear(history.found):
             # What was found may be another task's, and the write of an earlier try too fresh to be there.
-            pause = max(grace - (self.clock() - self._began), 0.0)
+            pause = max(listed_by - self.clock(), 0.0)
             self.log.info("The push history shows no write in the way; looking again in %.0f s, to be sure.", pause)
             yield Sleep(pause)
             history = yield from push_history.search(doubt.trace.target, doubt.since, narrowed=False)
-        verdict = judge(doubt.trace, history.found) if history.gap is None else None
-        if verdict is None:
+        if history.gap is not None or not is_clear(history.found):
             raise doubt.unresolved(history) from doubt.error
         self.log.info("By the company's push history (%d of this kind) it can be written.", len(history.found))
-        return (yield from self._write(*verdict))
+        return history.found
 
     @property
     def _knows_the_key(self) -> bool:
         """Whether an earlier try can have used no key but the one that is asked under now."""
         return self.past.trace is not None or self.past.tries <= 1
 
-    def _after_the_replays(self, trace: Trace, found: Sequence[PushOperation]) -> tuple[str, float | None] | None:
+    def _is_in_time(self, found: Sequence[PushOperation]) -> bool:
         """Judge a history where a key may have been used too long ago for an answer.
 
-        The same key is asked under whatever is found, so no two tries can write under two: what Codat has not listed
-        yet, it still replays.
+        Whatever is found, the same key is asked under, so that no two tries write under two: what is recent, or not
+        listed yet, is replayed. What is neither, or may be of a later key of the chain, must have failed.
         """
-        moments = {each.key: moment(each, 0.0) for each in found}
-        recent = {key for key, asked in moments.items() if self.clock() - asked < REPLAYED_FOR}
-        if any(each.status != FAILED for each in found if each.key not in recent):
-            return None
-        if recent and not self._knows_the_key:
-            return None
-        return trace.key, min(moments.values(), default=None)
+        is_replayed = [self._knows_the_key and self.clock() - moment(each, 0.0) < REPLAYED_FOR for each in found]
+        return all(each.status == FAILED or asks for each, asks in zip(found, is_replayed, strict=True))
 
     def _give_up(self, doubt: _Doubt) -> Generator[Request[Any] | Sleep, Any, NoReturn]:
         history = yield from push_history.search(doubt.trace.target, doubt.since, narrowed=True)
         raise doubt.unresolved(history) from doubt.error
 
 
-def _after_other_content(trace: Trace, found: Sequence[PushOperation]) -> tuple[str, float | None] | None:
-    """Judge a history where a write there was: nothing is in the books if all that it may have become has failed.
-
-    The next key is made of the oldest, which stays so: another try comes to the same.
-    """
-    if not found or any(each.status != FAILED for each in found):
-        return None
-    return next_key(trace.key, found[-1].key), None
+def _have_all_failed(found: Sequence[PushOperation]) -> bool:
+    """Judge a history that must have what another content became: in the books is nothing if all of it has failed."""
+    return bool(found) and all(each.status == FAILED for each in found)

@@ -470,8 +470,9 @@ class _RetryTable:
         return wait is not None and not self._comes_too_late(wait)
 
     def _comes_too_late(self, wait: float) -> bool:
-        """Whether a write that may have landed would be sent again when its key may no longer hold."""
-        return self._may_have_landed and time.time() - self._started + wait > retry.RESENT_FOR
+        """Whether a write would be sent again when its key may no longer hold, by this call or one before it."""
+        is_bounded = self._may_have_landed or self._request.idempotency_key is not None
+        return is_bounded and time.time() - self._started + wait > retry.RESENT_FOR
 
     def wait(self, state: RetryCallState) -> float:
         return self._wait

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_codat.api.errors import CodatError
-from airflow_provider_codat.api.trace import Past, Trace, first_key, next_key
+from airflow_provider_codat.api.trace import Past, Trace, first_key, resubmission_key
 from airflow_provider_codat.api.waiting import Log
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Memory:
         :param own_key: the key the DAG author gave, or ``None``.
         """
         key = own_key or self.identity
-        return next_key(key, f"resubmitted at {self.max_tries}") if self._resubmit else key
+        return resubmission_key(key, self.max_tries) if self._resubmit else key
 
     def past(self) -> Past:
         """Return what is known of earlier tries.

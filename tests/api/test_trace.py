@@ -11,11 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_codat.api.errors import CodatError
-from airflow_provider_codat.api.trace import Target, Trace, changed_fields, fingerprint, first_key, next_key
+from airflow_provider_codat.api.trace import (
+    Target,
+    Trace,
+    changed_fields,
+    fingerprint,
+    first_key,
+    next_key,
+    resubmission_key,
+)
 
 NOW = 1_800_000_000.0
 ROOT = first_key("dag", "run", "task", -1)
-AFTER_A = next_key(ROOT, "a")
+SECOND = next_key(ROOT)
 BILLS = Target("create", "company-1", "connection-1", "bills")
 RECORD = {"reference": "INV-7", "totalAmount": 120.5}
 
@@ -45,25 +53,20 @@ def test_text_that_moves_from_one_id_to_the_next_makes_another_key(instance, hea
     assert len({first_key(*each) for each in moved}) == len(set(moved))
 
 
-@given(INSTANCES, st.lists(TEXTS | GUIDS, max_size=5))
-def test_every_key_is_a_guid_of_version_5(instance, ends):
+@given(INSTANCES)
+def test_every_key_is_a_guid_of_version_5(instance):
     key = first_key(*instance)
-    for end in ends:
-        key = next_key(key, end)
-    assert str(uuid.UUID(key)) == key
-    assert uuid.UUID(key).version == 5
+    for each in (key, next_key(key), resubmission_key(key, 3)):
+        assert str(uuid.UUID(each)) == each
+        assert uuid.UUID(each).version == 5
 
 
-@given(GUIDS, st.lists(TEXTS | GUIDS, max_size=5), st.lists(TEXTS | GUIDS, max_size=5))
-def test_each_step_of_a_chain_has_a_key_of_its_own(root, ends, other_ends):
-    def walk(steps):
-        keys = [root]
-        for end in steps:
-            keys.append(next_key(keys[-1], end))
-        return keys
-
-    assert len(set(walk(ends))) == len(ends) + 1
-    assert (walk(ends)[-1] == walk(other_ends)[-1]) == (ends == other_ends)
+@given(GUIDS, st.lists(st.integers(0, 5), max_size=3, unique=True))
+def test_each_step_of_a_chain_has_a_key_of_its_own_and_so_has_each_resubmission(root, clears):
+    keys = []
+    for start in (root, *(resubmission_key(root, each) for each in clears)):
+        keys += [start, next_key(start), next_key(next_key(start))]
+    assert len(set(keys)) == len(keys) == 3 * (1 + len(clears))
 
 
 def test_the_keys_are_the_same_in_every_process():
@@ -76,20 +79,20 @@ def test_the_keys_are_the_same_in_every_process():
         "import json, sys\n"
         "from airflow_provider_codat.api.trace import fingerprint, first_key, next_key\n"
         "keys = [first_key(*each) for each in json.load(sys.stdin)]\n"
-        "print(json.dumps([[key, next_key(key, 'a'), fingerprint(key, {'b': {'d': 1, 'c': 2}})] for key in keys]))\n"
+        "print(json.dumps([[key, next_key(key), fingerprint(key, {'b': {'d': 1, 'c': 2}})] for key in keys]))\n"
     )
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-c", code], input=json.dumps(ids), capture_output=True, text=True, check=True
     )
     keys = [first_key(*each) for each in ids]
-    here = [[key, next_key(key, "a"), fingerprint(key, {"b": {"c": 2, "d": 1}})] for key in keys]
+    here = [[key, next_key(key), fingerprint(key, {"b": {"c": 2, "d": 1}})] for key in keys]
     assert json.loads(done.stdout) == here
 
 
 def test_the_keys_are_those_of_earlier_releases():
     """A retry after an upgrade must ask for the write that the try before it has sent."""
     assert ROOT == "c0f9e805-5704-541c-811d-9ebcb8fcce87"
-    assert AFTER_A == "1e69cbbe-1390-5000-8af3-9e6c05f48822"
+    assert SECOND == "bdc8e153-5758-5ce2-9ff1-8458797da57e"
 
 
 # -- what is remembered ------------------------------------------------------------------------------------------------
@@ -177,7 +180,7 @@ def test_a_fingerprint_differs_in_the_field_that_differs_and_in_no_other(root, r
 
 def test_a_fingerprint_is_of_the_content_and_salted():
     assert fingerprint(ROOT, {"a": {"b": 1, "c": 2}}) == fingerprint(ROOT, {"a": {"c": 2, "b": 1}})
-    assert set(fingerprint(ROOT, RECORD).values()).isdisjoint(fingerprint(AFTER_A, RECORD).values())
+    assert set(fingerprint(ROOT, RECORD).values()).isdisjoint(fingerprint(SECOND, RECORD).values())
 
 
 def test_a_fingerprint_takes_what_json_takes():

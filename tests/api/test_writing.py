@@ -13,7 +13,7 @@ from airflow_provider_codat.api.push_history import CLOCKS_DIFFER_BY
 from airflow_provider_codat.api.push_operations import PushOperation
 from airflow_provider_codat.api.records import create_record, update_record
 from airflow_provider_codat.api.retry import RESENT_FOR
-from airflow_provider_codat.api.trace import REFUSED, Past, Target, Trace, fingerprint, first_key, next_key
+from airflow_provider_codat.api.trace import Past, Target, Trace, fingerprint, first_key, next_key
 from airflow_provider_codat.api.waiting import Sleep
 from airflow_provider_codat.api.writing import (
     HISTORY_GRACE,
@@ -30,8 +30,8 @@ NOW = 1_800_000_000.0
 LONG_AGO = NOW - 1200
 EXPIRED = NOW - REPLAYED_FOR
 ROOT = first_key("dag", "run", "task", -1)
-AFTER_A = next_key(ROOT, "a")
-AFTER_REFUSAL = next_key(ROOT, REFUSED)
+SECOND = next_key(ROOT)
+THIRD = next_key(SECOND)
 TARGET = Target("create", "company-1", "connection-1", "bills")
 ELSEWHERE = replace(TARGET, company_id="company-2")
 RECORD = {"reference": "INV-7", "totalAmount": 120.5}
@@ -309,14 +309,14 @@ def test_other_trouble_with_the_look_is_raised_and_nothing_sent(error):
 def test_after_a_failed_operation_the_next_key_of_the_chain_is_used(method):
     course = Course(wire("a", "Failed", LONG_AGO), wire("b"), past=traced(operation_key="a"), method=method)
     assert course.play().key == "b"
-    assert course.sent == [look("a"), (method, AFTER_A if method == "POST" else None)]
-    assert course.kept == [trace(AFTER_A), trace(AFTER_A, operation_key="b")]
+    assert course.sent == [look("a"), (method, SECOND if method == "POST" else None)]
+    assert course.kept == [trace(SECOND), trace(SECOND, operation_key="b")]
 
 
 def test_a_chain_goes_on_from_its_last_key():
-    course = Course(wire("b", "Failed", LONG_AGO), wire("c"), past=traced(AFTER_A, operation_key="b"))
+    course = Course(wire("b", "Failed", LONG_AGO), wire("c"), past=traced(SECOND, operation_key="b"))
     course.play()
-    assert course.writes() == [("POST", next_key(AFTER_A, "b"))]
+    assert course.writes() == [("POST", THIRD)]
 
 
 def test_after_a_timed_out_operation_the_write_may_still_land_so_nothing_is_sent():
@@ -346,24 +346,24 @@ def test_where_any_end_will_do_a_time_out_is_one_and_a_failure_is_still_written_
 def test_after_a_refusal_the_next_key_is_used(method):
     course = Course(wire(), past=traced(refused=True), method=method)
     course.play()
-    assert course.sent == [(method, AFTER_REFUSAL if method == "POST" else None)]
+    assert course.sent == [(method, SECOND if method == "POST" else None)]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_what_was_not_sent_is_sent_under_the_same_key(method):
-    course = Course(wire(), past=traced(AFTER_A, sent_on=None), method=method)
+    course = Course(wire(), past=traced(SECOND, sent_on=None), method=method)
     course.play()
-    assert course.sent == [(method, AFTER_A if method == "POST" else None)]
+    assert course.sent == [(method, SECOND if method == "POST" else None)]
     assert course.last_trace.sent_on == NOW
 
 
 @pytest.mark.parametrize("requested_on", [LONG_AGO, NOW, None])
 def test_a_post_that_may_have_been_sent_is_asked_about_under_the_same_key(requested_on):
     looks = [] if requested_on == NOW else [wire("b", "Success", LONG_AGO)]
-    course = Course(wire("b", requested_on=requested_on), *looks, past=traced(AFTER_A))
+    course = Course(wire("b", requested_on=requested_on), *looks, past=traced(SECOND))
     assert course.play().key == "b"
-    assert course.sent[0] == ("POST", AFTER_A)
-    assert course.kept == [trace(AFTER_A, LONG_AGO, "b")]
+    assert course.sent[0] == ("POST", SECOND)
+    assert course.kept == [trace(SECOND, LONG_AGO, "b")]
     assert course.log.about("asking again under the same idempotency key") == ["info"]
 
 
@@ -424,7 +424,7 @@ def test_an_operation_that_went_elsewhere_is_no_answer_and_nothing_is_sent(statu
 def test_after_an_operation_that_failed_elsewhere_it_is_written_where_it_is_wanted_now():
     course = Course(wire("a", "Failed"), wire("b"), past=traced(operation_key="a", target=ELSEWHERE))
     course.play()
-    assert course.writes() == [("POST", AFTER_A)]
+    assert course.writes() == [("POST", SECOND)]
     assert course.last_trace.target == TARGET
 
 
@@ -469,7 +469,7 @@ def test_replayed_failures_and_refusals_lead_along_the_chain():
         past=forgotten(tries=3),
     )
     assert course.play().key == "d"
-    keys = [ROOT, AFTER_A, next_key(AFTER_A, REFUSED), next_key(next_key(AFTER_A, REFUSED), "c")]
+    keys = [ROOT, SECOND, THIRD, next_key(THIRD)]
     assert course.writes() == [("POST", key) for key in keys]
 
 
@@ -520,13 +520,13 @@ class Codat:
         return self.by_key[key]
 
     def _take(self, key, end):
-        if end == REFUSED:
+        if end == "refused":
             return api_error(400)
         self.operations[key] = wire(key, end, self.now)
         return wire(key, requested_on=self.now)
 
 
-@given(st.lists(st.sampled_from(["Failed", REFUSED]), max_size=4), st.integers(10, 300), st.data())
+@given(st.lists(st.sampled_from(["Failed", "refused"]), max_size=4), st.integers(10, 300), st.data())
 def test_the_chain_is_the_same_with_the_store_without_it_and_from_one_to_the_other(ends, pause, data):
     def chain(remembers):
         codat, last, operation = Codat([*ends, "Success"]), None, None
@@ -623,8 +623,8 @@ def test_what_codat_did_not_take_is_raised_and_noted_as_not_sent(error, is_last_
 def test_without_a_store_a_400_is_the_answer_to_an_earlier_try_so_it_is_written_anew():
     course = Course(api_error(400), wire("b"), past=forgotten(is_last_try=True))
     assert course.play().key == "b"
-    assert course.writes() == [("POST", ROOT), ("POST", AFTER_REFUSAL)]
-    assert course.last_trace == trace(AFTER_REFUSAL, operation_key="b")
+    assert course.writes() == [("POST", ROOT), ("POST", SECOND)]
+    assert course.last_trace == trace(SECOND, operation_key="b")
 
 
 def test_without_a_store_the_400_of_a_proxy_is_no_answer_to_an_earlier_try():
@@ -635,7 +635,7 @@ def test_without_a_store_the_400_of_a_proxy_is_no_answer_to_an_earlier_try():
 def test_a_400_to_the_new_key_is_this_trys_own():
     error = api_error(400)
     course = raises(Course(api_error(400), error, past=forgotten()), error)
-    assert course.last_trace == trace(AFTER_REFUSAL, refused=True)
+    assert course.last_trace == trace(SECOND, refused=True)
 
 
 NO_WORD_OF_THE_FIRST = {
@@ -723,6 +723,41 @@ def test_a_422_names_the_fields_that_differ_and_its_likely_reason():
     assert course.kept == []  # so that the next 422 can name them too
 
 
+def test_a_422_right_after_a_409_is_given_time_to_be_listed():
+    """The first request ended a moment ago, so what became of it may not be there yet."""
+    failed = page(wire("other", "Failed", LONG_AGO))
+    answers = [IN_PROGRESS] * IN_PROGRESS_LOOKS + [api_error(422), failed, page(wire("ours"), wire("other", "Failed"))]
+    course = Course(*answers, past=traced(is_last_try=True))
+    assert {each.key for each in unknown(course).candidates} == {"ours", "other"}
+    assert course.sleeps[-1] == HISTORY_GRACE
+
+
+def test_a_422_after_an_answer_was_lost_is_not_taken_for_the_first_answer_under_the_key():
+    error = api_error(422, may_have_landed=True)
+    course = raises(Course(error), error)
+    assert course.last_trace.sent_on == NOW
+
+
+def test_a_refusal_after_an_empty_history_does_not_say_that_the_key_is_unused():
+    """An earlier try may have asked again just now, and what it wrote not be listed yet."""
+    error = api_error(403)
+    course = raises(Course(page(), page(), error, past=traced(sent_on=EXPIRED)), error)
+    assert course.kept == []
+
+
+def test_on_the_last_try_a_refusal_after_an_empty_history_is_told_as_it_is():
+    error = api_error(403)
+    raises(Course(page(), page(), error, page(), past=traced(sent_on=EXPIRED, is_last_try=True)), error)
+
+
+def test_without_a_store_a_second_correction_is_written_too():
+    first, second = wire("a", "Failed", LONG_AGO), wire("b", "Failed", LONG_AGO + 60)
+    answers = [api_error(422), page(first, second), page(first, second)] * 2
+    course = Course(*answers, wire("c"), past=forgotten(tries=3))
+    assert course.play().key == "c"
+    assert course.writes() == [("POST", ROOT), ("POST", SECOND), ("POST", THIRD)]
+
+
 @pytest.mark.parametrize(
     "past", [forgotten(), traced(fingerprint={}), traced()], ids=["forgotten", "none known", "the same"]
 )
@@ -736,9 +771,8 @@ def test_after_a_422_what_has_failed_is_written_with_the_new_content(past, faile
     history = page(*(wire(key, "Failed", LONG_AGO + number) for number, key in enumerate(failed)))
     course = Course(api_error(422), history, history, wire("c"), past=past)
     assert course.play().key == "c"
-    key = next_key(ROOT, failed[0])  # the oldest stays so, whatever else fails
-    assert course.sent == [("POST", ROOT), part(LONG_AGO), WHOLE, ("POST", key)]
-    assert course.last_trace == trace(key, NOW + HISTORY_GRACE, "c")
+    assert course.sent == [("POST", ROOT), part(LONG_AGO), WHOLE, ("POST", SECOND)]
+    assert course.last_trace == trace(SECOND, NOW + OTHER_KEY_GRACE, "c")
 
 
 @pytest.mark.parametrize("statuses", [[], ["Pending"], ["Success"], ["TimedOut"], ["Failed", "Success"]], ids=str)
@@ -775,7 +809,7 @@ def test_a_write_that_is_not_in_the_history_is_made(past):
     assert course.play().key == "b"
     assert course.sent == [part(EXPIRED), WHOLE, ("POST", ROOT)]
     assert course.sleeps == [HISTORY_GRACE]
-    assert course.last_trace == trace(ROOT, NOW + HISTORY_GRACE, "b")
+    assert course.last_trace == trace(ROOT, EXPIRED, "b")
 
 
 @too_late
@@ -791,7 +825,7 @@ def test_if_codat_still_replays_one_that_has_failed_the_next_key_is_used(past):
     failed = wire("a", "Failed", **OLD)
     course = Course(page(failed), page(failed), failed, failed, wire("b"), past=past)
     assert course.play().key == "b"
-    assert course.writes() == [("POST", ROOT), ("POST", AFTER_A)]
+    assert course.writes() == [("POST", ROOT), ("POST", SECOND)]
 
 
 @too_late
@@ -877,7 +911,7 @@ def test_an_unknown_outcome_survives_the_way_between_processes():
     assert str(again) == str(UNKNOWN)
 
 
-@pytest.mark.parametrize("status", ["Success", "Failed"])
+@pytest.mark.parametrize("status", ["Success", "Pending", "TimedOut"])
 def test_a_key_is_not_asked_again_where_a_later_one_of_its_chain_may_have_been_used(status):
     """The first was refused too long ago to be replayed; the recent write may be that of the key after it."""
     recent = wire("a", status, NOW - 45 * 60)
@@ -886,7 +920,15 @@ def test_a_key_is_not_asked_again_where_a_later_one_of_its_chain_may_have_been_u
     assert course.writes() == []
 
 
-@pytest.mark.parametrize("seen", [page(), page(wire("other", "Failed", **OLD))], ids=["nothing", "a failed one"])
+def test_where_all_of_its_chain_has_failed_it_is_walked_again():
+    first, second = wire("a", "Failed", NOW - 80 * 60), wire("b", "Failed", NOW - 40 * 60)
+    history = page(first, second)
+    course = Course(history, history, first, first, second, second, wire("c"), past=forgotten(NOW - 95 * 60, tries=3))
+    assert course.play().key == "c"
+    assert course.writes() == [("POST", ROOT), ("POST", SECOND), ("POST", THIRD)]
+
+
+@pytest.mark.parametrize("seen", [page(), page(wire("other", "Failed", NOW))], ids=["nothing", "a failed one"])
 @pytest.mark.parametrize(("tries", "pause"), [(1, HISTORY_GRACE), (2, OTHER_KEY_GRACE)])
 def test_a_write_that_may_be_in_progress_under_a_later_key_is_given_time_to_be_listed(tries, pause, seen):
     course = Course(seen, seen, wire("b"), past=forgotten(EXPIRED, tries=tries))

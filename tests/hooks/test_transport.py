@@ -229,10 +229,11 @@ def test_an_error_page_that_repeats_the_key_is_shown_without_it(serve, http, con
     assert "<pre>Authorization: ***</pre>" in str(raised.value)
 
 
-def test_a_file_of_certificates_that_is_not_there_ends_as_an_error_of_ours(connect, do, monkeypatch):
+def test_a_file_of_certificates_that_will_not_do_ends_as_an_error_of_ours(connect, do, monkeypatch, tmp_path):
     hook_module._tls_context.cache_clear()
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/certificates.pem")
-    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/certificates.pem")
+    (tmp_path / "certificates.pem").write_text("none")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificates.pem"))
     with pytest.raises(CodatConnectionError, match=r"/nowhere/certificates\.pem|SSL_CERT_FILE") as raised:
         do(connect(host="https://localhost:1", max_attempts=1).get_company, "c")
     assert raised.value.was_sent is False

@@ -19,7 +19,7 @@ from trigger_runner import run_trigger, through_the_database
 from virtual_clock import START
 
 from airflow_provider_codat.api.push_operations import PushOperation
-from airflow_provider_codat.api.trace import Past, Target, Trace, first_key, next_key
+from airflow_provider_codat.api.trace import Past, Target, Trace, first_key, next_key, resubmission_key
 from airflow_provider_codat.exceptions import (
     CodatAuthenticationError,
     CodatError,
@@ -315,7 +315,7 @@ def test_resubmit_may_be_the_text_a_template_gives(given, codat, company):
     run(operator, max_tries=3)
     is_set = str(given).strip().lower() == "true"
     key = writes(codat)[0].headers["idempotency-key"]
-    assert key == (next_key(ROOT, "resubmitted at 3") if is_set else ROOT)
+    assert key == (resubmission_key(ROOT, 3) if is_set else ROOT)
 
 
 def test_the_defaults_are_those_the_documentation_names():
@@ -756,12 +756,12 @@ def test_with_a_connection_that_cannot_be_read_nothing_can_have_been_sent(codat,
 
 def test_a_failure_costs_no_retry_and_once_cleared_the_corrected_record_is_written(codat, company, store):
     codat.outcomes([REFUSED, Outcome()])
-    with pytest.raises(CodatPushOperationFailed) as raised:
+    with pytest.raises(CodatPushOperationFailed):
         run(push(company), store)
     corrected = RECORD | {"totalAmount": 121}
     run(push(company, record=corrected), store, try_number=2, max_tries=4)
     assert [each["totalAmount"] for each in books(codat, company)] == [121]
-    assert key_of(codat) == next_key(ROOT, raised.value.operation.key)
+    assert key_of(codat) == next_key(ROOT)
 
 
 def test_resubmit_writes_once_more_a_clear_and_its_retries_share_the_key(codat, company, store):
@@ -774,10 +774,10 @@ def test_resubmit_writes_once_more_a_clear_and_its_retries_share_the_key(codat, 
     run(push(company, resubmit=True), store, try_number=3, **cleared)
     run(push(company, resubmit=True), store, try_number=4, **cleared)
     assert len(books(codat, company)) == 2
-    chain = next_key(ROOT, "resubmitted at 3")
-    assert [key_of(codat, number) for number in (1, 2)] == [chain, next_key(chain, "refused")]
+    chain = resubmission_key(ROOT, 3)
+    assert [key_of(codat, number) for number in (1, 2)] == [chain, next_key(chain)]
     run(push(company, resubmit=True), store, try_number=5, max_tries=6)
-    assert key_of(codat) == next_key(ROOT, "resubmitted at 6")
+    assert key_of(codat) == resubmission_key(ROOT, 6)
     run(push(company), store, try_number=6, max_tries=7)  # not set any more
     assert (len(books(codat, company)), len(writes(codat))) == (3, 4)
 
@@ -861,9 +861,9 @@ def test_a_store_that_forgets_successes_is_not_relied_on(store, monkeypatch):
     [
         (1, 2, ROOT, None),  # not cleared yet: there is nothing to repeat
         (2, 2, ROOT, START),
-        (2, 3, next_key(ROOT, "resubmitted at 3"), None),  # cleared after the first try
-        (3, 3, next_key(ROOT, "resubmitted at 3"), START),
-        (4, 5, next_key(ROOT, "resubmitted at 5"), None),  # and after the third
+        (2, 3, resubmission_key(ROOT, 3), None),  # cleared after the first try
+        (3, 3, resubmission_key(ROOT, 3), START),
+        (4, 5, resubmission_key(ROOT, 5), None),  # and after the third
     ],
 )
 def test_with_resubmit_each_clear_begins_anew_and_its_tries_share_a_key(try_number, max_tries, root, forgotten_since):

@@ -87,16 +87,16 @@ async def opened(gate):
 def test_a_new_key_is_noticed_once_the_connection_is_due_to_be_read_again(connect, clock, reads, clients):
     async def over_time():
         gate = Gate("codat_default")
-        connect(password="old")
+        connect(password="old-key")
         before = await opened(gate)
-        connect(password="new")
+        connect(password="new-key")
         clock.let_pass(CONNECTION_TTL / 2)
         assert await opened(gate) is before
         clock.let_pass(CONNECTION_TTL / 2)
         return before, await opened(gate)
 
     before, after = clock.run(over_time())
-    assert [hook.settings.secrets[0] for hook in (before, after)] == ["old", "new"]
+    assert [hook.settings.secrets[-1] for hook in (before, after)] == ["old-key", "new-key"]
     assert (reads.count, len(clients)) == (2, 2)
 
 
