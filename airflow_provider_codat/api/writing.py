@@ -446,8 +446,11 @@ class Write:
         Whatever is found, the same key is asked under, so that no two tries write under two: what is recent, or not
         listed yet, is replayed. What is neither, or may be of a later key of the chain, must have failed.
         """
-        is_replayed = [self._knows_the_key and self.clock() - moment(each, 0.0) < REPLAYED_FOR for each in found]
-        return all(each.status == FAILED or asks for each, asks in zip(found, is_replayed, strict=True))
+        return all(each.status == FAILED or self._would_be_replayed(each) for each in found)
+
+    def _would_be_replayed(self, operation: PushOperation) -> bool:
+        """Whether asking under the key leads to an operation, if it is what an earlier try has written."""
+        return self._knows_the_key and self.clock() - moment(operation, 0.0) < REPLAYED_FOR
 
     def _give_up(self, doubt: _Doubt) -> Generator[Request[Any] | Sleep, Any, NoReturn]:
         history = yield from push_history.search(doubt.trace.target, doubt.since, narrowed=True)

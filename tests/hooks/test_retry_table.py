@@ -193,6 +193,24 @@ def test_an_answer_cut_short_is_tried_again_but_for_a_write_without_a_key(serve,
     assert raised.value.may_have_landed == (SORTS[kind] != "state")
 
 
+async def aio(call, *arguments):
+    return await call.aio(*arguments)
+
+
+@pytest.mark.parametrize("is_aio", [False, True], ids=["sync", "aio"])
+@pytest.mark.parametrize(("kind", "requests"), [("create", 3), ("read", 10)])
+def test_a_write_under_a_key_is_sent_again_for_ten_minutes_at_the_most(
+    codat_simulator, connect, clock, kind, requests, is_aio
+):
+    """However long the connection would wait: an earlier try may have used the key, which does not hold for ever."""
+    company = codat_simulator.add_company()
+    codat_simulator.fault(Fault("status", status=429, retry_after=250, times=9))
+    call = arguments(connect(max_attempts=99, max_retry_wait=3600), kind, company.id, company.connection_id)
+    with pytest.raises(CodatRateLimited) if kind == "create" else contextlib.nullcontext():
+        clock.run(aio(*call)) if is_aio else call[0](*call[1:])
+    assert len(codat_simulator.requests) == requests
+
+
 # -- what never reached Codat ------------------------------------------------------------------------------------------
 
 

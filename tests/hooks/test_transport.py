@@ -239,7 +239,7 @@ def test_a_file_of_certificates_that_will_not_do_ends_as_an_error_of_ours(connec
     assert raised.value.was_sent is False
 
 
-@pytest.mark.parametrize("proxy", ["http://proxy:port", "ftp://proxy:21"])
+@pytest.mark.parametrize("proxy", ["http://proxy:port", "ftp://proxy:21", "socks5://127.0.0.1:1"])
 def test_a_proxy_setting_that_is_none_ends_as_an_error_of_ours(connect, do, monkeypatch, proxy):
     hook_module._tls_context.cache_clear()
     monkeypatch.setenv("HTTPS_PROXY", proxy)
