@@ -251,10 +251,8 @@ class CodatHook(BaseHook):
                 raise _unreadable(request, error) from error
             raise _unanswered(request, settings, causes[-1], was_sent=_was_sent_by_requests(causes)) from error
         except OSError as error:
-            if error.errno is not None:
-                raise  # of the file that is sent
-            # requests' own word for a file of certificates that is not there
-            raise _unanswered(request, settings, error, was_sent=False) from error
+            # Without a number it is requests' own word for a file of certificates that is not there.
+            raise _unanswered(request, settings, error, was_sent=error.errno is not None) from error
 
     def run(self, steps: Steps, *, attempts: int | None = 1) -> push_operations.PushOperation:
         """Do the steps of a wait or a write, blocking.

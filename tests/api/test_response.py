@@ -228,6 +228,11 @@ def test_the_rate_limit_is_what_the_headers_say(headers, expected):
     assert RateLimit.from_headers(headers) == RateLimit(*expected)
 
 
+def test_a_content_type_that_repeats_the_key_is_told_without_it():
+    with pytest.raises(errors.CodatResponseError, match=r"not JSON \(text/\*\*\*, 1 bytes\)"):
+        read(REQUEST, Response(200, {"content-type": "text/the-key"}, b"<", ["the-key"]), NOW)
+
+
 @pytest.mark.parametrize("depth", [100, 900, 5000, 100_000])
 def test_an_error_of_any_depth_is_an_error_of_its_status(depth):
     body = f'{{"error": {"[" * depth}"the-key"{"]" * depth}}}'.encode()

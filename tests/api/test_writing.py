@@ -929,7 +929,7 @@ def test_where_all_of_its_chain_has_failed_it_is_walked_again():
 
 
 @pytest.mark.parametrize("seen", [page(), page(wire("other", "Failed", NOW))], ids=["nothing", "a failed one"])
-@pytest.mark.parametrize(("tries", "pause"), [(1, HISTORY_GRACE), (2, OTHER_KEY_GRACE)])
+@pytest.mark.parametrize(("tries", "pause"), [(1, 60), (2, 11 * 60)])
 def test_a_write_that_may_be_in_progress_under_a_later_key_is_given_time_to_be_listed(tries, pause, seen):
     course = Course(seen, seen, wire("b"), past=forgotten(EXPIRED, tries=tries))
     assert course.play().key == "b"

@@ -7,6 +7,7 @@ from importlib import import_module
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 
 from airflow_provider_codat.exceptions import CodatApiError, CodatConnectionError, CodatError
 from airflow_provider_codat.hooks import codat as hook_module
@@ -237,6 +238,16 @@ def test_a_file_of_certificates_that_will_not_do_ends_as_an_error_of_ours(connec
     with pytest.raises(CodatConnectionError, match=r"/nowhere/certificates\.pem|SSL_CERT_FILE") as raised:
         do(connect(host="https://localhost:1", max_attempts=1).get_company, "c")
     assert raised.value.was_sent is False
+
+
+def test_trouble_of_the_system_that_nobody_expects_may_have_come_after_the_request_was_sent(connect, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(5, "Broken")
+
+    monkeypatch.setattr(requests.Session, "request", fail)
+    with pytest.raises(CodatConnectionError, match="Broken") as raised:
+        connect(host="https://localhost:1", max_attempts=1).create_record("c", "d", "bills", {})
+    assert (raised.value.was_sent, raised.value.may_have_landed) == (True, True)
 
 
 @pytest.mark.parametrize("proxy", ["http://proxy:port", "ftp://proxy:21", "socks5://127.0.0.1:1"])
