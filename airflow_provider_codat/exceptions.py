@@ -14,6 +14,7 @@ error                              what happened, and whether a task retry can h
 ``├ CodatConflictError``           409, something in progress
 ``├ CodatRateLimited``             429, with ``retry_after`` and ``reset_at``; a retry helps after that time
 ``└ CodatServerError``             5xx; a retry may help
+``CodatIdempotencyKeyReused``      the key of a write was used for another one; it was not done, and a retry ends alike
 ``CodatWaitTimeout``               a wait ended before the push operation did; the push goes on
 ``CodatSyncSettingsNotApplied``    Codat took the settings, and then told others
 ``CodatWriteOutcomeUnknown``       nobody can know whether a record was written; it is not sent again, so no retry
@@ -37,6 +38,7 @@ from airflow_provider_codat.api.errors import (
     CodatConnectionError,
     CodatError,
     CodatForbiddenError,
+    CodatIdempotencyKeyReused,
     CodatInputError,
     CodatNotFoundError,
     CodatPlanLimitError,
@@ -58,6 +60,7 @@ __all__ = [
     "CodatConnectionError",
     "CodatError",
     "CodatForbiddenError",
+    "CodatIdempotencyKeyReused",
     "CodatInputError",
     "CodatNotFoundError",
     "CodatPlanLimitError",

@@ -22,6 +22,35 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [{"integration-name": "Codat", "python-modules": ["airflow_provider_codat.operators.codat"]}],
         "sensors": [{"integration-name": "Codat", "python-modules": ["airflow_provider_codat.sensors.codat"]}],
         "triggers": [{"integration-name": "Codat", "python-modules": ["airflow_provider_codat.triggers.codat"]}],
+        "config": {
+            "codat": {
+                "description": "Settings of the Codat provider.",
+                "options": {
+                    "deployment": {
+                        "description": (
+                            "The name of this deployment of Airflow. It is part of the idempotency keys of"
+                            " CodatPushOperator: give one where the same DAG writes to the same Codat account from"
+                            " several deployments. Change it while no task is between two tries."
+                        ),
+                        "type": "string",
+                        "version_added": "0.2.0",
+                        "example": "production",
+                        "default": "",
+                    },
+                    "scoped_keys_since": {
+                        "description": (
+                            "Before Airflow 3.3: the time of the upgrade from version 0.1.0 of this provider, ISO 8601."
+                            " DAG runs due before it keep the idempotency keys of that version, so that a write begun"
+                            " before the upgrade is found after it."
+                        ),
+                        "type": "string",
+                        "version_added": "0.2.0",
+                        "example": "2026-12-01T06:00:00+00:00",
+                        "default": "",
+                    },
+                },
+            }
+        },
         "connection-types": [
             {
                 "connection-type": "codat",

@@ -3,7 +3,10 @@
 ======================================================  ==============================================================
 what the task failed with                               what the policy decides
 ======================================================  ==============================================================
-``CodatInputError``; 3xx and 4xx but for 409 and 429    fail at once: another try would be refused alike
+any error with ``may_have_landed``                      retry as after passing trouble: the next try finds out
+                                                        whether the record was written
+``CodatInputError``, ``CodatIdempotencyKeyReused``;     fail at once: another try would be refused alike
+3xx and 4xx but for 409 and 429
 ``CodatWriteOutcomeUnknown``                            fail at once: another try might write the record twice
 ``CodatPushOperationFailed``                            fail at once: a terminal status never changes
 ``CodatRateLimited`` (429)                              retry when Codat says so: ``Retry-After``, or the quota's reset
@@ -25,6 +28,7 @@ from airflow_provider_codat.exceptions import (
     CodatApiError,
     CodatConflictError,
     CodatConnectionError,
+    CodatIdempotencyKeyReused,
     CodatInputError,
     CodatPushOperationFailed,
     CodatRateLimited,
@@ -44,7 +48,7 @@ else:
             """Stands in where Airflow has none."""
 
 
-HOPELESS = (CodatInputError, CodatWriteOutcomeUnknown, CodatPushOperationFailed)
+HOPELESS = (CodatInputError, CodatIdempotencyKeyReused, CodatWriteOutcomeUnknown, CodatPushOperationFailed)
 PASSING = (CodatConnectionError, CodatResponseError, CodatServerError, CodatConflictError)
 
 
@@ -81,9 +85,9 @@ class CodatRetryPolicy(RetryPolicy):
         name = type(exception).__name__
         if isinstance(exception, CodatRateLimited):
             return RetryDecision.retry(_until_allowed(exception), f"{name}: Codat's rate limit")
-        if isinstance(exception, PASSING):
+        if isinstance(exception, PASSING) or getattr(exception, "may_have_landed", False):
             pause = max(self._pause(try_number), timedelta(seconds=getattr(exception, "retry_after", None) or 0))
-            return RetryDecision.retry(pause, f"{name}: this may pass")
+            return RetryDecision.retry(pause, f"{name}: this may pass, or the next try finds what was written")
         if isinstance(exception, HOPELESS) or (isinstance(exception, CodatApiError) and exception.status_code < 500):
             return RetryDecision.fail(f"{name}: another try would end alike")
         return RetryDecision.default()

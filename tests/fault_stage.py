@@ -247,6 +247,11 @@ def another_writes(stage: Stage) -> None:
     stage.write_as_another("juice")
 
 
+def another_wrote(minutes: float) -> Step:
+    """Let another have written some minutes ago."""
+    return lambda stage: stage.write_as_another("juice", stage.clock.time() - minutes * MINUTES)
+
+
 def another_fails(stage: Stage) -> None:
     stage.write_as_another("juice", status="Failed")
 
@@ -254,6 +259,22 @@ def another_fails(stage: Stage) -> None:
 def forget_on_success(stage: Stage) -> None:
     """Let Airflow empty the store when the task succeeds."""
     stage.monkeypatch.setenv("AIRFLOW__STATE_STORE__CLEAR_ON_SUCCESS", "True")
+
+
+def without_store(stage: Stage) -> None:
+    """Take the store away, with what it holds."""
+    stage.task.store = None
+
+
+def with_store(stage: Stage) -> None:
+    """Give the store back."""
+    stage.task.store = stage.store
+
+
+def delete_stored(stage: Stage) -> None:
+    """Delete what the store holds, as a user can in the interface."""
+    assert stage.store is not None
+    stage.store.clear()
 
 
 def daily(stage: Stage) -> None:

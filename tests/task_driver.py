@@ -191,7 +191,7 @@ class TaskDriver:
         self.max_tries = self.try_number + self.make().retries
         if self.is_over:  # and so is the DAG run, which starts again
             self.dag_run.start_date = self.clock.now()
-        if self.is_over or airflow_version >= "3":
+        if self.is_over or airflow_version >= "3.2":
             self.dag_run.clear_number += 1
         self.state, self._deferred = None, None
 

@@ -38,6 +38,13 @@ class CodatResponseError(CodatError):
     """An answer arrived that cannot be read: not JSON, truncated, or of the wrong shape."""
 
 
+class CodatIdempotencyKeyReused(CodatError):
+    """Codat answered a write with the operation of another one, done before under the same ``Idempotency-Key``.
+
+    This write was not done: another deployment, another task or an earlier run uses the key too.
+    """
+
+
 class CodatWaitTimeout(CodatError):
     """A push operation had not ended when the wait for it did. The push itself goes on.
 

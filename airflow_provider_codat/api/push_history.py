@@ -18,6 +18,9 @@ from airflow_provider_codat.api.trace import Target
 CLOCKS_DIFFER_BY = 300.0
 """Seconds by which Codat's clock and ours may differ."""
 
+ANY_CONNECTION = ""
+"""The connection of a target whose operations are searched for whatever data connection they went through."""
+
 PAGE_SIZE = 500
 """Operations a page."""
 
@@ -113,5 +116,6 @@ def _is_past(page: Page[Sighting], floor: float) -> bool:
 def _is_of_the_kind(operation: PushOperation, target: Target) -> bool:
     ours, theirs = {target.data_type.casefold(), segment(target.data_type).casefold()}, operation.data_type
     is_of_the_type = theirs is None or theirs.casefold() in ours
-    connection_id = operation.connection_id
-    return is_of_the_type and (connection_id is None or connection_id.casefold() == target.connection_id.casefold())
+    if operation.connection_id is None or target.connection_id == ANY_CONNECTION:
+        return is_of_the_type
+    return is_of_the_type and operation.connection_id.casefold() == target.connection_id.casefold()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
+from airflow_provider_codat.api.data_types import KNOWN_DATA_TYPES
 from airflow_provider_codat.api.errors import CodatResponseError, ValidationItem
 from airflow_provider_codat.api.paging import DEFAULT_PAGE_SIZE, Page, check_paging, page_reader
 from airflow_provider_codat.api.request import Request, identifier, params, path
@@ -40,7 +41,7 @@ class PushOperation:
     :param error_message: Codat's message on a failed write, or ``None``.
     :param errors: what the validation found wrong; default nothing.
     :param warnings: what it found questionable; default nothing.
-    :param record_id: the id of the record written, or ``None``.
+    :param record_id: the id of the record written, once the write has succeeded; else ``None``.
     :param changes: Codat's list of what changed, each ``{type, recordRef: {id, dataType}, attachmentId}``; default
         nothing.
     """
@@ -72,7 +73,7 @@ class PushOperation:
 
     @classmethod
     def from_json(cls, body: Any) -> Self:
-        """Read an operation in Codat's shape, or as :meth:`to_json` wrote it.
+        """Read an operation in Codat's shape.
 
         :param body: the parsed JSON.
         :raises CodatResponseError: no object, or one without a key or a status.
@@ -98,9 +99,20 @@ class PushOperation:
             error_message=data.get("errorMessage"),
             errors=ValidationItem.list_from_json(validation.get("errors")),
             warnings=ValidationItem.list_from_json(validation.get("warnings")),
-            record_id=data.get("recordId") or _record_id(data, changes),
+            record_id=_record_id(data, changes) if data["status"] == SUCCESS else None,
             changes=changes,
         )
+
+    @classmethod
+    def from_stored(cls, body: Any) -> Self:
+        """Read an operation as :meth:`to_json` wrote it: in a trigger's event.
+
+        :param body: what :meth:`to_json` returned.
+        :raises CodatResponseError: no object, or one without a key or a status.
+        """
+        operation = cls.from_json(body)
+        record_id = body.get("recordId")
+        return replace(operation, record_id=record_id if isinstance(record_id, str) else operation.record_id)
 
     def to_json(self) -> dict[str, Any]:
         """Return the operation with Codat's field names and ``recordId``, without the record's content.
@@ -134,12 +146,28 @@ class PushOperation:
 
 
 def _record_id(data: Mapping[str, Any], changes: tuple[Mapping[str, Any], ...]) -> str | None:
-    """Return ``changes[0].recordRef.id``, or ``data.id``, where the platform's answer is kept by some versions."""
-    reference = changes[0].get("recordRef") if changes else None
-    for holder in (reference, data.get("data")):
-        if isinstance(holder, dict) and holder.get("id"):
-            return str(holder["id"])
+    """Return the id of the record that a successful write changed.
+
+    It is that of the first change of the operation's data type; or ``data.id``, where some versions keep it. Changes
+    that name another known data type are of records that the platform changed along.
+    """
+    references = [each for change in changes if isinstance(each := change.get("recordRef"), dict)]
+    ours = [each for each in references if not _are_different(each.get("dataType"), data.get("dataType"))]
+    for holder in (*ours[:1], data.get("data")):
+        if isinstance(holder, dict) and (record_id := _id(holder.get("id"))):
+            return record_id
     return None
+
+
+def _are_different(one: Any, other: Any) -> bool:
+    """Whether two names of data types are known, and not the same."""
+    return one != other and all(isinstance(each, str) and each in KNOWN_DATA_TYPES for each in (one, other))
+
+
+def _id(value: Any) -> str | None:
+    """Return an id as text. A whole number is one; a fraction, a truth value, a list or an object is none."""
+    is_id = isinstance(value, str | int) and not isinstance(value, bool)
+    return str(value) if is_id else None
 
 
 def get_push_operation(company_id: str, push_operation_key: str) -> Request[PushOperation]:

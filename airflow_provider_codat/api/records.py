@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from airflow_provider_codat.api.errors import CodatInputError
+from airflow_provider_codat.api.data_types import KNOWN_DATA_TYPES
+from airflow_provider_codat.api.errors import CodatIdempotencyKeyReused, CodatInputError, CodatResponseError
 from airflow_provider_codat.api.multipart import FileForm, ReadableFile
 from airflow_provider_codat.api.push_operations import PushOperation
 from airflow_provider_codat.api.request import Effect, Request, identifier, params, path
@@ -49,7 +50,7 @@ def create_record(
     return Request(
         "POST",
         _push_path(company_id, connection_id, data_type),
-        PushOperation.from_json,
+        _reader(company_id, connection_id, data_type, has_key=True),
         options(timeout_in_minutes, allow_sync_on_push_complete),
         body=_fields(record),
         effect=Effect.WRITE,
@@ -85,7 +86,7 @@ def update_record(
     return Request(
         "PUT",
         _push_path(company_id, connection_id, data_type, identifier("record_id", record_id)),
-        PushOperation.from_json,
+        _reader(company_id, connection_id, data_type, has_key=False),
         options(timeout_in_minutes, allow_sync_on_push_complete),
         body=_fields(record),
         effect=Effect.WRITE,
@@ -108,7 +109,7 @@ def delete_record(company_id: str, connection_id: str, data_type: str, record_id
     return Request(
         "DELETE",
         _push_path(company_id, connection_id, data_type, identifier("record_id", record_id)),
-        PushOperation.from_json,
+        _reader(company_id, connection_id, data_type, has_key=False),
         effect=Effect.WRITE,
     )
 
@@ -153,7 +154,16 @@ def upload_attachment(
     form = FileForm.of(
         file, boundary=f"codat-{key}", max_bytes=max_bytes, file_name=file_name, content_type=content_type
     )
-    return Request("POST", route, _read_upload, form=form, effect=Effect.WRITE, idempotency_key=key)
+    read = _reader(company_id, connection_id, data_type, has_key=True)
+    return Request(
+        "POST",
+        route,
+        # Codat's guide promises a write request's id, its client libraries no body.
+        lambda body: None if body is None else read(body),
+        form=form,
+        effect=Effect.WRITE,
+        idempotency_key=key,
+    )
 
 
 def segment(data_type: str) -> str:
@@ -214,6 +224,36 @@ def _fields(record: Mapping[str, Any]) -> dict[str, Any]:
     return dict(record)
 
 
-def _read_upload(body: Any) -> PushOperation | None:
-    """Read the answer to an upload. Codat's guide promises a write request's id, its client libraries no body."""
-    return None if body is None else PushOperation.from_json(body)
+def _reader(company_id: str, connection_id: str, data_type: str, *, has_key: bool) -> Callable[[Any], PushOperation]:
+    """Return a reader that takes no operation of another write for the answer to this one."""
+
+    def read(body: Any) -> PushOperation:
+        operation = PushOperation.from_json(body)
+        if differences := differences_from(operation, company_id, connection_id, data_type):
+            found = f"push operation {operation.key} of another write ({', '.join(differences)})"
+            if not has_key:
+                raise CodatResponseError(f"Codat answered with {found}")
+            raise CodatIdempotencyKeyReused(
+                f"Codat answered with {found}, which was done before under the same Idempotency-Key. This one was not"
+                " done. If the same DAG runs in several deployments of Airflow, give each its own name as the option"
+                " deployment of the section [codat] of Airflow's configuration; else use another idempotency_key"
+            )
+        return operation
+
+    return read
+
+
+def differences_from(operation: PushOperation, company_id: str, connection_id: str, data_type: str) -> list[str]:
+    """Return in words what tells that an operation is of another write; what Codat has not said tells nothing.
+
+    :param operation: what Codat answered.
+    :param company_id: the company written to.
+    :param connection_id: the data connection written through.
+    :param data_type: what is written. One that Codat names otherwise, and that is not known, tells nothing.
+    """
+    ours = {"company": company_id, "connection": connection_id}
+    theirs = {"company": operation.company_id, "connection": operation.connection_id}
+    told = {name: value for name, value in theirs.items() if value and value.casefold() != ours[name].casefold()}
+    if operation.data_type in KNOWN_DATA_TYPES - {data_type, segment(data_type)}:
+        told["data type"] = operation.data_type
+    return [f"its {name} is {value}" for name, value in told.items()]

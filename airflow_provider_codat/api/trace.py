@@ -3,6 +3,11 @@
 Codat does a POST once under one ``Idempotency-Key`` (https://docs.codat.io/using-the-api/idempotency). Every try of a
 task instance starts at the same key, and a write that has come to nothing is followed by the next key of a chain, each
 derived from the one before it alone: whoever walks the chain finds the same keys.
+
+The first key is made of the task instance, the deployment's name and the target, so that the same DAG in two
+deployments, or for two companies, has two keys. The data connection is not part of it: where a company is linked anew
+between two tries, the second one has to find the write of the first, and a key of its own would write a second record.
+Codat refuses such a request, or answers with an operation that tells of the other connection, which is no answer to it.
 """
 
 from __future__ import annotations
@@ -19,8 +24,10 @@ from airflow_provider_codat.api.errors import CodatError
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "airflow-provider-codat")
 
 
-def first_key(dag_id: str, run_id: str, task_id: str, map_index: int) -> str:
-    """Return the key a task instance starts with: a version-5 UUID, the same in every try.
+def task_instance_key(dag_id: str, run_id: str, task_id: str, map_index: int) -> str:
+    """Return the id of a task instance as a version-5 UUID, the same in every try.
+
+    Version 0.1.0 began the chain with it.
 
     :param dag_id: Airflow's id of the DAG.
     :param run_id: of the run.
@@ -28,6 +35,17 @@ def first_key(dag_id: str, run_id: str, task_id: str, map_index: int) -> str:
     :param map_index: -1 for a task that is not mapped.
     """
     return str(uuid.uuid5(_NAMESPACE, json.dumps([dag_id, run_id, task_id, map_index])))
+
+
+def first_key(task_instance: str, deployment: str | None, target: Target) -> str:
+    """Return the key a task instance's chain begins with: a version-5 UUID.
+
+    :param task_instance: what :func:`task_instance_key` returned.
+    :param deployment: the deployment's name, or ``None``.
+    :param target: where the write goes; its data connection does not count.
+    """
+    where = [target.operation, target.company_id, target.data_type, target.record_id, target.account_id]
+    return str(uuid.uuid5(uuid.UUID(task_instance), json.dumps([deployment, *where])))
 
 
 def next_key(key: str) -> str:
@@ -58,6 +76,7 @@ class Target:
     :param connection_id: the connection written through.
     :param data_type: what is written.
     :param record_id: the record changed, or ``None``.
+    :param account_id: the bank account that bank transactions are written to, or ``None``.
     """
 
     operation: str
@@ -65,6 +84,7 @@ class Target:
     connection_id: str
     data_type: str
     record_id: str | None = None
+    account_id: str | None = None
 
     def __str__(self) -> str:
         return f"{self.data_type} of company {self.company_id}"
@@ -91,8 +111,8 @@ class Target:
                 "connection_id": str(connection_id),
                 "data_type": str(data_type),
                 "record_id": str() | None as record_id,
-            }:
-                return cls(operation, company_id, connection_id, data_type, record_id)
+            } if isinstance(account_id := stored.get("account_id"), str | None):
+                return cls(operation, company_id, connection_id, data_type, record_id, account_id)
         raise CodatError(f"no target of a write: {stored!r}")
 
 
@@ -116,6 +136,11 @@ class Trace:
     operation_key: str | None = None
     refused: bool = False
     fingerprint: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is known what became of the request: a push operation, or a refusal."""
+        return self.refused or self.operation_key is not None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values; :meth:`from_json` reads it."""

@@ -3,9 +3,9 @@
 Codat does a POST once under one ``Idempotency-Key`` and replays its first answer for 90 minutes
 (https://docs.codat.io/using-the-api/idempotency), so a try that was lost anywhere is found again by asking once more.
 What an earlier try left in the store (a :class:`~airflow_provider_codat.api.trace.Trace`) leads to the end of the chain
-of keys at once. Where there is no store, the replayed answers lead there, for as long as Codat replays them; beyond
-that the company's push history decides, and where that leaves two readings, :class:`OutcomeUnknown` is raised. PUT and
-DELETE carry no key; they are sent once.
+of keys at once. Where a try may have left nothing, the replayed answers lead there, for as long as Codat replays them;
+beyond that the company's push history decides, and where that leaves two readings, :class:`OutcomeUnknown` is raised.
+PUT and DELETE carry no key; where an earlier try may have sent one, it is sent if the history shows nothing of that.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from functools import cached_property
+from itertools import accumulate
+from typing import Any, NoReturn, TypeGuard
 
 from airflow_provider_codat.api import push_history
 from airflow_provider_codat.api.errors import (
     CodatApiError,
     CodatConflictError,
     CodatError,
+    CodatIdempotencyKeyReused,
     CodatInputError,
     CodatNotFoundError,
 )
@@ -51,11 +54,8 @@ OTHER_KEY_GRACE = IN_PROGRESS_LOOKS * IN_PROGRESS_PAUSE + HISTORY_GRACE
 asking under another would not find it."""
 
 _USED_OTHERWISE = 422
-_REPLAYED_REFUSAL = 400
-"""The refusal that is taken for the answer to the first request under a key. Others may come before Codat looks at the
-key, or from a gateway that never asked it."""
-_REPLAYED_PERHAPS = frozenset({402, 403, 404})
-"""Refusals that may be either."""
+_NO_REFUSALS = frozenset({408, 409, _USED_OTHERWISE, 429})
+"""Statuses below 500 that do not say that this request was refused."""
 
 
 class OutcomeUnknown(CodatError):
@@ -176,8 +176,11 @@ class Write:
     fingerprint: Mapping[str, str] = field(default_factory=dict)
     takes_any_end: bool = False
     _began: float = field(default=0.0, init=False)
-    _links: int = field(default=0, init=False)
+    _is_clear: bool = field(default=False, init=False)
+    """Whether the history has shown that no earlier try has put the record into the books."""
     _conflicts: int = field(default=0, init=False)
+    _refusals: dict[str, str] = field(default_factory=dict, init=False)
+    """Idempotency key -> correlation id of the refusal that it was first answered with in this try."""
 
     def steps(self) -> Steps:
         """Find what earlier tries have written, or write.
@@ -189,13 +192,7 @@ class Write:
         self._began = self.clock()
         if self.past.trace is not None:
             return (yield from self._follow(self.past.trace))
-        since = self.past.forgotten_since
-        if since is None or (self._has_key and self._is_replayed(since)):
-            return (yield from self._write(self.root, since))
-        doubt = _Doubt("an earlier try may have sent it, and left no trace", self._trace(self.root, since), since)
-        if not self._has_key:
-            return (yield from self._give_up(doubt))
-        return (yield from self._go_by_the_history(doubt))
+        return (yield from self._begin(self.root))
 
     @property
     def _has_key(self) -> bool:
@@ -204,26 +201,48 @@ class Write:
     def _is_replayed(self, since: float) -> bool:
         return self._began - since < REPLAYED_FOR
 
+    @cached_property
+    def _chain(self) -> tuple[str, ...]:
+        """The keys that this try and those before it may come to, in order: each adds one at the most."""
+        return tuple(accumulate(range(self.past.tries + 1), lambda key, _: next_key(key), initial=self.root))
+
     def _trace(self, key: str, sent_on: float | None) -> Trace:
         return Trace(key, self.target, self.max_tries, sent_on, fingerprint=self.fingerprint)
 
     # -- what earlier tries did ---------------------------------------------------------------------------------------
 
+    def _begin(self, key: str) -> Steps:
+        """Write under a key that no try is known to have used, though one that left no trace may have."""
+        since = self.past.forgotten_since
+        if since is None or key not in self._chain[: self.past.tries]:
+            return (yield from self._write(key, None))
+        if self._is_clear or (self._has_key and self._is_replayed(since)):
+            return (yield from self._write(key, since))
+        doubt = _Doubt("an earlier try may have sent it, and left no trace", self._trace(key, since), since)
+        return (yield from self._go_by_the_history(doubt))
+
     def _follow(self, trace: Trace) -> Steps:
         """Go on from what an earlier try left behind."""
         if trace.operation_key is not None:
             return (yield from self._go_on(trace, (yield from self._look(trace.operation_key, trace.target))))
-        if trace.refused:
-            return (yield from self._write(next_key(trace.key), None))
-        if trace.sent_on is None:
-            return (yield from self._write(trace.key, None))
-        doubt = _Doubt("an earlier try was cut off as it wrote", trace, trace.sent_on)
-        if not self._has_key:
+        moved = self.target.changed_since(trace.target)
+        if trace.refused or trace.sent_on is None:
+            return (yield from self._begin(trace.key if trace.key in self._chain else self.root))
+        elsewhere = f", elsewhere ({', '.join(moved)})" if moved else ""
+        doubt = _Doubt(f"an earlier try was cut off as it wrote{elsewhere}", trace, trace.sent_on)
+        if moved:
             return (yield from self._give_up(doubt))
-        if not self._is_replayed(trace.sent_on):
+        if not (self._has_key and self._is_replayed(trace.sent_on)):
             return (yield from self._go_by_the_history(doubt))
         self.log.info("An earlier try was cut off as it wrote; asking again under the same idempotency key.")
         return (yield from self._write(trace.key, trace.sent_on))
+
+    def _write_anew(self, trace: Trace) -> Steps:
+        """Write after a write that came to nothing: under the next key, or after one of another chain, the first.
+
+        A try that left no trace may have done so already.
+        """
+        return (yield from self._begin(next_key(trace.key) if trace.key in self._chain else self.root))
 
     def _look(self, operation_key: str, target: Target) -> Steps:
         try:
@@ -237,7 +256,7 @@ class Write:
         """Go on from an operation that an earlier try made."""
         if operation.status == FAILED:
             self.log.info("Push operation %s of an earlier try has failed: writing anew.", operation.key)
-            return (yield from self._write(next_key(trace.key), None))
+            return (yield from self._write_anew(trace))
         self._compare(trace, operation)
         if operation.is_success or (operation.is_terminal and self.takes_any_end):
             self.log.info(
@@ -281,7 +300,7 @@ class Write:
         """
         request = self.request(key)  # what is wrong with it is found here, before anything is stored or sent
         trace = self._trace(key, used_since or self.clock())
-        if used_since is None or self.past.trace is None:  # else it is stored, with the fingerprint of what was sent
+        if not self._is_stored(key):
             self.keep(trace)
         self.log.info("Writing %s under idempotency key %s.", self.target, key)
         operation: PushOperation
@@ -302,7 +321,12 @@ class Write:
         if operation.status != FAILED:
             return (yield from self._go_on(trace, operation))
         self.log.info("Push operation %s of an earlier try has failed: writing anew.", operation.key)
-        return (yield from self._write_next(trace, used_since))
+        return (yield from self._write_anew(trace))
+
+    def _is_stored(self, key: str) -> bool:
+        """Whether an earlier try has stored that it sends under a key, with the fingerprint of what it sent."""
+        stored = self.past.trace
+        return stored is not None and stored.key == key and stored.sent_on is not None and not stored.is_over
 
     def _is_fresh(self, operation: PushOperation) -> bool:
         """Whether an operation is of this try. One that does not say when it was made is not taken for that."""
@@ -318,24 +342,23 @@ class Write:
                 operation.requested_on,
             )
 
-    def _write_next(self, trace: Trace, used_since: float) -> Steps:
-        """Write under the next key of the chain.
-
-        Without a store, earlier tries may have used it as well, if there were enough of them. They are counted, for
-        where Codat's clock is behind ours each of our own writes looks like an earlier one.
-        """
-        self._links += 1
-        forgotten = used_since if self.past.trace is None and self._links < self.past.tries else None
-        return (yield from self._write(next_key(trace.key), forgotten))
-
     def _was_not_answered(self, trace: Trace, used_since: float | None, error: CodatError) -> Steps:
         """Judge an error: whether the record may have been written, and whether another try can find out."""
         status = error.status_code if isinstance(error, CodatApiError) else None
-        if status == _USED_OTHERWISE:
+        if status == _USED_OTHERWISE and self._was_refused(trace.key):
+            return (yield from self._write_anew(trace))
+        if status == _USED_OTHERWISE or isinstance(error, CodatIdempotencyKeyReused):
             return (yield from self._was_used_otherwise(trace, used_since, error))
-        if used_since is not None and self._is_replayed_refusal(error):
-            self.log.info("Codat has refused the write of an earlier try: writing anew.")
-            return (yield from self._write_next(trace, used_since))
+        if (used_since is not None or self._was_refused(trace.key)) and _is_refusal(error):
+            if trace.key not in self._refusals:
+                self._refusals[trace.key] = str(error.correlation_id)
+                self.log.info(
+                    "Codat refuses it; asking once more, to see whether it replays the answer to an earlier try."
+                )
+                return (yield from self._write(trace.key, used_since))
+            if self._refusals[trace.key] == error.correlation_id:
+                self.log.info("Codat replays a refusal, so nothing was written under this key: writing anew.")
+                return (yield from self._write_anew(trace))
         if not error.may_have_landed:
             return (yield from self._was_not_written(trace, used_since, error))
         if isinstance(error, CodatConflictError) and self.past.is_last_try and self._conflicts < IN_PROGRESS_LOOKS:
@@ -348,13 +371,15 @@ class Write:
             raise error
         return (yield from self._give_up(self._doubt_after(trace, error)))
 
-    def _is_replayed_refusal(self, error: CodatError) -> bool:
-        """Whether an error is taken for Codat's answer to an earlier try, and not for that of a proxy.
+    def _was_refused(self, key: str) -> bool:
+        """Whether it is stored that Codat has refused the write under a key, so that nothing was written under it."""
+        stored = self.past.trace
+        return stored is not None and stored.refused and stored.key == key
 
-        Only without a store, where every try starts at the first key again and so takes nothing for granted.
-        """
-        is_codats = isinstance(error, CodatApiError) and error.correlation_id is not None
-        return is_codats and self.past.trace is None and getattr(error, "status_code", None) == _REPLAYED_REFUSAL
+    @property
+    def _is_forgetful(self) -> bool:
+        """Whether an earlier try may have written without leaving a trace."""
+        return self.past.forgotten_since is not None
 
     def _was_not_written(self, trace: Trace, used_since: float | None, error: CodatError) -> Steps:
         """End a try that has written nothing. An earlier one may have, if the key has been used."""
@@ -362,14 +387,13 @@ class Write:
             was_refused = isinstance(error, CodatApiError) and error.status_code != 429
             self.keep(replace(trace, refused=was_refused, sent_on=trace.sent_on if was_refused else None))
             raise error
-        if isinstance(error, CodatApiError) and error.status_code in _REPLAYED_PERHAPS:
-            error.hint = "If its cause is gone, Codat replays what it answered an earlier try, for 90 minutes from then"
         if not self.past.is_last_try:
             self.log.warning("An earlier try may have written it; the next one asks under the same key.")
+            error.may_have_landed = True
             raise error
         doubt = self._doubt_after(trace, error)
-        history = yield from push_history.search(trace.target, doubt.since, narrowed=False)
-        is_forgotten = self.past.trace is None or not self._is_replayed(used_since)
+        history = yield from self._search(doubt, narrowed=False)
+        is_forgotten = self._is_forgetful or not self._is_replayed(used_since)
         if is_forgotten and history.gap is None and not history.found:
             raise error  # nothing tells that an earlier try got as far as writing
         raise doubt.unresolved(history) from error
@@ -387,32 +411,40 @@ class Write:
             if isinstance(error, CodatApiError):
                 error.hint = (
                     f"Idempotency key {trace.key} was used for other content within the last 90 minutes: by an earlier"
-                    " run of the same id, or by another task with this idempotency_key. If this is to be written as"
-                    " well, set resubmit=True and clear the task, or give a key of its own"
+                    " run of the same id, by another deployment of Airflow with the same DAG (the option deployment of"
+                    " the section [codat] of the configuration tells them apart), or by another task with this"
+                    " idempotency_key. If this is to be written as well, set resubmit=True and clear the task, or give"
+                    " a key of its own"
                 )
             raise error
-        before = self.past.trace or trace
+        stored = self.past.trace
+        before = stored if stored is not None and stored.key == trace.key else trace
         changed = ", ".join(changed_fields(before.fingerprint, self.fingerprint)) if before is not trace else ""
         reason = (
             "an earlier try sent another content under this key"
             f" ({f'it differs in {changed}' if changed else 'which fields differ is not known'}). Was it corrected, or"
             f" is there a now() or a random value in a template? {error}"
         )
-        doubt = _Doubt(reason, replace(before, key=trace.key), trace.sent_on or self._began, error)
+        doubt = _Doubt(reason, before, trace.sent_on or self._began, error)
         # The first request may still be in progress, or have ended just now.
         listed_by = max(self._began + OTHER_KEY_GRACE, self.clock() + HISTORY_GRACE)
         yield from self._look_through_the_history(doubt, _have_all_failed, listed_by)
-        return (yield from self._write_next(doubt.trace, doubt.since))
+        return (yield from self._write_anew(doubt.trace))
 
     # -- the company's push history -----------------------------------------------------------------------------------
 
     def _go_by_the_history(self, doubt: _Doubt) -> Steps:
-        """Ask under the same key as an earlier try, if the history shows that it cannot be too late for that."""
+        """Ask under the same key as an earlier try, if the history shows that it cannot be too late for that.
+
+        What carries no key is sent, if the history shows that no earlier try has done it.
+        """
+        if not self._has_key:
+            yield from self._look_through_the_history(doubt, _have_none_landed, self._began + OTHER_KEY_GRACE)
+            return (yield from self._write(doubt.trace.key, None))
         grace = HISTORY_GRACE if self._knows_the_key else OTHER_KEY_GRACE
         found = yield from self._look_through_the_history(doubt, self._is_in_time, self._began + grace)
-        return (
-            yield from self._write(doubt.trace.key, min((moment(each, 0.0) for each in found), default=doubt.since))
-        )
+        first = min((moment(each, 0.0) for each in found), default=doubt.since)
+        return (yield from self._write(doubt.trace.key, first))
 
     def _look_through_the_history(
         self, doubt: _Doubt, is_clear: Judgement, listed_by: float
@@ -423,22 +455,33 @@ class Write:
         :param listed_by: the time, in epoch seconds, by which whatever an earlier try has written is listed.
         :raises OutcomeUnknown: the history leaves it open.
         """
-        history = yield from push_history.search(doubt.trace.target, doubt.since, narrowed=True)
+        history = yield from self._search(doubt, narrowed=True)
         if history.gap is None and is_clear(history.found):
             # What was found may be another task's, and the write of an earlier try too fresh to be there.
             pause = max(listed_by - self.clock(), 0.0)
             self.log.info("The push history shows no write in the way; looking again in %.0f s, to be sure.", pause)
             yield Sleep(pause)
-            history = yield from push_history.search(doubt.trace.target, doubt.since, narrowed=False)
+            history = yield from self._search(doubt, narrowed=False)
         if history.gap is not None or not is_clear(history.found):
             raise doubt.unresolved(history) from doubt.error
         self.log.info("By the company's push history (%d of this kind) it can be written.", len(history.found))
+        self._is_clear = True
         return history.found
+
+    def _search(self, doubt: _Doubt, *, narrowed: bool) -> Generator[Request[Any], Any, History]:
+        """Search the history for what an earlier try may have written.
+
+        One that left no trace may have written through another data connection, if the company was linked anew since.
+        """
+        target = doubt.trace.target
+        if self._is_forgetful:
+            target = replace(target, connection_id=push_history.ANY_CONNECTION)
+        return (yield from push_history.search(target, doubt.since, narrowed=narrowed))
 
     @property
     def _knows_the_key(self) -> bool:
         """Whether an earlier try can have used no key but the one that is asked under now."""
-        return self.past.trace is not None or self.past.tries <= 1
+        return not self._is_forgetful or (self.past.trace is None and self.past.tries <= 1)
 
     def _is_in_time(self, found: Sequence[PushOperation]) -> bool:
         """Judge a history where a key may have been used too long ago for an answer.
@@ -453,8 +496,24 @@ class Write:
         return self._knows_the_key and self.clock() - moment(operation, 0.0) < REPLAYED_FOR
 
     def _give_up(self, doubt: _Doubt) -> Generator[Request[Any] | Sleep, Any, NoReturn]:
-        history = yield from push_history.search(doubt.trace.target, doubt.since, narrowed=True)
+        history = yield from self._search(doubt, narrowed=True)
         raise doubt.unresolved(history) from doubt.error
+
+
+def _is_refusal(error: CodatError) -> TypeGuard[CodatApiError]:
+    """Whether an error is Codat's own refusal of a request, and nothing of it can have landed.
+
+    Codat gives each answer a correlation id, and replays the one it keeps for a key with the id it had: the same id
+    twice tells that Codat knows the key, and has written nothing under it. A refusal without may be a proxy's.
+    """
+    if not isinstance(error, CodatApiError) or error.correlation_id is None or error.may_have_landed:
+        return False
+    return error.status_code < 500 and error.status_code not in _NO_REFUSALS
+
+
+def _have_none_landed(found: Sequence[PushOperation]) -> bool:
+    """Judge a history that has whatever an earlier try has sent: in the books is nothing if none of it can land."""
+    return all(each.status == FAILED for each in found)
 
 
 def _have_all_failed(found: Sequence[PushOperation]) -> bool:

@@ -438,16 +438,19 @@ class CodatPushOperator(PushOperationWaiter):
         from airflow_provider_codat.api.writing import Write
         from airflow_provider_codat.operators.memory import Memory
 
+        memory = Memory(context, self.log, resubmit=_flag("resubmit", self.resubmit))
+        past = memory.begin()
         self._check_operation()
         _check(self._request(ANY_KEY))
-        memory = Memory(context, self.log, resubmit=_flag("resubmit", self.resubmit))
         options = {name: getattr(self, name) for name in sorted(OPTIONS)}
+        target = Target(self.operation, self.company_id, self.connection_id, self.data_type, self.record_id)
+        own_key = None if self.idempotency_key is None else check_idempotency_key(self.idempotency_key)
         return Write(
             request=self._request,
-            root=memory.root(None if self.idempotency_key is None else check_idempotency_key(self.idempotency_key)),
-            target=Target(self.operation, self.company_id, self.connection_id, self.data_type, self.record_id),
+            root=memory.root(own_key, target),
+            target=target,
             max_tries=memory.max_tries,
-            past=memory.past(),
+            past=past,
             log=self.log,
             keep=memory.keep,
             clock=time.time,
@@ -472,8 +475,8 @@ class CodatPushOperator(PushOperationWaiter):
         if next_method == "__fail__":
             from airflow_provider_codat.operators.memory import Memory
 
-            trace = Memory(context, self.log).past().trace
-            self.push_operation_key = (trace and trace.operation_key) or "of this task (its log has the key)"
+            key = Memory(context, self.log).operation_key
+            self.push_operation_key = key or "of this task (its log has the key)"
             raise self.ended_without_event(next_kwargs or {})
         return super().resume_execution(next_method, next_kwargs, context)
 

@@ -1,17 +1,21 @@
-"""What a try knows of the tries before it: Airflow's task state store, and where there is none, what the run tells.
+"""What a try knows of the tries before it: Airflow's task state store, and where that has nothing, what the run tells.
 
-The store (Airflow 3.3 and later) outlives retries and clears of a task instance, and goes with its DAG run.
+The store (Airflow 3.3 and later) outlives retries and clears of a task instance, and goes with its DAG run. It may not
+have been there for an earlier try, or have lost what that stored: Airflow empties it after a success with
+``[state_store] clear_on_success``, and a user can in the interface. So each try stores its number before anything else,
+and a number that is missing, or a store that is empty at a later try than the first, tells of a try that left nothing.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
-from airflow_provider_codat.api.errors import CodatError
-from airflow_provider_codat.api.trace import Past, Trace, first_key, resubmission_key
+from airflow_provider_codat.api.errors import CodatError, CodatInputError
+from airflow_provider_codat.api.trace import Past, Target, Trace, first_key, resubmission_key, task_instance_key
 from airflow_provider_codat.api.waiting import Log
 
 if TYPE_CHECKING:
@@ -36,7 +40,13 @@ class Memory:
         self._store: Any = context.get("task_state_store")
         self._ti: Any = context["ti"]
         self._retries = self._ti.task.retries or 0
-        self._resubmit = resubmit and self.max_tries > self._retries
+        self._resubmit = resubmit and self._is_cleared
+        if resubmit and not self._resubmit and self.max_tries > self._retries:
+            log.warning(
+                "resubmit is set, but Airflow does not show that this task was cleared, so nothing is written once"
+                " more: before Airflow 3.2 a clear shows only once the DAG run has ended."
+            )
+        self._tries = _Tries(self._ti.try_number)
 
     @property
     def max_tries(self) -> int:
@@ -45,32 +55,64 @@ class Memory:
 
     @property
     def identity(self) -> str:
-        """The idempotency key of this task instance, the same in every try."""
+        """The id of this task instance as a GUID, the same in every try."""
         ti = self._ti
-        return first_key(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
+        return task_instance_key(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
 
-    def root(self, own_key: str | None) -> str:
+    def root(self, own_key: str | None, target: Target) -> str:
         """Return the idempotency key that the chain of writes begins with; each clear with ``resubmit`` has its own.
 
         :param own_key: the key the DAG author gave, or ``None``.
+        :param target: where the write goes.
         """
-        key = own_key or self.identity
+        key = own_key or self._derived_key(target)
         return resubmission_key(key, self.max_tries) if self._resubmit else key
 
-    def past(self) -> Past:
-        """Return what is known of earlier tries.
+    def _derived_key(self, target: Target) -> str:
+        due, scoped_since = _due(self._context.get("dag_run")), _scoped_keys_since()
+        if due is not None and scoped_since is not None and due < scoped_since:
+            return self.identity
+        return first_key(self.identity, conf.get("codat", "deployment", fallback="") or None, target)
+
+    def begin(self) -> Past:
+        """Store that this try begins, and return what is known of those before it.
 
         :raises CodatError: the store holds something that cannot be read, and ``resubmit`` does not set it aside.
         """
-        trace = self._trace()
-        is_complete = self._store is not None and not conf.getboolean("state_store", "clear_on_success", fallback=False)
-        forgotten_since = None if trace is not None or is_complete else self._earliest_forgotten_try()
-        ti = self._ti
-        return Past(trace, forgotten_since, tries=ti.try_number - 1, is_last_try=ti.try_number > self.max_tries)
+        stored = self._stored()
+        trace = self._trace(stored)
+        self._tries, is_behind = _Tries.after(stored, self._ti.try_number, self._first_try)
+        if is_behind and trace is not None and trace.operation_key is None:
+            trace = None  # a try after it may have begun at the first key again
+        self._set(stored or {})
+        forgotten_since = self._earliest_begin() if self._tries.are_missing else None
+        tries = self._ti.try_number - 1
+        return Past(trace, forgotten_since, tries, is_last_try=self._ti.try_number > self.max_tries)
 
-    def _trace(self) -> Trace | None:
-        stored = None if self._store is None else self._store.get(STORED_AS)
-        if stored is None:
+    @property
+    def operation_key(self) -> str | None:
+        """The push operation of this task instance's write, if the store has it."""
+        trace = self._trace(self._stored())
+        return None if trace is None else trace.operation_key
+
+    def keep(self, trace: Trace) -> None:
+        """Store a trace for the next try, for as long as the DAG run exists.
+
+        :param trace: what the next try has to know.
+        """
+        self._set(trace.to_json())
+
+    def _stored(self) -> Any:
+        return None if self._store is None else self._store.get(STORED_AS)
+
+    def _set(self, written: Any) -> None:
+        if self._store is not None and isinstance(written, dict):
+            from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+            self._store.set(STORED_AS, {**written, **self._tries.to_json()}, retention=NEVER_EXPIRE)
+
+    def _trace(self, stored: Any) -> Trace | None:
+        if stored is None or (isinstance(stored, dict) and stored.keys() <= _Tries.STORED):
             return None
         try:
             trace = Trace.from_json(stored)
@@ -84,29 +126,89 @@ class Memory:
             return None
         return trace
 
-    def keep(self, trace: Trace) -> None:
-        """Store a trace for the next try, for as long as the DAG run exists.
+    @property
+    def _is_cleared(self) -> bool:
+        """Whether the task was cleared, as far as Airflow shows: it raises ``max_tries`` then, from the last try on.
 
-        :param trace: what the next try has to know.
+        A ``max_tries`` above the task's ``retries`` may also come from retries that were lowered between two tries.
         """
-        if self._store is not None:
-            from airflow.sdk.execution_time.context import NEVER_EXPIRE
+        tries_before = self.max_tries - self._retries
+        return 1 <= tries_before < self._ti.try_number and _was_cleared(self._context.get("dag_run"))
 
-            self._store.set(STORED_AS, trace.to_json(), retention=NEVER_EXPIRE)
+    @property
+    def _first_try(self) -> int:
+        """The number of the first try of the chain of writes."""
+        return self.max_tries - self._retries + 1 if self._resubmit else 1
 
-    def _earliest_forgotten_try(self) -> float | None:
-        """Return when the first try that may have written can have begun, or ``None`` if this is the first."""
-        ti = self._ti
-        first_try = self.max_tries - self._retries + 1 if self._resubmit else 1
-        return None if ti.try_number <= first_try else _began(self._context["dag_run"])
+    def _earliest_begin(self) -> float:
+        """Return when the first try can have begun, in epoch seconds.
+
+        A run that was never cleared began at its start date; else that moved. ``run_after``, which Airflow 3 has,
+        stays, and no run begins before it; on 2.11 the logical date has to do, a day before a daily run begins.
+        """
+        dag_run = self._context["dag_run"]
+        is_first_round = self.max_tries == self._retries and not _was_cleared(dag_run)
+        times = [dag_run.start_date] if is_first_round and dag_run.start_date else [dag_run.start_date, _due(dag_run)]
+        return min((time.timestamp() for time in times if isinstance(time, datetime)), default=0.0)
 
 
-def _began(dag_run: Any) -> float:
-    """Return when a DAG run began at the earliest, in epoch seconds.
+@dataclass(frozen=True)
+class _Tries:
+    """Which tries the store knows of.
 
-    Its start date alone would not do: it moves when the run is cleared. ``run_after``, which Airflow 3 has, stays, and
-    no run begins before it; on 2.11 the logical date has to do, a day before a daily run begins.
+    :param last: the number of the newest.
+    :param are_missing: whether one before it is missing; default ``False``.
     """
-    stays = getattr(dag_run, "run_after", None) or getattr(dag_run, "logical_date", None)
-    times = dag_run.start_date, stays
-    return min((time.timestamp() for time in times if isinstance(time, datetime)), default=0.0)
+
+    STORED = frozenset({"lastTry", "triesAreMissing"})
+
+    last: int
+    are_missing: bool = False
+
+    @classmethod
+    def after(cls, stored: Any, number: int, first: int) -> tuple[_Tries, bool]:
+        """Return what the store knows once it knows of a try, and whether the one before that is missing.
+
+        :param stored: what it holds, or ``None``.
+        :param number: of the try.
+        :param first: of the first try that counts.
+        """
+        if number <= first:
+            return cls(number), False
+        known = stored if isinstance(stored, dict) else {"lastTry": 0}
+        # Version 0.1.0 stored no number, and always what it was about to send.
+        last, were_missing = known.get("lastTry", number - 1), known.get("triesAreMissing", False)
+        is_behind = not isinstance(last, int) or last < number - 1
+        return cls(number, are_missing=is_behind or bool(were_missing)), is_behind
+
+    def to_json(self) -> dict[str, Any]:
+        return {"lastTry": self.last, "triesAreMissing": self.are_missing}
+
+
+def _due(dag_run: Any) -> datetime | None:
+    """Return when a DAG run was due, which never moves: ``run_after``, or on Airflow 2.11 its logical date."""
+    due = getattr(dag_run, "run_after", None) or getattr(dag_run, "logical_date", None)
+    return due if isinstance(due, datetime) else None
+
+
+def _was_cleared(dag_run: Any) -> bool:
+    """Whether a DAG run was cleared; before Airflow 3.2, after it had ended. One that does not tell may have been."""
+    return getattr(dag_run, "clear_number", None) != 0
+
+
+def _scoped_keys_since() -> datetime | None:
+    """Return the time of the upgrade from version 0.1.0, if it is configured.
+
+    :raises CodatInputError: it is no time.
+    """
+    given = conf.get("codat", "scoped_keys_since", fallback="")
+    if not given:
+        return None
+    try:
+        time = datetime.fromisoformat(given)
+    except ValueError:
+        raise CodatInputError(
+            f"The option scoped_keys_since of the section [codat] is {given!r}: give a time such as"
+            " 2026-12-01T06:00:00+00:00"
+        ) from None
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)

@@ -92,7 +92,7 @@ def read(event: Any) -> PushOperation | TimedOut | CodatError:
 
 def _ended(value: Any) -> PushOperation:
     try:
-        operation = PushOperation.from_json(value)
+        operation = PushOperation.from_stored(value)
     except CodatResponseError as error:
         raise CodatError(
             f"The triggerer sent no readable push operation, so its status is not known: {error}"

@@ -43,15 +43,16 @@ NEARLY = st.fixed_dictionaries(
         | st.fixed_dictionaries({}, optional={"errors": ITEMS | JSON, "warnings": ITEMS | JSON}),
         "changes": CHANGES | JSON,
         "data": JSON | st.just({"id": "r"}),
-        "recordId": st.none() | st.text(),
+        "recordId": JSON,
     },
 )
+LANDED = FULL | {"status": "Success", "errorMessage": None}
 
 
 def test_an_operation_is_read_in_full():
-    assert PushOperation.from_json(FULL) == PushOperation(
+    assert PushOperation.from_json(LANDED) == PushOperation(
         key="key-1",
-        status="Failed",
+        status="Success",
         company_id="company-1",
         connection_id="connection-1",
         data_type="bills",
@@ -59,7 +60,7 @@ def test_an_operation_is_read_in_full():
         requested_on="2026-11-21T12:00:00Z",
         completed_on="2026-11-21T12:00:05Z",
         timeout_in_minutes=60,
-        error_message="Refused",
+        error_message=None,
         errors=(ValidationItem("total", "must be positive", "Total"),),
         warnings=(ValidationItem(None, "looks old"),),
         record_id="record-1",
@@ -67,15 +68,16 @@ def test_an_operation_is_read_in_full():
     )
 
 
-def test_what_is_written_is_what_was_read_and_the_records_id():
-    assert PushOperation.from_json(FULL).to_json() == FULL | {"recordId": "record-1"}
+@pytest.mark.parametrize(("read", "record_id"), [(FULL, None), (LANDED, "record-1")])
+def test_what_is_written_is_what_was_read_and_the_records_id(read, record_id):
+    assert PushOperation.from_json(read).to_json() == read | {"recordId": record_id}
 
 
 @given(NEARLY)
 def test_writing_and_reading_gives_the_same_operation(body):
     operation = PushOperation.from_json(body)
-    wire = json.loads(json.dumps(operation.to_json()))
-    assert PushOperation.from_json(wire) == operation
+    stored = json.loads(json.dumps(operation.to_json()))
+    assert PushOperation.from_stored(stored) == operation
     assert operation.describe_failure()
 
 
@@ -126,7 +128,30 @@ RECORD_IDS = {
     "in both": ({"changes": [{"recordRef": {"id": "r"}}], "data": {"id": "other"}}, "r"),
     "not in changes but in data": ({"changes": [{"recordRef": None}], "data": {"id": "r"}}, "r"),
     "a number": ({"changes": [{"recordRef": {"id": 7}}]}, "7"),
-    "as written by to_json": ({"recordId": "r"}, "r"),
+    "of another record that changed too": (
+        {
+            "dataType": "bills",
+            "changes": [
+                {"recordRef": {"id": "s", "dataType": "suppliers"}},
+                {"recordRef": {"id": "r", "dataType": "bills"}},
+            ],
+        },
+        "r",
+    ),
+    "under a name that is not known": (
+        {"dataType": "bills", "changes": [{"recordRef": {"id": "r", "dataType": "vendorBills"}}]},
+        "r",
+    ),
+    "of another record alone": (
+        {"dataType": "bills", "changes": [{"recordRef": {"id": "s", "dataType": "suppliers"}}]},
+        None,
+    ),
+    "as an answer never has it": ({"recordId": "r"}, None),
+    "a fraction": ({"changes": [{"recordRef": {"id": 7.0}}]}, None),
+    "a truth value": ({"data": {"id": True}}, None),
+    "an object": ({"changes": [{"recordRef": {"id": {"value": "r"}}}]}, None),
+    "a list": ({"data": {"id": ["r"]}}, None),
+    "changes that are no list": ({"changes": {"recordRef": {"id": "r"}}}, None),
     "nowhere": ({"changes": [], "data": None}, None),
     "garbage": ({"changes": [7, {"recordRef": "r"}], "data": "r"}, None),
     "empty": ({"changes": [{"recordRef": {"id": ""}}]}, None),
@@ -136,6 +161,12 @@ RECORD_IDS = {
 @pytest.mark.parametrize(("more", "record_id"), RECORD_IDS.values(), ids=RECORD_IDS)
 def test_the_records_id_is_taken_from_either_place(more, record_id):
     assert PushOperation.from_json({"pushOperationKey": "k", "status": "Success", **more}).record_id == record_id
+
+
+@pytest.mark.parametrize("status", ["Pending", "Processing", "Failed", "TimedOut", "Unheard"])
+@pytest.mark.parametrize("more", [{"data": {"id": "mine"}}, {"changes": [{"recordRef": {"id": "mine"}}]}])
+def test_a_record_has_an_id_once_it_is_written(status, more):
+    assert PushOperation.from_json({"pushOperationKey": "k", "status": status, **more}).record_id is None
 
 
 def test_the_records_content_is_left_out():

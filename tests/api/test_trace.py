@@ -16,13 +16,13 @@ from airflow_provider_codat.api.trace import (
     Trace,
     changed_fields,
     fingerprint,
-    first_key,
     next_key,
     resubmission_key,
+    task_instance_key,
 )
 
 NOW = 1_800_000_000.0
-ROOT = first_key("dag", "run", "task", -1)
+ROOT = task_instance_key("dag", "run", "task", -1)
 SECOND = next_key(ROOT)
 BILLS = Target("create", "company-1", "connection-1", "bills")
 RECORD = {"reference": "INV-7", "totalAmount": 120.5}
@@ -38,7 +38,7 @@ GUIDS = st.uuids().map(str)
 
 @given(INSTANCES, INSTANCES)
 def test_two_task_instances_have_two_keys_and_one_has_one(one, other):
-    assert (first_key(*one) == first_key(*other)) == (one == other)
+    assert (task_instance_key(*one) == task_instance_key(*other)) == (one == other)
 
 
 @given(INSTANCES, TEXTS, TEXTS)
@@ -50,12 +50,12 @@ def test_text_that_moves_from_one_id_to_the_next_makes_another_key(instance, hea
         (dag_id, head + tail + run_id, task_id, map_index),
         (dag_id, run_id, head + tail + task_id, map_index),
     ]
-    assert len({first_key(*each) for each in moved}) == len(set(moved))
+    assert len({task_instance_key(*each) for each in moved}) == len(set(moved))
 
 
 @given(INSTANCES)
 def test_every_key_is_a_guid_of_version_5(instance):
-    key = first_key(*instance)
+    key = task_instance_key(*instance)
     for each in (key, next_key(key), resubmission_key(key, 3)):
         assert str(uuid.UUID(each)) == each
         assert uuid.UUID(each).version == 5
@@ -77,14 +77,14 @@ def test_the_keys_are_the_same_in_every_process():
     ]
     code = (
         "import json, sys\n"
-        "from airflow_provider_codat.api.trace import fingerprint, first_key, next_key\n"
-        "keys = [first_key(*each) for each in json.load(sys.stdin)]\n"
+        "from airflow_provider_codat.api.trace import fingerprint, task_instance_key, next_key\n"
+        "keys = [task_instance_key(*each) for each in json.load(sys.stdin)]\n"
         "print(json.dumps([[key, next_key(key), fingerprint(key, {'b': {'d': 1, 'c': 2}})] for key in keys]))\n"
     )
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-c", code], input=json.dumps(ids), capture_output=True, text=True, check=True
     )
-    keys = [first_key(*each) for each in ids]
+    keys = [task_instance_key(*each) for each in ids]
     here = [[key, next_key(key), fingerprint(key, {"b": {"c": 2, "d": 1}})] for key in keys]
     assert json.loads(done.stdout) == here
 

@@ -1,6 +1,8 @@
 """One write as decisions: scripted answers, a clock that moves only when the write sleeps, and every request noted."""
 
+import itertools
 import pickle
+from copy import copy
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -13,7 +15,7 @@ from airflow_provider_codat.api.push_history import CLOCKS_DIFFER_BY
 from airflow_provider_codat.api.push_operations import PushOperation
 from airflow_provider_codat.api.records import create_record, update_record
 from airflow_provider_codat.api.retry import RESENT_FOR
-from airflow_provider_codat.api.trace import Past, Target, Trace, fingerprint, first_key, next_key
+from airflow_provider_codat.api.trace import Past, Target, Trace, fingerprint, first_key, next_key, task_instance_key
 from airflow_provider_codat.api.waiting import Sleep
 from airflow_provider_codat.api.writing import (
     HISTORY_GRACE,
@@ -29,7 +31,7 @@ from airflow_provider_codat.api.writing import (
 NOW = 1_800_000_000.0
 LONG_AGO = NOW - 1200
 EXPIRED = NOW - REPLAYED_FOR
-ROOT = first_key("dag", "run", "task", -1)
+ROOT = task_instance_key("dag", "run", "task", -1)
 SECOND = next_key(ROOT)
 THIRD = next_key(SECOND)
 TARGET = Target("create", "company-1", "connection-1", "bills")
@@ -123,7 +125,11 @@ class Course:
             self.now += took
         if isinstance(answer, Exception):
             return steps.throw(answer)
-        return steps.send(step.read(answer))
+        try:
+            read = step.read(answer)
+        except errors.CodatError as error:
+            return steps.throw(error)
+        return steps.send(read)
 
     def _note(self, step):
         where, _, key = step.path.removeprefix("/companies/").partition("/push")
@@ -164,7 +170,12 @@ def page(*operations):
     return {"results": list(operations), "pageNumber": 1, "pageSize": 500, "_links": {}}
 
 
-def api_error(status, may_have_landed=False, correlation_id="cid-1"):
+IDS = itertools.count(1)
+
+
+def api_error(status, may_have_landed=False, is_codats=True):
+    """Return an error with a correlation id of its own, as Codat gives one to every answer; ``copy`` replays it."""
+    correlation_id = f"cid-{next(IDS)}" if is_codats else None
     error = errors.error_class(status)(status, "no", correlation_id=correlation_id)
     error.may_have_landed = may_have_landed
     return error
@@ -343,10 +354,39 @@ def test_where_any_end_will_do_a_time_out_is_one_and_a_failure_is_still_written_
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
-def test_after_a_refusal_the_next_key_is_used(method):
+def test_after_a_refusal_the_same_key_is_asked_under_again(method):
+    """Codat may have refused it before it looked at the key, so another key would leave this one unused."""
     course = Course(wire(), past=traced(refused=True), method=method)
-    course.play()
-    assert course.sent == [(method, SECOND if method == "POST" else None)]
+    assert course.play().key == "a"
+    assert course.sent == [(method, ROOT if method == "POST" else None)]
+    assert course.last_trace == trace(operation_key="a", sent_on=course.last_trace.sent_on)
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 418])
+@pytest.mark.parametrize("past", [traced(refused=True), forgotten(), traced()], ids=["refused", "forgotten", "open"])
+def test_a_refusal_with_the_same_correlation_id_twice_is_replayed_so_the_next_key_is_used(past, status):
+    refusal = api_error(status)
+    course = Course(refusal, copy(refusal), wire("b"), past=past)
+    assert course.play().key == "b"
+    assert course.writes() == [("POST", ROOT), ("POST", ROOT), ("POST", SECOND)]
+    assert course.last_trace == trace(SECOND, operation_key="b")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+@pytest.mark.parametrize("is_last_try", [False, True])
+def test_what_is_refused_anew_after_a_refusal_stays_refused(is_last_try, method):
+    first, second = api_error(403), api_error(403)
+    course = raises(Course(first, second, past=traced(refused=True, is_last_try=is_last_try), method=method), second)
+    assert course.sent == [(method, ROOT if method == "POST" else None)] * 2
+    assert (course.last_trace.key, course.last_trace.refused) == (ROOT, True)
+    assert not second.may_have_landed
+
+
+def test_once_refused_a_corrected_record_is_written_under_the_next_key():
+    """The key has been used for the other content, and that was refused."""
+    course = Course(api_error(422), wire("b"), past=traced(refused=True, fingerprint=OTHER_FINGERPRINT))
+    assert course.play().key == "b"
+    assert course.writes() == [("POST", ROOT), ("POST", SECOND)]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
@@ -365,14 +405,6 @@ def test_a_post_that_may_have_been_sent_is_asked_about_under_the_same_key(reques
     assert course.sent[0] == ("POST", SECOND)
     assert course.kept == [trace(SECOND, LONG_AGO, "b")]
     assert course.log.about("asking again under the same idempotency key") == ["info"]
-
-
-def test_a_put_that_may_have_been_sent_is_not_sent_again():
-    course = Course(page(), past=traced(), method="PUT")
-    told = unknown(course)
-    assert "an earlier try was cut off as it wrote" in str(told)
-    assert (course.sent, course.kept) == ([part(LONG_AGO)], [])
-    assert (told.candidates, told.history_gap, told.asks_until) == ((), None, None)
 
 
 def test_the_last_moment_at_which_a_try_asks_again_is_one_at_which_codat_still_replays():
@@ -459,17 +491,19 @@ def test_a_replayed_operation_that_timed_out_leaves_it_open():
 
 
 def test_replayed_failures_and_refusals_lead_along_the_chain():
+    refusal = api_error(400)
     course = Course(
         wire("a", requested_on=LONG_AGO),
         wire("a", "Failed", LONG_AGO),
-        api_error(400),
+        refusal,
+        copy(refusal),
         wire("c", requested_on=LONG_AGO + 60),
         wire("c", "Failed", LONG_AGO + 60),
         wire("d"),
         past=forgotten(tries=3),
     )
     assert course.play().key == "d"
-    keys = [ROOT, SECOND, THIRD, next_key(THIRD)]
+    keys = [ROOT, SECOND, SECOND, THIRD, next_key(THIRD)]
     assert course.writes() == [("POST", key) for key in keys]
 
 
@@ -492,13 +526,27 @@ def test_where_codats_clock_is_behind_no_more_is_sent_than_there_were_tries(trie
     assert len(course.writes()) == tries + 1
 
 
+OPEN_PUTS = {"forgotten": (forgotten(), "left no trace"), "cut off": (traced(), "cut off as it wrote")}
+
+
+@pytest.mark.parametrize(("past", "_"), OPEN_PUTS.values(), ids=OPEN_PUTS)
 @pytest.mark.parametrize("history", [[], [wire("a", "Failed")]])
-def test_a_put_after_a_try_without_a_trace_may_be_a_second_one(history):
-    course = Course(page(*history), past=forgotten(), method="PUT")
-    told = unknown(course)
-    assert "may have sent it, and left no trace" in str(told)
-    assert len(told.candidates) == len(history)
-    assert (course.sent, course.kept) == ([part(LONG_AGO)], [])
+def test_a_put_that_an_earlier_try_may_have_sent_is_sent_once_the_history_shows_nothing_of_it(history, past, _):
+    course = Course(page(*history), page(*history), wire("b"), past=past, method="PUT")
+    assert course.play().key == "b"
+    assert course.sent == [part(LONG_AGO), WHOLE, ("PUT", None)]
+    assert course.sleeps == [OTHER_KEY_GRACE]
+
+
+@pytest.mark.parametrize(("past", "reason"), OPEN_PUTS.values(), ids=OPEN_PUTS)
+@pytest.mark.parametrize("status", ["Pending", "Success", "TimedOut"])
+def test_a_put_is_not_sent_if_that_of_an_earlier_try_may_have_landed(status, past, reason):
+    for answers in ([page(wire("a", status))], [page(), page(wire("a", status))]):
+        course = Course(*answers, past=past, method="PUT")
+        told = unknown(course)
+        assert reason in str(told)
+        assert ([each.key for each in told.candidates], told.asks_until) == (["a"], None)
+        assert (course.writes(), course.kept) == ([], [])
 
 
 # -- the chain is the same whoever computes it -------------------------------------------------------------------------
@@ -558,7 +606,7 @@ IN_PROGRESS = api_error(409, may_have_landed=True)
 ANSWERED_WITH_500 = api_error(500, may_have_landed=True)
 NEVER_CAME = lost(may_have_landed=False)
 NOT_REPLAYED = [api_error(status) for status in (302, 401, 402, 403, 404, 418)]
-FROM_A_PROXY = api_error(400, correlation_id=None)
+FROM_A_PROXY = api_error(400, is_codats=False)
 REFUSALS = [api_error(400), FROM_A_PROXY, api_error(409), *NOT_REPLAYED]
 TO_COME_BACK = [NEVER_CAME, api_error(429)]
 PASTS = {"first": Past(), "forgotten": forgotten(), "traced": traced()}
@@ -578,7 +626,7 @@ def test_while_tries_remain_an_open_outcome_is_left_to_the_next(error, past):
 @pytest.mark.parametrize("error", OPEN, ids=str)
 @pytest.mark.parametrize("since", [None, LONG_AGO])
 def test_on_the_last_try_an_open_outcome_is_unknown(error, since):
-    course = Course(error, page(wire("a")), past=Past(forgotten_since=since, is_last_try=True))
+    course = Course(error, page(wire("a")), past=Past(forgotten_since=since, tries=1, is_last_try=True))
     told = unknown(course)
     assert told.__cause__ is error
     assert str(error) in str(told)
@@ -620,62 +668,53 @@ def test_what_codat_did_not_take_is_raised_and_noted_as_not_sent(error, is_last_
     assert len(course.sent) == 1
 
 
-def test_without_a_store_a_400_is_the_answer_to_an_earlier_try_so_it_is_written_anew():
-    course = Course(api_error(400), wire("b"), past=forgotten(is_last_try=True))
-    assert course.play().key == "b"
-    assert course.writes() == [("POST", ROOT), ("POST", SECOND)]
-    assert course.last_trace == trace(SECOND, operation_key="b")
-
-
 def test_without_a_store_the_400_of_a_proxy_is_no_answer_to_an_earlier_try():
-    course = raises(Course(FROM_A_PROXY, past=forgotten()), FROM_A_PROXY)
+    error = copy(FROM_A_PROXY)
+    course = raises(Course(error, past=forgotten()), error)
     assert course.writes() == [("POST", ROOT)]
 
 
-def test_a_400_to_the_new_key_is_this_trys_own():
-    error = api_error(400)
-    course = raises(Course(api_error(400), error, past=forgotten()), error)
+def test_a_refusal_of_the_new_key_is_this_trys_own():
+    refusal, error = api_error(400), api_error(400)
+    course = raises(Course(refusal, copy(refusal), error, past=forgotten()), error)
     assert course.last_trace == trace(SECOND, refused=True)
 
 
 NO_WORD_OF_THE_FIRST = {
-    "from a proxy": (FROM_A_PROXY, {}),
-    "where a store remembers a write that may have landed": (api_error(400), {}),
-    **{str(error): (error, {}) for error in [NEVER_CAME, api_error(429), *NOT_REPLAYED]},
+    "from a proxy": [FROM_A_PROXY],
+    "never came": [NEVER_CAME],
+    "429": [api_error(429)],
+    **{f"{status} anew": [api_error(status), api_error(status)] for status in (302, 400, 401, 402, 403, 404, 418)},
 }
 
 
-@pytest.mark.parametrize(("error", "before"), NO_WORD_OF_THE_FIRST.values(), ids=NO_WORD_OF_THE_FIRST)
-def test_another_refusal_tells_nothing_of_what_an_earlier_try_sent(error, before):
+@pytest.mark.parametrize("answers", NO_WORD_OF_THE_FIRST.values(), ids=NO_WORD_OF_THE_FIRST)
+def test_another_refusal_tells_nothing_of_what_an_earlier_try_sent(answers):
     """It may come before Codat looks at the key, or from a gateway that never asks Codat."""
-    course = raises(Course(error, past=traced(**before)), error)
-    assert (course.sent, course.kept) == ([("POST", ROOT)], [])  # what the earlier try stored stands
+    refusals = [copy(each) for each in answers]  # the last one is marked as one that leaves the write open
+    course = raises(Course(*refusals, past=traced()), refusals[-1])
+    assert (course.sent, course.kept) == ([("POST", ROOT)] * len(answers), [])  # what the earlier try stored stands
     assert course.log.about("An earlier try may have written it; the next one asks under the same key") == ["warning"]
-    last = Course(error, page(), past=traced(**before, is_last_try=True))
+    assert refusals[-1].may_have_landed
+    refusals = [copy(each) for each in answers]
+    last = Course(*refusals, page(), past=traced(is_last_try=True))
     told = unknown(last)
-    assert (told.__cause__, told.since) == (error, LONG_AGO)
-    assert last.sent == [("POST", ROOT), WHOLE]
+    assert (told.__cause__, told.since) == (refusals[-1], LONG_AGO)
+    assert last.sent == [("POST", ROOT)] * len(answers) + [WHOLE]
 
 
-@pytest.mark.parametrize("status", [402, 403, 404])
-def test_a_refusal_that_may_be_a_replay_says_so(status):
-    for past, is_told in ((forgotten(), True), (Past(), False)):
-        error = api_error(status)
-        raises(Course(error, past=past), error)
-        assert ("Codat replays what it answered an earlier try" in str(error)) is is_told
-
-
-@pytest.mark.parametrize("error", [NEVER_CAME, *NOT_REPLAYED], ids=str)
+@pytest.mark.parametrize("answers", NO_WORD_OF_THE_FIRST.values(), ids=NO_WORD_OF_THE_FIRST)
 @pytest.mark.parametrize(
     ("history", "is_known"), [(page(), True), (page(wire("a", "Failed")), False), (api_error(503), False)]
 )
-def test_where_nothing_tells_that_an_earlier_try_wrote_the_last_one_ends_with_the_error(error, history, is_known):
-    course = Course(error, history, past=forgotten(is_last_try=True))
+def test_where_nothing_tells_that_an_earlier_try_wrote_the_last_one_ends_with_the_error(answers, history, is_known):
+    *before, error = [copy(each) for each in answers]
+    course = Course(*before, error, history, past=forgotten(is_last_try=True))
     if is_known:
         raises(course, error)
     else:
         assert unknown(course).__cause__ is error
-    assert course.sent == [("POST", ROOT), WHOLE]
+    assert course.sent == [("POST", ROOT)] * len(answers) + [WHOLE]
 
 
 @pytest.mark.parametrize("error", [IN_PROGRESS, lost()], ids=str)
@@ -741,13 +780,13 @@ def test_a_422_after_an_answer_was_lost_is_not_taken_for_the_first_answer_under_
 def test_a_refusal_after_an_empty_history_does_not_say_that_the_key_is_unused():
     """An earlier try may have asked again just now, and what it wrote not be listed yet."""
     error = api_error(403)
-    course = raises(Course(page(), page(), error, past=traced(sent_on=EXPIRED)), error)
+    course = raises(Course(page(), page(), api_error(403), error, past=traced(sent_on=EXPIRED)), error)
     assert course.kept == []
 
 
 def test_on_the_last_try_a_refusal_after_an_empty_history_is_told_as_it_is():
     error = api_error(403)
-    raises(Course(page(), page(), error, page(), past=traced(sent_on=EXPIRED, is_last_try=True)), error)
+    raises(Course(page(), page(), api_error(403), error, page(), past=traced(sent_on=EXPIRED, is_last_try=True)), error)
 
 
 def test_without_a_store_a_second_correction_is_written_too():
@@ -941,3 +980,69 @@ def test_a_write_after_all_that_is_not_answered_does_not_name_a_time_that_has_pa
     failed = page(wire("a", "Failed", **OLD))
     course = Course(failed, failed, lost(), failed, past=replace(past, is_last_try=True))
     assert unknown(course).asks_until is None
+
+
+# -- a key that somebody else uses, and tries that left no trace -------------------------------------------------------
+
+OF_ANOTHER = {"companyId": "company-2"}, {"dataConnectionKey": "connection-2"}, {"dataType": "invoices"}
+
+
+@pytest.mark.parametrize("other", OF_ANOTHER, ids=str)
+def test_the_operation_of_another_write_is_no_answer(other):
+    course = Course(wire("a", "Success", **other))
+    with pytest.raises(errors.CodatIdempotencyKeyReused, match=next(iter(other.values()))) as raised:
+        course.play()
+    assert "deployment" in str(raised.value)
+    assert course.last_trace == trace(sent_on=None)
+
+
+@pytest.mark.parametrize("other", OF_ANOTHER, ids=str)
+def test_where_an_earlier_try_may_have_written_elsewhere_it_is_not_written_again(other):
+    course = Course(wire("a", "Success", **other), page(wire("a", "Success", **OF_ANOTHER[1])), past=forgotten())
+    assert [each.key for each in unknown(course).candidates] == ["a"]
+    assert course.writes() == [("POST", ROOT)]
+
+
+def test_what_codat_has_not_said_or_names_otherwise_tells_of_no_other_write():
+    for told in ({"companyId": None, "dataConnectionKey": None, "dataType": None}, {"dataType": "vendorBills"}):
+        assert Course(wire("a", **told)).play().key == "a"
+
+
+@pytest.mark.parametrize("other", OF_ANOTHER, ids=str)
+def test_a_put_that_is_answered_with_another_write_may_have_landed(other):
+    with pytest.raises(errors.CodatResponseError, match="of another write"):
+        update_record("company-1", "connection-1", "bills", "bill-7", RECORD).read(wire("a", **other))
+
+
+@pytest.mark.parametrize("field", ["company_id", "connection_id", "data_type"])
+def test_a_write_that_was_cut_off_elsewhere_is_not_begun_here(field):
+    """Asking under its key would write here, whatever it has done there."""
+    course = Course(page(), past=traced(target=replace(TARGET, **{field: "other"})))
+    assert f"{field} was 'other' and is" in str(unknown(course))
+    assert course.writes() == []
+
+
+def test_after_a_refusal_elsewhere_the_chain_begins_anew_here():
+    there = first_key(ROOT, None, ELSEWHERE)
+    course = Course(wire("a"), past=traced(there, refused=True, target=ELSEWHERE))
+    assert course.play().key == "a"
+    assert course.writes() == [("POST", ROOT)]
+
+
+@pytest.mark.parametrize("tries", [1, 2, 3])
+def test_after_a_failure_a_key_that_a_missing_try_may_have_used_is_asked_under_with_care(tries):
+    """The store knows of a failure under the first key; tries without a store may have gone on from there."""
+    past = replace(traced(operation_key="a"), forgotten_since=LONG_AGO, tries=tries)
+    replayed = wire("b", "Success", requested_on=LONG_AGO + 60)
+    answers = [replayed, replayed] if tries > 1 else [wire("c")]
+    course = Course(wire("a", "Failed", LONG_AGO), *answers, past=past)
+    assert course.play().key == ("b" if tries > 1 else "c")
+    assert course.writes() == [("POST", SECOND)]
+
+
+def test_without_a_trace_a_write_through_another_connection_counts():
+    """The company may have been linked anew since."""
+    moved = wire("a", "Success", requested_on=EXPIRED - 60, dataConnectionKey="connection-2")
+    assert [each.key for each in unknown(Course(page(moved), past=forgotten(EXPIRED))).candidates] == ["a"]
+    course = Course(page(moved), page(moved), wire("b"), past=traced(sent_on=EXPIRED))
+    assert course.play().key == "b"  # it is known which connection that one was to go through

@@ -50,11 +50,13 @@ from fault_stage import (
     Step,
     another_fails,
     another_writes,
+    another_wrote,
     clear,
     clear_to_resubmit,
     correct,
     daily,
     deferrable,
+    delete_stored,
     down,
     ends,
     forget_on_success,
@@ -77,6 +79,8 @@ from fault_stage import (
     short_of_patience,
     slow,
     up,
+    with_store,
+    without_store,
 )
 from task_driver import FileStore
 
@@ -127,7 +131,7 @@ def seen(*tries: str, books: str = "coffee", told: str = "") -> Seen:
 
 
 REFUSALS = {402: "CodatPlanLimitError", 403: "CodatForbiddenError", 404: "CodatNotFoundError"}
-CHANGED, AS_IT_WAS = "changed", "as it was"
+CHANGED, AS_IT_WAS, AS_IT_WAS_AND_ANOTHERS = "changed", "as it was", "as it was, and another's"
 
 CREATE = [
     case(
@@ -348,13 +352,12 @@ CREATE = [
     case(
         "400",
         [replayed(400), run],
-        store=seen("POST 400 → CodatApiError, retry", "POST, GET → success"),
-        without=seen("POST 400 → CodatApiError, retry", "POST 400 again, POST, GET → success"),
+        both=seen("POST 400 → CodatApiError, retry", "2x POST 400 again, POST, GET → success"),
     ),
     case(
         "400, and the record corrected",
         [replayed(400), one_try, correct, run],
-        store=seen("POST 400 → CodatApiError, retry", "POST, GET → success", books="tea"),
+        store=seen("POST 400 → CodatApiError, retry", "POST 422, POST, GET → success", books="tea"),
         without=seen("POST 400 → CodatApiError, retry", "POST 422, LIST → unknown, found nothing", books=""),
     ),
     case(
@@ -371,13 +374,7 @@ CREATE = [
         case(
             f"{status}, and nothing is wrong any more",
             [replayed(status), run],
-            store=seen(f"POST {status} → {error}, retry", "POST, GET → success"),
-            without=seen(
-                f"POST {status} → {error}, retry",
-                f"POST {status} again → {error}, retry",
-                f"POST {status} again, LIST → {error}, failed",
-                books="",
-            ),
+            both=seen(f"POST {status} → {error}, retry", f"2x POST {status} again, POST, GET → success"),
         )
         for status, error in REFUSALS.items()
     ),
@@ -391,14 +388,14 @@ CREATE = [
         [revoke, run, restore, clear, run],
         store=seen(
             "POST 401 → CodatAuthenticationError, retry",
-            "POST 401 → CodatAuthenticationError, retry",
-            "POST 401 → CodatAuthenticationError, failed",
+            "2x POST 401 → CodatAuthenticationError, retry",
+            "2x POST 401 → CodatAuthenticationError, failed",
             "POST, GET → success",
         ),
         without=seen(
             "POST 401 → CodatAuthenticationError, retry",
-            "POST 401 → CodatAuthenticationError, retry",
-            "POST 401, LIST 401 → unknown, found a gap",
+            "2x POST 401 → CodatAuthenticationError, retry",
+            "2x POST 401, LIST 401 → unknown, found a gap",
             "POST, GET → success",
         ),
     ),
@@ -448,8 +445,13 @@ CREATE = [
         ),
     ),
     case(
-        "killed before the answer is stored",
+        "killed before it is stored that it is sent",
         [killed_storing(2), run],
+        store=seen("nothing → killed, retry", "POST, GET → success"),
+    ),
+    case(
+        "killed before the answer is stored",
+        [killed_storing(3), run],
         store=seen("POST → killed, retry", "POST again, GET → success"),
     ),
     case(
@@ -607,6 +609,43 @@ CREATE = [
         [forget_on_success, run, clear, run],
         store=seen("POST, GET → success", "POST again, GET → success"),
     ),
+    # -- the store comes and goes --------------------------------------------------------------------------------------
+    case(
+        "success without a store, and cleared with one: Airflow was upgraded",
+        [without_store, run, with_store, clear, run],
+        store=seen("POST, GET → success", "POST again, GET → success"),
+    ),
+    case(
+        "the answer is lost without a store, and there is one for the retry",
+        [without_store, plays("reset_after", 5), one_try, with_store, run],
+        store=seen("POST lost, 4x POST lost again → CodatConnectionError, retry", "POST again, GET → success"),
+    ),
+    case(
+        "Failed with a store, the answer is lost without, and there is one again",
+        [ends("Failed"), run, without_store, clear, plays("reset_after", 10), one_try, with_store, run],
+        store=seen(
+            "POST, GET → CodatPushOperationFailed, failed",
+            "5x POST lost again → CodatConnectionError, retry",
+            "GET, POST lost, 4x POST lost again → CodatConnectionError, retry",
+            "POST again, GET → success",
+        ),
+    ),
+    case(
+        "success, and cleared after the user has deleted what was stored",
+        [run, delete_stored, clear, run],
+        store=seen("POST, GET → success", "POST again, GET → success"),
+    ),
+    case(
+        "success, and cleared after 90 minutes and after the user has deleted what was stored",
+        [run, delete_stored, later(90), clear, run],
+        store=seen("POST, GET → success", "LIST → unknown, found Success"),
+    ),
+    # -- a run that was due long before it began -----------------------------------------------------------------------
+    case(
+        "429 for a whole try, in the run of a daily DAG, a day after another has written a bill",
+        [daily, another_wrote(minutes=6 * 60), plays("status", 5, status=429), run],
+        both=seen("5x POST 429 → CodatRateLimited, retry", "POST, GET → success", books="juice, coffee"),
+    ),
     # -- more than 90 minutes pass, after which Codat no longer knows the key ------------------------------------------
     case(
         "killed before sending, and 90 minutes lost",
@@ -674,7 +713,7 @@ CHANGE = [
         "the connection is refused for a whole try",
         [down, one_try, up, run],
         store=seen("nothing → CodatConnectionError, retry", "WRITE, GET → success", books=CHANGED),
-        without=seen("nothing → CodatConnectionError, retry", "LIST → unknown, found nothing", books=AS_IT_WAS),
+        without=seen("nothing → CodatConnectionError, retry", "2x LIST, WRITE, GET → success", books=CHANGED),
     ),
     case(
         "429",
@@ -690,14 +729,19 @@ CHANGE = [
             "5x WRITE 429 → CodatRateLimited, failed",
             books=AS_IT_WAS,
         ),
-        without=seen("5x WRITE 429 → CodatRateLimited, retry", "LIST → unknown, found nothing", books=AS_IT_WAS),
+        without=seen(
+            "5x WRITE 429 → CodatRateLimited, retry",
+            "2x LIST, 5x WRITE 429 → CodatRateLimited, retry",
+            "2x LIST, 5x WRITE 429 → CodatRateLimited, failed",
+            books=AS_IT_WAS,
+        ),
     ),
     *(
         case(
             f"{status}, and nothing is wrong any more",
             [plays("status", status=status), run],
             store=seen(f"WRITE {status} → {error}, retry", "WRITE, GET → success", books=CHANGED),
-            without=seen(f"WRITE {status} → {error}, retry", "LIST → unknown, found nothing", books=AS_IT_WAS),
+            without=seen(f"WRITE {status} → {error}, retry", "2x LIST, WRITE, GET → success", books=CHANGED),
         )
         for status, error in {**REFUSALS, 400: "CodatApiError", 409: "CodatConflictError"}.items()
     ),
@@ -705,7 +749,7 @@ CHANGE = [
         "401, and the API key restored",
         [revoke, one_try, restore, run],
         store=seen("WRITE 401 → CodatAuthenticationError, retry", "WRITE, GET → success", books=CHANGED),
-        without=seen("WRITE 401 → CodatAuthenticationError, retry", "LIST → unknown, found nothing", books=AS_IT_WAS),
+        without=seen("WRITE 401 → CodatAuthenticationError, retry", "2x LIST, WRITE, GET → success", books=CHANGED),
     ),
     # -- it may have been done, so it is not sent again ----------------------------------------------------------------
     case(
@@ -754,7 +798,7 @@ CHANGE = [
     case(
         "503, and the task cleared",
         [plays("gateway", status=503), run, clear, run],
-        both=seen("WRITE 503, LIST → unknown, found nothing", "LIST → unknown, found nothing", books=AS_IT_WAS),
+        both=seen("WRITE 503, LIST → unknown, found nothing", "2x LIST, WRITE, GET → success", books=CHANGED),
     ),
     case(
         "503, and the task resubmitted, as the user found no change",
@@ -765,12 +809,22 @@ CHANGE = [
     case(
         "killed before anything is stored",
         [killed_storing(1), run],
+        store=seen("nothing → killed, retry", "2x LIST, WRITE, GET → success", books=CHANGED),
+    ),
+    case(
+        "killed before it is stored that it is sent",
+        [killed_storing(2), run],
         store=seen("nothing → killed, retry", "WRITE, GET → success", books=CHANGED),
     ),
     case(
         "killed before sending",
         [killed_before_sending, run],
-        both=seen("nothing → killed, retry", "LIST → unknown, found nothing", books=AS_IT_WAS),
+        both=seen("nothing → killed, retry", "2x LIST, WRITE, GET → success", books=CHANGED),
+    ),
+    case(
+        "killed before sending, while another writes a bill",
+        [killed_before_sending, another_writes, run],
+        both=seen("nothing → killed, retry", "LIST → unknown, found Success", books=AS_IT_WAS_AND_ANOTHERS),
     ),
     case(
         "killed after sending",
@@ -779,7 +833,7 @@ CHANGE = [
     ),
     case(
         "killed before the answer is stored",
-        [killed_storing(2), run],
+        [killed_storing(3), run],
         store=seen("WRITE → killed, retry", "LIST → unknown, found Success", books=CHANGED),
     ),
     case(
@@ -807,7 +861,7 @@ CHANGE = [
         "Failed, and cleared",
         [ends("Failed"), run, clear, run],
         store=seen("WRITE, GET → CodatPushOperationFailed, failed", "GET, WRITE, GET → success", books=CHANGED),
-        without=seen("WRITE, GET → CodatPushOperationFailed, failed", "LIST → unknown, found Failed", books=AS_IT_WAS),
+        without=seen("WRITE, GET → CodatPushOperationFailed, failed", "2x LIST, WRITE, GET → success", books=CHANGED),
     ),
     case(
         "Failed, and cleared; this time the answer is lost",
@@ -884,7 +938,8 @@ def test_change(stage, logged, operation, steps, with_store, expected):
     for step in steps:
         step(change)
     tries = tuple(line.replace("WRITE", change.method) for line in expected.tries)
-    books = {AS_IT_WAS: "water", CHANGED: "coffee" if operation == "update" else ""}[expected.books]
+    changed = "coffee" if operation == "update" else ""
+    books = {AS_IT_WAS: "water", AS_IT_WAS_AND_ANOTHERS: "water, juice", CHANGED: changed}[expected.books]
     check(change, replace(expected, tries=tries, books=books))
     assert "coffee" not in logged()
 

@@ -19,10 +19,20 @@ from trigger_runner import run_trigger, through_the_database
 from virtual_clock import START
 
 from airflow_provider_codat.api.push_operations import PushOperation
-from airflow_provider_codat.api.trace import Past, Target, Trace, first_key, next_key, resubmission_key
+from airflow_provider_codat.api.trace import (
+    Past,
+    Target,
+    Trace,
+    first_key,
+    next_key,
+    resubmission_key,
+    task_instance_key,
+)
 from airflow_provider_codat.exceptions import (
+    CodatApiError,
     CodatAuthenticationError,
     CodatError,
+    CodatIdempotencyKeyReused,
     CodatInputError,
     CodatPushOperationFailed,
     CodatWaitTimeout,
@@ -42,11 +52,13 @@ except ImportError:  # Airflow 2
 
 GUID = "6F7B40A2-5F1E-4D6F-8A3B-1C2D3E4F5A6B"
 RECORD = {"reference": "INV-7", "totalAmount": 120.5}
-ROOT = first_key("bookkeeping", "run-1", "push", -1)
+TASK_INSTANCE = task_instance_key("bookkeeping", "run-1", "push", -1)
 ITEMS = [
     {"itemId": "lineItems[0].accountRef", "message": "Unknown account.", "validatorName": "AccountRule"},
     {"itemId": None, "message": "The period is closed."},
 ]
+NOTHING_SENT = {STORED_AS: {"lastTry": 1, "triesAreMissing": False}}
+"""What the store holds of a first try that has not sent anything."""
 REFUSED = Outcome("Failed", error_message="Not accepted.", errors=ITEMS)
 
 
@@ -83,10 +95,21 @@ def company(codat):
     return codat.add_company()
 
 
+def target_of(company):
+    """Return where the operator below writes to."""
+    return Target("create", company.id, company.connection_id, "bills")
+
+
+def root(company, map_index=-1, deployment=None):
+    """Return the first key of the operator below."""
+    task_instance = task_instance_key("bookkeeping", "run-1", "push", map_index)
+    return first_key(task_instance, deployment, target_of(company))
+
+
 def trace_of(company, operation_key=None):
     """Return what a try stores of a write of the operator below."""
-    target = Target("create", company.id, company.connection_id, "bills")
-    return Trace(ROOT, target, max_tries=2, sent_on=START, operation_key=operation_key)
+    target = target_of(company)
+    return Trace(root(company), target, max_tries=2, sent_on=START, operation_key=operation_key)
 
 
 def push(company, **arguments):
@@ -107,7 +130,8 @@ def context(operator, store=None, *, try_number=1, max_tries=2, map_index=-1):
         max_tries=max_tries,
         task=operator,
     )
-    dag_run = SimpleNamespace(start_date=datetime.fromtimestamp(START, UTC), clear_number=0)
+    is_cleared = max_tries > operator.retries
+    dag_run = SimpleNamespace(start_date=datetime.fromtimestamp(START, UTC), clear_number=int(is_cleared))
     return {"ti": ti, "dag_run": dag_run} | ({} if store is None else {"task_state_store": store})
 
 
@@ -255,7 +279,7 @@ def test_what_a_template_gives_is_refused_before_any_request(wrong, words, codat
     with pytest.raises(CodatInputError) as raised:
         run(operator, store)
     assert names_all(raised.value, words)
-    assert (codat.count(), store.values) == (0, {})
+    assert (codat.count(), store.values) == (0, {} if "resubmit" in wrong else NOTHING_SENT)
 
 
 @pytest.mark.parametrize("operation", ["create", "update", "delete"])
@@ -312,10 +336,10 @@ def test_a_record_may_be_the_json_a_template_gives(text, codat, company):
 def test_resubmit_may_be_the_text_a_template_gives(given, codat, company):
     operator = push(company, resubmit=TEMPLATES["resubmit"])
     operator.resubmit = given
-    run(operator, max_tries=3)
+    run(operator, try_number=2, max_tries=3)
     is_set = str(given).strip().lower() == "true"
     key = writes(codat)[0].headers["idempotency-key"]
-    assert key == (resubmission_key(ROOT, 3) if is_set else ROOT)
+    assert key == (resubmission_key(root(company), 3) if is_set else root(company))
 
 
 def test_the_defaults_are_those_the_documentation_names():
@@ -364,7 +388,7 @@ def test_a_write_reaches_the_books_and_its_xcom_is_the_sensors(operation, deferr
     (sent,) = writes(codat)
     methods = {"create": "POST", "update": "PUT", "delete": "DELETE"}
     assert sent.method == methods[operation]
-    assert sent.headers.get("idempotency-key") == (ROOT if operation == "create" else None)
+    assert sent.headers.get("idempotency-key") == (root(company) if operation == "create" else None)
     assert sent.body == (b"" if operation == "delete" else json.dumps(RECORD).encode())
 
 
@@ -688,11 +712,11 @@ def key_of(codat, number=-1):
 
 @pytest.mark.parametrize("map_index", [-1, 0, 7])
 def test_the_key_is_that_of_the_task_instance_in_every_try(map_index, codat, company):
-    codat.fault(Fault("status", times=3, status=401, method="POST"))
+    codat.rotate_api_key("another key")
     for try_number in (1, 2, 3):
         with pytest.raises(CodatError):
             run(push(company), try_number=try_number, max_tries=5, map_index=map_index)
-    assert {key_of(codat, number) for number in range(3)} == {first_key("bookkeeping", "run-1", "push", map_index)}
+    assert {request.headers["idempotency-key"] for request in writes(codat)} == {root(company, map_index)}
 
 
 def test_an_own_key_takes_the_place_of_the_derived_one(codat, company, store):
@@ -751,7 +775,7 @@ def test_with_a_connection_that_cannot_be_read_nothing_can_have_been_sent(codat,
     monkeypatch.setenv("AIRFLOW_CONN_BOOKS", json.dumps({"conn_type": "codat", "host": codat.url}))
     with pytest.raises(CodatInputError, match="password"):
         run(push(company, codat_conn_id="books"), store)
-    assert (codat.count(), store.values) == (0, {})
+    assert (codat.count(), store.values) == (0, NOTHING_SENT)
 
 
 def test_a_failure_costs_no_retry_and_once_cleared_the_corrected_record_is_written(codat, company, store):
@@ -761,12 +785,12 @@ def test_a_failure_costs_no_retry_and_once_cleared_the_corrected_record_is_writt
     corrected = RECORD | {"totalAmount": 121}
     run(push(company, record=corrected), store, try_number=2, max_tries=4)
     assert [each["totalAmount"] for each in books(codat, company)] == [121]
-    assert key_of(codat) == next_key(ROOT)
+    assert key_of(codat) == next_key(root(company))
 
 
 def test_resubmit_writes_once_more_a_clear_and_its_retries_share_the_key(codat, company, store):
     run(push(company), store)  # try 1 of 3
-    assert [key_of(codat, number) for number in range(len(writes(codat)))] == [ROOT]
+    assert [key_of(codat, number) for number in range(len(writes(codat)))] == [root(company)]
     cleared = {"max_tries": 3}  # Airflow: the tries so far and the task's retries
     codat.fault(Fault("status", status=403, method="POST"))
     with pytest.raises(CodatError):
@@ -774,16 +798,17 @@ def test_resubmit_writes_once_more_a_clear_and_its_retries_share_the_key(codat, 
     run(push(company, resubmit=True), store, try_number=3, **cleared)
     run(push(company, resubmit=True), store, try_number=4, **cleared)
     assert len(books(codat, company)) == 2
-    chain = resubmission_key(ROOT, 3)
-    assert [key_of(codat, number) for number in (1, 2)] == [chain, next_key(chain)]
+    chain = resubmission_key(root(company), 3)
+    # The 403 is asked for twice, and replayed: so nothing was written under that key.
+    assert [key_of(codat, number) for number in (1, 2, 3, 4)] == [chain, chain, chain, next_key(chain)]
     run(push(company, resubmit=True), store, try_number=5, max_tries=6)
-    assert key_of(codat) == resubmission_key(ROOT, 6)
+    assert key_of(codat) == resubmission_key(root(company), 6)
     run(push(company), store, try_number=6, max_tries=7)  # not set any more
-    assert (len(books(codat, company)), len(writes(codat))) == (3, 4)
+    assert (len(books(codat, company)), len(writes(codat))) == (3, 6)
 
 
 def test_a_trace_that_cannot_be_read_sends_nothing(codat, company, store):
-    store.values = {STORED_AS: {"idempotencyKey": ROOT}}
+    store.values = {STORED_AS: {"idempotencyKey": root(company)}}
     with pytest.raises(CodatError, match="cannot be read, so nothing is sent"):
         run(push(company), store)
     assert codat.count() == 0
@@ -804,7 +829,7 @@ def test_what_is_stored_outlives_the_usual_retention_and_holds_no_value(codat, c
     kept = []
     monkeypatch.setattr(store, "set", lambda key, value, *, retention: kept.append((key, value, retention)))
     run(push(company), store)
-    assert [(key, retention) for key, _, retention in kept] == [(STORED_AS, airflow_context.NEVER_EXPIRE)] * 2
+    assert [(key, retention) for key, _, retention in kept] == [(STORED_AS, airflow_context.NEVER_EXPIRE)] * 3
     assert "INV-7" not in str(kept)
 
 
@@ -814,9 +839,9 @@ def test_where_nobody_can_know_the_task_fails_for_good_with_all_there_is_to_look
     key = codat.add_push(company.id, "bills", "Success")
     with pytest.raises(CodatWriteOutcomeUnknown) as raised:
         run(push(company))
-    assert raised.value.idempotency_key == ROOT
+    assert raised.value.idempotency_key == root(company)
     assert [each.key for each in raised.value.candidates] == [key]
-    assert names_all(raised.value, (ROOT, key, company.id, "resubmit=True"))
+    assert names_all(raised.value, (root(company), key, company.id, "resubmit=True"))
     assert isinstance(raised.value.__cause__, CodatError)
 
 
@@ -839,48 +864,99 @@ MEMORIES = {
 
 @pytest.mark.parametrize(("how", "past"), MEMORIES.values(), ids=MEMORIES)
 def test_without_a_store_a_retry_reckons_with_all_since_the_run_began(how, past):
-    assert memory(**how).past() == past
+    assert memory(**how).begin() == past
 
 
-def test_with_a_store_that_holds_nothing_no_try_has_sent_anything(store):
-    assert memory(store, try_number=2).past() == Past(tries=1)
+def test_a_store_that_is_empty_at_a_later_try_has_forgotten_the_earlier_ones(store):
+    assert memory(store, try_number=2).begin() == Past(forgotten_since=START, tries=1)
+
+
+def test_each_try_stores_its_number_before_it_does_anything(store):
+    assert memory(store).begin() == Past()
+    assert store.values == NOTHING_SENT
+    assert memory(store, try_number=2).begin() == Past(tries=1)
+    assert memory(store, try_number=4).begin() == Past(forgotten_since=START, tries=3, is_last_try=True)
+    assert memory(store, try_number=5).begin().forgotten_since == START  # the third try stays missing
+
+
+def test_a_try_that_is_missing_stays_so_whatever_is_stored_after_it(store):
+    trace = trace_of(SOMEBODY, "key-1")
+    third = memory(store, try_number=3, max_tries=9)
+    third.begin()
+    third.keep(trace)
+    assert memory(store, try_number=4, max_tries=9).begin() == Past(trace, forgotten_since=START, tries=3)
+
+
+def test_what_version_0_1_0_stored_is_read_and_no_try_before_it_is_missing(store):
     trace = trace_of(SOMEBODY)
     store.values = {STORED_AS: trace.to_json()}
-    assert memory(store, try_number=3).past() == Past(trace, tries=2, is_last_try=True)
-
-
-def test_a_store_that_forgets_successes_is_not_relied_on(store, monkeypatch):
-    monkeypatch.setenv("AIRFLOW__STATE_STORE__CLEAR_ON_SUCCESS", "True")
-    assert memory(store, try_number=2).past() == Past(forgotten_since=START, tries=1)
-    store.values = {STORED_AS: trace_of(SOMEBODY).to_json()}
-    assert memory(store, try_number=2).past() == Past(trace_of(SOMEBODY), tries=1)
+    assert memory(store, try_number=3).begin() == Past(trace, tries=2, is_last_try=True)
 
 
 @pytest.mark.parametrize(
-    ("try_number", "max_tries", "root", "forgotten_since"),
+    ("try_number", "max_tries", "is_repeated", "forgotten_since"),
     [
-        (1, 2, ROOT, None),  # not cleared yet: there is nothing to repeat
-        (2, 2, ROOT, START),
-        (2, 3, resubmission_key(ROOT, 3), None),  # cleared after the first try
-        (3, 3, resubmission_key(ROOT, 3), START),
-        (4, 5, resubmission_key(ROOT, 5), None),  # and after the third
+        (1, 2, False, None),  # not cleared yet: there is nothing to repeat
+        (2, 2, False, START),
+        (2, 3, True, None),  # cleared after the first try
+        (3, 3, True, START),
+        (4, 5, True, None),  # and after the third
     ],
 )
-def test_with_resubmit_each_clear_begins_anew_and_its_tries_share_a_key(try_number, max_tries, root, forgotten_since):
+def test_with_resubmit_each_clear_begins_anew_and_its_tries_share_a_key(
+    try_number, max_tries, is_repeated, forgotten_since
+):
     resubmitting = memory(resubmit=True, try_number=try_number, max_tries=max_tries)
-    assert (resubmitting.root(None), resubmitting.past().forgotten_since) == (root, forgotten_since)
-    assert resubmitting.identity == ROOT
+    target, first = target_of(SOMEBODY), root(SOMEBODY)
+    key = resubmission_key(first, max_tries) if is_repeated else first
+    assert (resubmitting.root(None, target), resubmitting.begin().forgotten_since) == (key, forgotten_since)
+    assert resubmitting.identity == TASK_INSTANCE
     plain = memory(try_number=try_number, max_tries=max_tries)
-    assert (plain.root(None), plain.root(GUID)) == (ROOT, GUID)
+    assert (plain.root(None, target), plain.root(GUID, target)) == (first, GUID)
+
+
+@pytest.mark.parametrize(
+    ("how", "is_repeated"),
+    [
+        ({"try_number": 2, "max_tries": 3}, True),
+        ({"try_number": 2, "max_tries": 4}, False),  # retries were lowered: after a clear, three tries came before
+        ({"try_number": 2, "max_tries": 3, "clear_number": 0}, False),  # likewise, and the run was never cleared
+        ({"try_number": 4, "max_tries": 3, "clear_number": 0}, False),
+        ({"try_number": 2, "max_tries": 2, "clear_number": 1}, False),  # another task was cleared
+    ],
+)
+def test_retries_that_are_lowered_are_not_taken_for_a_clear(how, is_repeated, logged):
+    clear_number = how.pop("clear_number", 1)
+    dag_run = moments(start_date=START)
+    dag_run.clear_number = clear_number
+    resubmitting = memory(resubmit=True, dag_run=dag_run, **how)
+    target = target_of(SOMEBODY)
+    assert (resubmitting.root(None, target) != root(SOMEBODY)) is is_repeated
+    is_told = "Airflow does not show that this task was cleared" in logged()
+    assert is_told is (not is_repeated and how["max_tries"] > 2)
+
+
+@pytest.mark.parametrize("has_store", [True, False])
+def test_resubmit_left_set_while_retries_are_lowered_writes_one_record(has_store, codat, company, store):
+    arguments = {"resubmit": True, "wait_for_completion": False}
+    codat.fault(Fault("reset_after", times=None, method="POST"))
+    with pytest.raises(CodatError):
+        run(push(company, retries=3, **arguments), store if has_store else None, max_tries=3)
+    codat.clear_faults()
+    last = push(company, retries=1, **arguments)
+    told = context(last, store if has_store else None, try_number=2, max_tries=3)
+    told["dag_run"].clear_number = 0
+    last.execute(told)
+    assert len(pushes(codat, company)) == 1
 
 
 @pytest.mark.parametrize(("max_tries", "is_set_aside"), [(2, False), (3, True)])
 def test_with_resubmit_what_was_stored_before_the_clear_is_set_aside(max_tries, is_set_aside, store, logged):
     trace = trace_of(SOMEBODY, "key-1")
     store.values = {STORED_AS: trace.to_json()}
-    past = memory(store, resubmit=True, try_number=2, max_tries=max_tries).past()
+    past = memory(store, resubmit=True, try_number=2, max_tries=max_tries).begin()
     assert past == Past(None if is_set_aside else trace, tries=1)
-    assert memory(store, try_number=2, max_tries=max_tries).past().trace == trace
+    assert memory(store, try_number=2, max_tries=max_tries).begin().trace == trace
 
 
 @pytest.mark.parametrize(("max_tries", "is_set_aside"), [(2, False), (3, True)])
@@ -888,10 +964,10 @@ def test_with_resubmit_a_clear_sets_aside_what_cannot_be_read(max_tries, is_set_
     store.values = {STORED_AS: {"odd": True}}
     cleared = memory(store, resubmit=True, try_number=2, max_tries=max_tries)
     if is_set_aside:
-        assert cleared.past() == Past(tries=1)
+        assert cleared.begin() == Past(tries=1)
     else:
         with pytest.raises(CodatError, match="nothing is sent"):
-            cleared.past()
+            cleared.begin()
 
 
 def moments(**seconds):
@@ -899,20 +975,100 @@ def moments(**seconds):
     return SimpleNamespace(**times)
 
 
-@pytest.mark.parametrize(
-    ("dag_run", "since"),
-    [
-        (moments(start_date=START, run_after=START - 9, logical_date=START - 99), START - 9),
-        (moments(start_date=START, run_after=START - 9, logical_date=None), START - 9),
-        (moments(start_date=START, run_after=START + 9, logical_date=START + 99), START),
-        (moments(start_date=START, logical_date=START - 99), START - 99),
-        (moments(start_date=START), START),
-        (moments(start_date=None), 0.0),
-    ],
-    ids=str,
-)
-def test_a_run_began_no_earlier_than_the_time_that_no_clear_moves(dag_run, since):
-    assert memory(try_number=2, dag_run=dag_run).past().forgotten_since == since
+DAG_RUNS = [
+    (moments(start_date=START, run_after=START - 9, logical_date=START - 99), START - 9),
+    (moments(start_date=START, run_after=START - 9, logical_date=None), START - 9),
+    (moments(start_date=START, run_after=START + 9, logical_date=START + 99), START),
+    (moments(start_date=START, logical_date=START - 99), START - 99),
+    (moments(start_date=START), START),
+    (moments(start_date=None), 0.0),
+]
+
+
+@pytest.mark.parametrize(("dag_run", "since"), DAG_RUNS, ids=str)
+@pytest.mark.parametrize("clear_number", [None, 1])
+def test_a_run_began_no_earlier_than_the_time_that_no_clear_moves(clear_number, dag_run, since):
+    dag_run = SimpleNamespace(**vars(dag_run) | ({} if clear_number is None else {"clear_number": clear_number}))
+    assert memory(try_number=2, dag_run=dag_run).begin().forgotten_since == since
+
+
+@pytest.mark.parametrize(("dag_run", "since"), DAG_RUNS, ids=str)
+def test_a_run_that_was_never_cleared_began_at_its_start_date(dag_run, since):
+    never_cleared = SimpleNamespace(**vars(dag_run), clear_number=0)
+    told = START if dag_run.start_date else since
+    assert memory(try_number=2, dag_run=never_cleared).begin().forgotten_since == told
+    # A task that was cleared itself may have been so before Airflow counted it.
+    assert memory(try_number=2, max_tries=3, dag_run=never_cleared).begin().forgotten_since == since
+
+
+# -- two deployments ---------------------------------------------------------------------------------------------------
+
+
+def test_the_same_run_in_two_deployments_writes_to_two_companies(codat, company):
+    other = codat.add_company()
+    for where in (company, other):
+        run(push(where))
+    assert [len(books(codat, where)) for where in (company, other)] == [1, 1]
+    assert [key_of(codat, number) for number in (0, 1)] == [root(company), root(other)]
+
+
+def test_the_same_run_in_two_deployments_that_have_names_writes_twice_to_one_company(codat, company, monkeypatch):
+    for name in ("staging", "production"):
+        monkeypatch.setenv("AIRFLOW__CODAT__DEPLOYMENT", name)
+        run(push(company))
+    assert len(books(codat, company)) == 2
+    keys = [root(company, deployment=name) for name in ("staging", "production")]
+    assert [key_of(codat, number) for number in (0, 1)] == keys
+
+
+def test_another_write_under_the_same_key_is_told_with_the_remedy(codat, company):
+    run(push(company))
+    with pytest.raises(CodatApiError, match="deployment of the section"):
+        run(push(company, record={"reference": "INV-8"}))
+
+
+@pytest.mark.parametrize("wait_for_completion", [True, False])
+def test_the_operation_of_another_company_is_not_taken_for_this_write(
+    wait_for_completion, codat, company, store, monkeypatch
+):
+    monkeypatch.setattr(codat, "keys_are_told_apart_by", "key", raising=False)
+    other = codat.add_company()
+    run(push(other, idempotency_key=GUID))
+    with pytest.raises(CodatIdempotencyKeyReused, match=other.id):
+        run(push(company, idempotency_key=GUID, wait_for_completion=wait_for_completion), store)
+    assert books(codat, company) == []
+    assert store.values[STORED_AS]["sentOn"] is None
+
+
+def test_a_write_begun_by_version_0_1_0_is_found_by_what_that_stored(codat, company, store):
+    codat.fault(Fault("reset_after", times=None, method="POST"))
+    with pytest.raises(CodatError):
+        run(push(company, idempotency_key=TASK_INSTANCE))
+    codat.clear_faults()
+    trace = Trace(TASK_INSTANCE, target_of(company), max_tries=2, sent_on=START)
+    store.values = {STORED_AS: trace.to_json()}
+    run(push(company), store, try_number=2)
+    assert len(books(codat, company)) == 1
+
+
+@pytest.mark.parametrize(("due", "key"), [(-1, "of 0.1.0"), (1, "scoped")])
+def test_without_a_store_a_run_due_before_the_upgrade_keeps_the_keys_of_version_0_1_0(
+    due, key, codat, company, monkeypatch
+):
+    upgrade = datetime.fromtimestamp(START, UTC)
+    monkeypatch.setenv("AIRFLOW__CODAT__SCOPED_KEYS_SINCE", upgrade.isoformat())
+    operator = push(company)
+    told = context(operator)
+    told["dag_run"].run_after = upgrade + timedelta(seconds=due)
+    operator.execute(told)
+    assert key_of(codat) == {"of 0.1.0": TASK_INSTANCE, "scoped": root(company)}[key]
+
+
+def test_an_upgrade_that_is_no_time_is_refused_before_anything_is_sent(codat, company, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__CODAT__SCOPED_KEYS_SINCE", "yesterday")
+    with pytest.raises(CodatInputError, match=r"scoped_keys_since.*'yesterday'.*give a time"):
+        run(push(company))
+    assert codat.count() == 0
 
 
 # -- mapped ------------------------------------------------------------------------------------------------------------
@@ -933,7 +1089,7 @@ def test_it_is_mapped_over_records_and_each_index_writes_its_own(records, codat,
         operator = mapped.unmap({"record": record})
         run(operator, map_index=map_index)
     assert sorted(each["reference"] for each in books(codat, company)) == ["INV-1", "INV-2"]
-    keys = [first_key("bookkeeping", "run-1", "push", map_index) for map_index in (0, 1)]
+    keys = [root(company, map_index) for map_index in (0, 1)]
     assert [key_of(codat, number) for number in (0, 1)] == keys
 
 
