@@ -161,7 +161,7 @@ class SyncSetting:
         :raises CodatResponseError: it is no object, or names no data type.
         """
         data = expect_object(entry, "sync setting")
-        if not isinstance(data.get("dataType"), str):
+        if not isinstance(data.get("dataType"), str) or not data["dataType"].strip():
             raise CodatResponseError("sync setting: the answer has no dataType")
         return cls(data_type=data["dataType"], answered=data, **_read_fields(data))
 
@@ -516,24 +516,24 @@ def plan(
     wanted = {setting.data_type: setting for setting in desired}
     shape = current.shape or default_shape
     refuse_hours_of_day(wanted.values(), shape)
-    steps: list[tuple[SyncSetting | None, SyncSetting | None]] = []
+    pairs: list[tuple[SyncSetting | None, SyncSetting | None]] = []
     for setting in current.settings:
         if setting.data_type in wanted:
-            steps.append((setting, wanted[setting.data_type].over(setting)))
+            pairs.append((setting, wanted[setting.data_type].over(setting)))
         else:
-            steps.append((setting, setting if merge else None))
+            pairs.append((setting, setting if merge else None))
     there = {setting.data_type for setting in current.settings}
-    steps += [(None, setting.over(None)) for setting in wanted.values() if setting.data_type not in there]
+    pairs += [(None, setting.over(None)) for setting in wanted.values() if setting.data_type not in there]
     target = replace(
         current,
-        settings=tuple(after for _, after in steps if after is not None),
+        settings=tuple(after for _, after in pairs if after is not None),
         unreadable=current.unreadable if merge else (),
         overrides_defaults=True,
         shape=shape,
     )
     changes = [
         change
-        for before, after in steps
+        for before, after in pairs
         if after is not None or not is_default(before, account)
         for change in _field_changes(before, after, shape)
     ]
@@ -567,7 +567,7 @@ def _override_change(current: SyncSettings, target: SyncSettings) -> tuple[Chang
 
 def _field_changes(before: SyncSetting | None, after: SyncSetting | None, shape: ScheduleShape) -> Iterable[Change]:
     was, will = (each.to_json(shape) if each else {} for each in (before, after))
-    data_type = was.get("dataType") or will["dataType"]
+    data_type = (was or will)["dataType"]
     for name in was | will:
         # The data type is who changes, not what.
         if name != "dataType" and was.get(name) != will.get(name):

@@ -120,8 +120,8 @@ class Applied:
 
     :param planned: the plan over what was there at first.
     :param current: the settings as they were last read.
-    :param left: what Codat took and did not show afterwards; empty for success.
-    :param attempts: how often the settings were written and read back; 0 if they were not written.
+    :param left: what Codat took and did not show afterwards; default nothing, which is success.
+    :param attempts: how often the settings were written and read back; default 0, they were not written.
     """
 
     planned: Plan

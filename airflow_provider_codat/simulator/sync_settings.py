@@ -39,8 +39,8 @@ class SyncSettings:
 
     :param shape: the shape of ``syncSchedule`` that is answered and accepted.
     :param free_plan: whether hourly syncs are refused with 402.
-    :param left_out: what becomes of a data type that a company's own list leaves out: ``absent``, or the
-        ``account_default``. Codat does not document which.
+    :param left_out: what becomes of a data type that a company's own list leaves out: ``absent``, the
+        default, or ``account_default``; Codat does not document which.
     """
 
     def __init__(self, shape: SyncScheduleShape, *, free_plan: bool, left_out: LeftOut = "absent") -> None:

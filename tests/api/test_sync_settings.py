@@ -250,12 +250,12 @@ def test_of_a_setting_that_was_read_only_the_field_that_was_changed_is_written_a
         assert as_texts([changed]) == as_texts([{**setting.answered, "syncOrder": 1000}])
 
 
-@given(any_answers, st.sampled_from(DATA_TYPES))
-def test_a_second_plan_finds_nothing_left_of_the_first(answer, data_type):
+@given(any_answers, st.sampled_from(DATA_TYPES), st.booleans())
+def test_a_second_plan_finds_nothing_left_of_the_first(answer, data_type, merge):
     desired = read_desired([{"dataType": data_type, "syncSchedule": 24, "isLocked": False, "syncFromWindow": 3}])
-    planned = plan(SyncSettings.from_json({"settings": [], **answer}), desired, merge=True)
+    planned = plan(SyncSettings.from_json({"settings": [], **answer}), desired, merge=merge)
     body = sync_settings.update_company_sync_settings("c", planned.target).body
-    again = plan(SyncSettings.from_json(body), desired, merge=True)
+    again = plan(SyncSettings.from_json(body), desired, merge=merge)
     assert again.changes == ()
     assert as_texts(again.target.to_json(None)["settings"]) == as_texts(body["settings"])
 
@@ -475,10 +475,16 @@ READ_AS = {
 
 @pytest.mark.parametrize(("told", "schedule"), READ_AS.values(), ids=READ_AS)
 def test_what_cannot_be_read_in_an_entry_is_kept_and_the_rest_is_read(told, schedule):
-    answer = [{"dataType": "invoices", "syncOrder": 3, **told}, "nonsense", {"syncSchedule": 24}, {"dataType": 7}]
+    answer = [
+        {"dataType": "invoices", "syncOrder": 3, **told},
+        "nonsense",
+        {"syncSchedule": 24},
+        {"dataType": 7},
+        {"dataType": " "},
+    ]
     settings = current(*answer)
     assert settings.settings == (SyncSetting("invoices", schedule, sync_order=3),)
-    assert settings.unreadable == ("nonsense", {"syncSchedule": 24}, {"dataType": 7})
+    assert settings.unreadable == ("nonsense", {"syncSchedule": 24}, {"dataType": 7}, {"dataType": " "})
     assert settings.to_json(None)["settings"] == answer
     planned = plan(settings, read_desired([{"dataType": "invoices", "syncOrder": 4}]), merge=True)
     assert planned.target.to_json(None)["settings"] == [answer[0] | {"syncOrder": 4}, *answer[1:]]
@@ -496,6 +502,19 @@ def test_an_answer_about_another_company_is_no_answer():
     assert request.read({"companyId": "C", "settings": []}).settings == ()
     with pytest.raises(CodatResponseError, match="of company c were asked for, those of d came"):
         request.read({"companyId": "d", "settings": []})
+
+
+@given(
+    JSON
+    | any_answers
+    | st.fixed_dictionaries({}, optional={"settings": JSON, "overridesDefaults": JSON, "clientId": JSON})
+)
+def test_no_answer_raises_anything_else(body):
+    try:
+        read = sync_settings.get_company_sync_settings("c").read(body)
+    except CodatResponseError:
+        return
+    assert len(read.settings) + len(read.unreadable) == len(body.get("settings") or [])
 
 
 # -- reading what a user wants -----------------------------------------------------------------------------------------
