@@ -49,9 +49,9 @@ def page_reader(read_item: Callable[[Any], T], number: int, size: int) -> Callab
 
     def read(body: Any) -> Page[T]:
         data = expect_object(body, "page")
-        results = tuple(read_item(item) for item in expect_list(data.get("results"), "page.results"))
         page_size = _count(data.get("pageSize")) or size
         total = _count(data.get("totalResults"))
+        results = tuple(read_item(item) for item in _items(data, is_due=(total or 0) > (number - 1) * page_size))
         links = data.get("_links")
         return Page(
             results=results,
@@ -68,6 +68,20 @@ def page_reader(read_item: Callable[[Any], T], number: int, size: int) -> Callab
         )
 
     return read
+
+
+_PAGING_FIELDS = {"pageNumber", "pageSize", "totalResults", "_links"}
+
+
+def _items(data: dict[str, Any], *, is_due: bool) -> list[Any]:
+    """Return a page's items. ``results`` is optional, and left out it is empty.
+
+    It is not taken for that in an object that is no page by any other field, nor where the count says that items are
+    due: whoever looks for a write in a list would conclude that there is none, and write it again.
+    """
+    if data.get("results") is None and _PAGING_FIELDS & data.keys() and not is_due:
+        return []
+    return expect_list(data.get("results"), "page.results")
 
 
 def _count(value: Any) -> int | None:

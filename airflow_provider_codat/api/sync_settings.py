@@ -5,12 +5,17 @@ Three things live here: the values (:class:`SyncSetting` and its list, :class:`S
 
 Codat's sources disagree on ``syncSchedule``: an integer, the hours between two syncs, or an object
 ``{intervalHours, hourOfDay}``. Both are read; what is written has the shape the API was seen to speak.
+
+A POST sets the whole list, so what nobody wants to change is sent back, and it is sent back as it came: a setting that
+was read keeps the entry it was read from, and only a field whose value is another by now is written anew. So a time
+keeps its digits, a null stays a null, and fields and values that this version cannot read survive.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
@@ -85,7 +90,8 @@ class SyncSetting:
     :param months_to_sync: months of history, for ``balanceSheet``, ``profitAndLoss`` and ``cashFlowStatement``; default
         ``UNSET``.
     :param is_locked: whether the setting is locked; default ``UNSET``.
-    :param others: fields this version does not know, as the API sent them; they are sent back unchanged; default none.
+    :param answered: of a setting that was read, the entry as the API sent it; default none. What is still as it was
+        read there is sent back as it came, and so are fields that this version does not know or cannot read.
     """
 
     data_type: str
@@ -96,7 +102,7 @@ class SyncSetting:
     sync_from_window: int | Unset | None = UNSET
     months_to_sync: int | Unset | None = UNSET
     is_locked: bool | Unset = UNSET
-    others: Mapping[str, Any] = field(default_factory=dict)
+    answered: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def checked(self) -> Self:
         """Return the setting with every value in its own type, or refuse what Codat would refuse.
@@ -149,34 +155,32 @@ class SyncSetting:
 
     @classmethod
     def from_answer(cls, entry: Any) -> Self:
-        """Read an entry of the API's answer; fields nobody knows are kept.
+        """Read an entry of the API's answer. A field that this version cannot read counts as left out, and is kept.
 
         :param entry: the entry, as parsed from JSON.
-        :raises CodatResponseError: it has not the shape of a sync setting.
+        :raises CodatResponseError: it is no object, or names no data type.
         """
         data = expect_object(entry, "sync setting")
-        if not isinstance(data.get("dataType"), str):
+        if not isinstance(data.get("dataType"), str) or not data["dataType"].strip():
             raise CodatResponseError("sync setting: the answer has no dataType")
-        known = {name: value for name, value in data.items() if name == "dataType" or name in _FIELDS}
-        # The API's own null says what leaving out says: there is no such value.
-        present = {name: value for name, value in known.items() if value is not None}
-        others = {name: value for name, value in data.items() if name not in known}
-        try:
-            return replace(cls.from_json(present), others=others)
-        except CodatInputError as error:
-            raise CodatResponseError(f"sync setting {data['dataType']!r} in Codat's answer: {error}") from error
+        return cls(data_type=data["dataType"], answered=data, **_read_fields(data))
 
     def to_json(self, shape: ScheduleShape) -> dict[str, Any]:
         """Return the entry in Codat's shape, without the fields that are left out or ``None``.
 
-        :param shape: the shape of ``syncSchedule``.
+        Of an entry that was read, what has not changed is as it came.
+
+        :param shape: the shape of a ``syncSchedule`` that has changed, or was not read.
         """
-        entry: dict[str, Any] = {"dataType": self.data_type}
+        entry = {**self.answered, "dataType": self.data_type}
+        came = _read_fields(self.answered)
         for name, spec in _FIELDS.items():
             value = getattr(self, spec.attribute)
-            if _is_given(value):
-                entry[name] = spec.write(value, shape)
-        return entry | dict(self.others)
+            if value is None and entry.get(name) is not None:
+                del entry[name]
+            elif _is_given(value) and not spec.is_same(value, came.get(spec.attribute, UNSET)):
+                entry[name] = _over(entry.get(name), spec.write(value, shape))
+        return entry
 
     def over(self, current: SyncSetting | None) -> SyncSetting:
         """Return this entry with what it leaves out taken from ``current``, or else Codat's usual values.
@@ -184,7 +188,7 @@ class SyncSetting:
         :param current: the data type's setting as it is, or ``None``.
         :raises CodatInputError: there is no current setting and no schedule is given.
         """
-        base = current or SyncSetting(self.data_type, fetch_on_first_link=True, sync_order=0)
+        base = current or SyncSetting(self.data_type, fetch_on_first_link=True, sync_order=0, answered=self.answered)
         changed = {
             each.attribute: getattr(self, each.attribute)
             for each in _FIELDS.values()
@@ -202,11 +206,44 @@ class SyncSetting:
         ):
             changed["schedule"] = replace(self.schedule, hour_of_day=base.schedule.hour_of_day)
         result = replace(base, **changed)
-        if result.schedule is UNSET:
+        if result.schedule is UNSET and result.answered.get("syncSchedule") is None:
             raise CodatInputError(
                 f"syncSchedule is missing for {self.data_type}, which has no sync setting yet to take it from"
             )
         return result
+
+    def is_as(self, other: SyncSetting) -> bool:
+        """Whether every field that this version knows has the same value in both.
+
+        :param other: a setting of the same data type.
+        """
+        pairs = [(each, getattr(self, each.attribute), getattr(other, each.attribute)) for each in _FIELDS.values()]
+        return all(
+            spec.is_same(mine, theirs) if _is_given(mine) else not _is_given(theirs) for spec, mine, theirs in pairs
+        )
+
+
+def _read_fields(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of an answer's entry by attribute. The API's own null says what leaving out says."""
+    values: dict[str, Any] = {}
+    for name, spec in _FIELDS.items():
+        if entry.get(name) is not None:
+            with suppress(CodatInputError):
+                values[spec.attribute] = spec.read(name, _known_part(entry[name]))
+    return values
+
+
+def _known_part(value: Any) -> Any:
+    return {name: value[name] for name in _SCHEDULE_FIELDS if name in value} if isinstance(value, Mapping) else value
+
+
+def _over(came: Any, written: Any) -> Any:
+    """Return a new value of a field; of an object that came, what this version does not know stays."""
+    return {**came, **written} if isinstance(came, Mapping) and isinstance(written, Mapping) else written
+
+
+_MOST_DIGITS = 20
+"""Digits of a number given as text; Python refuses to read thousands."""
 
 
 def _is_given(value: object) -> bool:
@@ -221,16 +258,26 @@ class _Field:
     read: Callable[[str, Any], Any]
     write: Callable[[Any, ScheduleShape], Any]
 
+    def is_same(self, value: Any, other: Any) -> bool:
+        """Whether both are written alike: an hour that is not named is midnight, a time has milliseconds."""
+        return _is_given(other) and bool(self.write(value, "object") == self.write(other, "object"))
+
 
 def _read_int(name: str, value: Any) -> int:
-    if isinstance(value, str) and value.strip().isdecimal() and value.isascii():
+    if isinstance(value, str) and value.strip().isdecimal() and value.isascii() and len(value) <= _MOST_DIGITS:
         return int(value)
     if _is_no_integer(value) or value < 0:
         raise CodatInputError(f"{name} is {value!r}: give a whole number, 0 or more")
     return int(value)
 
 
-def _read_bool(name: str, value: Any) -> bool:
+def read_bool(name: str, value: Any) -> bool:
+    """Return what a flag says, which a template or an answer may have as text.
+
+    :param name: what the flag is called, for the error.
+    :param value: ``True``, ``False``, or either as text.
+    :raises CodatInputError: it is anything else.
+    """
     if isinstance(value, str) and value.strip().lower() in {"true", "false"}:
         return value.strip().lower() == "true"
     if not isinstance(value, bool):
@@ -239,9 +286,7 @@ def _read_bool(name: str, value: Any) -> bool:
 
 
 def _read_time(name: str, value: Any) -> datetime:
-    if isinstance(value, datetime):
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    parsed = parse_datetime(value)
+    parsed = parse_datetime(value.isoformat() if isinstance(value, datetime) else value)
     if parsed is None:
         raise CodatInputError(f"{name} is {value!r}: give a time such as '2020-01-01T12:00:00Z'")
     return parsed
@@ -256,7 +301,7 @@ def _read_schedule(name: str, value: Any) -> SyncSchedule:
         return value
     if not isinstance(value, Mapping):
         return SyncSchedule(_read_int(name, value))
-    unknown = set(value) - {"intervalHours", "hourOfDay"}
+    unknown = set(value) - set(_SCHEDULE_FIELDS)
     if unknown or "intervalHours" not in value:
         raise CodatInputError(f"{name} is {dict(value)!r}: give hours, or an object of intervalHours and hourOfDay")
     hour = value.get("hourOfDay")
@@ -264,6 +309,9 @@ def _read_schedule(name: str, value: Any) -> SyncSchedule:
         _read_int("intervalHours", value["intervalHours"]),
         None if hour is None else _read_int("hourOfDay", hour),
     )
+
+
+_SCHEDULE_FIELDS = ("intervalHours", "hourOfDay")
 
 
 def _write_schedule(schedule: SyncSchedule, shape: ScheduleShape) -> int | dict[str, int]:
@@ -283,12 +331,12 @@ def _write_time(value: datetime, shape: ScheduleShape) -> str:
 
 _FIELDS: dict[str, _Field] = {
     "syncSchedule": _Field("schedule", _read_schedule, _write_schedule),
-    "fetchOnFirstLink": _Field("fetch_on_first_link", _read_bool, _as_is),
+    "fetchOnFirstLink": _Field("fetch_on_first_link", read_bool, _as_is),
     "syncOrder": _Field("sync_order", _read_int, _as_is),
     "syncFromUtc": _Field("sync_from_utc", _or_none(_read_time), _write_time),
     "syncFromWindow": _Field("sync_from_window", _or_none(_read_int), _as_is),
     "monthsToSync": _Field("months_to_sync", _or_none(_read_int), _as_is),
-    "isLocked": _Field("is_locked", _read_bool, _as_is),
+    "isLocked": _Field("is_locked", read_bool, _as_is),
 }
 
 
@@ -300,43 +348,73 @@ class SyncSettings:
     :param overrides_defaults: whether the company has a schedule of its own instead of the account's; default ``True``.
     :param shape: the shape of ``syncSchedule`` the API was seen to speak, or ``None`` where the list told nothing.
     :param client_id: the account, in the account's own settings; else ``None``.
+    :param unreadable: entries of an answer that name no data type, as they came; they are sent back at the end of the
+        list; default none.
     """
 
     settings: tuple[SyncSetting, ...]
     overrides_defaults: bool = True
     shape: ScheduleShape | None = None
     client_id: str | None = None
+    unreadable: tuple[Any, ...] = ()
 
     @classmethod
     def from_json(cls, body: Any) -> Self:
-        """Read Codat's answer.
+        """Read Codat's answer. A list that is left out is an empty one, as ``overridesDefaults`` is false then.
 
         :param body: the parsed JSON.
         :raises CodatResponseError: it has not the shape of sync settings.
         """
         data = expect_object(body, "sync settings")
-        entries = expect_list(data.get("settings"), "sync settings: settings")
+        if not _ANSWER_FIELDS & data.keys():
+            raise CodatResponseError(f"sync settings: the answer has none of {', '.join(sorted(_ANSWER_FIELDS))}")
+        entries = [] if data.get("settings") is None else expect_list(data["settings"], "sync settings: settings")
+        settings, unreadable = [], []
+        for entry in entries:
+            try:
+                settings.append(SyncSetting.from_answer(entry))
+            except CodatResponseError:
+                unreadable.append(entry)
         client_id = data.get("clientId")
         return cls(
-            settings=tuple(SyncSetting.from_answer(entry) for entry in entries),
-            overrides_defaults=bool(data.get("overridesDefaults", False)),
-            shape=_spoken_shape(entries),
+            settings=tuple(settings),
+            overrides_defaults=_read_overrides_defaults(data.get("overridesDefaults")),
+            shape=_spoken_shape(settings),
             client_id=None if client_id is None else str(client_id),
+            unreadable=tuple(unreadable),
         )
 
     def to_json(self, shape: ScheduleShape | None) -> dict[str, Any]:
-        """Return ``{settings, overridesDefaults}`` in Codat's shape, schedules in ``shape``.
+        """Return ``{settings, overridesDefaults}`` in Codat's shape.
 
-        :param shape: the shape of ``syncSchedule``; ``None`` is ``integer``.
+        :param shape: the shape of a ``syncSchedule`` that has changed, or was not read; ``None`` is ``integer``.
         """
         return {
-            "settings": [setting.to_json(shape or "integer") for setting in self.settings],
+            "settings": [*(setting.to_json(shape or "integer") for setting in self.settings), *self.unreadable],
             "overridesDefaults": self.overrides_defaults,
         }
 
+    def of(self, data_type: str) -> SyncSetting | None:
+        """Return the setting of a data type, or ``None``.
 
-def _spoken_shape(entries: Iterable[Any]) -> ScheduleShape | None:
-    schedules = [entry.get("syncSchedule") for entry in entries]
+        :param data_type: such as ``invoices``.
+        """
+        return next((setting for setting in self.settings if setting.data_type == data_type), None)
+
+
+_ANSWER_FIELDS = {"clientId", "companyId", "overridesDefaults", "settings"}
+"""The fields of an answer. Each is optional; an object without any is another answer."""
+
+
+def _read_overrides_defaults(value: Any) -> bool:
+    try:
+        return value is not None and read_bool("overridesDefaults", value)
+    except CodatInputError as error:
+        raise CodatResponseError(f"sync settings: Codat's answer cannot be read: {error}") from None
+
+
+def _spoken_shape(settings: Iterable[SyncSetting]) -> ScheduleShape | None:
+    schedules = [setting.answered.get("syncSchedule") for setting in settings]
     if any(isinstance(schedule, Mapping) for schedule in schedules):
         return "object"
     return "integer" if any(schedule is not None for schedule in schedules) else None
@@ -419,22 +497,47 @@ def plan(
     *,
     merge: bool,
     default_shape: ScheduleShape = "integer",
+    account: SyncSettings | None = None,
 ) -> Plan:
     """Compare what is with what is wanted.
+
+    A list without a data type says that the data type has no setting of its own. Codat then shows none, or the
+    account's default: which of the two is nowhere documented. So, without ``merge``, a data type that is not named and
+    is just as the account's default has it has nothing to drop, and is no change. What else it has is its own, and is
+    dropped. That makes a second run send nothing, whichever of the two Codat does.
 
     :param current: the settings as the API told them.
     :param desired: the entries wanted, at most one a data type.
     :param merge: ``True`` leaves data types that are not named as they are, ``False`` drops them.
     :param default_shape: the shape of ``syncSchedule`` where ``current`` does not tell; default ``integer``.
+    :param account: the account's settings; default ``None``, not known, which counts as a default of nothing.
     :raises CodatInputError: a new data type has no schedule, or an hour of day is asked for in the ``integer`` shape.
     """
-    desired = tuple(desired)
+    wanted = {setting.data_type: setting for setting in desired}
     shape = current.shape or default_shape
-    refuse_hours_of_day(desired, shape)
-    now = {setting.data_type: setting for setting in current.settings}
-    wanted = {setting.data_type: setting.over(now.get(setting.data_type)) for setting in desired}
-    settings = tuple(((now | wanted) if merge else wanted).values())
-    return _compared(current, replace(current, settings=settings, overrides_defaults=True, shape=shape))
+    refuse_hours_of_day(wanted.values(), shape)
+    pairs: list[tuple[SyncSetting | None, SyncSetting | None]] = []
+    for setting in current.settings:
+        if setting.data_type in wanted:
+            pairs.append((setting, wanted[setting.data_type].over(setting)))
+        else:
+            pairs.append((setting, setting if merge else None))
+    there = {setting.data_type for setting in current.settings}
+    pairs += [(None, setting.over(None)) for setting in wanted.values() if setting.data_type not in there]
+    target = replace(
+        current,
+        settings=tuple(after for _, after in pairs if after is not None),
+        unreadable=current.unreadable if merge else (),
+        overrides_defaults=True,
+        shape=shape,
+    )
+    changes = [
+        change
+        for before, after in pairs
+        if after is not None or not is_default(before, account)
+        for change in _field_changes(before, after, shape)
+    ]
+    return Plan(target, (*_override_change(current, target), *changes))
 
 
 def plan_default(current: SyncSettings, *, default_shape: ScheduleShape = "integer") -> Plan:
@@ -443,26 +546,32 @@ def plan_default(current: SyncSettings, *, default_shape: ScheduleShape = "integ
     :param current: the settings as the API told them.
     :param default_shape: the shape of ``syncSchedule`` where ``current`` does not tell; default ``integer``.
     """
-    return _compared(current, replace(current, overrides_defaults=False, shape=current.shape or default_shape))
+    target = replace(current, overrides_defaults=False, shape=current.shape or default_shape)
+    return Plan(target, _override_change(current, target))
 
 
-def _compared(current: SyncSettings, target: SyncSettings) -> Plan:
-    before, after = current.to_json(target.shape), target.to_json(target.shape)
-    changes = [
-        Change(None, "overridesDefaults", before["overridesDefaults"], after["overridesDefaults"]),
-        *_entry_changes(before["settings"], after["settings"]),
-    ]
-    return Plan(target, tuple(change for change in changes if change.before != change.after))
+def is_default(setting: SyncSetting | None, account: SyncSettings | None) -> bool:
+    """Whether a data type is just as the account's default has it.
+
+    :param setting: a company's setting of it.
+    :param account: the account's settings, or ``None`` if they are not known.
+    """
+    default = account and setting and account.of(setting.data_type)
+    return bool(setting and default and setting.is_as(default))
 
 
-def _entry_changes(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> Iterable[Change]:
-    old = {entry["dataType"]: entry for entry in before}
-    new = {entry["dataType"]: entry for entry in after}
-    for data_type in old | new:
-        was, will = old.get(data_type, {}), new.get(data_type, {})
-        for name in was | will:
-            if name != "dataType":  # that is who changes, not what
-                yield Change(data_type, name, was.get(name), will.get(name))
+def _override_change(current: SyncSettings, target: SyncSettings) -> tuple[Change, ...]:
+    before, after = current.overrides_defaults, target.overrides_defaults
+    return () if before == after else (Change(None, "overridesDefaults", before, after),)
+
+
+def _field_changes(before: SyncSetting | None, after: SyncSetting | None, shape: ScheduleShape) -> Iterable[Change]:
+    was, will = (each.to_json(shape) if each else {} for each in (before, after))
+    data_type = (was or will)["dataType"]
+    for name in was | will:
+        # The data type is who changes, not what.
+        if name != "dataType" and was.get(name) != will.get(name):
+            yield Change(data_type, name, was.get(name), will.get(name))
 
 
 def get_company_sync_settings(company_id: str) -> Request[SyncSettings]:
@@ -470,10 +579,20 @@ def get_company_sync_settings(company_id: str) -> Request[SyncSettings]:
 
     :param company_id: Codat's id of the company.
     :raises CodatInputError: the id is malformed; nothing is sent.
+    :raises CodatResponseError: the answer has not the shape of sync settings, or is about another company.
 
     Source: https://docs.codat.io/platform-api#/operations/get-company-syncSettings.
     """
-    return Request("GET", _company_path(company_id), SyncSettings.from_json)
+
+    def read(body: Any) -> SyncSettings:
+        settings = SyncSettings.from_json(body)
+        told = body.get("companyId")
+        # What is read is written back to the company, so it must be its own.
+        if told is not None and str(told).casefold() != company_id.casefold():
+            raise CodatResponseError(f"sync settings of company {company_id} were asked for, those of {told} came")
+        return settings
+
+    return Request("GET", _company_path(company_id), read)
 
 
 def update_company_sync_settings(
@@ -498,7 +617,7 @@ def update_company_sync_settings(
     body = {
         "companyId": company_id,
         "settings": _written(settings, shape),
-        "overridesDefaults": overrides_defaults,
+        "overridesDefaults": read_bool("overrides_defaults", overrides_defaults),
     }
     return Request("POST", _company_path(company_id), _read_nothing, body=body)
 
@@ -541,7 +660,8 @@ def _written(
 ) -> list[dict[str, Any]]:
     if isinstance(settings, SyncSettings):
         # What Codat told, or a plan made of it: it may hold values no user could ask for.
-        return [setting.to_json(settings.shape or shape) for setting in settings.settings]
+        written: list[dict[str, Any]] = settings.to_json(settings.shape or shape)["settings"]
+        return written
     entries = read_desired(settings)
     refuse_hours_of_day(entries, shape)
     return [entry.over(None).to_json(shape) for entry in entries]

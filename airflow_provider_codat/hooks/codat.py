@@ -9,7 +9,7 @@ import logging
 import random
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -254,7 +254,7 @@ class CodatHook(BaseHook):
             # Without a number it is requests' own word for a file of certificates that is not there.
             raise _unanswered(request, settings, error, was_sent=error.errno is not None) from error
 
-    def run(self, steps: Steps, *, attempts: int | None = 1) -> push_operations.PushOperation:
+    def run(self, steps: Generator[Request[Any] | Sleep, Any, T], *, attempts: int | None = 1) -> T:
         """Do the steps of a wait or a write, blocking.
 
         :param steps: a wait's or a write's, whose requests are sent one after another.
@@ -274,7 +274,7 @@ class CodatHook(BaseHook):
                 else:
                     step = steps.send(answer)
         except StopIteration as done:
-            ended: push_operations.PushOperation = done.value
+            ended: T = done.value
             return ended
 
     # -- asynchronous ------------------------------------------------------------------------------------------------

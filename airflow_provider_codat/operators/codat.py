@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import random
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -12,18 +13,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_codat.api.data_types import KNOWN_DATA_TYPES
-from airflow_provider_codat.api.errors import CodatInputError, CodatPlanLimitError
+from airflow_provider_codat.api.errors import CodatInputError
 from airflow_provider_codat.api.request import identifier
-from airflow_provider_codat.api.sync_settings import (
-    Plan,
-    SyncSchedule,
-    SyncSetting,
-    SyncSettings,
-    plan,
-    plan_default,
-    read_desired,
-    refuse_hours_of_day,
-)
+from airflow_provider_codat.api.sync_settings import SyncSetting, read_bool, read_desired, refuse_hours_of_day
 from airflow_provider_codat.exceptions import CodatSyncSettingsNotApplied, CodatWriteOutcomeUnknown
 from airflow_provider_codat.links.codat import CodatCompanyLink, store_company_link
 from airflow_provider_codat.templates import is_literal, rendered
@@ -34,6 +26,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_codat.api.push_operations import PushOperation
     from airflow_provider_codat.api.request import Request
+    from airflow_provider_codat.api.sync_settings_apply import Applied
     from airflow_provider_codat.api.writing import Write
     from airflow_provider_codat.hooks.codat import CodatHook
 
@@ -42,7 +35,11 @@ class CodatSyncSettingsOperator(BaseOperator):
     """Brings a company's sync settings to a wanted state: how often Codat pulls each data type.
 
     It reads the current settings, plans the change, logs the plan as a table, writes only if something changes, and
-    reads back what it wrote. Running it again changes nothing.
+    five seconds later reads back what it wrote. What is not named goes back as it came. Running it again changes
+    nothing.
+
+    Codat's API sets the whole list of a company. Where several tasks do that at once, what one of them loses to another
+    is found when it is read back, and written again after a random pause.
 
     An entry is a ``SyncSetting`` or a dict in Codat's own shape, such as
     ``{"dataType": "invoices", "syncSchedule": 24}``; the schedule is an integer or
@@ -56,7 +53,8 @@ class CodatSyncSettingsOperator(BaseOperator):
     :param settings: the entries, one a data type; default none, which goes with ``overrides_defaults=False`` only.
         Templated.
     :param merge: ``True`` (the default) leaves data types that are not named as they are; ``False`` sets exactly the
-        given list.
+        given list. A data type that is not in it has no setting of its own then: Codat shows none, or the account's
+        default, which the log says.
     :param overrides_defaults: ``False`` returns the company to the account's default, and takes no settings; default
         ``True``.
     :param dry_run: plan, log and return the plan, and write nothing; default ``False``.
@@ -66,7 +64,8 @@ class CodatSyncSettingsOperator(BaseOperator):
         value and what is allowed. Nothing was written. An hour of day is refused before any request where the
         connection says ``sync_schedule_shape: integer``, and else once the API has been read to speak hours alone.
     :raises CodatPlanLimitError: hourly syncs need a paid plan; the message names the data types that asked for them.
-    :raises CodatSyncSettingsNotApplied: Codat took the settings, and reading them back showed others.
+    :raises CodatSyncSettingsNotApplied: Codat took the settings, and reading them back showed others for what was
+        named, twice in a row, or eight times while others wrote too.
 
     Source: https://docs.codat.io/knowledge-base/advanced-sync-settings.
     """
@@ -90,9 +89,9 @@ class CodatSyncSettingsOperator(BaseOperator):
         super().__init__(**kwargs)
         self.company_id = company_id
         self.settings = settings
-        self.merge = merge
-        self.overrides_defaults = overrides_defaults
-        self.plan_only = dry_run  # BaseOperator has a method of the name dry_run
+        self.merge = read_bool("merge", merge)
+        self.overrides_defaults = read_bool("overrides_defaults", overrides_defaults)
+        self.plan_only = read_bool("dry_run", dry_run)  # BaseOperator has a method of the name dry_run
         self.codat_conn_id = codat_conn_id
         if is_literal(company_id):
             identifier("company_id", company_id)
@@ -117,15 +116,11 @@ class CodatSyncSettingsOperator(BaseOperator):
         identifier("company_id", self.company_id)
         if self.hook.settings.sync_schedule_shape == "integer":
             refuse_hours_of_day(desired, "integer")
-        current = self.hook.get_company_sync_settings(self.company_id)
-        planned = self._plan(current, desired)
-        self._log_plan(planned)
-        if planned.changes and not self.plan_only:
-            self._apply(planned, desired)
+        applied = self._apply(desired)
         return {
-            "changed": bool(planned.changes) and not self.plan_only,
-            "changes": [change.to_json() for change in planned.changes],
-            "overridesDefaults": (current if self.plan_only else planned.target).overrides_defaults,
+            "changed": applied.attempts > 0,
+            "changes": [change.to_json() for change in applied.planned.changes],
+            "overridesDefaults": applied.current.overrides_defaults,
         }
 
     def _read_settings(self) -> tuple[SyncSetting, ...]:
@@ -152,66 +147,25 @@ class CodatSyncSettingsOperator(BaseOperator):
                     f" Did you mean {near[0]!r}?" if near else "",
                 )
 
-    def _plan(self, current: SyncSettings, desired: Sequence[SyncSetting]) -> Plan:
-        default_shape = self.hook.schedule_shape
-        if not self.overrides_defaults:
-            return plan_default(current, default_shape=default_shape)
-        return plan(current, desired, merge=self.merge, default_shape=default_shape)
+    def _apply(self, desired: tuple[SyncSetting, ...]) -> Applied:
+        from airflow_provider_codat.api.sync_settings_apply import Application, Goal, table
 
-    def _apply(self, planned: Plan, desired: Sequence[SyncSetting]) -> None:
-        target = planned.target
-        try:
-            self.hook.update_company_sync_settings(
-                self.company_id, target, overrides_defaults=target.overrides_defaults
-            )
-        except CodatPlanLimitError as error:
-            error.hint = _plan_limit_hint(target)
-            raise
-        self._read_back(desired)
-
-    def _read_back(self, desired: Sequence[SyncSetting]) -> None:
-        """Plan once more: what would still change is what Codat did not take."""
-        left = self._plan(self.hook.get_company_sync_settings(self.company_id), desired)
-        if left.changes:
+        application = Application(
+            company_id=self.company_id,
+            goal=Goal(desired, self.merge, self.overrides_defaults, self.hook.schedule_shape),
+            policy=self.hook.settings.retry,
+            log=self.log,
+            clock=time.monotonic,
+            jitter=random.random,
+        )
+        applied = self.hook.run(application.steps(dry_run=self.plan_only), attempts=1)
+        if applied.left:
             raise CodatSyncSettingsNotApplied(
                 f"Codat accepted the sync settings of company {self.company_id}, but reading them back shows that these"
-                f" were not taken:\n{_table(left)}\nA locked setting, or another writer at the same time, can be why"
+                f" were not taken ({applied.attempts} attempts):\n{table(applied.left)}\nA locked setting can be why,"
+                " or another task that wants something else of the same company"
             )
-        self.log.info("Codat has taken the sync settings of company %s.", self.company_id)
-
-    def _log_plan(self, planned: Plan) -> None:
-        if not planned.changes:
-            self.log.info("The sync settings of company %s are as wanted; nothing is written.", self.company_id)
-            return
-        verb = "would change (dry run)" if self.plan_only else "change"
-        self.log.info("Sync settings of company %s that %s:\n%s", self.company_id, verb, _table(planned))
-
-
-def _plan_limit_hint(target: SyncSettings) -> str:
-    hourly = [
-        setting.data_type
-        for setting in target.settings
-        if isinstance(setting.schedule, SyncSchedule) and setting.schedule.hours == 1
-    ]
-    if not hourly:
-        return "The Codat plan does not include what was asked for"
-    return f"Hourly syncs need a paid Codat plan; asked for by {', '.join(hourly)}. On a free plan 24 is the shortest"
-
-
-def _table(planned: Plan) -> str:
-    rows = [("data type", "field", "from", "to")]
-    rows += [
-        (change.data_type or "(company)", change.field, _cell(change.before), _cell(change.after))
-        for change in planned.changes
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
-
-
-def _cell(value: Any) -> str:
-    return "-" if value is None else str(value)
+        return applied
 
 
 # -- pushes ------------------------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from airflow_provider_codat.simulator.push import PendingFields, RecordIdAt
     from airflow_provider_codat.simulator.rate_limit import Quota
     from airflow_provider_codat.simulator.request_log import LoggedRequest
-    from airflow_provider_codat.simulator.sync_settings import SyncScheduleShape
+    from airflow_provider_codat.simulator.sync_settings import LeftOut, SyncScheduleShape
 
 _HOST = "127.0.0.1"
 #: How long a stop waits for requests under way before it cuts them off, in seconds.
@@ -64,6 +64,8 @@ class CodatSimulator:
     :param sync_schedule_shape: ``integer``, the default, or ``object``, see
         :mod:`~airflow_provider_codat.simulator.sync_settings`.
     :param free_plan: whether hourly syncs are refused with 402; default ``False``.
+    :param left_out_data_types: what becomes of a data type that a company's sync settings leave out: ``absent``, the
+        default, or ``account_default``; Codat does not document which.
     :param quota: requests a day, beyond which the answer is 429; ``codat`` for as many as Codat grants for the
         companies there are, None never refuses.
     :param quota_retry_after: the ``Retry-After`` of such an answer, by default the seconds to midnight UTC.
@@ -94,6 +96,7 @@ class CodatSimulator:
         latency: float = 0.0,
         sync_schedule_shape: SyncScheduleShape = "integer",
         free_plan: bool = False,
+        left_out_data_types: LeftOut = "absent",
         quota: Quota = None,
         quota_retry_after: float | str | None = None,
         requests_per_minute: int | None = None,
@@ -122,7 +125,7 @@ class CodatSimulator:
                 hidden_gets=hidden_gets,
                 hidden_lists=hidden_lists,
             ),
-            sync_settings=SyncSettings(sync_schedule_shape, free_plan=free_plan),
+            sync_settings=SyncSettings(sync_schedule_shape, free_plan=free_plan, left_out=left_out_data_types),
             query_support=query_support,
             order_by_support=order_by_support,
         )

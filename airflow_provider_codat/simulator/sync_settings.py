@@ -12,6 +12,7 @@ from typing import Any, Literal
 from airflow_provider_codat.simulator.errors import ApiError
 
 SyncScheduleShape = Literal["integer", "object"]
+LeftOut = Literal["absent", "account_default"]
 Setting = dict[str, Any]
 
 #: Hours between two syncs, on a paid plan.
@@ -38,11 +39,14 @@ class SyncSettings:
 
     :param shape: the shape of ``syncSchedule`` that is answered and accepted.
     :param free_plan: whether hourly syncs are refused with 402.
+    :param left_out: what becomes of a data type that a company's own list leaves out: ``absent``, the
+        default, or ``account_default``; Codat does not document which.
     """
 
-    def __init__(self, shape: SyncScheduleShape, *, free_plan: bool) -> None:
+    def __init__(self, shape: SyncScheduleShape, *, free_plan: bool, left_out: LeftOut = "absent") -> None:
         self.shape = shape
         self.free_plan = free_plan
+        self._left_out = left_out
         self._account = self._in_shape(
             {"dataType": data_type, "syncSchedule": hours, "syncOrder": order}
             for order, (data_type, hours) in enumerate(DEFAULT_SCHEDULE.items())
@@ -54,8 +58,16 @@ class SyncSettings:
         return {
             "companyId": company_id,
             "overridesDefaults": company_id in self._companies,
-            "settings": self._companies.get(company_id, self._account),
+            "settings": self._shown(company_id),
         }
+
+    def _shown(self, company_id: str) -> list[Setting]:
+        own = self._companies.get(company_id)
+        if own is None:
+            return self._account
+        named = {setting["dataType"] for setting in own}
+        by_default = [] if self._left_out == "absent" else self._account
+        return own + [setting for setting in by_default if setting["dataType"] not in named]
 
     def account(self, client_id: str) -> dict[str, Any]:
         """Return the account's settings as Codat answers them."""

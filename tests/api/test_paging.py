@@ -54,7 +54,28 @@ def test_what_an_answer_leaves_out_is_what_was_asked_for():
     assert page_reader(str, 2, 50)({"results": []}) == Page((), 2, 50, None, has_next=False)
 
 
-@pytest.mark.parametrize("body", [None, [], {}, {"results": None}, {"results": {}}, {"results": [None]}])
+EMPTY = {"a count of none": {"totalResults": 0}, "links alone": {"_links": {}}, "a size alone": {"pageSize": 100}}
+
+
+@pytest.mark.parametrize("results", [{}, {"results": None}], ids=["left out", "null"])
+@pytest.mark.parametrize("paging", EMPTY.values(), ids=EMPTY)
+@pytest.mark.parametrize("request_", [list_companies(), list_push_operations("c")], ids=["companies", "pushes"])
+def test_a_page_that_leaves_out_its_results_is_empty(request_, paging, results):
+    page = request_.read({**paging, **results})
+    assert (page.results, page.has_next) == ((), False)
+
+
+@pytest.mark.parametrize(("number", "total"), [(1, 1), (2, 101), (3, 201)])
+def test_a_page_that_leaves_out_results_it_counts_is_no_empty_page(number, total):
+    with pytest.raises(CodatResponseError, match=r"page\.results"):
+        page_reader(str, number, 100)({"pageNumber": number, "totalResults": total})
+    assert page_reader(str, number, 100)({"pageNumber": number, "totalResults": total - 1}).results == ()
+
+
+NO_PAGES = [None, [], {}, {"results": None}, {"results": {}}, {"results": [None]}, {"error": "Please stand by"}]
+
+
+@pytest.mark.parametrize("body", NO_PAGES)
 @pytest.mark.parametrize("request_", [list_companies(), list_push_operations("c")], ids=["companies", "pushes"])
 def test_what_is_no_page_is_a_response_error(request_, body):
     with pytest.raises(CodatResponseError):
@@ -64,7 +85,7 @@ def test_what_is_no_page_is_a_response_error(request_, body):
 @given(
     JSON
     | st.fixed_dictionaries(
-        {"results": JSON}, optional=dict.fromkeys(("pageNumber", "pageSize", "totalResults", "_links"), JSON)
+        {}, optional=dict.fromkeys(("results", "pageNumber", "pageSize", "totalResults", "_links"), JSON)
     )
 )
 def test_no_answer_raises_anything_else(body):

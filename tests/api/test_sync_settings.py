@@ -1,6 +1,8 @@
 """Sync settings: what is read, what is refused, and what is planned."""
 
-from datetime import UTC, datetime
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -156,11 +158,8 @@ def test_applying_a_plan_gives_what_was_wanted_and_planning_again_gives_nothing(
         for name in ("fetchOnFirstLink", "syncOrder", "monthsToSync", "isLocked"):
             if name in entry:
                 assert now[entry["dataType"]].get(name) == entry[name]
-        assert not (
-            "syncFromUtc" in now[entry["dataType"]]
-            and "syncFromWindow" in now[entry["dataType"]]
-            and {"syncFromUtc", "syncFromWindow"} & entry.keys()
-        )
+        starts = [now[entry["dataType"]].get(name) for name in ("syncFromUtc", "syncFromWindow")]
+        assert None in starts or not {"syncFromUtc", "syncFromWindow"} & entry.keys()
 
     again = plan(SyncSettings.from_json(after), desired, merge=merge, default_shape=shape)
     assert again.changes == ()
@@ -179,25 +178,86 @@ def test_a_plan_without_changes_is_one_that_would_write_what_is_there(situation,
     assert is_same == (planned.changes == ())
 
 
-@given(situations())
-def test_merging_leaves_data_types_that_are_not_named_as_they_are(situation):
-    shape, answer, wanted = situation
-    planned = plan(SyncSettings.from_json(answer), read_desired(wanted), merge=True, default_shape=shape)
-    unnamed = entries_of(answer).keys() - {entry["dataType"] for entry in wanted}
-    for data_type in unnamed:
-        (setting,) = [each for each in planned.target.settings if each.data_type == data_type]
-        assert setting == SyncSetting.from_answer(entries_of(answer)[data_type])
-        assert [change for change in planned.changes if change.data_type == data_type] == []
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+long_times = st.builds(
+    "{:%Y-%m-%dT%H:%M:%S}.{:07}{}".format, times, st.integers(0, 9999999), st.sampled_from(["", "Z"])
+)
+schedules_of_tomorrow = st.fixed_dictionaries(
+    {}, optional={"intervalHours": any_hours | JSON, "hourOfDay": st.integers(0, 23) | JSON, "minute": JSON}
+)
+FIELDS = {
+    "syncSchedule": any_hours | any_hours.map(str) | schedules_of_tomorrow | JSON,
+    "fetchOnFirstLink": st.booleans() | JSON,
+    "syncOrder": st.integers(0, 9) | JSON,
+    "syncFromUtc": long_times | JSON,
+    "syncFromWindow": st.integers(0, 99) | st.just("12") | JSON,
+    "monthsToSync": st.integers(0, 99) | JSON,
+    "isLocked": st.booleans() | st.sampled_from(["True", "no"]) | JSON,
+    "fieldOfTomorrow": JSON,
+}
+any_entries = st.fixed_dictionaries({"dataType": st.sampled_from(DATA_TYPES) | JSON}, optional=FIELDS) | JSON
+any_answers = st.fixed_dictionaries({}, optional={"companyId": st.just("c"), "settings": st.lists(any_entries)}).filter(
+    bool
+)
 
 
-@given(situations())
-def test_fields_nobody_knows_are_sent_back_as_they_came(situation):
-    shape, answer, wanted = situation
-    planned = plan(SyncSettings.from_json(answer), read_desired(wanted), merge=True, default_shape=shape)
-    after = entries_of(written(planned, shape))
-    for data_type, entry in entries_of(answer).items():
-        assert ("fieldOfTomorrow" in after[data_type]) == ("fieldOfTomorrow" in entry)
-        assert after[data_type].get("fieldOfTomorrow") == entry.get("fieldOfTomorrow")
+def is_of(entry, data_type):
+    return isinstance(entry, dict) and entry.get("dataType") == data_type
+
+
+def as_texts(entries):
+    """Return entries as JSON texts, in no order."""
+    return sorted(json.dumps(each, sort_keys=True) for each in entries)
+
+
+@given(any_answers, st.sampled_from(DATA_TYPES))
+def test_what_is_not_named_goes_back_as_it_came_whatever_it_is(answer, data_type):
+    read = sync_settings.get_company_sync_settings("c").read(answer)
+    planned = plan(read, read_desired([{"dataType": data_type, "syncSchedule": 24}]), merge=True)
+    before = answer.get("settings", [])
+    after = sync_settings.update_company_sync_settings("c", planned.target).body["settings"]
+    unnamed = [[each for each in entries if not is_of(each, data_type)] for entries in (before, after)]
+    assert as_texts(unnamed[0]) == as_texts(unnamed[1])
+    assert {change.data_type for change in planned.changes} <= {data_type, None}
+
+    old, new = ([each for each in entries if is_of(each, data_type)] for entries in (before, after))
+    assert len(new) == max(len(old), 1)
+    assert {SyncSetting.from_answer(each).schedule.hours for each in new} == {24}
+    for was, will in zip(old, new, strict=False):
+        assert as_texts([{**will, "syncSchedule": 0}]) == as_texts([{**was, "syncSchedule": 0}])
+        if isinstance(was.get("syncSchedule"), dict) and isinstance(will["syncSchedule"], dict):
+            known = {"intervalHours": 24, "hourOfDay": 0}
+            assert as_texts([was["syncSchedule"] | known]) == as_texts([will["syncSchedule"] | known])
+
+
+@given(any_answers)
+def test_giving_a_company_back_to_the_default_sends_its_list_as_it_came(answer):
+    read = sync_settings.get_company_sync_settings("c").read({**answer, "overridesDefaults": True})
+    target = plan_default(read).target
+    body = sync_settings.update_company_sync_settings("c", target, overrides_defaults=False).body
+    assert as_texts(body["settings"]) == as_texts(answer.get("settings", []))
+
+
+@given(any_answers, shapes)
+def test_of_a_setting_that_was_read_only_the_field_that_was_changed_is_written_anew(answer, shape):
+    for setting in SyncSettings.from_json({"settings": [], **answer}).settings:
+        assert as_texts([setting.to_json(shape)]) == as_texts([setting.answered])
+        changed = replace(setting, sync_order=1000).to_json(shape)
+        assert as_texts([changed]) == as_texts([{**setting.answered, "syncOrder": 1000}])
+
+
+@given(any_answers, st.sampled_from(DATA_TYPES), st.booleans())
+def test_a_second_plan_finds_nothing_left_of_the_first(answer, data_type, merge):
+    desired = read_desired([{"dataType": data_type, "syncSchedule": 24, "isLocked": False, "syncFromWindow": 3}])
+    planned = plan(SyncSettings.from_json({"settings": [], **answer}), desired, merge=merge)
+    body = sync_settings.update_company_sync_settings("c", planned.target).body
+    again = plan(SyncSettings.from_json(body), desired, merge=merge)
+    assert again.changes == ()
+    assert as_texts(again.target.to_json(None)["settings"]) == as_texts(body["settings"])
 
 
 @given(situations())
@@ -263,6 +323,33 @@ CHANGES = {
 def test_the_changes_of_one_entry(is_now, wanted, changes):
     planned = plan(current(is_now), read_desired([{"dataType": is_now["dataType"]} | wanted]), merge=True)
     assert sorted((change.field, change.before, change.after) for change in planned.changes) == changes
+
+
+BILLS = INVOICES | {"dataType": "bills"}
+STARTS = {"syncFromUtc": "2020-01-01T00:00:00Z"}
+OWN = {
+    "as the account's default": (BILLS, [BILLS], None),
+    "the same written otherwise": (BILLS | STARTS, [BILLS | {"syncFromUtc": "2020-01-01T00:00:00.0000000Z"}], None),
+    "nulls": (BILLS | {"monthsToSync": None}, [BILLS], None),
+    "other hours": (BILLS | {"syncSchedule": 168}, [BILLS], {"syncSchedule"}),
+    "a start of its own": (BILLS | STARTS, [BILLS], {"syncFromUtc"}),
+    "without the start of the default": (BILLS, [BILLS | STARTS], {"syncSchedule"}),
+    "no default for it": (BILLS, [INVOICES], {"syncSchedule"}),
+}
+
+
+@pytest.mark.parametrize(("is_now", "default", "dropped"), OWN.values(), ids=OWN)
+def test_without_merging_only_what_is_not_the_accounts_default_is_dropped(is_now, default, dropped):
+    planned = plan(current(INVOICES, is_now), read_desired([INVOICES]), merge=False, account=current(*default))
+    assert planned.target.to_json(None)["settings"] == [INVOICES]
+    assert {change.data_type for change in planned.changes} == ({"bills"} if dropped else set())
+    assert {change.field for change in planned.changes} >= (dropped or set())
+
+
+def test_without_merging_and_without_the_accounts_default_all_that_is_not_named_is_dropped():
+    planned = plan(current(INVOICES, BILLS, "nonsense"), read_desired([INVOICES]), merge=False)
+    assert {change.data_type for change in planned.changes} == {"bills"}
+    assert planned.target.to_json(None)["settings"] == [INVOICES]
 
 
 def test_a_new_data_type_takes_codats_usual_values():
@@ -339,13 +426,11 @@ def test_the_shape_is_the_one_the_api_was_seen_to_speak(schedules, shape):
 UNREADABLE = {
     "null": None,
     "a list": [INVOICES],
-    "no settings": {"overridesDefaults": True},
+    "an object of something else": {"error": "Please stand by"},
     "settings no list": {"settings": {}},
-    "an entry no object": {"settings": ["invoices"]},
-    "an entry without data type": {"settings": [{"syncSchedule": 24}]},
-    "a data type that is no text": {"settings": [{"dataType": 7, "syncSchedule": 24}]},
-    "a schedule in words": {"settings": [{"dataType": "invoices", "syncSchedule": "daily"}]},
-    "a schedule that is a list": {"settings": [{"dataType": "invoices", "syncSchedule": [24]}]},
+    "overridesDefaults in words": {"settings": [], "overridesDefaults": "perhaps"},
+    "overridesDefaults a number": {"settings": [], "overridesDefaults": 1},
+    "overridesDefaults a list": {"settings": [], "overridesDefaults": []},
 }
 
 
@@ -353,6 +438,83 @@ UNREADABLE = {
 def test_an_answer_of_another_shape_is_a_response_error(body):
     with pytest.raises(CodatResponseError):
         SyncSettings.from_json(body)
+
+
+@pytest.mark.parametrize("answer", [{"overridesDefaults": True}, {"overridesDefaults": True, "settings": None}])
+def test_a_list_that_is_left_out_is_empty(answer):
+    settings = SyncSettings.from_json(answer)
+    assert (settings.settings, settings.unreadable, settings.shape) == ((), (), None)
+
+
+FLAGS = {"true": True, "False": False, "false": False, " TRUE ": True, True: True, False: False, None: False}
+
+
+@pytest.mark.parametrize(("told", "is_read_as"), FLAGS.items(), ids=map(repr, FLAGS))
+def test_whether_a_company_overrides_the_default_may_come_as_text(told, is_read_as):
+    assert SyncSettings.from_json({"settings": [], "overridesDefaults": told}).overrides_defaults is is_read_as
+
+
+def test_whether_a_company_overrides_the_default_is_named_where_it_cannot_be_read():
+    with pytest.raises(CodatResponseError, match=r"overridesDefaults is 'perhaps': give true or false"):
+        SyncSettings.from_json({"settings": [], "overridesDefaults": "perhaps"})
+
+
+def test_an_answer_without_a_word_on_the_default_is_of_a_company_that_has_it():
+    assert SyncSettings.from_json({"settings": []}).overrides_defaults is False
+
+
+READ_AS = {
+    "a field nobody knows in the schedule": ({"syncSchedule": {"intervalHours": 24, "minute": 3}}, SyncSchedule(24)),
+    "a schedule in words": ({"syncSchedule": "daily"}, UNSET),
+    "a schedule that is a list": ({"syncSchedule": [24]}, UNSET),
+    "a schedule without hours": ({"syncSchedule": {"hourOfDay": 6}}, UNSET),
+    "hours in words": ({"syncSchedule": {"intervalHours": "many"}}, UNSET),
+    "a number of too many digits": ({"syncSchedule": "9" * 5000}, UNSET),
+}
+
+
+@pytest.mark.parametrize(("told", "schedule"), READ_AS.values(), ids=READ_AS)
+def test_what_cannot_be_read_in_an_entry_is_kept_and_the_rest_is_read(told, schedule):
+    answer = [
+        {"dataType": "invoices", "syncOrder": 3, **told},
+        "nonsense",
+        {"syncSchedule": 24},
+        {"dataType": 7},
+        {"dataType": " "},
+    ]
+    settings = current(*answer)
+    assert settings.settings == (SyncSetting("invoices", schedule, sync_order=3),)
+    assert settings.unreadable == ("nonsense", {"syncSchedule": 24}, {"dataType": 7}, {"dataType": " "})
+    assert settings.to_json(None)["settings"] == answer
+    planned = plan(settings, read_desired([{"dataType": "invoices", "syncOrder": 4}]), merge=True)
+    assert planned.target.to_json(None)["settings"] == [answer[0] | {"syncOrder": 4}, *answer[1:]]
+
+
+def test_a_start_that_cannot_be_read_can_be_cleared():
+    planned = plan(
+        current(INVOICES | {"syncFromUtc": "soon"}), read_desired([{**INVOICES, "syncFromUtc": None}]), merge=True
+    )
+    assert planned.target.to_json(None)["settings"] == [INVOICES]
+
+
+def test_an_answer_about_another_company_is_no_answer():
+    request = sync_settings.get_company_sync_settings("c")
+    assert request.read({"companyId": "C", "settings": []}).settings == ()
+    with pytest.raises(CodatResponseError, match="of company c were asked for, those of d came"):
+        request.read({"companyId": "d", "settings": []})
+
+
+@given(
+    JSON
+    | any_answers
+    | st.fixed_dictionaries({}, optional={"settings": JSON, "overridesDefaults": JSON, "clientId": JSON})
+)
+def test_no_answer_raises_anything_else(body):
+    try:
+        read = sync_settings.get_company_sync_settings("c").read(body)
+    except CodatResponseError:
+        return
+    assert len(read.settings) + len(read.unreadable) == len(body.get("settings") or [])
 
 
 # -- reading what a user wants -----------------------------------------------------------------------------------------
@@ -408,6 +570,11 @@ REFUSED = {
     "months of no report": (entry(monthsToSync=12), ["invoices", "monthsToSync", "balanceSheet", "profitAndLoss"]),
     "a start in words": (entry(syncFromUtc="last year"), ["syncFromUtc", "'last year'", "2020-01-01T12:00:00Z"]),
     "a start that is a number": (entry(syncFromUtc=2020), ["syncFromUtc", "2020"]),
+    "a start before all time": (
+        entry(syncFromUtc=datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))),
+        ["syncFromUtc", "2020-01-01T12:00:00Z"],
+    ),
+    "hours of too many digits": (entry(syncSchedule="9" * 5000), ["syncSchedule", "whole number"]),
     "a window with a fraction": (entry(syncFromWindow=1.5), ["syncFromWindow", "1.5", "whole number"]),
     "a negative order": (entry(syncOrder=-1), ["syncOrder", "-1", "0 or more"]),
     "a flag in words": (entry(fetchOnFirstLink="yes"), ["fetchOnFirstLink", "'yes'", "true or false"]),
@@ -490,12 +657,29 @@ def test_a_naive_time_in_a_value_is_utc():
     assert setting.to_json("integer")["syncFromUtc"] == "2020-01-01T00:00:00.000Z"
 
 
-def test_settings_that_were_read_are_written_in_the_shape_they_came_in():
+def test_settings_that_were_read_are_written_as_they_came():
     answer = {"overridesDefaults": True, "settings": [INVOICES_AT_SIX, {**INVOICES, "dataType": "bills"}]}
     read = SyncSettings.from_json(answer)
     assert read.shape == "object"
-    written = sync_settings.update_company_sync_settings("c", read).body["settings"]
-    assert [each["syncSchedule"]["hourOfDay"] for each in written] == [6, 0]
+    assert sync_settings.update_company_sync_settings("c", read).body["settings"] == answer["settings"]
+    by_hand = sync_settings.update_company_sync_settings("c", list(read.settings), shape="object")
+    assert by_hand.body["settings"] == answer["settings"]
+
+
+def test_what_changes_is_written_in_the_shape_the_api_speaks():
+    told = current(INVOICES_AT_SIX, {**INVOICES, "dataType": "bills"})
+    planned = plan(told, read_desired([{"dataType": "bills", "syncSchedule": 168}]), merge=True)
+    assert [each["syncSchedule"] for each in planned.target.to_json(planned.target.shape)["settings"]] == [
+        {"intervalHours": 24, "hourOfDay": 6},
+        {"intervalHours": 168, "hourOfDay": 0},
+    ]
+
+
+def test_a_flag_to_be_sent_may_come_as_text_and_is_named_where_it_cannot_be_read():
+    request = sync_settings.update_company_sync_settings("c", [], overrides_defaults="False")
+    assert request.body["overridesDefaults"] is False
+    with pytest.raises(CodatInputError, match="overrides_defaults is 'no': give true or false"):
+        sync_settings.update_company_sync_settings("c", [], overrides_defaults="no")
 
 
 def test_the_accounts_settings_name_the_account():

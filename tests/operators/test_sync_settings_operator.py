@@ -1,20 +1,34 @@
 """The sync-settings operator against a simulated Codat, in both shapes it may speak."""
 
+import inspect
 import json
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, BaseOperator
 
 from airflow_provider_codat.api.sync_settings import SyncSchedule, SyncSetting
+from airflow_provider_codat.api.sync_settings_apply import SETTLE
 from airflow_provider_codat.exceptions import (
     CodatInputError,
     CodatPlanLimitError,
     CodatSyncSettingsNotApplied,
 )
+from airflow_provider_codat.hooks import codat as hook_module
+from airflow_provider_codat.operators import codat as operator_module
 from airflow_provider_codat.operators.codat import CodatSyncSettingsOperator
 from airflow_provider_codat.simulator import CodatSimulator, Fault
 
 PATH = r"/companies/[^/]+/syncSettings"
+
+
+@pytest.fixture(autouse=True)
+def waiting_takes_no_time(request):
+    if "shared_clock" not in request.fixturenames:
+        request.getfixturevalue("clock")
 
 
 @pytest.fixture
@@ -106,6 +120,55 @@ def test_without_merge_exactly_the_given_list_is_set(codat, company):
     assert {change["dataType"] for change in xcom["changes"]} == {"bills"}
     assert apply(company, [{"dataType": "invoices", "syncSchedule": 24}], merge=False)["changed"] is False
     assert codat.count("POST") == 1
+
+
+SHAPES = ["integer", "object"]
+ACCOUNT_DEFAULT = [{"left_out_data_types": "account_default", "sync_schedule_shape": shape} for shape in SHAPES]
+
+
+@pytest.mark.parametrize("codat", ACCOUNT_DEFAULT, indirect=True, ids=SHAPES)
+def test_data_types_that_take_the_accounts_default_when_they_are_left_out_are_no_failure(codat, company, logged):
+    default = {each["dataType"] for each in codat.sync_settings()["settings"]}
+    first = apply(company, [{"dataType": "invoices", "syncSchedule": 720}], merge=False)
+    assert {change["dataType"] for change in first["changes"]} == {"invoices", "bills"}
+    assert hours(codat, company).keys() == default
+    assert hours(codat, company)["invoices"] == 720
+    (line,) = [line for line in logged().splitlines() if "that were not named" in line]
+    assert "bills (syncSchedule" in line
+    assert line.count(", as the account's default") == len(default) - 1
+
+    second = apply(company, [{"dataType": "invoices", "syncSchedule": 720}], merge=False)
+    assert (second["changed"], second["changes"], codat.count("POST")) == (False, [], 1)
+    assert "payments (syncSchedule" in logged()
+
+
+def test_a_data_type_that_codat_keeps_although_it_was_left_out_is_reported(codat, company, logged):
+    kept = codat.sync_settings(company.id)
+    codat.fault(Fault("status", status=200, method="GET", path=PATH, body=kept))
+    codat.fault(Fault("status", status=200, method="GET", path=PATH, body=kept))
+    assert apply(company, [{"dataType": "invoices", "syncSchedule": 24}], merge=False)["changed"] is True
+    assert any("bills (syncSchedule 168, not as the account's default)" in line for line in logged().splitlines())
+
+
+def test_without_merge_the_accounts_settings_are_read_only_where_they_matter(codat, company):
+    apply(
+        company, [{"dataType": "invoices", "syncSchedule": 24}, {"dataType": "bills", "syncSchedule": 168}], merge=False
+    )
+    assert (codat.count("GET"), codat.count()) == (1, 1)
+
+
+STARTS_LONG_AGO = {"syncFromUtc": "2020-01-01T00:00:05.1234567Z"}
+
+
+@both_shapes
+def test_what_is_not_named_goes_back_as_it_came(codat, company):
+    bills = {"dataType": "bills", "syncSchedule": 168, **STARTS_LONG_AGO}
+    codat.set_sync_settings(company.id, [bills, {"dataType": "invoices", "syncSchedule": 24, **STARTS_LONG_AGO}])
+    before = {each["dataType"]: each for each in codat.sync_settings(company.id)["settings"]}
+    xcom = apply(company, [{"dataType": "invoices", "syncOrder": 3}])
+    assert [(change["dataType"], change["field"]) for change in xcom["changes"]] == [("invoices", "syncOrder")]
+    after = {each["dataType"]: each for each in codat.sync_settings(company.id)["settings"]}
+    assert after == {"bills": before["bills"], "invoices": before["invoices"] | {"syncOrder": 3}}
 
 
 @both_shapes
@@ -238,9 +301,10 @@ def test_the_key_is_in_no_log(codat, company, logged):
     "arguments", [{"settings": [{"dataType": "invoices", "syncSchedule": 168}]}, {"overrides_defaults": False}]
 )
 def test_settings_that_codat_accepts_and_does_not_take_are_an_error(arguments, codat, company):
-    codat.fault(Fault("status", status=204, method="POST", path=PATH))
-    with pytest.raises(CodatSyncSettingsNotApplied) as raised:
+    codat.fault(Fault("status", status=204, method="POST", path=PATH, times=None))
+    with pytest.raises(CodatSyncSettingsNotApplied, match=r"\(2 attempts\)") as raised:
         apply(company, **arguments)
+    assert codat.count("POST") == 2
     field = "overridesDefaults" if "overrides_defaults" in arguments else "syncSchedule"
     assert field in str(raised.value)
     assert company.id in str(raised.value)
@@ -262,6 +326,19 @@ def test_hourly_syncs_on_a_free_plan_name_who_asked_for_them(codat, company):
     assert "bills, payments" in message
     assert "items" not in message
     assert codat.count("POST") == 1
+
+
+@pytest.mark.parametrize(("flag", "text"), [("merge", "no"), ("overrides_defaults", "none"), ("dry_run", "1")])
+def test_a_flag_that_is_neither_true_nor_false_is_refused_at_parse(flag, text):
+    with pytest.raises(CodatInputError, match=f"{flag} is '{text}': give true or false"):
+        CodatSyncSettingsOperator(task_id="sync", company_id="c", settings=WANTED["dicts"], **{flag: text})
+
+
+def test_flags_may_come_as_text(codat, company):
+    apply(company, overrides_defaults="False", dry_run="True")
+    assert codat.count("POST") == 0
+    apply(company, overrides_defaults="False", dry_run="false")
+    assert codat.sync_settings(company.id)["overridesDefaults"] is False
 
 
 LITERALS = {
@@ -314,6 +391,133 @@ def test_an_hour_of_day_is_refused_where_the_api_speaks_integers(extra, codat, c
     # Without a word in the connection, only the API's own answer tells which shape it speaks.
     assert codat.count() == (0 if extra else 1)
     assert codat.count("POST") == 0
+
+
+# -- several writers ---------------------------------------------------------------------------------------------------
+
+
+class SharedClock:
+    """A clock of several threads: when all of them sleep or have ended, it moves on to the next that is to wake.
+
+    Those that are to wake at the same time do, and so meet again.
+    """
+
+    def __init__(self, threads):
+        self._changed = threading.Condition()
+        self._running = threads
+        self._sleeping = []
+        self._now = 0.0
+
+    def time(self):
+        return self._now
+
+    monotonic = time
+
+    def sleep(self, seconds):
+        with self._changed:
+            due = self._now + seconds
+            self._sleeping.append(due)
+            self._pause()
+            assert self._changed.wait_for(lambda: due not in self._sleeping, timeout=120)
+
+    def end(self):
+        with self._changed:
+            self._pause()
+
+    def _pause(self):
+        self._running -= 1
+        if self._running == 0 and self._sleeping:
+            self._now = min(self._sleeping)
+            self._running = self._sleeping.count(self._now)
+            self._sleeping = [due for due in self._sleeping if due != self._now]
+            self._changed.notify_all()
+
+
+@pytest.fixture
+def shared_clock(monkeypatch):
+    """Return a function that makes the clock of so many threads; random pauses often are the same there."""
+    chance = random.Random(7)  # noqa: S311 - no secret is made of it
+
+    def install(threads):
+        clock = SharedClock(threads)
+        monkeypatch.setattr(hook_module, "time", clock)
+        monkeypatch.setattr(operator_module, "time", clock)
+        monkeypatch.setattr(operator_module, "random", SimpleNamespace(random=lambda: chance.randrange(5) / 4))
+        return clock
+
+    return install
+
+
+def at_once(codat, shared_clock, operators):
+    """Run operators in threads, all of which have read the settings before any of them writes; return their XComs."""
+    clock = shared_clock(len(operators))
+
+    def run(operator):
+        try:
+            # Airflow 2 guards execute with a variable that threads other than the first do not have.
+            return inspect.unwrap(CodatSyncSettingsOperator.execute)(operator, {})
+        finally:
+            clock.end()
+
+    codat.fault(Fault("hold", method="GET", path=PATH, times=len(operators)))
+    with ThreadPoolExecutor(len(operators)) as threads:
+        running = [threads.submit(run, operator) for operator in operators]
+        codat.wait_until_held(len(operators))
+        codat.release()
+        return [each.result() for each in running]
+
+
+NAMED = ["bills", "company", "customers", "items", "payments", "suppliers"]
+
+
+@both_shapes
+def test_none_of_the_settings_of_many_tasks_at_once_is_lost(codat, company, shared_clock, logged):
+    operators = [
+        CodatSyncSettingsOperator(
+            task_id=name, company_id=company.id, settings=[{"dataType": name, "syncSchedule": 720}]
+        )
+        for name in NAMED
+    ]
+    xcoms = at_once(codat, shared_clock, operators)
+    assert hours(codat, company) == {"invoices": 24, **dict.fromkeys(NAMED, 720)}
+    assert [{change["dataType"] for change in xcom["changes"]} for xcom in xcoms] == [{name} for name in NAMED]
+    # All wrote once in vain but the last; each of these wrote again.
+    assert codat.count("POST") >= 2 * len(NAMED) - 1
+    losses = [line for line in logged().splitlines() if "another writer has overwritten them" in line]
+    assert len(losses) >= len(NAMED) - 1
+
+
+def test_fields_that_two_tasks_set_of_one_data_type_are_both_kept(codat, company, shared_clock):
+    wanted = [{"dataType": "invoices", "syncSchedule": 168}, {"dataType": "invoices", "syncOrder": 9}]
+    at_once(
+        codat,
+        shared_clock,
+        [CodatSyncSettingsOperator(task_id="sync", company_id=company.id, settings=[each]) for each in wanted],
+    )
+    (invoices,) = [each for each in codat.sync_settings(company.id)["settings"] if each["dataType"] == "invoices"]
+    assert (invoices["syncSchedule"], invoices["syncOrder"]) == (168, 9)
+
+
+def test_a_task_that_changes_something_waits_for_other_writers_and_one_that_does_not_waits_for_nothing(
+    codat, company, clock, logged
+):
+    apply(company, WANTED["dicts"])
+    assert (clock.sleeps, codat.count("GET")) == ([SETTLE], 2)
+    apply(company, WANTED["dicts"])
+    assert (clock.sleeps, codat.count("GET")) == ([SETTLE], 3)
+    assert "may be lost" not in logged()
+
+
+def test_settings_that_codat_took_at_the_second_attempt_are_no_error(codat, company, logged):
+    codat.fault(Fault("status", status=204, method="POST", path=PATH))
+    assert apply(company, WANTED["dicts"])["changed"] is True
+    assert "(attempt 1); nobody else has changed anything" in logged()
+
+
+def test_a_write_that_is_sent_again_rests_on_a_read_of_its_own(codat, company):
+    codat.fault(Fault("status", status=503, method="POST", path=PATH))
+    apply(company, WANTED["dicts"])
+    assert [request.method for request in codat.requests] == ["GET", "POST", "GET", "POST", "GET"]
 
 
 # -- templates and outputs of other tasks ------------------------------------------------------------------------------

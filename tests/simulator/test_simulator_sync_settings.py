@@ -39,6 +39,14 @@ def test_a_post_sets_the_whole_list_and_answers_204(client, post):
     assert client.codat.sync_settings(client.company.id) == body(client, bills)
 
 
+def test_what_a_list_leaves_out_can_take_the_accounts_default(simulate):
+    client = simulate(left_out_data_types="account_default")
+    default = {each["dataType"]: each for each in current(client, "/profile/syncSettings")["settings"]}
+    assert client.post(client.path("/syncSettings"), json=body(client, setting("bills", 720))).status_code == 204
+    told = {each["dataType"]: each for each in current(client)["settings"]}
+    assert told == default | {"bills": setting("bills", 720)}
+
+
 def test_back_to_the_accounts_list(client, post):
     before = current(client)
     post(body(client, setting()))
