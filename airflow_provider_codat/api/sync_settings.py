@@ -223,7 +223,7 @@ class _Field:
 
 
 def _read_int(name: str, value: Any) -> int:
-    if isinstance(value, str) and value.strip().isdecimal() and value.isascii():
+    if isinstance(value, str) and value.strip().isdecimal() and value.isascii() and len(value) <= 18:
         return int(value)
     if _is_no_integer(value) or value < 0:
         raise CodatInputError(f"{name} is {value!r}: give a whole number, 0 or more")
