@@ -102,8 +102,11 @@ TABLE = {
     "402": Row(CodatPlanLimitError, RAISE, RAISE, RAISE, REFUSED, status(402)),
     "403": Row(CodatForbiddenError, RAISE, RAISE, RAISE, REFUSED, status(403)),
     "404": Row(CodatNotFoundError, RAISE, RAISE, RAISE, REFUSED, {"kind": "not_found"}),
+    "408": Row(CodatApiError, AGAIN, AGAIN, RAISE, UNKNOWN, gateway(408, retry_after=0)),
     "409": Row(CodatConflictError, RAISE, AGAIN, RAISE, BY_KEY, gateway(409)),
+    "418": Row(CodatApiError, RAISE, RAISE, RAISE, REFUSED, gateway(418)),
     "422": Row(CodatApiError, RAISE, RAISE, RAISE, REFUSED, status(422)),
+    "425": Row(CodatApiError, AGAIN, AGAIN, RAISE, REFUSED, gateway(425)),
     "501": Row(CodatServerError, RAISE, RAISE, RAISE, UNKNOWN, status(501)),
 }
 SORTS = {
