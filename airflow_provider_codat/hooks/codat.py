@@ -582,7 +582,7 @@ def _proxy_for(url: str, tls: ssl.SSLContext) -> httpx.Proxy | None:
     if not proxy:
         return None
     proxy = proxy if "://" in proxy else f"http://{proxy}"
-    return httpx.Proxy(proxy, ssl_context=tls if proxy.startswith("https:") else None)
+    return httpx.Proxy(proxy, ssl_context=tls if proxy.lower().startswith("https:") else None)
 
 
 @functools.cache
