@@ -6,12 +6,12 @@ what the task failed with                               what the policy decides
 any error with ``may_have_landed``                      retry as after passing trouble: the next try finds out
                                                         whether the record was written
 ``CodatInputError``, ``CodatIdempotencyKeyReused``;     fail at once: another try would be refused alike
-3xx and 4xx but for 409 and 429
+3xx, 4xx but for those below
 ``CodatWriteOutcomeUnknown``                            fail at once: another try might write the record twice
 ``CodatPushOperationFailed``                            fail at once: a terminal status never changes
 ``CodatRateLimited`` (429)                              retry when Codat says so: ``Retry-After``, or the quota's reset
 ``CodatConnectionError``, ``CodatResponseError``,       retry after ``first_delay``, doubled from try to try up to
-409, 5xx                                                ``max_delay``; later if a ``Retry-After`` says so
+408, 409, 425, 5xx                                      ``max_delay``; later if a ``Retry-After`` says so
 anything else                                           what the task's own ``retries`` and ``retry_delay`` say
 ======================================================  ==============================================================
 
@@ -24,6 +24,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_codat.api.retry import is_passing
 from airflow_provider_codat.exceptions import (
     CodatApiError,
     CodatConflictError,
@@ -85,7 +86,8 @@ class CodatRetryPolicy(RetryPolicy):
         name = type(exception).__name__
         if isinstance(exception, CodatRateLimited):
             return RetryDecision.retry(_until_allowed(exception), f"{name}: Codat's rate limit")
-        if isinstance(exception, PASSING) or getattr(exception, "may_have_landed", False):
+        may_pass = isinstance(exception, PASSING) or is_passing(exception)
+        if may_pass or getattr(exception, "may_have_landed", False):
             pause = max(self._pause(try_number), timedelta(seconds=getattr(exception, "retry_after", None) or 0))
             return RetryDecision.retry(pause, f"{name}: this may pass, or the next try finds what was written")
         if isinstance(exception, HOPELESS) or (isinstance(exception, CodatApiError) and exception.status_code < 500):

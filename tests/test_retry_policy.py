@@ -59,7 +59,7 @@ PASSING = [
     CodatConnectionError("refused", was_sent=False),
     open_write(CodatConnectionError("reset")),
     CodatResponseError("html"),
-    *(api_error(status) for status in (409, 500, 502, 503, 504, 529)),
+    *(api_error(status) for status in (408, 409, 425, 500, 502, 503, 504, 529)),
     open_write(api_error(503)),
 ]
 OTHER = [

@@ -8,7 +8,7 @@ from typing import Any, Self
 from airflow_provider_codat.api.errors import CodatResponseError
 from airflow_provider_codat.api.paging import DEFAULT_PAGE_SIZE, Page, check_paging, page_reader
 from airflow_provider_codat.api.request import Request, identifier, params, path
-from airflow_provider_codat.api.response import expect_object
+from airflow_provider_codat.api.response import expect_object, integer_or_none, text_or_none
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,26 @@ class Company:
         :raises CodatResponseError: no object, or one without an id.
         """
         data = expect_object(body, "company")
-        if not data.get("id"):
+        company_id = _id(data.get("id"))
+        if company_id is None:
             raise CodatResponseError("company: the answer has no id")
         listed = data.get("dataConnections")
         connections = listed if isinstance(listed, list) else []
         return cls(
-            id=str(data["id"]),
-            name=data.get("name"),
-            connection_ids=tuple(str(each["id"]) for each in connections if isinstance(each, dict) and each.get("id")),
+            id=company_id,
+            name=text_or_none(data.get("name")),
+            connection_ids=tuple(
+                connection_id
+                for each in connections
+                if isinstance(each, dict) and (connection_id := _id(each.get("id"))) is not None
+            ),
         )
+
+
+def _id(value: Any) -> str | None:
+    """Return an id; a number is taken for its digits."""
+    number = integer_or_none(value)
+    return text_or_none(value if number is None else str(number)) or None
 
 
 def get_company(company_id: str) -> Request[Company]:

@@ -96,7 +96,12 @@ class ValidationItem:
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+    if value is None:
+        return None
+    try:
+        return str(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, or what is nested too deep
+        return f"({type(value).__name__} that cannot be shown)"
 
 
 class CodatApiError(CodatError):
@@ -110,7 +115,11 @@ class CodatApiError(CodatError):
     :param can_be_retried: Codat's own word on it, such as ``"Unknown"``; a string, not a boolean; ``None`` where it
         gave none.
     :param hint: what to do about it, added by the caller who knows; default ``None``.
+
+    ``retry_after`` is the wait Codat asked for in seconds, or ``None``.
     """
+
+    retry_after: float | None = None
 
     def __init__(
         self,
@@ -161,7 +170,7 @@ class CodatApiError(CodatError):
         status_code = int(data["statusCode"])
         return error_class(status_code)(
             status_code,
-            str(data.get("error")),
+            _text(data.get("error")) or "no error text",
             request=_text(data.get("request")) or "",
             correlation_id=_text(data.get("correlationId")),
             validation=ValidationItem.list_from_json(data.get("validation")),
@@ -203,23 +212,19 @@ class CodatConflictError(CodatApiError):
 class CodatRateLimited(CodatApiError):
     """429: too many requests (https://docs.codat.io/using-the-api/rate-limits).
 
-    ``retry_after`` is the wait Codat asked for in seconds, or ``None``; ``reset_at`` the time at which the daily quota
-    resets, or ``None``.
+    ``reset_at`` is the time at which the daily quota resets, or ``None``.
     """
 
-    retry_after: float | None = None
     reset_at: datetime | None = None
 
     def __str__(self) -> str:
-        wait = f"; retry after {self.retry_after:.0f} s" if self.retry_after is not None else ""
+        wait = f"; retry after {self.retry_after:.10g} s" if self.retry_after is not None else ""
         reset = f"; the quota resets at {self.reset_at.isoformat()}" if self.reset_at is not None else ""
         return f"{super().__str__()}{wait}{reset}"
 
 
 class CodatServerError(CodatApiError):
-    """5xx: trouble at Codat's side. ``retry_after`` is the wait Codat asked for in seconds, or ``None``."""
-
-    retry_after: float | None = None
+    """5xx: trouble at Codat's side."""
 
 
 ERROR_BY_STATUS: dict[int, type[CodatApiError]] = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from airflow_provider_codat.api.errors import CodatInputError, CodatResponseError
-from airflow_provider_codat.api.response import expect_list, expect_object
+from airflow_provider_codat.api.response import expect_list, expect_object, integer_or_none
 
 T = TypeVar("T")
 
@@ -16,6 +16,8 @@ DEFAULT_PAGE_SIZE = 100
 
 MAX_PAGE_SIZE = 5000
 """Items a page; the API refuses more."""
+
+_HIGHEST_COUNT = 10**12  # no list is longer; what is made of a count must stay a number that floats hold
 
 MAX_QUERY_LENGTH = 2048
 """Characters of a ``query``, which has to be shorter."""
@@ -85,7 +87,8 @@ def _items(data: dict[str, Any], *, is_due: bool) -> list[Any]:
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    number = integer_or_none(value)
+    return number if number is not None and 0 <= number <= _HIGHEST_COUNT else None
 
 
 def _has_next_link(links: dict[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from airflow_provider_codat.api.data_types import KNOWN_DATA_TYPES
 from airflow_provider_codat.api.errors import CodatResponseError, ValidationItem
 from airflow_provider_codat.api.paging import DEFAULT_PAGE_SIZE, Page, check_paging, page_reader
 from airflow_provider_codat.api.request import Request, identifier, params, path
-from airflow_provider_codat.api.response import expect_object
+from airflow_provider_codat.api.response import expect_object, integer_or_none, text_or_none
 
 T = TypeVar("T")
 
@@ -89,14 +89,14 @@ class PushOperation:
         return cls(
             key=data["pushOperationKey"],
             status=data["status"],
-            company_id=data.get("companyId"),
-            connection_id=data.get("dataConnectionKey"),
-            data_type=data.get("dataType"),
-            status_code=data.get("statusCode"),
-            requested_on=data.get("requestedOnUtc"),
-            completed_on=data.get("completedOnUtc"),
-            timeout_in_minutes=data.get("timeoutInMinutes"),
-            error_message=data.get("errorMessage"),
+            company_id=text_or_none(data.get("companyId")),
+            connection_id=text_or_none(data.get("dataConnectionKey")),
+            data_type=text_or_none(data.get("dataType")),
+            status_code=integer_or_none(data.get("statusCode")),
+            requested_on=text_or_none(data.get("requestedOnUtc")),
+            completed_on=text_or_none(data.get("completedOnUtc")),
+            timeout_in_minutes=integer_or_none(data.get("timeoutInMinutes")),
+            error_message=text_or_none(data.get("errorMessage")),
             errors=ValidationItem.list_from_json(validation.get("errors")),
             warnings=ValidationItem.list_from_json(validation.get("warnings")),
             record_id=_record_id(data, changes) if data["status"] == SUCCESS else None,
@@ -238,12 +238,12 @@ def look_for_push_operations(
 
     def read(item: Any) -> Sighting:
         told = item if isinstance(item, dict) else {}
-        key, requested_on = told.get("pushOperationKey"), told.get("requestedOnUtc")
+        key, requested_on = told.get("pushOperationKey"), text_or_none(told.get("requestedOnUtc"))
         operation = None
         if isinstance(key, str) and key.casefold() in keys:
             with suppress(CodatResponseError):
                 operation = _read_operation(told, companyId=company_id)
-        return Sighting(requested_on if isinstance(requested_on, str) else None, operation)
+        return Sighting(requested_on, operation)
 
     query = None if since is None else f"requestedOnUtc>={since}"
     return _list_request(company_id, read, page, page_size, query, order_by)

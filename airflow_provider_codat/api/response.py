@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -13,7 +15,6 @@ from airflow_provider_codat.api.errors import (
     CodatApiError,
     CodatRateLimited,
     CodatResponseError,
-    CodatServerError,
     ValidationItem,
     error_class,
 )
@@ -24,6 +25,10 @@ T = TypeVar("T")
 _EXCERPT_LENGTH = 200
 _REDIRECTED = "Redirects are not followed, for they could carry the API key elsewhere: check the host of the connection"
 _LONGEST_WAIT = 10**9  # seconds; beyond it a header is nonsense, and arithmetic with it would overflow
+_NUMBER = re.compile(r"\s*[+-]?([0-9]{1,15}(\.[0-9]{0,40})?|\.[0-9]{1,40})\s*")
+_EXACT_DIGITS = 18  # what 64 bits hold; others that handle a value later, such as msgpack, hold no more
+_LEVELS = 100
+_HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ class RateLimit:
 
 def _reset_time(value: str | None) -> datetime | None:
     """Read the reset's date, which some clients have seen as a Unix time."""
-    seconds = _integer(value)
+    seconds = _number(value)
     if seconds is None:
         return parse_datetime(value)
     return datetime.fromtimestamp(seconds, UTC) if 0 <= seconds < _LONGEST_WAIT * 10 else None
@@ -101,20 +106,65 @@ def read(request: Request[T], response: Response, now: datetime) -> T:
     """
     if not 200 <= response.status < 300:
         raise _api_error(request, response, now)
-    return request.read(_decode(request, response))
+    body = _decode(request, response)
+    try:
+        return request.read(body)
+    except CodatResponseError as error:
+        # It may show what is wrong, and so what an answer repeats.
+        raise CodatResponseError(response.without_secrets(str(error))) from None
 
 
 def _decode(request: Request[T], response: Response) -> Any:
     if not response.body.strip():
         return None
     try:
-        return json.loads(response.body)
+        return _parse(response.body)
     except (ValueError, RecursionError) as error:
         kind = response.without_secrets(response.headers.get("content-type", "no content type"))
         raise CodatResponseError(
             f"{request} was answered with {response.status} and a body that is not JSON ({kind},"
             f" {len(response.body)} bytes): a proxy's page, or a truncated answer"
         ) from error
+
+
+def _parse(body: bytes) -> Any:
+    """Return the JSON value of a body, without what nobody after us could handle.
+
+    A number that no other reader of JSON holds, an infinity or NaN reads as null, half a character (a lone surrogate)
+    as a question mark, and what is nested too deep as empty: so one odd operation in a list does not hide the others.
+
+    :raises ValueError: it is no JSON in UTF-8.
+    :raises RecursionError: it is nested deeper than the parser goes.
+    """
+    text = body.decode("utf-8-sig")
+    value = json.loads(text, parse_int=_parse_int, parse_float=_parse_float, parse_constant=lambda _: None)
+    _empty_below(_LEVELS, value)
+    if _HALF_CHARACTER.search(text):
+        value = json.loads(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
+    return value
+
+
+def _parse_int(digits: str) -> int | float | None:
+    return int(digits) if len(digits) <= _EXACT_DIGITS else _parse_float(digits)
+
+
+def _parse_float(digits: str) -> float | None:
+    number = float(digits)
+    return number if math.isfinite(number) else None
+
+
+def _empty_below(levels: int, value: Any) -> None:
+    layer = [value]
+    for _ in range(levels):
+        layer = [child for each in layer for child in _children(each) if isinstance(child, dict | list)]
+    for each in layer:
+        each.clear()
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _api_error(request: Request[T], response: Response, now: datetime) -> CodatApiError:
@@ -124,13 +174,12 @@ def _api_error(request: Request[T], response: Response, now: datetime) -> CodatA
         response.status,
         str(body.get("error") or "no error text"),
         request=str(request),
-        correlation_id=body.get("correlationId"),
+        correlation_id=text_or_none(body.get("correlationId")),
         validation=ValidationItem.list_from_json(validation.get("errors") if isinstance(validation, dict) else None),
-        can_be_retried=body.get("canBeRetried"),
+        can_be_retried=text_or_none(body.get("canBeRetried")),
         hint=_REDIRECTED if response.status < 400 else None,
     )
-    if isinstance(error, CodatRateLimited | CodatServerError):
-        error.retry_after = parse_retry_after(response.headers.get("retry-after"), now)
+    error.retry_after = parse_retry_after(response.headers.get("retry-after"), now)
     if isinstance(error, CodatRateLimited):
         error.reset_at = RateLimit.from_headers(response.headers).reset_at
     return error
@@ -139,7 +188,7 @@ def _api_error(request: Request[T], response: Response, now: datetime) -> CodatA
 def _error_body(response: Response) -> dict[str, Any]:
     """Return Codat's error object, or one made of an excerpt of whatever came instead; without secrets."""
     try:
-        body = response.without_secrets(json.loads(response.body))
+        body = response.without_secrets(_parse(response.body))
     except (ValueError, RecursionError):
         body = None
     if isinstance(body, dict):
@@ -151,16 +200,17 @@ def _error_body(response: Response) -> dict[str, Any]:
 def parse_retry_after(value: str | None, now: datetime) -> float | None:
     """Read a ``Retry-After`` header as seconds from ``now``, never negative.
 
-    :param value: seconds or an HTTP date (RFC 9110, section 10.2.3); anything else reads as ``None``.
+    A fraction of a second is no part of the standard, and some servers send one all the same.
+
+    :param value: seconds or an HTTP date (RFC 9110, section 10.2.3); anything else reads as ``None``, and so do a
+        negative number and what is more than decades away. A date that has passed reads as 0.
     :param now: the current time, with its zone.
     """
-    if value is None:
-        return None
-    seconds = _integer(value)
-    if seconds is not None:
-        return float(min(max(seconds, 0), _LONGEST_WAIT))
-    date = parse_datetime(value)
-    return None if date is None else min(max((date - now).total_seconds(), 0.0), float(_LONGEST_WAIT))
+    seconds = _number(value)
+    if seconds is None:
+        date = parse_datetime(value)
+        seconds = None if date is None else max((date - now).total_seconds(), 0.0)
+    return seconds if seconds is not None and 0 <= seconds <= _LONGEST_WAIT else None
 
 
 def parse_datetime(value: str | None) -> datetime | None:
@@ -181,11 +231,29 @@ def parse_datetime(value: str | None) -> datetime | None:
     return None
 
 
+def _number(value: str | None) -> float | None:
+    return float(value) if value is not None and _NUMBER.fullmatch(value) else None
+
+
 def _integer(value: str | None) -> int | None:
-    try:
-        return int(value) if value is not None and value.isascii() else None
-    except ValueError:
-        return None
+    number = _number(value)
+    return None if number is None else int(number)
+
+
+def text_or_none(value: Any) -> str | None:
+    """Return ``value`` if it is a text, else ``None``.
+
+    :param value: what was parsed, where the API has a text.
+    """
+    return value if isinstance(value, str) else None
+
+
+def integer_or_none(value: Any) -> int | None:
+    """Return ``value`` if it is a whole number, else ``None``.
+
+    :param value: what was parsed, where the API has a whole number.
+    """
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def expect_object(value: Any, what: str) -> dict[str, Any]:

@@ -10,18 +10,39 @@ connection lost, read timeout        again            again, same key           
 429                                  again            again, same key              again
 409                                  raise            again: the first request     raise
                                                       is still in progress
-502, 503, 504                        again            again, same key              raise
+408, 425, 502, 503, 504              again            again, same key              raise
 500                                  again            raise: Codat replays it      raise
 unreadable answer                    again            again, same key              raise
 any other status                     raise            raise                        raise
 ===================================  ===============  ===========================  ====================
+
+Which statuses are passing trouble is decided here for calls, sensors, triggers and ``wait_for_push_operation`` alike:
+
+=======================  ==================  =========================================================================
+status                   what a wait does    why
+=======================  ==================  =========================================================================
+408 Request Timeout      checks again        the request did not arrive in time; RFC 9110 (15.5.9) lets it be repeated
+425 Too Early            checks again        the request came too soon; RFC 8470 (5.2) asks for it once more
+429                      checks again        the rate limit, which says itself when it is over
+500, 502, 503, 504       checks again        trouble at Codat's side, or of a gateway before it
+any other 5xx            checks again        likewise, but a call is not repeated: 501 and 505 do not pass by themselves
+404                      for a minute        a fresh push operation may not be readable yet
+409                      ends                a check writes nothing, so nothing of it can be in progress
+400, 401, 402, 403, 422  ends                Codat refuses the request, the key, the plan or the key's rights
+any other 4xx            ends                RFC 9110 (15) has a client treat a 4xx it does not know as 400: the same
+                                             request stays wrong; 418 is some firewalls' word for "blocked"
+3xx                      ends                redirects are not followed: the host of the connection is wrong
+=======================  ==================  =========================================================================
+
+A write that is answered 408 may have been done all the same: whoever gave up on it may have passed it on before.
 
 A ``Retry-After`` is obeyed as given; one beyond the cap is raised, for a worker should not sleep for hours. Without one
 the wait is exponential with full jitter, up to the cap; after a 409 it is 2, 4, 8, ... seconds without jitter, since
 there is something to wait for. A write that may have landed is sent again for ten minutes at the most: its key does not
 hold for ever.
 
-Sources: https://docs.codat.io/using-the-api/rate-limits, https://docs.codat.io/using-the-api/idempotency.
+Sources: https://docs.codat.io/using-the-api/rate-limits, https://docs.codat.io/using-the-api/idempotency,
+https://docs.codat.io/using-the-api/errors, https://www.rfc-editor.org/rfc/rfc9110 and /rfc8470.
 """
 
 from __future__ import annotations
@@ -40,13 +61,15 @@ from airflow_provider_codat.api.errors import (
 )
 from airflow_provider_codat.api.request import Effect, Request
 
-PASSING_SERVER_STATUSES = frozenset({500, 502, 503, 504})
+REQUEST_TIMEOUT = 408
+"""The status with which a server, or a proxy, gives up waiting for the rest of a request."""
+
+PASSING_STATUSES = frozenset({REQUEST_TIMEOUT, 425, 429, 500, 502, 503, 504})
+"""The statuses after which a request that reads or sets state is sent again."""
+
 REPLAYED_STATUS = 500
 """The server error that Codat itself answers with, and so replays to the same key; the others come from before it."""
 
-
-REQUEST_TIMEOUT = 408
-"""The status with which a server, or a proxy, gives up waiting for the rest of a request."""
 
 RESENT_FOR = 600.0
 """Seconds from its first sending for which a write that may have landed is sent again under its key."""
@@ -72,8 +95,16 @@ def is_passing(error: BaseException) -> bool:
     :param error: how a request ended.
     """
     if isinstance(error, CodatApiError):
-        return error.status_code == 429 or error.status_code in PASSING_SERVER_STATUSES
+        return error.status_code in PASSING_STATUSES
     return isinstance(error, CodatConnectionError | CodatResponseError)
+
+
+def can_be_waited_out(error: BaseException) -> bool:
+    """Whether a wait checks again after this error. It does after every 5xx: a check costs little, and does nothing.
+
+    :param error: how a check ended.
+    """
+    return is_passing(error) or isinstance(error, CodatServerError)
 
 
 def may_be_resent(error: BaseException, request: Request[Any]) -> bool:

@@ -15,7 +15,6 @@ from airflow_provider_codat.api.errors import (
     CodatError,
     CodatInputError,
     CodatNotFoundError,
-    CodatServerError,
     CodatWaitTimeout,
 )
 from airflow_provider_codat.api.push_operations import (
@@ -24,7 +23,7 @@ from airflow_provider_codat.api.push_operations import (
     get_push_operation,
 )
 from airflow_provider_codat.api.request import Request
-from airflow_provider_codat.api.retry import is_passing, retry_after
+from airflow_provider_codat.api.retry import can_be_waited_out, retry_after
 
 NOT_FOUND_GRACE = 60.0
 """Seconds a 404 is waited out: a fresh push may not be readable yet."""
@@ -99,7 +98,8 @@ class PushOperationWait:
     :param company_id: the company written to.
     :param push_operation_key: the operation waited for.
     :param log: where status changes and trouble are told, each once.
-    :param not_before: the time in epoch seconds before which Codat is not to be asked; default none.
+    :param not_before: the time before which Codat is not to be asked, in epoch seconds, or in monotonic seconds if the
+        other times are; default none.
     :param last_status: the last status seen; whoever goes on with a wait starts with what was seen before; default
         ``None``.
     :param trouble: the error that came instead of the last answer, or ``None``.
@@ -147,16 +147,16 @@ class PushOperationWait:
     def failed(self, error: CodatError, now: float) -> None:
         """Take note of an error that came instead of an answer.
 
-        Passing trouble (no connection, 429, 5xx, an unreadable answer) is waited out, a 404 for a minute.
+        Passing trouble is waited out, by the table in ``api.retry``, and a 404 for a minute.
 
         :param error: how the look ended.
-        :param now: the time in epoch seconds.
+        :param now: the time, in epoch seconds or monotonic seconds as :attr:`not_before` is.
         :raises CodatError: ``error`` itself, if waiting cannot help.
         """
         if isinstance(error, CodatNotFoundError):
             self._missing_since = now if self._missing_since is None else self._missing_since
             self.give_up_if_missing_for(now - self._missing_since, error)
-        elif not (is_passing(error) or isinstance(error, CodatServerError)):
+        elif not can_be_waited_out(error):
             raise error
         else:
             self.not_before = now + (retry_after(error) or 0.0)
@@ -185,7 +185,7 @@ class PushOperationWait:
     def next_pause(self, now: float, pace: Pace, jitter: Callable[[], float] = random.random) -> float:
         """Count a look, and return the seconds to pause after it: the pace's, or longer where Codat asked for that.
 
-        :param now: the time in epoch seconds.
+        :param now: the time, in epoch seconds or monotonic seconds as :attr:`not_before` is.
         :param pace: the wait's pace.
         :param jitter: a source of random numbers, 0 to 1; default :func:`random.random`.
         """
@@ -196,36 +196,44 @@ class PushOperationWait:
         """Return ``pause``, or the longer one Codat asked for with a ``Retry-After``.
 
         :param pause: a pause in seconds.
-        :param now: the time in epoch seconds.
+        :param now: the time, in epoch seconds or monotonic seconds as :attr:`not_before` is.
         """
         return max(pause, self.not_before - now)
 
-    def steps(self, deadline: float, pace: Pace, clock: Callable[[], float]) -> Steps:
+    def steps(self, timeout: float, pace: Pace, clock: Callable[[], float]) -> Steps:
         """Look and pause until the operation has ended.
 
         The status is looked at before the clock: an operation that ended in time is never reported as late.
 
-        :param deadline: when to stop, in epoch seconds.
+        :param timeout: seconds after which to stop.
         :param pace: how long to pause between two looks.
-        :param clock: returns the time in epoch seconds.
-        :raises CodatWaitTimeout: the deadline passed.
+        :param clock: returns the time in monotonic seconds. The pauses are counted as well, so a clock that stands
+            still, as in a test, does not prolong the wait.
+        :raises CodatWaitTimeout: the time has passed.
         :raises CodatError: waiting cannot help.
         """
-        started = clock()
-        if (early := min(self.not_before, deadline) - started) > 0:
+        started, slept = clock(), 0.0
+
+        def now() -> float:
+            return max(clock(), started + slept)
+
+        if (early := min(self.not_before - started, timeout)) > 0:
             yield Sleep(early)
+            slept += early
         while True:
             try:
                 operation: PushOperation = yield self.request
             except CodatError as error:
-                self.failed(error, clock())
+                self.failed(error, now())
             else:
                 if self.saw(operation):
                     return operation
-            now = clock()
-            if now >= deadline:
-                raise self.timed_out(now - started)
-            yield Sleep(min(self.next_pause(now, pace), deadline - now))
+            left = started + timeout - now()
+            if left <= 0:
+                raise self.timed_out(timeout - left)
+            pause = min(self.next_pause(now(), pace), left)
+            yield Sleep(pause)
+            slept += pause
 
     def timed_out(self, seconds: float) -> CodatWaitTimeout:
         """Return the error for a wait that saw no end.

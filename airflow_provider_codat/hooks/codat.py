@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import functools
 import logging
+import os
 import random
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -46,6 +48,13 @@ DEFAULT_CONN_ID = "codat_default"
 log = logging.getLogger(__name__)
 
 
+LONGEST_WAIT = 4 * 3600
+"""Seconds that a wait may be given. Sensors wait for longer; a number above is most likely one of milliseconds."""
+
+LONGEST_INTERVAL = 600
+"""Seconds between two checks, likewise."""
+
+
 def wait_for_push_operation(
     company_id: str, push_operation_key: str, *, poll_interval: float = 2.0, timeout: float = 120.0
 ) -> Steps:
@@ -55,15 +64,25 @@ def wait_for_push_operation(
 
     :param company_id: the company written to.
     :param push_operation_key: the key the write was answered with.
-    :param poll_interval: seconds between two looks, default 2.
-    :param timeout: seconds to wait, default 120.
+    :param poll_interval: seconds between two checks, above 0 and at most 600 (ten minutes); default 2.
+    :param timeout: seconds to wait, at most 14,400 (four hours); default 120.
+    :raises CodatInputError: a number is out of these bounds, as it is when it was meant as milliseconds.
     :raises CodatWaitTimeout: it had not ended by then; the error names the last status seen.
     :raises CodatApiError: waiting cannot help, such as 401 or 403.
 
     Source: https://docs.codat.io/using-the-api/push.
     """
+    _check_seconds("poll_interval", poll_interval, LONGEST_INTERVAL, "")
+    _check_seconds("timeout", timeout, LONGEST_WAIT, "; a CodatPushOperationSensor waits for longer")
     wait = PushOperationWait(company_id, push_operation_key, log)
-    return wait.steps(time.time() + timeout, Pace(poll_interval), time.time)
+    return wait.steps(timeout, Pace(poll_interval), time.monotonic)
+
+
+def _check_seconds(name: str, seconds: float, most: int, remedy: str) -> None:
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds <= most:
+        raise CodatInputError(
+            f"{name} is {seconds!r}: it is in seconds, give a number above 0 and up to {most:,}{remedy}"
+        )
 
 
 class CodatHook(BaseHook):
@@ -96,7 +115,9 @@ class CodatHook(BaseHook):
         self.codat_conn_id = codat_conn_id
         self.rate_limit: RateLimit | None = None
         """The quota as Codat's last answer told it, or ``None`` before the first."""
+        self._session: requests.Session | None = None
         self._async_client: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
+        self._process = os.getpid()
 
     # -- companies ---------------------------------------------------------------------------------------------------
 
@@ -191,17 +212,27 @@ class CodatHook(BaseHook):
     # -- blocking ----------------------------------------------------------------------------------------------------
 
     def get_conn(self) -> requests.Session:
-        """Return the session all blocking calls use, authorised and kept alive over calls."""
+        """Return the session all blocking calls of this process use, authorised and kept alive over calls."""
+        self._leave_to_the_parent()
+        if self._session is None:
+            self._session = self._make_session()
         return self._session
 
-    @functools.cached_property
-    def _session(self) -> requests.Session:
+    def _make_session(self) -> requests.Session:
         import requests
 
         session = requests.Session()
         # As an auth callable, not as a header: requests would let a .netrc entry replace a header.
         session.auth = _authorization(self.settings.authorization)
+        # No redirect is followed, so nobody needs its target, which requests parses all the same and may fail to.
+        session.get_redirect_target = _no_redirect  # type: ignore[assignment,method-assign]
         return session
+
+    def _leave_to_the_parent(self) -> None:
+        """After a fork, forget what the parent has open: on a shared socket one would read the other's answers."""
+        if self._process != os.getpid():
+            _of_parents.append((self._session, self._async_client))
+            self._session, self._async_client, self._process = None, None, os.getpid()
 
     def send(self, request: Request[T], *, attempts: int | None = None) -> T:
         """Send a request, again where the retry table says so, and return its answer.
@@ -223,15 +254,15 @@ class CodatHook(BaseHook):
         import requests
         from urllib3.exceptions import IncompleteRead
 
-        settings = self.settings
+        settings, session = self.settings, self.get_conn()
         handled = sys.exception()  # what the caller may be handling is no cause of what happens here
         if not request.is_repeatable:
             # A connection that the server gives up just now would leave it open whether this was done: use a fresh one.
-            self._session.close()
+            session.close()
         try:
             with (
                 request.opened() as content,
-                self._session.request(
+                session.request(
                     request.method,
                     settings.base_url + request.path,
                     params=request.params,
@@ -293,6 +324,7 @@ class CodatHook(BaseHook):
         """Return the client all asynchronous calls use; one belongs to the event loop it was made in."""
         from asgiref.sync import sync_to_async
 
+        self._leave_to_the_parent()
         loop = asyncio.get_running_loop()
         if self._async_client is None or self._async_client[0] is not loop:
             # In a thread, for reading the certificates takes a while; others may have come here in the meantime.
@@ -310,7 +342,17 @@ class CodatHook(BaseHook):
         # Kept alive for longer than the usual pause between two looks: a new TLS handshake costs more than the look.
         limits = httpx.Limits(max_connections=100, max_keepalive_connections=100, keepalive_expiry=90)
         try:
-            return httpx.AsyncClient(timeout=timeout, limits=limits, follow_redirects=False, verify=_tls_context())
+            tls = _tls_context()
+            return httpx.AsyncClient(
+                timeout=timeout,
+                limits=limits,
+                follow_redirects=False,
+                verify=tls,
+                # Given, for httpx reads the environment otherwise than requests does, and refuses some of it.
+                proxy=_proxy_for(settings.base_url, tls),
+                trust_env=False,
+                event_hooks={"response": [_without_location]},
+            )
         except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
             raise CodatConnectionError(
                 f"Nothing can be sent to {settings.base_url}: {_in_words(error)}. Check what SSL_CERT_FILE and"
@@ -323,6 +365,7 @@ class CodatHook(BaseHook):
 
         One of another loop is left alone: that loop uses it, or has taken its connections along when it ended.
         """
+        self._leave_to_the_parent()
         if self._async_client is not None and self._async_client[0] is asyncio.get_running_loop():
             (_, client), self._async_client = self._async_client, None
             await client.aclose()
@@ -454,7 +497,7 @@ class _RetryTable:
         self._warn = warn
         self._wait = 0.0
         self._may_have_landed = False
-        self._started = time.time()
+        self._started = time.time(), time.monotonic()
 
     def retry(self, state: RetryCallState) -> bool:
         error = _error_of(state)
@@ -470,7 +513,16 @@ class _RetryTable:
     def _comes_too_late(self, wait: float) -> bool:
         """Whether a write would be sent again when its key may no longer hold, by this call or one before it."""
         is_bounded = self._may_have_landed or self._request.idempotency_key is not None
-        return is_bounded and time.time() - self._started + wait > retry.RESENT_FOR
+        return is_bounded and self._passed + wait > retry.RESENT_FOR
+
+    @property
+    def _passed(self) -> float:
+        """The seconds since the first sending, rather too many than too few.
+
+        The monotonic clock stands still while the machine is suspended, and the other one may be set back.
+        """
+        wall, monotonic = self._started
+        return max(time.time() - wall, time.monotonic() - monotonic)
 
     def wait(self, state: RetryCallState) -> float:
         return self._wait
@@ -495,6 +547,42 @@ def _authorization(header: str) -> Callable[[requests.PreparedRequest], requests
         return prepared
 
     return authorize
+
+
+def _no_redirect(_: requests.Response) -> None:
+    return None
+
+
+async def _without_location(answer: httpx.Response) -> None:
+    """Take out a redirect's target: nobody needs it, and httpx parses it all the same and may fail to."""
+    answer.headers.pop("location", None)
+
+
+_of_parents: list[object] = []
+"""What a parent process had open before this one was forked off. It is kept, for destroying it could end what the
+parent goes on using, such as its event loop's place in the selector that both share."""
+
+
+def _give_asgiref_a_thread() -> None:
+    """Replace the one thread of ``sync_to_async`` in the child of a fork, where it does not run: all would wait."""
+    if (asgiref := sys.modules.get("asgiref.sync")) is not None:
+        asgiref.SyncToAsync.single_thread_executor = ThreadPoolExecutor(max_workers=1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_give_asgiref_a_thread)
+
+
+def _proxy_for(url: str, tls: ssl.SSLContext) -> httpx.Proxy | None:
+    """Return the proxy that the environment names for an address, by the rules of the blocking side; else ``None``."""
+    import httpx
+    from requests.utils import get_environ_proxies, select_proxy
+
+    proxy = select_proxy(url, get_environ_proxies(url))
+    if not proxy:
+        return None
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    return httpx.Proxy(proxy, ssl_context=tls if proxy.lower().startswith("https:") else None)
 
 
 @functools.cache

@@ -373,7 +373,7 @@ class CodatPushOperator(PushOperationWaiter):
             return operation.to_json()
         if self.deferrable:
             self.hand_over(started)
-        return self.result(self._wait_here(started))
+        return self.result(self._wait_here())
 
     def _submit(self, context: Context) -> PushOperation:
         """Return the operation that this task instance's write became, whoever sent it."""
@@ -412,9 +412,10 @@ class CodatPushOperator(PushOperationWaiter):
             takes_any_end=not self.fail_on_unsuccessful,
         )
 
-    def _wait_here(self, started: float) -> PushOperation:
+    def _wait_here(self) -> PushOperation:
+        started = time.monotonic()
         self._wait.not_before = started + self._wait.next_pause(started, self.pace)
-        return self.hook.run(self._wait.steps(started + self.timeout, self.pace, time.time))
+        return self.hook.run(self._wait.steps(self.timeout, self.pace, time.monotonic))
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Finish in a worker what the trigger saw.

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +88,9 @@ def read(event: Any) -> PushOperation | TimedOut | CodatError:
             return CodatApiError.from_json(described)
         case {"outcome": "failed", "error": {"message": str(message)}}:
             return CodatError(message)
-    raise CodatError(f"The triggerer sent an event nobody can read, so the push's status is not known: {event!r}")
+    raise CodatError(
+        f"The triggerer sent an event nobody can read, so the push's status is not known: {reprlib.repr(event)}"
+    )
 
 
 def _ended(value: Any) -> PushOperation:

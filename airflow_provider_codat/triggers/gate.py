@@ -18,9 +18,8 @@ from airflow_provider_codat.api.errors import (
     CodatConnectionError,
     CodatError,
     CodatRateLimited,
-    CodatResponseError,
-    CodatServerError,
 )
+from airflow_provider_codat.api.retry import can_be_waited_out
 
 if TYPE_CHECKING:
     from airflow_provider_codat.api.request import Request
@@ -182,7 +181,7 @@ class Gate:
             self._settle(self.budget.refused(error, quota, now, is_probe=is_probe))
             return
         self._settle(self.budget.answered(quota, now, is_probe=is_probe))
-        if isinstance(error, CodatConnectionError | CodatServerError | CodatResponseError):
+        if can_be_waited_out(error):
             self._report.failed(error, now)
         else:
             self._report.answered()

@@ -24,7 +24,6 @@ from airflow_provider_codat.api.errors import (
     CodatAuthenticationError,
     CodatError,
     CodatRateLimited,
-    CodatServerError,
 )
 from airflow_provider_codat.api.polling import (
     Dialect,
@@ -39,7 +38,7 @@ from airflow_provider_codat.api.polling import (
     poll_begins,
 )
 from airflow_provider_codat.api.push_operations import PushOperation, look_for_push_operations
-from airflow_provider_codat.api.retry import is_passing
+from airflow_provider_codat.api.retry import can_be_waited_out
 from airflow_provider_codat.triggers.gate import Gate, Turns
 
 if TYPE_CHECKING:
@@ -293,7 +292,7 @@ class _CompanyPoll:
             waiter.watch.is_unlisted = True
         for waiter in self._waiting_for(passed_over):
             waiter.is_passed_over = True
-        self._is_in_trouble = trouble is not None and is_everybodys(trouble) and not listing.ranks
+        self._is_in_trouble = trouble is not None and can_be_waited_out(trouble) and not listing.ranks
         if not self._is_in_trouble or await self._is_answered(asked):
             await self._ask_for_each(asked)
 
@@ -372,7 +371,7 @@ class _CompanyPoll:
             self._fail(list(self._waiters), error, began)
         except CodatError as error:
             self._fail([key], error, began)
-            return error if is_everybodys(error) else None
+            return error if can_be_waited_out(error) else None
         else:
             for waiter in self._waiting_for([key]):
                 waiter.saw(operation, began)
@@ -386,14 +385,6 @@ class _CompanyPoll:
         due = min((waiter.watch.due for waiter in self._waiting()), default=math.inf)
         async with self._slots:
             return await self._line.gate.send(request, due, self._turns)
-
-
-def is_everybodys(trouble: CodatError) -> bool:
-    """Whether this trouble would meet other requests too: no answer, a 429, a server error, a garbled answer.
-
-    :param trouble: how a request ended.
-    """
-    return is_passing(trouble) or isinstance(trouble, CodatServerError)
 
 
 # -- what is shared ----------------------------------------------------------------------------------------------------

@@ -149,17 +149,34 @@ RETRY_AFTER = {
     None: None,
     "": None,
     "soon": None,
-    "1.5": None,
+    "1.5": 1.5,
+    "3.2": 3.2,
+    "0.04": 0.04,
+    " +3 ": 3,
+    "3.": 3,
+    ".5": 0.5,
+    "3.20000000000000018": 3.2,
+    "nan": None,
+    "inf": None,
+    "1e3": None,
+    "0x10": None,
+    "1_0": None,
+    "3,2": None,
+    "3.2.1": None,
+    "3 s": None,
     "0": 0,
     "120": 120,
     " 120 ": 120,
-    "-5": 0,
-    "9" * 30: 10**9,
+    "-5": None,
+    "-0.5": None,
+    "9" * 15: None,
+    "9" * 30: None,
     "9" * 5000: None,
     "Sat, 21 Nov 2026 12:01:00 GMT": 60,
     "Saturday, 21-Nov-26 12:01:00 GMT": 60,
     "Sat Nov 21 12:01:00 2026": 60,
     "Sat, 21 Nov 2026 11:00:00 GMT": 0,
+    "Sat, 21 Nov 2099 11:00:00 GMT": None,
     "2026-11-21T12:01:00Z": 60,
     "2026-11-21T13:01:00+01:00": 60,
     "2026-11-21T12:01:00": 60,
@@ -197,7 +214,7 @@ def test_a_time_is_read_back_from_either_form(moment, hours):
     assert parse_datetime(format_datetime(moment)) == moment
 
 
-@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("status", [408, 409, 425, 429, 503])
 def test_a_retry_after_is_carried_by_the_error(status):
     error = error_of(answer(status, BODY, retry_after="Sat, 21 Nov 2026 12:02:00 GMT"))
     assert error.retry_after == 120
@@ -208,6 +225,11 @@ def test_a_used_up_quota_says_when_it_resets():
     assert error.reset_at == datetime(2026, 11, 22, tzinfo=UTC)
     assert str(error).endswith("; retry after 90 s; the quota resets at 2026-11-22T00:00:00+00:00")
     assert error_of(answer(429)).retry_after is None
+
+
+@pytest.mark.parametrize(("value", "words"), {"0.04": "0.04 s", "3.2": "3.2 s", "1234567": "1234567 s"}.items())
+def test_the_wait_a_rate_limit_asks_for_is_said_exactly(value, words):
+    assert str(error_of(answer(429, retry_after=value))).endswith(f"; retry after {words}")
 
 
 @pytest.mark.parametrize(
@@ -221,8 +243,13 @@ def test_a_used_up_quota_says_when_it_resets():
         ({"x-rate-limit-reset": "1795305600"}, (None, None, datetime(2026, 11, 22, tzinfo=UTC))),
         ({"x-rate-limit-limit": "many", "x-rate-limit-remaining": "", "x-rate-limit-reset": "tomorrow"}, (None,) * 3),
         ({"x-rate-limit-reset": "9" * 30}, (None,) * 3),
+        (
+            {"x-rate-limit-limit": "1000.0", "x-rate-limit-remaining": " +7 ", "x-rate-limit-reset": "1795305600.0"},
+            (1000, 7, datetime(2026, 11, 22, tzinfo=UTC)),
+        ),
+        ({"x-rate-limit-limit": "9" * 400, "x-rate-limit-remaining": "9" * 400}, (None,) * 3),
     ],
-    ids=["none", "all", "unix time", "unreadable", "beyond all time"],
+    ids=["none", "all", "unix time", "unreadable", "beyond all time", "fractions", "beyond all floats"],
 )
 def test_the_rate_limit_is_what_the_headers_say(headers, expected):
     assert RateLimit.from_headers(headers) == RateLimit(*expected)

@@ -30,10 +30,15 @@ TABLE = {
     UNREADABLE: ((True, True, False), (True, True)),
     answered(429): ((True, True, True), (False, False)),
     answered(409): ((False, True, False), (True, False)),
+    answered(408): ((True, True, False), (True, True)),
+    answered(425): ((True, True, False), (False, False)),
     answered(500): ((True, False, False), (True, True)),
     **{answered(status): ((True, True, False), (True, True)) for status in (502, 503, 504)},
     **{answered(status): ((False, False, False), (True, True)) for status in (501, 505)},
-    **{answered(status): ((False, False, False), (False, False)) for status in (302, 400, 401, 402, 403, 404, 422)},
+    **{
+        answered(status): ((False, False, False), (False, False))
+        for status in (302, 400, 401, 402, 403, 404, 418, 422, 499)
+    },
     errors.CodatInputError("no"): ((False, False, False), (False, False)),
     errors.CodatWaitTimeout("no"): ((False, False, False), (False, False)),
     KeyError("no"): ((False, False, False), (False, False)),

@@ -1,5 +1,6 @@
 """A wait as decisions, with a clock that moves only when the wait sleeps."""
 
+import itertools
 from datetime import timedelta
 
 import pytest
@@ -43,7 +44,7 @@ class Course:
         self.sleeps, self.woken, self.looks = [], [], 0
         self.log = Log()
         self.wait = PushOperationWait("company-1", "key-1", self.log)
-        self.steps = self.wait.steps(start + timeout, pace, lambda: self.now)
+        self.steps = self.wait.steps(timeout, pace, lambda: self.now)
 
     def play(self):
         """Return the operation the wait returns, or raise what it raises."""
@@ -194,10 +195,22 @@ def test_no_sleep_goes_beyond_the_deadline_and_the_last_look_comes_at_it(answers
     assert course.looks == len(course.sleeps) + 1
 
 
+@pytest.mark.parametrize("answer", ["Pending", not_found(), api_error(429, 40)], ids=str)
+@pytest.mark.parametrize("shift", [0.0, -10.0], ids=["stands still", "runs backwards"])
+def test_a_wait_ends_though_its_clock_never_gets_on(answer, shift):
+    """A test may freeze the monotonic clock, too: what was slept is counted all the same."""
+    course = Course(answer, timeout=50)
+    readings = itertools.count()
+    course.steps = course.wait.steps(50, EVERY_2_S, lambda: shift * next(readings))
+    with pytest.raises(errors.CodatWaitTimeout, match="after 50 s"):
+        course.play()
+    assert sum(course.sleeps) == 50
+
+
 # -- errors ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("error", [api_error(status) for status in (302, 400, 401, 402, 403, 409, 422)], ids=str)
+@pytest.mark.parametrize("error", [api_error(status) for status in (302, 400, 401, 402, 403, 409, 418, 422)], ids=str)
 def test_an_error_that_waiting_cannot_help_is_raised_at_once(error):
     course = Course("Pending", error)
     with pytest.raises(type(error)) as raised:
@@ -211,7 +224,7 @@ def test_an_error_that_waiting_cannot_help_is_raised_at_once(error):
     [
         errors.CodatConnectionError("reset"),
         errors.CodatResponseError("html"),
-        *(api_error(status) for status in (429, 500, 502, 503, 504)),
+        *(api_error(status) for status in (408, 425, 429, 500, 501, 502, 503, 504)),
     ],
     ids=str,
 )

@@ -12,10 +12,12 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from io import BufferedReader
 from queue import SimpleQueue
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from airflow_provider_codat.hooks import codat as hook_module
 from airflow_provider_codat.hooks.calls import Call
 
 
@@ -186,7 +188,8 @@ class Sleeps(list[float]):
 def slept(monkeypatch: pytest.MonkeyPatch) -> Sleeps:
     """Let the test's own thread sleep without waiting, with the clock moved on; return the list of those sleeps."""
     sleeps = Sleeps()
-    real_sleep, real_asleep, real_time, main = time.sleep, asyncio.sleep, time.time, threading.current_thread()
+    real_sleep, real_asleep, main = time.sleep, asyncio.sleep, threading.current_thread()
+    real_time, real_monotonic = time.time, time.monotonic
 
     def sleep(seconds: float) -> None:
         if threading.current_thread() is not main:
@@ -202,4 +205,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> Sleeps:
     monkeypatch.setattr(time, "sleep", sleep)
     monkeypatch.setattr(asyncio, "sleep", asleep)
     monkeypatch.setattr(time, "time", lambda: real_time() + sum(sleeps))
+    # In the hook alone: the event loops of other threads go by the real one.
+    times = {**vars(time), "monotonic": lambda: real_monotonic() + sum(sleeps)}
+    monkeypatch.setattr(hook_module, "time", SimpleNamespace(**times))
     return sleeps

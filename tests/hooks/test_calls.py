@@ -1,7 +1,9 @@
 """Every call of the hook, blocking and asynchronous, against the simulator."""
 
 import asyncio
+import itertools
 import json
+import time
 
 import pytest
 
@@ -244,7 +246,7 @@ def test_a_wait_that_is_over_raises_with_the_last_status_seen(codat_simulator, h
         {"kind": "html"},
         {"kind": "not_found"},
         {"kind": "unknown_status"},
-        *({"kind": "status", "status": status} for status in (429, 500, 502, 503, 504)),
+        *({"kind": "status", "status": status} for status in (408, 425, 429, 500, 502, 503, 504)),
     ],
     ids=str,
 )
@@ -256,7 +258,7 @@ def test_a_wait_outlives_passing_trouble_with_one_request_an_interval(codat_simu
     assert len(codat_simulator.requests) == 4
 
 
-@pytest.mark.parametrize("status", [302, 400, 401, 402, 403, 409])
+@pytest.mark.parametrize("status", [302, 400, 401, 402, 403, 409, 410, 418, 451, 499])
 def test_a_wait_ends_at_once_where_waiting_cannot_help(codat_simulator, hook, do, slept, company, status):
     codat_simulator.fault(Fault("status", status=status, times=None))
     with pytest.raises(CodatApiError) as raised:
@@ -297,3 +299,52 @@ def test_a_wait_refuses_a_bad_key_without_a_request(codat_simulator, hook, do):
     with pytest.raises(CodatInputError, match="push_operation_key is empty"):
         do(hook.wait_for_push_operation, "company", "")
     assert codat_simulator.requests == []
+
+
+@pytest.mark.parametrize("asked", ["0.3", "3.2"])
+def test_a_fraction_of_a_second_that_codat_asks_for_is_waited(codat_simulator, connect, do, slept, company, asked):
+    codat_simulator.fault(Fault("status", status=429, retry_after=asked))
+    do(connect().get_company, company.id)
+    assert slept == [float(asked)]
+
+
+MILLISECONDS = {
+    "timeout": {"timeout": 120_000},
+    "a short timeout": {"timeout": 15_000},
+    "interval": {"poll_interval": 2_000},
+    "both": {"poll_interval": 5_000, "timeout": 60_000},
+    "endless": {"timeout": float("inf")},
+    "no number": {"timeout": float("nan")},
+    "negative": {"timeout": -1},
+    "text": {"timeout": "120"},
+    "a boolean": {"timeout": True},
+}
+
+
+@pytest.mark.parametrize("given", MILLISECONDS.values(), ids=MILLISECONDS)
+def test_a_wait_in_milliseconds_is_refused_before_any_request(codat_simulator, hook, do, given):
+    name, value = next(iter(given.items()))
+    with pytest.raises(CodatInputError, match=rf"^{name} is {value!r}: it is in seconds, give a number above 0"):
+        do(hook.wait_for_push_operation, "c", "k", **given)
+    assert codat_simulator.requests == []
+
+
+def test_the_longest_wait_is_four_hours(codat_simulator, hook, do, company):
+    key = codat_simulator.add_push(company.id, status="Success")
+    assert do(hook.wait_for_push_operation, company.id, key, poll_interval=600, timeout=4 * 3600).is_success
+    with pytest.raises(CodatInputError, match="up to 14,400; a CodatPushOperationSensor waits for longer"):
+        do(hook.wait_for_push_operation, company.id, key, timeout=4 * 3600 + 1)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e9, -1e9], ids=["stands still", "is set forward", "is set back"])
+def test_a_wait_lasts_as_long_as_was_asked_whatever_the_clock_does(
+    codat_simulator, hook, do, company, monkeypatch, shift
+):
+    key = codat_simulator.add_push(company.id)
+    readings = itertools.count()
+    monkeypatch.setattr(time, "time", lambda: 1.8e9 + shift * next(readings))
+    began = time.monotonic()
+    with pytest.raises(CodatWaitTimeout):
+        do(hook.wait_for_push_operation, company.id, key, poll_interval=0.1, timeout=0.3)
+    assert 0.3 <= time.monotonic() - began < 30
+    assert len(codat_simulator.requests) >= 3

@@ -11,6 +11,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -28,6 +29,8 @@ from urllib3.exceptions import (
     ReadTimeoutError,
 )
 
+from airflow_provider_codat.api.request import Effect, Request
+from airflow_provider_codat.api.retry import RetryPolicy
 from airflow_provider_codat.api.sync_settings import SyncSchedule, SyncSetting
 from airflow_provider_codat.exceptions import (
     CodatApiError,
@@ -41,6 +44,7 @@ from airflow_provider_codat.exceptions import (
     CodatResponseError,
     CodatServerError,
 )
+from airflow_provider_codat.hooks import codat as hook_module
 from airflow_provider_codat.hooks.codat import _was_sent_by_httpx, _was_sent_by_requests
 from airflow_provider_codat.simulator import Fault
 
@@ -102,8 +106,11 @@ TABLE = {
     "402": Row(CodatPlanLimitError, RAISE, RAISE, RAISE, REFUSED, status(402)),
     "403": Row(CodatForbiddenError, RAISE, RAISE, RAISE, REFUSED, status(403)),
     "404": Row(CodatNotFoundError, RAISE, RAISE, RAISE, REFUSED, {"kind": "not_found"}),
+    "408": Row(CodatApiError, AGAIN, AGAIN, RAISE, UNKNOWN, gateway(408, retry_after=0)),
     "409": Row(CodatConflictError, RAISE, AGAIN, RAISE, BY_KEY, gateway(409)),
+    "418": Row(CodatApiError, RAISE, RAISE, RAISE, REFUSED, gateway(418)),
     "422": Row(CodatApiError, RAISE, RAISE, RAISE, REFUSED, status(422)),
+    "425": Row(CodatApiError, AGAIN, AGAIN, RAISE, REFUSED, gateway(425)),
     "501": Row(CodatServerError, RAISE, RAISE, RAISE, UNKNOWN, status(501)),
 }
 SORTS = {
@@ -209,6 +216,20 @@ def test_a_write_under_a_key_is_sent_again_for_ten_minutes_at_the_most(
     with pytest.raises(CodatRateLimited) if kind == "create" else contextlib.nullcontext():
         clock.run(aio(*call)) if is_aio else call[0](*call[1:])
     assert len(codat_simulator.requests) == requests
+
+
+@pytest.mark.parametrize(
+    ("wall", "monotonic", "is_too_late"),
+    [(0, 0, False), (599, 599, False), (601, 601, True), (-3600, 601, True), (601, 5, True)],
+    ids=["at once", "in time", "late", "late by a clock that was set back", "late by a machine that was suspended"],
+)
+def test_the_ten_minutes_are_over_when_either_clock_says_so(monkeypatch, wall, monotonic, is_too_late):
+    times = SimpleNamespace(time=lambda: 1.8e9, monotonic=lambda: 50.0)
+    monkeypatch.setattr(hook_module, "time", times)
+    request = Request("POST", "/", bool, effect=Effect.WRITE, idempotency_key="key")
+    table = hook_module._RetryTable(request, RetryPolicy(), print)
+    times.time, times.monotonic = lambda: 1.8e9 + wall, lambda: 50.0 + monotonic
+    assert table._comes_too_late(0.5) is is_too_late
 
 
 # -- what never reached Codat ------------------------------------------------------------------------------------------

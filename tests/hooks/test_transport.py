@@ -212,6 +212,14 @@ def test_no_redirect_is_followed(codat_simulator, hook, do, serve, http, status,
     assert (other.seen, other.connections) == ([], 0)
 
 
+@pytest.mark.parametrize("target", ["http://[", "http://a:b:c/", "\xff", "//", "\x7f"], ids=repr)
+def test_a_redirect_to_nowhere_is_as_any_other(serve, do, connect, target):
+    server = serve(f"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: {target}\r\n\r\n".encode("latin-1"))
+    with pytest.raises(CodatApiError, match="answered 302"):
+        do(connect(host=server.url, max_attempts=1).get_company, "c")
+    assert len(server.seen) == 1
+
+
 # -- the key -----------------------------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import sys
+import time
 import warnings
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -1209,3 +1210,15 @@ def test_a_record_that_has_no_json_form_is_not_told_either(value):
         push(SOMEBODY, record=SECRETIVE | {CANARY: value})
     assert CANARY not in str(raised.value)
     assert "Inf" not in str(raised.value)
+
+
+def test_a_wait_in_the_worker_ends_in_time_though_the_clock_stands_still(
+    codat_simulator, codat_connection, monkeypatch
+):
+    company, now = codat_simulator.add_company(), time.time()
+    codat_simulator.outcome(UNDECIDED)
+    operator = push(company, timeout=0.3, poke_interval=0.1, exponential_backoff=False)
+    monkeypatch.setattr(time, "time", lambda: now)
+    with pytest.raises(CodatWaitTimeout):
+        operator.execute(context(operator))
+    assert len(codat_simulator.requests) >= 3

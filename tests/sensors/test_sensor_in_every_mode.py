@@ -130,6 +130,7 @@ CASES = {
         error=CodatForbiddenError,
         takes=(5, 6),
     ),
+    "418": Case(faults=trouble("status", status=418), error=CodatApiError, takes=(0, 0)),
     "400": Case(faults=trouble("status", status=400), error=CodatApiError, takes=(0, 0)),
     # a fresh push
     "404 that turns up": Case(faults=trouble("not_found", times=4), takes=(20, 40)),
@@ -158,6 +159,9 @@ CASES = {
         says=("its status was not seen",),
         takes=(60, 61),
     ),
+    "429 with a fraction of a second": Case(faults=trouble("status", status=429, retry_after="30.5"), takes=(61, 81)),
+    "408": Case(faults=trouble("status", status=408)),
+    "425": Case(faults=trouble("gateway", status=425)),
     "500": Case(faults=trouble("status", status=500)),
     "529, which only a proxy answers": Case(faults=trouble("status", status=529)),
     "503 with seconds": Case(faults=trouble("status", status=503, retry_after=90), takes=(180, 200)),
