@@ -28,7 +28,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from airflow_provider_codat.simulator.account import Account
-from airflow_provider_codat.simulator.books import Books, Company
+from airflow_provider_codat.simulator.books import Books, Company, Connection
 from airflow_provider_codat.simulator.faults import RandomFaults
 from airflow_provider_codat.simulator.push import TERMINAL_STATUSES, UNDECIDED, Outcome, PushDesk
 from airflow_provider_codat.simulator.rate_limit import AddressLimit, Concurrency, RateLimit
@@ -72,8 +72,8 @@ class CodatSimulator:
     :param response_time: seconds every answer takes, default 0; only what takes time can be under way at once.
     :param query_support: what becomes of ``query``: ``honour``, the default, ``ignore`` or ``refuse`` (400).
     :param order_by_support: what becomes of ``orderBy``: ``honour``, the default, or ``ignore``.
-    :param pending_fields: whether the fields of a push that say how it ended are ``null``, the default, or ``absent``
-        before it does.
+    :param pending_fields: how the fields that say how a push ended look before it has: ``documented``, the default:
+        null where Codat's description allows that, or else absent; ``null`` or ``absent``, all of them.
     :param record_id_at: where a written record's id is shown: ``changes``, the default and what is documented, or
         ``data``.
     :param hidden_gets: how many reads of a fresh push answer 404; default 0.
@@ -101,7 +101,7 @@ class CodatSimulator:
         response_time: float = 0.0,
         query_support: QuerySupport = "honour",
         order_by_support: OrderBySupport = "honour",
-        pending_fields: PendingFields = "null",
+        pending_fields: PendingFields = "documented",
         record_id_at: RecordIdAt = "changes",
         hidden_gets: int = 0,
         hidden_lists: int = 0,
@@ -125,6 +125,7 @@ class CodatSimulator:
             sync_settings=SyncSettings(sync_schedule_shape, free_plan=free_plan),
             query_support=query_support,
             order_by_support=order_by_support,
+            clock=clock,
         )
         self._lock = self._account.lock
         self._gate = Gate(
@@ -219,17 +220,25 @@ class CodatSimulator:
         :param connection_status: ``Linked``, the default, ``PendingAuth``, ``Unlinked`` or ``Deauthorized``.
         :param tags: metadata by name; default none.
         """
-        company = Company(
-            id=id or str(uuid4()),
-            name=name,
-            connection_id=str(uuid4()),
-            created=self._clock(),
-            connection_status=connection_status,
-            tags=tags or {},
-        )
+        now = self._clock()
+        connection = Connection(str(uuid4()), now, connection_status)
+        company = Company(id or str(uuid4()), name, now, (connection,), tags=tags or {})
         with self._lock:
-            self._account.books.companies[company.id] = company
-        return company
+            return self._account.books.put(company)
+
+    def set_connection_status(self, company_id: str, status: str, connection_id: str | None = None) -> Company:
+        """Let a company link a connection, or take its authorization back, and return the company.
+
+        :param company_id: whose.
+        :param status: ``Linked``, ``PendingAuth``, ``Unlinked`` or ``Deauthorized``; records are written through a
+            linked connection only.
+        :param connection_id: of the connection; default the oldest.
+        :raises ApiError: for an unknown company or connection.
+        """
+        with self._lock:
+            company = self._account.books.company(company_id)
+            connection = company.connection(connection_id or company.connection_id)
+            return self._account.books.put(company.with_connection(replace(connection, status=status)))
 
     @property
     def companies(self) -> list[Company]:
