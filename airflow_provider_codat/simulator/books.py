@@ -22,6 +22,7 @@ CONNECTION_FIELDS = frozenset(
 
 #: The integration of every connection that the simulator itself makes.
 SANDBOX = "mqjo"
+CONNECTION_STATUSES = ("PendingAuth", "Linked", "Unlinked", "Deauthorized")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Connection:
     :param integration_key: the four letters of the accounting software; default those of Codat's sandbox.
     :param integration_id: the id of the accounting software; default a fresh UUID.
     :param source_id: the id of the connection's source; default a fresh UUID.
+    :raises ValueError: for a status that is none.
     """
 
     id: str
@@ -42,6 +44,10 @@ class Connection:
     integration_key: str = SANDBOX
     integration_id: str = field(default_factory=lambda: str(uuid4()))
     source_id: str = field(default_factory=lambda: str(uuid4()))
+
+    def __post_init__(self) -> None:
+        if self.status not in CONNECTION_STATUSES:
+            raise ValueError(f"a connection is one of {', '.join(CONNECTION_STATUSES)}, not {self.status!r}")
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ class Outcome:
     :param record_id: the id of a created record, by default a fresh UUID.
     :param lands: whether the record reaches the books, by default on success only. With ``TimedOut`` it may do so too.
     :param processing: whether it passes through ``Processing``, which some clients name and Codat's description does
-        not: the write itself is answered with ``Pending``, every look before the end with ``Processing``; default
+        not: the write itself is answered with ``Pending``, every read before the end with ``Processing``; default
         ``False``.
     :raises ValueError: for a status that is no end.
     """

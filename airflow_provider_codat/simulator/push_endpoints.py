@@ -119,6 +119,7 @@ class PushEndpoints:
         company = self._company(request)
         connection = company.connection(request.path_params["connection_id"])
         _check_linked(connection)
+        _check_flag(request.query_params.get("allowSyncOnPushComplete"))
         return Target(
             company,
             connection,
@@ -160,6 +161,11 @@ def _check_linked(connection: Connection) -> None:
         message = f"Data connection {connection.id} is {connection.status}; records are written through a Linked one."
         item = {"itemId": connection.id, "message": message, "validatorName": "DataConnection"}
         raise ApiError(400, f"Error processing request - {message}", [item])
+
+
+def _check_flag(text: str | None) -> None:
+    if text is not None and text.lower() not in ("true", "false"):
+        raise standard_error(400)
 
 
 def _timeout(text: str | None) -> int | None:

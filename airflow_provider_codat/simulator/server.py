@@ -29,6 +29,7 @@ except ModuleNotFoundError as error:
 
 from airflow_provider_codat.simulator.account import Account
 from airflow_provider_codat.simulator.books import Books, Company, Connection
+from airflow_provider_codat.simulator.data_types import WRITES
 from airflow_provider_codat.simulator.faults import RandomFaults
 from airflow_provider_codat.simulator.push import TERMINAL_STATUSES, UNDECIDED, Outcome, PushDesk
 from airflow_provider_codat.simulator.rate_limit import AddressLimit, Concurrency, RateLimit
@@ -219,6 +220,7 @@ class CodatSimulator:
         :param id: its id, by default a fresh UUID.
         :param connection_status: ``Linked``, the default, ``PendingAuth``, ``Unlinked`` or ``Deauthorized``.
         :param tags: metadata by name; default none.
+        :raises ValueError: for a connection status that is none.
         """
         now = self._clock()
         connection = Connection(str(uuid4()), now, connection_status)
@@ -234,6 +236,7 @@ class CodatSimulator:
             linked connection only.
         :param connection_id: of the connection; default the oldest.
         :raises ApiError: for an unknown company or connection.
+        :raises ValueError: for a status that is none.
         """
         with self._lock:
             company = self._account.books.company(company_id)
@@ -279,8 +282,10 @@ class CodatSimulator:
         :param key: only this push, which is pending; the other two are not looked at; default coming ones.
         :param company_id: only pushes of this company; default all.
         :raises KeyError: for an unknown key.
-        :raises ValueError: if that push has ended already.
+        :raises ValueError: if that push has ended already, or no record of this data type can be written.
         """
+        if data_type is not None:
+            _check_written(data_type)
         with self._lock:
             if key is None:
                 self._account.pushes.rules.set(outcome, company_id, data_type)
@@ -320,7 +325,9 @@ class CodatSimulator:
             without one it waits until :meth:`finish`.
         :param requested_on: when it was made, in epoch seconds, by default now; what has ended already ended then.
         :raises ApiError: for an unknown company.
+        :raises ValueError: if no record of this data type can be written.
         """
+        _check_written(data_type)
         with self._lock:
             desk = self._account.pushes
             company = self._account.books.company(company_id)
@@ -477,6 +484,11 @@ class CodatSimulator:
         :param since: only those that arrived then or later, in monotonic seconds; default all.
         """
         return Traffic.of(request for request in self.requests if request.at >= since)
+
+
+def _check_written(data_type: str) -> None:
+    if data_type not in WRITES:
+        raise ValueError(f"data_type is {data_type!r}, but records are written to {', '.join(WRITES)}")
 
 
 class _Server(uvicorn.Server):

@@ -48,7 +48,7 @@ WRITES = {
 ERRORS = frozenset({400, 401, 402, 403, 404, 405, 409, 422, 429, 500, 503})
 #: Faults whose answer the test has chosen itself.
 OF_THE_TEST = frozenset({"status", "gateway", "html"})
-#: The items of a list that are looked at: the others are made in the same way.
+#: How many items of a list are checked: the others are made in the same way.
 LONGEST = 20
 
 

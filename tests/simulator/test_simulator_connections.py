@@ -100,6 +100,13 @@ def test_nothing_is_written_through_a_connection_that_is_not_linked(client, befo
     assert client.request(method, client.push_path(below), **body).status_code == 200
 
 
+def test_a_status_that_is_none_is_refused_in_a_test_too(client):
+    with pytest.raises(ValueError, match=r"a connection is one of PendingAuth, .*, not 'Gone'"):
+        client.codat.set_connection_status(client.company.id, "Gone")
+    with pytest.raises(ValueError, match="not 'Gone'"):
+        client.codat.add_company(connection_status="Gone")
+
+
 def test_what_was_written_stays_readable(client):
     key = client.create()["pushOperationKey"]
     client.codat.set_connection_status(client.company.id, "Deauthorized")

@@ -130,6 +130,12 @@ def test_timeout_of_a_push_that_ends_by_polls(client, clock):
     assert client.read(key)["status"] == "TimedOut"
 
 
+@pytest.mark.parametrize(("flag", "status"), [("true", 200), ("False", 200), ("yes", 400), ("", 400)])
+def test_a_flag_that_is_none_is_400(client, flag, status):
+    answer = client.post(client.push_path(), json={}, params={"allowSyncOnPushComplete": flag})
+    assert answer.status_code == status
+
+
 @pytest.mark.parametrize("minutes", ["soon", "-1", "", "1.5"])
 def test_a_timeout_that_is_no_number_is_400(client, minutes):
     assert client.post(client.push_path(), json={}, params={"timeoutInMinutes": minutes}).status_code == 400
@@ -179,6 +185,14 @@ def test_the_most_specific_outcome_wins(client):
     key = client.post(f"/companies/{other.id}/connections/{other.connection_id}/push/items", json={}).json()
     codat.outcome(Outcome(record_id="key"), key=key["pushOperationKey"])
     assert record_id(codat.push(key["pushOperationKey"])) == "key"
+
+
+@pytest.mark.parametrize("data_type", ["bils", "accounts", "taxRates"])
+def test_a_data_type_that_cannot_be_written_is_refused_in_a_test_too(client, data_type):
+    with pytest.raises(ValueError, match=f"data_type is '{data_type}', but records are written to"):
+        client.codat.outcome(Outcome(), data_type=data_type)
+    with pytest.raises(ValueError, match=f"data_type is '{data_type}', but records are written to"):
+        client.codat.add_push(client.company.id, data_type)
 
 
 def test_a_distribution_is_drawn_from_reproducibly(simulate):
