@@ -78,7 +78,7 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 
 def problems(body: Mapping[str, Any], fields: Mapping[str, Field], where: str = "") -> list[Problem]:
-    """Return what is wrong with the fields of an object; those not named in ``fields`` are not looked at.
+    """Return what is wrong with the fields of an object; those not named in ``fields`` are not checked.
 
     :param where: the path of the object, with a dot at its end; default the body itself.
     """

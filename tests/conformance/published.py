@@ -211,7 +211,7 @@ _found: list[str] = []
 def taken() -> list[str]:
     """Return how answers have differed from the description since the last call."""
     found = _found.copy()
-    _found.clear()
+    del _found[: len(found)]  # a server's thread may have found more meanwhile
     return found
 
 
