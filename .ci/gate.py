@@ -4,7 +4,7 @@ From a clean clone, on a machine with Python 3.11, 3.12 and 3.13, a package inde
 install Debian's), two steps at a time for two cores:
 
 - README command two, word for word: all tests on the newest Airflow. After it, in the environment that it made, the
-  browser test, command one, and lint and types.
+  browser test, the test with Codat's own client, command one, and lint and types.
 - The distributions. After them, the wheel by itself; and each other Airflow of ``versions.toml``, with the wheel, the
   tests of the source distribution that can differ there, and one real run.
 
@@ -209,7 +209,8 @@ class Gate:
         newest.result()
         browser = two.submit(self.step, "browser", self.browse)
         rest.append(two.submit(self.step, "lint and types", self.lint))
-        browser.result()  # the next one installs into the environment that it runs in
+        browser.result()  # the next ones install into the environment that it runs in
+        two.submit(self.step, "the official client", self.use_official_client).result()
         rest.append(two.submit(self.step, "command one", self.command_one))
         for each in rest:
             each.result()
@@ -324,6 +325,14 @@ class Gate:
         output.run(
             *(self.prefix(self.newest) / "bin" / "pytest", "--quiet", "-p", "no:cacheprovider"),
             *(f"--junitxml={REPORTS / 'browser.xml'}", "tests/browser"),
+        )
+
+    def use_official_client(self, output: Output) -> None:
+        """Have Codat's own client ask the simulator, on the newest Airflow."""
+        self.uv_install(output, self.prefix(self.newest), "--group", "sdk")
+        output.run(
+            *(self.prefix(self.newest) / "bin" / "pytest", "--quiet", "-p", "no:cacheprovider"),
+            *(f"--junitxml={REPORTS / 'sdk.xml'}", "tests/sdk"),
         )
 
     def lint(self, output: Output) -> None:

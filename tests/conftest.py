@@ -22,6 +22,7 @@ os.environ["AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS"] = "False"
 
 # Airflow sets up logging when it is imported; inside a test that would take caplog's handler away.
 from airflow import __version__ as airflow_version  # noqa: E402
+from conformance import published  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 from airflow_provider_codat.hooks.codat import CodatHook  # noqa: E402
@@ -31,10 +32,19 @@ from airflow_provider_codat.simulator import CodatSimulator  # noqa: E402
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
+# Every answer of every simulator in every test is as Codat has published it.
+published.check_all_answers()
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from virtual_clock import VirtualClock
+
+
+@pytest.fixture(autouse=True)
+def _answers_are_as_published() -> Iterator[None]:
+    yield
+    assert published.taken() == []
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ STEM = f"airflow_provider_codat-{__version__}"
 def files(folder: str) -> set[str]:
     """Return the files that belong there: Python, the mark that it is typed, and data of the tests."""
     paths = (ROOT / folder).rglob("*")
-    return {path.relative_to(ROOT).as_posix() for path in paths if path.suffix in {".py", ".typed", ".json"}}
+    return {path.relative_to(ROOT).as_posix() for path in paths if path.suffix in {".py", ".typed", ".json", ".yaml"}}
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,8 @@ _SEGMENTS = {"chartOfAccounts": "accounts"}
 # Likewise the last segment of an attachment's path.
 _ATTACHMENT = "attachment"
 _ATTACHMENT_SEGMENTS = {"bills": "attachments"}
+# Written below the bank account that they belong to.
+_BANK_TRANSACTIONS = "bankTransactions"
 
 
 def create_record(
@@ -29,6 +31,7 @@ def create_record(
     data_type: str,
     record: Mapping[str, Any],
     *,
+    account_id: str | None = None,
     idempotency_key: str | None = None,
     timeout_in_minutes: int | None = None,
     allow_sync_on_push_complete: bool | None = None,
@@ -39,17 +42,20 @@ def create_record(
     :param connection_id: the data connection to write through.
     :param data_type: such as ``bills`` or ``chartOfAccounts``.
     :param record: the record in Codat's shape for the data type.
+    :param account_id: the bank account that ``bankTransactions`` are written to; for no other data type; default
+        ``None``.
     :param idempotency_key: a GUID under which Codat does the write once within 90 minutes; default a fresh one a call
         (https://docs.codat.io/using-the-api/idempotency).
     :param timeout_in_minutes: minutes after which a pending write becomes ``TimedOut``; default Codat's own.
     :param allow_sync_on_push_complete: whether Codat pulls the data type after the write; default Codat's own.
     :raises CodatInputError: an argument is malformed, or the record has no JSON form; nothing is sent.
 
-    Source: https://docs.codat.io/using-the-api/push.
+    Source: https://docs.codat.io/using-the-api/push, and for ``bankTransactions``
+    https://docs.codat.io/accounting-api#/operations/create-bank-transactions.
     """
     return Request(
         "POST",
-        _push_path(company_id, connection_id, data_type),
+        _create_path(company_id, connection_id, data_type, account_id),
         _reader(company_id, connection_id, data_type, has_key=True),
         options(timeout_in_minutes, allow_sync_on_push_complete),
         body=_fields(record),
@@ -188,6 +194,21 @@ def check_idempotency_key(value: str) -> str:
 
 def _key(given: str | None) -> str:
     return str(uuid.uuid4()) if given is None else check_idempotency_key(given)
+
+
+def _create_path(company_id: str, connection_id: str, data_type: str, account_id: str | None) -> str:
+    """Return the path at which a new record is written."""
+    if data_type == _BANK_TRANSACTIONS:
+        if account_id is None:
+            raise CodatInputError("account_id is missing: bankTransactions are written to a bank account, give its id")
+        return _push_path(
+            company_id, connection_id, "bankAccounts", identifier("account_id", account_id), _BANK_TRANSACTIONS
+        )
+    if account_id is not None:
+        raise CodatInputError(
+            f"account_id is {account_id!r}, but data_type is {data_type!r}: leave it out, it is for bankTransactions"
+        )
+    return _push_path(company_id, connection_id, data_type)
 
 
 def _push_path(company_id: str, connection_id: str, data_type: str, *below: str) -> str:

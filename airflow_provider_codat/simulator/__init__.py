@@ -15,19 +15,30 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_provider_codat.simulator.attachments import Attachment
-    from airflow_provider_codat.simulator.books import Company
+    from airflow_provider_codat.simulator.books import Company, Connection
     from airflow_provider_codat.simulator.faults import Fault
     from airflow_provider_codat.simulator.push import UNDECIDED, Outcome
     from airflow_provider_codat.simulator.request_log import LoggedRequest, Traffic
     from airflow_provider_codat.simulator.server import CodatSimulator
 
-__all__ = ["UNDECIDED", "Attachment", "CodatSimulator", "Company", "Fault", "LoggedRequest", "Outcome", "Traffic"]
+__all__ = [
+    "UNDECIDED",
+    "Attachment",
+    "CodatSimulator",
+    "Company",
+    "Connection",
+    "Fault",
+    "LoggedRequest",
+    "Outcome",
+    "Traffic",
+]
 
 _MODULES = {
     "UNDECIDED": "push",
     "Attachment": "attachments",
     "CodatSimulator": "server",
     "Company": "books",
+    "Connection": "books",
     "Fault": "faults",
     "LoggedRequest": "request_log",
     "Outcome": "push",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
@@ -20,39 +20,103 @@ CONNECTION_FIELDS = frozenset(
 )
 
 
+#: The integration of every connection that the simulator itself makes.
+SANDBOX = "mqjo"
+CONNECTION_STATUSES = ("PendingAuth", "Linked", "Unlinked", "Deauthorized")
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A connection to accounting software, https://docs.codat.io/platform-api#/schemas/Connection.
+
+    :param id: its id, which records are written through.
+    :param created: epoch seconds.
+    :param status: ``Linked``, the default, ``PendingAuth``, ``Unlinked`` or ``Deauthorized``.
+    :param integration_key: the four letters of the accounting software; default those of Codat's sandbox.
+    :param integration_id: the id of the accounting software; default a fresh UUID.
+    :param source_id: the id of the connection's source; default a fresh UUID.
+    :raises ValueError: for a status that is none.
+    """
+
+    id: str
+    created: float
+    status: str = "Linked"
+    integration_key: str = SANDBOX
+    integration_id: str = field(default_factory=lambda: str(uuid4()))
+    source_id: str = field(default_factory=lambda: str(uuid4()))
+
+    def __post_init__(self) -> None:
+        if self.status not in CONNECTION_STATUSES:
+            raise ValueError(f"a connection is one of {', '.join(CONNECTION_STATUSES)}, not {self.status!r}")
+
+
 @dataclass(frozen=True)
 class Company:
-    """A company with one connection to accounting software, https://docs.codat.io/platform-api#/schemas/Company.
+    """A company and its connections, https://docs.codat.io/platform-api#/schemas/Company.
+
+    It is as it was when it was asked for; what changes later is seen by asking again.
 
     :param id: the company's id.
     :param name: its name.
-    :param connection_id: the id of its connection, which records are written through.
     :param created: epoch seconds.
-    :param connection_status: ``Linked``, the default, ``PendingAuth``, ``Unlinked`` or ``Deauthorized``.
+    :param connections: its connections, oldest first; default none.
+    :param description: what it is; default none.
     :param tags: metadata by name; default none.
-    :param integration_id: the id of the accounting software; default a fresh UUID.
-    :param source_id: the id of the connection's source; default a fresh UUID.
     """
 
     id: str
     name: str
-    connection_id: str
     created: float
-    connection_status: str = "Linked"
+    connections: tuple[Connection, ...] = ()
+    description: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
-    integration_id: str = field(default_factory=lambda: str(uuid4()))
-    source_id: str = field(default_factory=lambda: str(uuid4()))
+
+    @property
+    def connection_id(self) -> str:
+        """The id of its oldest connection.
+
+        :raises LookupError: if it has none.
+        """
+        if not self.connections:
+            raise LookupError(f"company {self.id} has no connection: POST one to /companies/{self.id}/connections")
+        return self.connections[0].id
+
+    def connection(self, connection_id: str) -> Connection:
+        """Return one of its connections.
+
+        :param connection_id: its id.
+        :raises ApiError: 404 for an unknown one.
+        """
+        for connection in self.connections:
+            if connection.id == connection_id:
+                return connection
+        raise ApiError(404, f"Data connection {connection_id} not found")
+
+    def with_connection(self, connection: Connection) -> Company:
+        """Return the company with one more connection, or with a changed one in the place it had.
+
+        :param connection: which may have the id of one that it has.
+        """
+        by_id = {each.id: each for each in self.connections} | {connection.id: connection}
+        return replace(self, connections=tuple(by_id.values()))
+
+    def without_connection(self, connection_id: str) -> Company:
+        """Return the company without a connection.
+
+        :param connection_id: its id.
+        """
+        return replace(self, connections=tuple(each for each in self.connections if each.id != connection_id))
 
     def to_wire(self) -> dict[str, Any]:
         """Return the company as Codat answers it."""
         return {
             "id": self.id,
             "name": self.name,
-            "description": None,
+            "description": self.description,
             "platform": "",
             "redirect": f"https://link.codat.io/company/{self.id}",
             "lastSync": None,
-            "dataConnections": [self.connection_to_wire()],
+            "dataConnections": [self.connection_to_wire(connection) for connection in self.connections],
             "created": timestamps.to_wire(self.created),
             "createdByUserName": "Codat simulator",
             "products": [],
@@ -60,19 +124,22 @@ class Company:
             "referenceSubsidiaryCompanies": [],
         }
 
-    def connection_to_wire(self) -> dict[str, Any]:
-        """Return the connection as Codat answers it."""
+    def connection_to_wire(self, connection: Connection) -> dict[str, Any]:
+        """Return one of its connections as Codat answers it.
+
+        :param connection: the connection.
+        """
         return {
-            "id": self.connection_id,
-            "integrationId": self.integration_id,
-            "integrationKey": "mqjo",
-            "sourceId": self.source_id,
+            "id": connection.id,
+            "integrationId": connection.integration_id,
+            "integrationKey": connection.integration_key,
+            "sourceId": connection.source_id,
             "sourceType": "Accounting",
             "platformName": "Codat Sandbox",
-            "linkUrl": f"https://link-api.codat.io/companies/{self.id}/connections/{self.connection_id}/start",
-            "status": self.connection_status,
+            "linkUrl": f"https://link-api.codat.io/companies/{self.id}/connections/{connection.id}/start",
+            "status": connection.status,
             "lastSync": None,
-            "created": timestamps.to_wire(self.created),
+            "created": timestamps.to_wire(connection.created),
         }
 
 
@@ -93,14 +160,9 @@ class Books:
             raise ApiError(404, f"No company was found with ID {company_id}")
         return self.companies[company_id]
 
-    def connection(self, company_id: str, connection_id: str) -> Company:
-        """Return the company that a connection belongs to.
-
-        :raises ApiError: 404 for an unknown company or connection.
-        """
-        company = self.company(company_id)
-        if company.connection_id != connection_id:
-            raise ApiError(404, f"Data connection {connection_id} not found")
+    def put(self, company: Company) -> Company:
+        """Add a company, or change one to this, and return it."""
+        self.companies[company.id] = company
         return company
 
     def has(self, company_id: str, data_type: str, record_id: str) -> bool:

@@ -109,7 +109,7 @@ class Gate:
             await wire.reset(scope, receive)
             return
         try:
-            response = await self._answer(scope, body, fault, entry)
+            response = await self.answer(scope, body, fault, entry)
         except SimulatorStopped:
             await wire.reset(scope, receive)
             return
@@ -124,7 +124,8 @@ class Gate:
         else:
             await response(scope, receive, send)
 
-    async def _answer(self, scope: Scope, body: bytes, fault: Fault | None, entry: LoggedRequest) -> Response:
+    async def answer(self, scope: Scope, body: bytes, fault: Fault | None, entry: LoggedRequest) -> Response:
+        """Return the answer to a request, which may still be lost on its way."""
         if fault is not None and fault.kind in _ANSWERED_BY_PROXY:
             return _fault_response(fault)
         headers = Headers(scope=scope)

@@ -29,7 +29,7 @@ _STATUS_CODES = {"Success": 200, "Failed": 400, "TimedOut": 408}
 #: The status code of every push that has not ended.
 _WAITING_STATUS_CODE = 202
 
-#: Null, or not there at all, until the push ends: Codat does both.
+#: What is told when the push has ended.
 FINISHED_FIELDS = ("completedOnUtc", "changes", "errorMessage", "validation")
 PUSH_FIELDS = frozenset(
     {
@@ -47,8 +47,14 @@ PUSH_FIELDS = frozenset(
 )
 
 ChangeType = Literal["Created", "Modified", "Deleted", "AttachmentUploaded"]
-#: What the fields of :data:`FINISHED_FIELDS` look like before the push has ended.
-PendingFields = Literal["null", "absent"]
+#: What the fields of :data:`FINISHED_FIELDS` look like before the push has ended. Codat's description lets two of them
+#: be null and the others only be absent; an example of its guide has a null ``completedOnUtc``.
+PendingFields = Literal["documented", "null", "absent"]
+_PENDING: dict[PendingFields, dict[str, None]] = {
+    "documented": {"changes": None, "errorMessage": None},
+    "null": dict.fromkeys(FINISHED_FIELDS),
+    "absent": {},
+}
 #: Where the written record's id is found: ``changes[0].recordRef.id`` as documented, or ``data.id``. What became of an
 #: attachment is always told in ``changes``, for nobody has described another place.
 RecordIdAt = Literal["changes", "data"]
@@ -69,6 +75,9 @@ class Outcome:
     :param warnings: validation warnings, likewise; default none.
     :param record_id: the id of a created record, by default a fresh UUID.
     :param lands: whether the record reaches the books, by default on success only. With ``TimedOut`` it may do so too.
+    :param processing: whether it passes through ``Processing``, which some clients name and Codat's description does
+        not: the write itself is answered with ``Pending``, every read before the end with ``Processing``; default
+        ``False``.
     :raises ValueError: for a status that is no end.
     """
 
@@ -80,6 +89,7 @@ class Outcome:
     warnings: Sequence[ValidationItem] = ()
     record_id: str | None = None
     lands: bool | None = None
+    processing: bool = False
 
     def __post_init__(self) -> None:
         if self.status not in TERMINAL_STATUSES:
@@ -326,6 +336,8 @@ class PushDesk:
         """Return the wire shape for an answer; a push that waits counts as seen pending once more."""
         if not push.is_terminal:
             push.times_seen += 1
+            if push.outcome.processing:
+                push.status = "Processing"
         return self.to_wire(push)
 
     def to_wire(self, push: PushOperation) -> dict[str, Any]:
@@ -374,7 +386,7 @@ class PushDesk:
 def blank_finished_fields(body: dict[str, Any], pending_fields: PendingFields) -> dict[str, Any]:
     """Return a push's wire shape as it is before the push has ended."""
     waiting = {name: value for name, value in body.items() if name not in (*FINISHED_FIELDS, "data")}
-    return waiting if pending_fields == "absent" else waiting | dict.fromkeys(FINISHED_FIELDS)
+    return waiting | _PENDING[pending_fields]
 
 
 def _at_due_time(push: PushOperation) -> Outcome:

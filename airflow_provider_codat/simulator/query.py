@@ -39,11 +39,11 @@ _ORDERINGS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def parse(text: str, fields: frozenset[str]) -> Predicate:
+def parse(text: str, fields: frozenset[str] | None) -> Predicate:
     """Return a predicate over resources in their wire shape.
 
     :param text: the query, already URL-decoded.
-    :param fields: names that may be asked for; a dotted name is looked up by its first part.
+    :param fields: names that may be asked for; a dotted name is looked up by its first part. None for any, as of tags.
     :raises ApiError: 400 for a malformed or overlong query and for an unknown field.
     """
     if len(text) >= MAX_LENGTH:
@@ -89,7 +89,7 @@ def check_field(field: str, fields: frozenset[str]) -> None:
 class _Parser:
     """Recursive descent over the grammar above; ``_position`` is the only state."""
 
-    def __init__(self, text: str, fields: frozenset[str]) -> None:
+    def __init__(self, text: str, fields: frozenset[str] | None) -> None:
         self._text = text
         self._fields = fields
         self._position = 0
@@ -127,7 +127,8 @@ class _Parser:
         field, sign, value = match["field"], match["operator"], match["value"].strip()
         if not value or value[0] in "=!~<>":
             raise _malformed()
-        check_field(field, self._fields)
+        if self._fields is not None:
+            check_field(field, self._fields)
         self._position = match.end()
         return lambda resource: _holds(lookup(resource, field), sign, value)
 

@@ -28,7 +28,8 @@ except ModuleNotFoundError as error:
     ) from error
 
 from airflow_provider_codat.simulator.account import Account
-from airflow_provider_codat.simulator.books import Books, Company
+from airflow_provider_codat.simulator.books import Books, Company, Connection
+from airflow_provider_codat.simulator.data_types import WRITES
 from airflow_provider_codat.simulator.faults import RandomFaults
 from airflow_provider_codat.simulator.push import TERMINAL_STATUSES, UNDECIDED, Outcome, PushDesk
 from airflow_provider_codat.simulator.rate_limit import AddressLimit, Concurrency, RateLimit
@@ -74,8 +75,8 @@ class CodatSimulator:
     :param response_time: seconds every answer takes, default 0; only what takes time can be under way at once.
     :param query_support: what becomes of ``query``: ``honour``, the default, ``ignore`` or ``refuse`` (400).
     :param order_by_support: what becomes of ``orderBy``: ``honour``, the default, or ``ignore``.
-    :param pending_fields: whether the fields of a push that say how it ended are ``null``, the default, or ``absent``
-        before it does.
+    :param pending_fields: how the fields that say how a push ended look before it has: ``documented``, the default:
+        null where Codat's description allows that, or else absent; ``null`` or ``absent``, all of them.
     :param record_id_at: where a written record's id is shown: ``changes``, the default and what is documented, or
         ``data``.
     :param hidden_gets: how many reads of a fresh push answer 404; default 0.
@@ -104,7 +105,7 @@ class CodatSimulator:
         response_time: float = 0.0,
         query_support: QuerySupport = "honour",
         order_by_support: OrderBySupport = "honour",
-        pending_fields: PendingFields = "null",
+        pending_fields: PendingFields = "documented",
         record_id_at: RecordIdAt = "changes",
         hidden_gets: int = 0,
         hidden_lists: int = 0,
@@ -128,6 +129,7 @@ class CodatSimulator:
             sync_settings=SyncSettings(sync_schedule_shape, free_plan=free_plan, left_out=left_out_data_types),
             query_support=query_support,
             order_by_support=order_by_support,
+            clock=clock,
         )
         self._lock = self._account.lock
         self._gate = Gate(
@@ -221,18 +223,28 @@ class CodatSimulator:
         :param id: its id, by default a fresh UUID.
         :param connection_status: ``Linked``, the default, ``PendingAuth``, ``Unlinked`` or ``Deauthorized``.
         :param tags: metadata by name; default none.
+        :raises ValueError: for a connection status that is none.
         """
-        company = Company(
-            id=id or str(uuid4()),
-            name=name,
-            connection_id=str(uuid4()),
-            created=self._clock(),
-            connection_status=connection_status,
-            tags=tags or {},
-        )
+        now = self._clock()
+        connection = Connection(str(uuid4()), now, connection_status)
+        company = Company(id or str(uuid4()), name, now, (connection,), tags=tags or {})
         with self._lock:
-            self._account.books.companies[company.id] = company
-        return company
+            return self._account.books.put(company)
+
+    def set_connection_status(self, company_id: str, status: str, connection_id: str | None = None) -> Company:
+        """Let a company link a connection, or take its authorization back, and return the company.
+
+        :param company_id: whose.
+        :param status: ``Linked``, ``PendingAuth``, ``Unlinked`` or ``Deauthorized``; records are written through a
+            linked connection only.
+        :param connection_id: of the connection; default the oldest.
+        :raises ApiError: for an unknown company or connection.
+        :raises ValueError: for a status that is none.
+        """
+        with self._lock:
+            company = self._account.books.company(company_id)
+            connection = company.connection(connection_id or company.connection_id)
+            return self._account.books.put(company.with_connection(replace(connection, status=status)))
 
     @property
     def companies(self) -> list[Company]:
@@ -273,8 +285,10 @@ class CodatSimulator:
         :param key: only this push, which is pending; the other two are not looked at; default coming ones.
         :param company_id: only pushes of this company; default all.
         :raises KeyError: for an unknown key.
-        :raises ValueError: if that push has ended already.
+        :raises ValueError: if that push has ended already, or no record of this data type can be written.
         """
+        if data_type is not None:
+            _check_written(data_type)
         with self._lock:
             if key is None:
                 self._account.pushes.rules.set(outcome, company_id, data_type)
@@ -314,7 +328,9 @@ class CodatSimulator:
             without one it waits until :meth:`finish`.
         :param requested_on: when it was made, in epoch seconds, by default now; what has ended already ended then.
         :raises ApiError: for an unknown company.
+        :raises ValueError: if no record of this data type can be written.
         """
+        _check_written(data_type)
         with self._lock:
             desk = self._account.pushes
             company = self._account.books.company(company_id)
@@ -471,6 +487,11 @@ class CodatSimulator:
         :param since: only those that arrived then or later, in monotonic seconds; default all.
         """
         return Traffic.of(request for request in self.requests if request.at >= since)
+
+
+def _check_written(data_type: str) -> None:
+    if data_type not in WRITES:
+        raise ValueError(f"data_type is {data_type!r}, but records are written to {', '.join(WRITES)}")
 
 
 class _Server(uvicorn.Server):

@@ -1,14 +1,30 @@
 """Sync settings of companies and of the account, https://docs.codat.io/knowledge-base/advanced-sync-settings.
 
 A simulator speaks one shape of ``syncSchedule`` and refuses the other: the hours between syncs as an integer (Codat's
-OpenAPI description), or ``{intervalHours, hourOfDay}`` (what another client documents).
+OpenAPI description), or ``{intervalHours, hourOfDay}`` (what another client documents). Each source has its own idea of
+what a body must have, too: the other client sends neither ``companyId`` nor ``syncOrder``.
+
+A setting that is locked stays as it is. The description has ``isLocked`` and does not say what becomes of a request to
+change it; here that is 400.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
+from airflow_provider_codat.simulator.bodies import (
+    Field,
+    Problem,
+    is_flag,
+    is_instant,
+    is_integer,
+    is_number_of_months,
+    is_text,
+    problems,
+    refuse,
+)
+from airflow_provider_codat.simulator.data_types import DATA_TYPES
 from airflow_provider_codat.simulator.errors import ApiError
 
 SyncScheduleShape = Literal["integer", "object"]
@@ -33,6 +49,25 @@ DEFAULT_SCHEDULE = {
     "profitAndLoss": 168,
 }
 
+_VALIDATOR = "SyncSettings"
+
+
+def _integer_hours(schedule: Any) -> int | None:
+    """Return the hours of a schedule that is an integer, or None for anything else."""
+    return schedule if is_integer(schedule) else None
+
+
+def _object_hours(schedule: Any) -> int | None:
+    """Return the hours of a schedule that is an object, or None for anything else."""
+    if not isinstance(schedule, dict) or set(schedule) - {"intervalHours", "hourOfDay"}:
+        return None
+    hours, hour_of_day = schedule.get("intervalHours"), schedule.get("hourOfDay", 0)
+    in_day = is_integer(hour_of_day) and 0 <= hour_of_day <= 23
+    return hours if in_day and is_integer(hours) else None
+
+
+_HOURS: dict[SyncScheduleShape, Callable[[Any], int | None]] = {"integer": _integer_hours, "object": _object_hours}
+
 
 class SyncSettings:
     """The account's list and the companies' own.
@@ -47,6 +82,19 @@ class SyncSettings:
         self.shape = shape
         self.free_plan = free_plan
         self._left_out = left_out
+        self._hours = _HOURS[shape]
+        self._fields = {
+            "dataType": Field(lambda value: is_text(value) and value in DATA_TYPES, "a data type of Codat", True),
+            "fetchOnFirstLink": Field(is_flag, "true or false", True),
+            "syncSchedule": Field(
+                lambda value: self._hours(value) in INTERVAL_HOURS, f"one of this API's schedules ({shape})", True
+            ),
+            "syncOrder": Field(is_integer, "a whole number", shape == "integer"),
+            "syncFromUtc": Field(is_instant, "a date in ISO 8601"),
+            "syncFromWindow": Field(is_number_of_months, "a number of months"),
+            "monthsToSync": Field(is_number_of_months, "a number of months"),
+            "isLocked": Field(is_flag, "true or false"),
+        }
         self._account = self._in_shape(
             {"dataType": data_type, "syncSchedule": hours, "syncOrder": order}
             for order, (data_type, hours) in enumerate(DEFAULT_SCHEDULE.items())
@@ -85,57 +133,55 @@ class SyncSettings:
     def update_company(self, company_id: str, body: Mapping[str, Any]) -> None:
         """Obey a POST of a company's settings.
 
-        :raises ApiError: 400 for what Codat would not understand, 402 for hourly syncs on a free plan.
+        :raises ApiError: 400 for what Codat would not understand and for a change of what is locked, 402 for hourly
+            syncs on a free plan.
         """
-        if body.get("companyId") != company_id:
-            raise _refused("companyId", f"must be {company_id}, the company in the address")
-        overrides_defaults = body.get("overridesDefaults")
-        if not isinstance(overrides_defaults, bool):
-            raise _refused("overridesDefaults", "must be true or false")
-        self.set(company_id, self._checked(body.get("settings")), overrides_defaults=overrides_defaults)
+        owner = Field(lambda value: value == company_id, f"{company_id}, the company in the address")
+        settings = self._checked(body, {"companyId": owner._replace(required=self.shape == "integer")})
+        overrides_defaults = body["overridesDefaults"]
+        current = self._companies.get(company_id, self._account)
+        _refuse_change_of_locked(current, settings if overrides_defaults else self._account)
+        self.set(company_id, settings, overrides_defaults=overrides_defaults)
 
-    def update_account(self, body: Mapping[str, Any]) -> None:
+    def update_account(self, client_id: str, body: Mapping[str, Any]) -> None:
         """Obey a POST of the account's settings.
 
-        :raises ApiError: 400 for what Codat would not understand, 402 for hourly syncs on a free plan.
+        :raises ApiError: as :meth:`update_company`.
         """
-        self.set(None, self._checked(body.get("settings")), overrides_defaults=True)
+        owner = Field(lambda value: value == client_id, f"{client_id}, the id of this client", True)
+        settings = self._checked(body, {"clientId": owner})
+        _refuse_change_of_locked(self._account, settings)
+        self.set(None, settings, overrides_defaults=True)
 
-    def _checked(self, settings: Any) -> list[Setting]:
-        if not isinstance(settings, list):
-            raise _refused("settings", "must be a list")
-        for position, setting in enumerate(settings):
-            self._check(f"settings[{position}]", setting)
-        data_types = [setting["dataType"] for setting in settings]
-        for data_type in data_types:
-            if data_types.count(data_type) > 1:
-                raise _refused("settings", f"names {data_type} more than once")
+    def _checked(self, body: Mapping[str, Any], owner: Mapping[str, Field]) -> list[Setting]:
+        """Return the settings of a body as they are stored."""
+        found = problems(
+            body,
+            {
+                **owner,
+                "overridesDefaults": Field(is_flag, "true or false", True),
+                "settings": Field(lambda value: isinstance(value, list), "a list", True),
+            },
+        )
+        refuse(found, _VALIDATOR)
+        settings: list[Any] = body["settings"]
+        refuse([each for position, one in enumerate(settings) for each in self._problems(position, one)], _VALIDATOR)
+        refuse(_repeated(settings), _VALIDATOR)
         if self.free_plan and any(self._hours(setting["syncSchedule"]) == HOURLY for setting in settings):
             raise ApiError(402, "SyncSettingsValidationException: Sync schedule not allowed")
-        return settings
+        return self._in_shape({k: v for k, v in setting.items() if v is not None} for setting in settings)
 
-    def _check(self, path: str, setting: Any) -> None:
+    def _problems(self, position: int, setting: Any) -> list[Problem]:
+        where = f"settings[{position}]"
         if not isinstance(setting, dict):
-            raise _refused(path, "must be an object")
-        for name, kind in (("dataType", str), ("fetchOnFirstLink", bool), ("syncOrder", int)):
-            if not _is(setting.get(name), kind):
-                raise _refused(f"{path}.{name}", f"could not be converted to {kind.__name__}")
-        if self._hours(setting.get("syncSchedule")) not in INTERVAL_HOURS:
-            raise _refused(f"{path}.syncSchedule", f"is not one of this API's schedules ({self.shape})")
+            return [Problem(where, "must be an object")]
+        found = problems(setting, self._fields, f"{where}.")
         if setting.get("syncFromUtc") is not None and setting.get("syncFromWindow") is not None:
-            raise _refused(path, "has both syncFromUtc and syncFromWindow")
-        if setting.get("monthsToSync") is not None and setting["dataType"] not in REPORT_TYPES:
-            raise _refused(f"{path}.monthsToSync", "is for reports only")
-
-    def _hours(self, schedule: Any) -> int | None:
-        """Return the hours of a schedule in this simulator's shape, or None for anything else."""
-        if self.shape == "integer":
-            return schedule if _is(schedule, int) else None
-        if not isinstance(schedule, dict) or set(schedule) - {"intervalHours", "hourOfDay"}:
-            return None
-        hours, hour_of_day = schedule.get("intervalHours"), schedule.get("hourOfDay", 0)
-        in_day = _is(hour_of_day, int) and 0 <= hour_of_day <= 23
-        return hours if in_day and _is(hours, int) else None
+            found.append(Problem(where, "has both syncFromUtc and syncFromWindow"))
+        data_type = setting.get("dataType")
+        if setting.get("monthsToSync") is not None and not (is_text(data_type) and data_type in REPORT_TYPES):
+            found.append(Problem(f"{where}.monthsToSync", "is for reports only"))
+        return found
 
     def _in_shape(self, settings: Iterable[Mapping[str, Any]]) -> list[Setting]:
         return [
@@ -156,11 +202,22 @@ class SyncSettings:
         return {"intervalHours": hours, "hourOfDay": hour_of_day}
 
 
-def _is(value: Any, kind: type) -> bool:
-    """Tell whether a JSON value is of a kind; in JSON, unlike in Python, true is no number."""
-    return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
+def _repeated(settings: Iterable[Setting]) -> list[Problem]:
+    data_types = [setting["dataType"] for setting in settings]
+    return [
+        Problem("settings", f"names {data_type} more than once")
+        for data_type in sorted(set(data_types))
+        if data_types.count(data_type) > 1
+    ]
 
 
-def _refused(path: str, reason: str) -> ApiError:
-    item = {"itemId": path, "message": f"{path} {reason}.", "validatorName": "SyncSettings"}
-    return ApiError(400, f"Error processing request - {path} {reason}.", [item])
+def _refuse_change_of_locked(current: Iterable[Setting], coming: Iterable[Setting]) -> None:
+    by_type = {setting["dataType"]: setting for setting in coming}
+    refuse(
+        [
+            Problem("settings", f"would change {setting['dataType']}, which is locked")
+            for setting in current
+            if setting.get("isLocked") and by_type.get(setting["dataType"]) != setting
+        ],
+        _VALIDATOR,
+    )

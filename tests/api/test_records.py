@@ -73,6 +73,11 @@ def test_some_data_types_are_written_at_paths_of_their_own(data_type, written, a
     assert ends == {"create": written, "update": f"{written}/r", "delete": f"{written}/r", "attach": attached}
 
 
+def test_bank_transactions_are_written_below_their_account():
+    request = create_record("c", "d", "bankTransactions", {"transactions": []}, account_id="a")
+    assert str(request) == "POST /companies/c/connections/d/push/bankAccounts/a/bankTransactions"
+
+
 @pytest.mark.parametrize("write", ["create", "attach"])
 def test_each_request_has_a_fresh_guid(write):
     keys = {WRITES[write](data_type="bills").idempotency_key for _ in range(10)}
@@ -119,6 +124,12 @@ WRONG_KEYS = [
     ({"idempotency_key": 7}, "idempotency_key 7 is no GUID"),
 ]
 WRONG_TYPES = [({"data_type": ["bills"]}, "data_type must be a string, not list")]
+WRONG_ACCOUNTS = [
+    ({"data_type": "bankTransactions"}, "account_id is missing: bankTransactions are written to a bank account"),
+    ({"data_type": "bankTransactions", "account_id": "../a"}, "account_id '../a' would change the URL"),
+    ({"data_type": "bankTransactions", "account_id": 7}, "account_id must be a string, not int"),
+    ({"account_id": "a"}, "account_id is 'a', but data_type is 'bills': leave it out"),
+]
 WRONG_FILES = [
     ({"file": b"content"}, "file must be a path, such as an ObjectStoragePath, not bytes"),
     ({"file": None}, "not NoneType"),
@@ -133,7 +144,7 @@ WRONG_FILES = [
     [
         (write, *case)
         for write, cases in {
-            "create": WRONG_RECORDS + WRONG_OPTIONS + WRONG_KEYS + WRONG_TYPES,
+            "create": WRONG_RECORDS + WRONG_OPTIONS + WRONG_KEYS + WRONG_TYPES + WRONG_ACCOUNTS,
             "update": WRONG_RECORDS + WRONG_OPTIONS + WRONG_TYPES,
             "delete": WRONG_TYPES,
             "attach": WRONG_FILES + WRONG_KEYS + WRONG_TYPES,

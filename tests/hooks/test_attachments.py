@@ -111,7 +111,7 @@ def pausing(file):
 # -- the way there -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("data_type", ["bills", "invoices", "chartOfAccounts"])
+@pytest.mark.parametrize("data_type", ["bills", "invoices", "transfers"])
 def test_a_file_gets_to_its_record(codat_simulator, hook, do, tmp_path, data_type):
     company = codat_simulator.add_company()
     where = company.id, company.connection_id, data_type
@@ -127,12 +127,12 @@ def test_a_file_gets_to_its_record(codat_simulator, hook, do, tmp_path, data_typ
 
 def test_a_record_is_changed_and_deleted(codat_simulator, hook, do):
     company = codat_simulator.add_company()
-    where = company.id, company.connection_id, "chartOfAccounts"
-    books = company.id, "chartOfAccounts"
-    created = do(hook.get_push_operation, company.id, do(hook.create_record, *where, {"name": "Cash"}).key)
-    changed = do(hook.update_record, *where, created.record_id, {"name": "Bank"}, timeout_in_minutes=5)
+    where = company.id, company.connection_id, "invoices"
+    books = company.id, "invoices"
+    created = do(hook.get_push_operation, company.id, do(hook.create_record, *where, {"note": "May"}).key)
+    changed = do(hook.update_record, *where, created.record_id, {"note": "June"}, timeout_in_minutes=5)
     assert do(hook.get_push_operation, company.id, changed.key).is_success
-    assert [record["name"] for record in codat_simulator.records[books].values()] == ["Bank"]
+    assert [record["note"] for record in codat_simulator.records[books].values()] == ["June"]
     assert codat_simulator.push(changed.key)["timeoutInMinutes"] == 5
     deleted = do(hook.delete_record, *where, created.record_id)
     assert do(hook.get_push_operation, company.id, deleted.key).is_success

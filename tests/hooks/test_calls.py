@@ -83,6 +83,26 @@ def test_the_options_of_a_write_arrive(codat_simulator, hook, do, company):
     assert request.headers["content-type"] == "application/json"
 
 
+def test_bank_transactions_are_written_to_their_account(codat_simulator, hook, do, company):
+    record = {"accountId": "a-1", "transactions": [{"amount": 12.5}]}
+    where = company.id, company.connection_id, "bankTransactions"
+    written = do(hook.create_record, *where, record, account_id="a-1")
+    assert do(hook.get_push_operation, company.id, written.key).is_success
+    assert codat_simulator.requests[0].path.endswith("/push/bankAccounts/a-1/bankTransactions")
+    (in_books,) = codat_simulator.records[company.id, "bankTransactions"].values()
+    assert in_books["transactions"] == [{"amount": 12.5}]
+    with pytest.raises(CodatInputError, match="account_id is missing"):
+        do(hook.create_record, *where, record)
+
+
+@pytest.mark.parametrize("status", ["PendingAuth", "Unlinked", "Deauthorized"])
+def test_a_write_through_a_connection_that_is_not_linked_is_refused(codat_simulator, hook, do, company, status):
+    codat_simulator.set_connection_status(company.id, status)
+    with pytest.raises(CodatApiError, match=f"is {status}") as refused:
+        do(hook.create_record, company.id, company.connection_id, "bills", {})
+    assert (refused.value.status_code, len(codat_simulator.requests)) == (400, 1)
+
+
 def test_a_page_of_operations_is_read(codat_simulator, hook, do, company):
     keys = [codat_simulator.add_push(company.id) for _ in range(3)]
     page = do(hook.list_push_operations, company.id, page_size=2)
@@ -182,9 +202,13 @@ def test_a_company_is_given_back_to_the_accounts_default(codat_simulator, hook, 
 
 def test_the_accounts_sync_settings_are_read_and_set(codat_simulator, hook, do):
     assert do(hook.get_account_sync_settings).settings
-    do(hook.update_account_sync_settings, "client-1", [DAILY])
+    do(hook.update_account_sync_settings, codat_simulator.sync_settings()["clientId"], [DAILY])
     assert do(hook.get_account_sync_settings).settings == (DAILY,)
-    assert json.loads(codat_simulator.requests[1].body)["clientId"] == "client-1"
+
+
+def test_the_accounts_sync_settings_name_the_client(hook, do):
+    with pytest.raises(CodatApiError, match='clientId is "client-1"'):
+        do(hook.update_account_sync_settings, "client-1", [DAILY])
 
 
 @pytest.mark.parametrize(

@@ -61,10 +61,19 @@ def test_connections_of_a_company(client):
         ("POST", "/companies/{company}/connections/none/push/bills", 404),
         ("GET", "/nowhere", 404),
         ("DELETE", "/companies", 405),
+        ("PUT", "/companies/none", 404),
+        ("PATCH", "/companies/none", 404),
+        ("DELETE", "/companies/none", 404),
+        ("POST", "/companies/none/connections", 404),
+        ("PATCH", "/companies/{company}/connections/none", 404),
+        ("PUT", "/companies/{company}/connections/none/authorization", 404),
+        ("DELETE", "/companies/{company}/connections/none", 404),
+        ("GET", "/companies/{company}/connections/none/options/bills", 404),
     ],
 )
 def test_what_is_not_there_is_an_error_in_codats_shape(client, method, path, status):
-    response = client.request(method, path.format(company=client.company.id))
+    body = {"name": "Shop", "platformKey": "mqjo"} if method in ("POST", "PUT", "PATCH") else None
+    response = client.request(method, path.format(company=client.company.id), json=body)
     assert response.status_code == response.json()["statusCode"] == status
     assert set(response.json()) == ERROR_FIELDS
 
@@ -126,10 +135,94 @@ def test_a_page_that_cannot_be_is_400(client, path, params):
     assert client.get(path.format(company=client.company.id), params=params).status_code == 400
 
 
-def test_companies_by_tag(client):
-    uk = client.codat.add_company(name="UK", tags={"region": "uk"})
-    found = client.get("/companies", params={"query": "tags.region = uk"}).json()["results"]
-    assert [company["id"] for company in found] == [uk.id]
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"query": "tags.region = uk"}, ["UK", "Scots"]),
+        ({"tags": "region=uk"}, ["UK", "Scots"]),
+        ({"tags": "region!=uk"}, ["US"]),
+        ({"tags": "region~U"}, ["UK", "US", "Scots"]),
+        ({"tags": "region=uk && tier=2"}, ["Scots"]),
+        ({"tags": "planet=mars"}, []),
+        ({"tags": "region=uk", "query": "name=UK"}, ["UK"]),
+    ],
+)
+def test_companies_by_tag(client, params, expected):
+    for name, tags in {"UK": {"region": "uk"}, "US": {"region": "us"}, "Scots": {"region": "uk", "tier": "2"}}.items():
+        client.codat.add_company(name=name, tags=tags)
+    found = client.get("/companies", params=params).json()
+    assert [company["name"] for company in found["results"]] == expected
+    assert found["totalResults"] == len(expected)
+
+
+def test_malformed_tags_are_400(client):
+    assert client.get("/companies", params={"tags": "region"}).status_code == 400
+
+
+def test_a_company_is_created_without_a_connection(client, clock):
+    created = client.post("/companies", json={"name": "Café (Codat[1])", "description": "d", "tags": {"region": "us"}})
+    assert created.status_code == 200
+    company = created.json()
+    assert (company["name"], company["description"], company["tags"]) == ("Caf Codat1", "d", {"region": "us"})
+    assert (company["dataConnections"], company["created"]) == ([], "2030-01-01T00:00:00.000000Z")
+    assert client.get(f"/companies/{company['id']}").json() == company
+    (_, in_books) = client.codat.companies
+    assert in_books.id == company["id"]
+    with pytest.raises(LookupError, match=f"company {in_books.id} has no connection"):
+        _ = in_books.connection_id
+
+
+def test_a_company_is_replaced_as_a_whole(client):
+    client.patch(client.path(), json={"description": "d", "tags": {"region": "us"}})
+    replaced = client.put(client.path(), json={"name": "New"}).json()
+    assert (replaced["name"], replaced["description"], replaced["tags"]) == ("New", None, {})
+    assert replaced["dataConnections"] == client.get(client.path()).json()["dataConnections"] != []
+
+
+def test_a_company_is_changed_in_what_is_named(client):
+    client.patch(client.path(), json={"description": "d"})
+    changed = client.patch(client.path(), json={"name": None, "tags": {"region": "us"}}).json()
+    assert (changed["name"], changed["description"], changed["tags"]) == ("Corner Shop", "d", {"region": "us"})
+    assert client.patch(client.path(), json={}).json() == changed == client.get(client.path()).json()
+
+
+@pytest.mark.parametrize(
+    ("change", "item"),
+    [
+        ({"name": ""}, "name"),
+        ({"name": "[*]"}, "name"),
+        ({"name": 7}, "name"),
+        ({"description": 7}, "description"),
+        ({"tags": ["region"]}, "tags"),
+        ({"tags": {"region": 7}}, "tags"),
+        ({"tags": {"": "uk"}}, "tags"),
+        ({"tags": {"r" * 28: "uk"}}, "tags"),
+        ({"tags": {"region": "u" * 101}}, "tags"),
+        ({"tags": {str(number): "uk" for number in range(11)}}, "tags"),
+    ],
+)
+def test_a_company_that_cannot_be_is_400(client, change, item):
+    before = client.get(client.path()).json()
+    for method, path in (("POST", "/companies"), ("PUT", client.path()), ("PATCH", client.path())):
+        refused = client.request(method, path, json={"name": "Shop", **change})
+        assert refused.status_code == 400
+        assert [each["itemId"] for each in refused.json()["validation"]["errors"]] == [item]
+    assert client.get("/companies").json()["results"] == [before]
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/companies"), ("PUT", "/companies/{company}")])
+def test_a_company_has_a_name(client, method, path):
+    refused = client.request(method, path.format(company=client.company.id), json={"description": "d"})
+    assert (refused.status_code, refused.json()["error"]) == (400, "Error processing request - name is missing.")
+
+
+def test_a_deleted_company_is_gone(client):
+    key = client.create()["pushOperationKey"]
+    deleted = client.delete(client.path())
+    assert (deleted.status_code, deleted.content) == (204, b"")
+    for path in ("", "/push", f"/push/{key}", "/connections", "/syncSettings"):
+        assert client.get(client.path(path)).status_code == 404
+    assert client.codat.companies == []
 
 
 def test_a_chosen_id(client):

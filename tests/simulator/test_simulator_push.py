@@ -11,6 +11,7 @@ from airflow_provider_codat.simulator import Outcome
 
 REQUIRED = {"companyId", "pushOperationKey", "dataConnectionKey", "requestedOnUtc", "status", "statusCode"}
 OPTIONAL = {"changes", "dataType", "completedOnUtc", "timeoutInMinutes", "errorMessage", "validation"}
+NOT_NULLABLE = {"completedOnUtc", "validation"}
 BLANK_UNTIL_ENDED = {"changes", "completedOnUtc", "errorMessage", "validation"}
 
 
@@ -26,11 +27,11 @@ def test_created_pending_then_succeeds_and_is_in_the_books(client, clock):
     client.codat.outcome(Outcome(latency=10))
     created = client.create("bills", {"amount": 3})
     assert created == client.read(created["pushOperationKey"])
-    assert set(created) == REQUIRED | OPTIONAL
+    assert set(created) == REQUIRED | OPTIONAL - NOT_NULLABLE
     assert (created["status"], created["statusCode"], created["dataType"]) == ("Pending", 202, "bills")
     assert created["companyId"] == client.company.id
     assert created["dataConnectionKey"] == client.company.connection_id
-    assert {created[name] for name in BLANK_UNTIL_ENDED} == {None}
+    assert {created[name] for name in BLANK_UNTIL_ENDED - NOT_NULLABLE} == {None}
     assert when(created["requestedOnUtc"]) == clock.now
     assert client.codat.records == {}
 
@@ -73,11 +74,6 @@ def test_a_record_that_is_not_there_fails_the_push(client, method):
     shown = client.read(push["pushOperationKey"])
     assert (shown["status"], shown["changes"]) == ("Failed", [])
     assert "none" in shown["errorMessage"]
-
-
-def test_accounts_are_the_chart_of_accounts(client):
-    assert client.create("accounts")["dataType"] == "chartOfAccounts"
-    assert client.post(client.push_path("chartOfAccounts"), json={}).status_code == 404
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff"])
@@ -134,6 +130,12 @@ def test_timeout_of_a_push_that_ends_by_polls(client, clock):
     assert client.read(key)["status"] == "TimedOut"
 
 
+@pytest.mark.parametrize(("flag", "status"), [("true", 200), ("False", 200), ("yes", 400), ("", 400)])
+def test_a_flag_that_is_none_is_400(client, flag, status):
+    answer = client.post(client.push_path(), json={}, params={"allowSyncOnPushComplete": flag})
+    assert answer.status_code == status
+
+
 @pytest.mark.parametrize("minutes", ["soon", "-1", "", "1.5"])
 def test_a_timeout_that_is_no_number_is_400(client, minutes):
     assert client.post(client.push_path(), json={}, params={"timeoutInMinutes": minutes}).status_code == 400
@@ -185,6 +187,14 @@ def test_the_most_specific_outcome_wins(client):
     assert record_id(codat.push(key["pushOperationKey"])) == "key"
 
 
+@pytest.mark.parametrize("data_type", ["bils", "accounts", "taxRates"])
+def test_a_data_type_that_cannot_be_written_is_refused_in_a_test_too(client, data_type):
+    with pytest.raises(ValueError, match=f"data_type is '{data_type}', but records are written to"):
+        client.codat.outcome(Outcome(), data_type=data_type)
+    with pytest.raises(ValueError, match=f"data_type is '{data_type}', but records are written to"):
+        client.codat.add_push(client.company.id, data_type)
+
+
 def test_a_distribution_is_drawn_from_reproducibly(simulate):
     def draw():
         client = simulate()
@@ -232,7 +242,7 @@ def test_a_push_from_outside_that_has_ended(client, status, code):
 @pytest.mark.parametrize("word", ["Processing", "Queued"])
 def test_a_push_that_waits_with_another_word(client, word):
     key = client.codat.add_push(client.company.id, status=word)
-    assert (client.read(key)["status"], client.read(key)["completedOnUtc"]) == (word, None)
+    assert (client.read(key)["status"], client.read(key)["changes"]) == (word, None)
     client.codat.finish(key)
     assert client.read(key)["status"] == "Success"
 
@@ -268,6 +278,29 @@ def test_fields_absent_while_pending(simulate):
     created = client.create()
     assert set(created) == REQUIRED | {"dataType", "timeoutInMinutes"}
     assert set(client.read(created["pushOperationKey"])) == REQUIRED | OPTIONAL
+
+
+def test_fields_null_while_pending(simulate):
+    created = simulate(pending_fields="null").create()
+    assert {created[name] for name in BLANK_UNTIL_ENDED} == {None}
+
+
+def test_processing_can_be_asked_for(client, clock):
+    client.codat.outcome(Outcome(polls=3, processing=True))
+    created = client.create()
+    key = created["pushOperationKey"]
+    assert (created["status"], client.codat.push(key)["status"]) == ("Pending", "Pending")
+    seen = [client.read(key), client.listed()["results"][0], client.read(key)]
+    assert [(push["status"], push["statusCode"], push["changes"]) for push in seen] == [("Processing", 202, None)] * 3
+    assert client.read(key)["status"] == "Success"
+
+
+def test_a_push_in_processing_ends_by_the_clock_too(client, clock):
+    client.codat.outcome(Outcome("Failed", latency=10, processing=True))
+    slow, late = (client.create(params=params)["pushOperationKey"] for params in ({}, {"timeoutInMinutes": 0}))
+    assert [client.read(key)["status"] for key in (slow, late)] == ["Processing", "TimedOut"]
+    clock.now += 10
+    assert client.read(slow)["status"] == "Failed"
 
 
 def test_the_record_id_in_data(simulate):

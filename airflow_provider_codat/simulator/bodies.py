@@ -1,0 +1,109 @@
+"""The body of a request: a JSON object whose fields hold what Codat takes, or an answer that says what is wrong."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_provider_codat.simulator import timestamps
+from airflow_provider_codat.simulator.errors import ApiError, standard_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+_SHOWN = 50
+
+
+class Problem(NamedTuple):
+    """What is wrong with a body.
+
+    :param where: the path of the field, such as ``settings[0].dataType``.
+    :param what: goes on after it: "is missing".
+    """
+
+    where: str
+    what: str
+
+
+class Field(NamedTuple):
+    """What a field may hold. One that is not required may be null, which is as if it were not there.
+
+    :param accepts: whether it takes a JSON value.
+    :param wanted: what it takes, in words.
+    :param required: whether it must be there; default ``False``.
+    """
+
+    accepts: Callable[[Any], bool]
+    wanted: str
+    required: bool = False
+
+
+def is_text(value: Any) -> bool:
+    """Tell whether a JSON value is a text."""
+    return isinstance(value, str)
+
+
+def is_flag(value: Any) -> bool:
+    """Tell whether a JSON value is true or false."""
+    return isinstance(value, bool)
+
+
+def is_integer(value: Any) -> bool:
+    """Tell whether a JSON value is a whole number; in JSON, unlike in Python, true is none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number_of_months(value: Any) -> bool:
+    """Tell whether a JSON value is a whole number that is not negative."""
+    return is_integer(value) and value >= 0
+
+
+def is_instant(value: Any) -> bool:
+    """Tell whether a JSON value is a date, or a date with a time."""
+    return is_text(value) and timestamps.from_wire(value) is not None
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """Read a body.
+
+    :raises ApiError: 400 if it is no JSON object.
+    """
+    try:
+        value = json.loads(body)
+    except ValueError:
+        raise standard_error(400) from None
+    if not isinstance(value, dict):
+        raise standard_error(400)
+    return value
+
+
+def problems(body: Mapping[str, Any], fields: Mapping[str, Field], where: str = "") -> list[Problem]:
+    """Return what is wrong with the fields of an object; those not named in ``fields`` are not checked.
+
+    :param where: the path of the object, with a dot at its end; default the body itself.
+    """
+    found = []
+    for name, field in fields.items():
+        value = body.get(name)
+        if value is None:
+            if field.required:
+                found.append(Problem(where + name, "is missing"))
+        elif not field.accepts(value):
+            found.append(Problem(where + name, f"is {json.dumps(value)[:_SHOWN]}, not {field.wanted}"))
+    return found
+
+
+def refuse(found: Sequence[Problem], validator: str) -> None:
+    """Refuse a body with which something is wrong.
+
+    :param validator: the name of what has found it.
+    :raises ApiError: 400 with a validation item for each problem, if there is any.
+    """
+    if found:
+        items = [{"itemId": where, "message": f"{where} {what}.", "validatorName": validator} for where, what in found]
+        raise ApiError(400, "Error processing request - " + " ".join(item["message"] for item in items), items)
+
+
+def given(body: Mapping[str, Any], names: Mapping[str, Field]) -> dict[str, Any]:
+    """Return those fields of a body that are known by name, and not null."""
+    return {name: body[name] for name in names if body.get(name) is not None}

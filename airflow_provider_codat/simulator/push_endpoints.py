@@ -1,0 +1,176 @@
+"""The endpoints that write records, and tell what became of it, https://docs.codat.io/using-the-api/push."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from starlette.responses import JSONResponse, Response
+
+from airflow_provider_codat.simulator import data_types, timestamps
+from airflow_provider_codat.simulator.attachments import Attachment, read_upload
+from airflow_provider_codat.simulator.bodies import json_object
+from airflow_provider_codat.simulator.errors import ApiError, standard_error
+from airflow_provider_codat.simulator.paging import Collection, ListRequest
+from airflow_provider_codat.simulator.push import PUSH_FIELDS, ChangeType
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from airflow_provider_codat.simulator.account import Account
+    from airflow_provider_codat.simulator.books import Company, Connection
+
+
+class Target(NamedTuple):
+    """What a write is addressed to.
+
+    :param record_id: None where the record is yet to be created.
+    :param timeout_in_minutes: minutes, as asked for in the query, or None.
+    """
+
+    company: Company
+    connection: Connection
+    data_type: str
+    record_id: str | None
+    timeout_in_minutes: int | None
+
+
+class PushEndpoints:
+    """One method an endpoint: the request and its body in, the answer out.
+
+    :param account: what the endpoints read and change.
+    """
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+
+    def list_pushes(self, request: Request, _: bytes) -> Response:
+        """GET /companies/{companyId}/push."""
+        company, desk = self._company(request), self._account.pushes
+        asked = ListRequest.read(request.query_params, self._account.query_support, self._account.order_by_support)
+        found = asked.select(
+            Collection(
+                items=desk.listed(company.id),
+                ordered_by="requestedOnUtc",
+                instant=lambda push: timestamps.instant(push.requested_on),
+                view=desk.to_wire,
+                fields=PUSH_FIELDS,
+            )
+        )
+        results = [desk.show(push) for push in asked.cut(found)]
+        return JSONResponse(asked.body(request.url.path, results, len(found)))
+
+    def get_push(self, request: Request, _: bytes) -> Response:
+        """GET /companies/{companyId}/push/{pushOperationKey}."""
+        company = self._company(request)
+        return JSONResponse(self._account.pushes.read(company.id, request.path_params["key"]))
+
+    def get_options(self, request: Request, _: bytes) -> Response:
+        """GET /companies/{companyId}/connections/{connectionId}/options/{dataType}: any record will do."""
+        self._company(request).connection(request.path_params["connection_id"])
+        data_type = request.path_params["data_type"]
+        data_types.check_writable(data_type)
+        return JSONResponse(
+            {
+                "type": "Object",
+                "displayName": data_type,
+                "description": "The simulator takes any fields.",
+                "properties": {},
+                "required": True,
+            }
+        )
+
+    def create_record(self, request: Request, body: bytes) -> Response:
+        """POST /companies/{companyId}/connections/{connectionId}/push/{dataType}."""
+        target = self._target(request, "Created")
+        return self._push(target, "Created", record=json_object(body))
+
+    def create_bank_transactions(self, request: Request, body: bytes) -> Response:
+        """POST /companies/{companyId}/connections/{connectionId}/push/bankAccounts/{accountId}/bankTransactions.
+
+        The account may be one that was not written here: the company has it in its accounting software.
+        """
+        target = self._addressed(request, data_types.BANK_TRANSACTIONS)
+        return self._push(target, "Created", record=json_object(body))
+
+    def update_record(self, request: Request, body: bytes) -> Response:
+        """PUT /companies/{companyId}/connections/{connectionId}/push/{dataType}/{recordId}."""
+        target = self._target(request, "Modified")
+        return self._push(target, "Modified", record=json_object(body))
+
+    def delete_record(self, request: Request, _: bytes) -> Response:
+        """DELETE /companies/{companyId}/connections/{connectionId}/push/{dataType}/{recordId}."""
+        return self._push(self._target(request, "Deleted"), "Deleted")
+
+    def upload_attachment(self, request: Request, body: bytes) -> Response:
+        """POST /companies/{companyId}/connections/{connectionId}/push/{dataType}/{recordId}/attachment."""
+        target = self._target(request, "AttachmentUploaded")
+        if request.path_params["attached_at"] != data_types.attached_at(target.data_type):
+            raise standard_error(404)
+        attachment = read_upload(request.headers.get("content-type", ""), body)
+        return self._push(target, "AttachmentUploaded", attachment=attachment)
+
+    def _company(self, request: Request) -> Company:
+        return self._account.books.company(request.path_params["company_id"])
+
+    def _target(self, request: Request, change: ChangeType) -> Target:
+        return self._addressed(request, data_types.written_at(request.path_params["segment"], change))
+
+    def _addressed(self, request: Request, data_type: str) -> Target:
+        company = self._company(request)
+        connection = company.connection(request.path_params["connection_id"])
+        _check_linked(connection)
+        _check_flag(request.query_params.get("allowSyncOnPushComplete"))
+        return Target(
+            company,
+            connection,
+            data_type,
+            record_id=request.path_params.get("record_id"),
+            timeout_in_minutes=_timeout(request.query_params.get("timeoutInMinutes")),
+        )
+
+    def _push(
+        self,
+        target: Target,
+        change: ChangeType,
+        record: dict[str, Any] | None = None,
+        attachment: Attachment | None = None,
+    ) -> Response:
+        desk = self._account.pushes
+        push = desk.add(
+            target.company.id,
+            target.connection.id,
+            target.data_type,
+            change=change,
+            record=record,
+            record_id=target.record_id,
+            attachment=attachment,
+            timeout_in_minutes=target.timeout_in_minutes,
+            outcome=desk.rules.next(target.company.id, target.data_type) or desk.default,
+        )
+        return JSONResponse(desk.to_wire(push))
+
+
+def _check_linked(connection: Connection) -> None:
+    """Refuse a write through a connection that the company has not authorized, or not any more.
+
+    Codat's documentation says that it is refused (https://docs.codat.io/core-concepts/connections), but not how.
+
+    :raises ApiError: 400.
+    """
+    if connection.status != "Linked":
+        message = f"Data connection {connection.id} is {connection.status}; records are written through a Linked one."
+        item = {"itemId": connection.id, "message": message, "validatorName": "DataConnection"}
+        raise ApiError(400, f"Error processing request - {message}", [item])
+
+
+def _check_flag(text: str | None) -> None:
+    if text is not None and text.lower() not in ("true", "false"):
+        raise standard_error(400)
+
+
+def _timeout(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and 0 < len(text) < 10):
+        raise standard_error(400)
+    return int(text)

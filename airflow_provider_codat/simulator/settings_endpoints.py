@@ -1,0 +1,70 @@
+"""The endpoints of the account's profile and of sync settings, https://docs.codat.io/platform-api."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import JSONResponse, Response
+
+from airflow_provider_codat.simulator.bodies import Field, given, is_flag, is_text, json_object, problems, refuse
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from airflow_provider_codat.simulator.account import Account
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(is_text(each) for each in value)
+
+
+_PROFILE = {
+    "name": Field(is_text, "a text", True),
+    "redirectUrl": Field(is_text, "a text", True),
+    "logoUrl": Field(is_text, "a text"),
+    "iconUrl": Field(is_text, "a text"),
+    "whiteListUrls": Field(_are_texts, "a list of texts"),
+    "confirmCompanyName": Field(is_flag, "true or false"),
+}
+
+
+class SettingsEndpoints:
+    """One method an endpoint: the request and its body in, the answer out.
+
+    :param account: what the endpoints read and change.
+    """
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+
+    def get_profile(self, _: Request, __: bytes) -> Response:
+        """GET /profile."""
+        return JSONResponse(self._account.profile)
+
+    def update_profile(self, _: Request, body: bytes) -> Response:
+        """PUT /profile: what is not named is taken away."""
+        asked = json_object(body)
+        refuse(problems(asked, _PROFILE), "Profile")
+        self._account.profile = given(asked, _PROFILE)
+        return JSONResponse(self._account.profile)
+
+    def get_company_sync_settings(self, request: Request, _: bytes) -> Response:
+        """GET /companies/{companyId}/syncSettings."""
+        return JSONResponse(self._account.sync_settings.company(self._company_id(request)))
+
+    def update_company_sync_settings(self, request: Request, body: bytes) -> Response:
+        """POST /companies/{companyId}/syncSettings."""
+        self._account.sync_settings.update_company(self._company_id(request), json_object(body))
+        return Response(status_code=204)
+
+    def get_account_sync_settings(self, _: Request, __: bytes) -> Response:
+        """GET /profile/syncSettings."""
+        return JSONResponse(self._account.sync_settings.account(self._account.client_id))
+
+    def update_account_sync_settings(self, _: Request, body: bytes) -> Response:
+        """POST /profile/syncSettings."""
+        self._account.sync_settings.update_account(self._account.client_id, json_object(body))
+        return Response(status_code=204)
+
+    def _company_id(self, request: Request) -> str:
+        return self._account.books.company(request.path_params["company_id"]).id

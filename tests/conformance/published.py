@@ -1,0 +1,230 @@
+"""Whether the simulator's answers are what Codat's published description of its platform API promises.
+
+The description beside this file is platform API 3.0.0 as Codat published it (https://github.com/codatio/oas). It is
+OpenAPI 3.1 by its first line, and says ``nullable`` as 3.0 does. Where the simulator differs from it on purpose, the
+difference has a name in :data:`EXCEPTIONS`.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import yaml
+from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema.validators import extend
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
+
+from airflow_provider_codat.simulator.gate import Gate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from jsonschema import ValidationError
+    from starlette.responses import Response
+
+    from airflow_provider_codat.simulator.faults import Fault
+    from airflow_provider_codat.simulator.request_log import LoggedRequest
+
+DESCRIPTION = Path(__file__).with_name("codat-platform-openapi.yaml")
+_URI = "urn:codat"
+_ERROR = "#/components/schemas/ErrorMessage"
+_PUSH_OPERATION = "#/components/schemas/PushOperation"
+_PUSH = "/companies/{companyId}/connections/{connectionId}/push"
+
+#: Writes, which another description has (https://docs.codat.io/accounting-api): all are answered with a push operation.
+WRITES = {
+    f"{_PUSH}/bankAccounts/{{accountId}}/bankTransactions": ("post",),
+    f"{_PUSH}/{{dataType}}": ("post",),
+    f"{_PUSH}/{{dataType}}/{{recordId}}": ("put", "delete"),
+    f"{_PUSH}/{{dataType}}/{{recordId}}/{{attachment}}": ("post",),
+}
+#: Statuses of errors that any operation may answer, whatever the description lists for it:
+#: https://docs.codat.io/using-the-api/errors, and 422 by https://docs.codat.io/using-the-api/idempotency.
+ERRORS = frozenset({400, 401, 402, 403, 404, 405, 409, 422, 429, 500, 503})
+#: Faults whose answer the test has chosen itself.
+OF_THE_TEST = frozenset({"status", "gateway", "html"})
+#: How many items of a list are checked: the others are made in the same way.
+LONGEST = 20
+
+
+class Exemption(NamedTuple):
+    """What an answer may hold though the description does not let it.
+
+    :param keyword: of the schema, whose check fails.
+    :param fields: names of the field that holds it.
+    :param allows: whether it may be this.
+    """
+
+    keyword: str
+    fields: frozenset[str]
+    allows: Callable[[Any], bool]
+
+    def is_about(self, error: ValidationError) -> bool:
+        """Tell whether it lets pass what the description does not."""
+        field = error.absolute_path[-1] if error.absolute_path else None
+        return error.validator == self.keyword and field in self.fields and self.allows(error.instance)
+
+
+#: How an answer may differ from the description, by name.
+EXCEPTIONS = {
+    "syncSchedule is an object, as another client documents it": Exemption(
+        "type",
+        frozenset({"syncSchedule"}),
+        lambda value: isinstance(value, dict) and set(value) == {"intervalHours", "hourOfDay"},
+    ),
+    "Processing is a status that clients name": Exemption(
+        "enum", frozenset({"status"}), lambda value: value == "Processing"
+    ),
+    "Queued is the word of tests for a status that nobody knows": Exemption(
+        "enum", frozenset({"status"}), lambda value: value == "Queued"
+    ),
+    "a page has up to 5,000 items by the parameter of the request, 2,000 by the field of the answer": Exemption(
+        "maximum", frozenset({"pageSize"}), lambda value: value <= 5000
+    ),
+    "a company's id is what the test wants it to be": Exemption(
+        "format", frozenset({"id", "companyId"}), lambda value: value in {"my-id", "same", "company"}
+    ),
+}
+
+
+def _unless_null(keyword: str) -> Callable[..., Iterator[ValidationError]]:
+    """Return a keyword's check, which has nothing against null where the schema beside it says ``nullable``."""
+    check = Draft202012Validator.VALIDATORS[keyword]
+
+    def checked(validator: Any, value: Any, instance: Any, schema: Mapping[str, Any]) -> Iterator[ValidationError]:
+        if not (instance is None and schema.get("nullable") is True):
+            yield from check(validator, value, instance, schema)
+
+    return checked
+
+
+_Validator = extend(Draft202012Validator, {name: _unless_null(name) for name in ("type", "enum", "$ref")})
+
+
+class Operation:
+    """An operation of the API.
+
+    :param answers: the validator of the body by status; None where there is none.
+    """
+
+    def __init__(self, path: str, answers: Mapping[int, Any]) -> None:
+        self._path = re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)))
+        self.answers = answers
+
+    def is_at(self, path: str) -> bool:
+        """Tell whether a request to this path asks for it."""
+        return self._path.fullmatch(path) is not None
+
+
+class Description:
+    """The description, compiled."""
+
+    def __init__(self) -> None:
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the first where there is one: ten times as fast
+        document = yaml.load(DESCRIPTION.read_text(), loader)  # noqa: S506 - both are safe
+        self._registry = Registry().with_resource(_URI, DRAFT202012.create_resource(document))
+        self._operations: dict[str, list[Operation]] = {}
+        for path, methods in document["paths"].items():
+            for method in methods.keys() & {"get", "post", "put", "patch", "delete"}:
+                self._add(method, path, methods[method]["responses"])
+        for path, methods in WRITES.items():
+            for method in methods:
+                self._add(
+                    method, path, {"200": {"content": {"application/json": {"schema": {"$ref": _PUSH_OPERATION}}}}}
+                )
+        self._error = self._validator({"$ref": _ERROR})
+
+    def problems(self, method: str, path: str, status: int, body: bytes) -> list[ValidationError | str]:
+        """Return what an answer has that the description does not, or the other way round."""
+        if status in ERRORS:
+            return list(self._error.iter_errors(json.loads(body)))
+        operation = next((each for each in self._operations.get(method, []) if each.is_at(path)), None)
+        if operation is None:
+            return [f"there is no such operation, but it answers {status}"]
+        if status not in operation.answers:
+            return [f"answers {status}, documented are {sorted(operation.answers)}"]
+        validator = operation.answers[status]
+        if validator is None:
+            return [f"has a body: {body!r}"] if body else []
+        return list(validator.iter_errors(_shortened(json.loads(body))))
+
+    def _add(self, method: str, path: str, responses: Mapping[str, Any]) -> None:
+        answers = {
+            int(status): self._validator(response["content"]["application/json"]["schema"])
+            if "content" in response
+            else None
+            for status, response in responses.items()
+            if status.startswith("2")
+        }
+        self._operations.setdefault(method.upper(), []).append(Operation(path, answers))
+
+    def _validator(self, schema: Mapping[str, Any]) -> Any:
+        whole = json.loads(json.dumps(schema).replace('"#/', f'"{_URI}#/'))
+        return _Validator(whole, registry=self._registry, format_checker=FormatChecker(["uuid"]))
+
+
+def _shortened(body: Any) -> Any:
+    if isinstance(body, dict) and isinstance(body.get("results"), list):
+        return body | {"results": body["results"][:LONGEST]}
+    return body
+
+
+@functools.cache
+def description() -> Description:
+    """Return the description, read and compiled once."""
+    return Description()
+
+
+def differences(method: str, path: str, status: int, body: bytes, *, nulls: bool = False) -> list[str]:
+    """Return in words how an answer differs from the description, other than by an exception.
+
+    :param nulls: whether it comes from a simulator that shows all fields of a pending push as null, as it was told to.
+    """
+    try:
+        found = description().problems(method, path, status, body)
+    except ValueError as error:
+        found = [f"is no JSON: {error}"]
+    return [
+        f"{method} {path} ({status}): {problem if isinstance(problem, str) else _said(problem)}"
+        for problem in found
+        if isinstance(problem, str) or not (_is_exception(problem) or (nulls and problem.instance is None))
+    ]
+
+
+def _is_exception(error: ValidationError) -> bool:
+    return any(exemption.is_about(error) for exemption in EXCEPTIONS.values())
+
+
+def _said(error: ValidationError) -> str:
+    return f"{error.json_path} {error.message[:200]}"
+
+
+#: What the answers since the last :func:`taken` have been found to be.
+_found: list[str] = []
+
+
+def taken() -> list[str]:
+    """Return how answers have differed from the description since the last call."""
+    found = _found.copy()
+    del _found[: len(found)]  # a server's thread may have found more meanwhile
+    return found
+
+
+def check_all_answers() -> None:
+    """Check the answers of every simulator in this process from now on."""
+    answer = Gate.answer
+
+    @functools.wraps(answer)
+    async def checked(self: Gate, scope: Any, body: bytes, fault: Fault | None, entry: LoggedRequest) -> Response:
+        response = await answer(self, scope, body, fault, entry)
+        if entry.method != "HEAD" and (fault is None or fault.kind not in OF_THE_TEST):
+            answered = (entry.method, entry.path, response.status_code, bytes(response.body))
+            _found.extend(differences(*answered, nulls=self._pending_fields == "null"))
+        return response
+
+    Gate.answer = checked
