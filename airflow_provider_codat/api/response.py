@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from airflow_provider_codat.api.errors import (
     CodatApiError,
+    CodatIdempotencyKeyReused,
     CodatRateLimited,
     CodatResponseError,
     ValidationItem,
@@ -103,15 +104,16 @@ def read(request: Request[T], response: Response, now: datetime) -> T:
     :param now: the current time, which a ``Retry-After`` date is measured from.
     :raises CodatApiError: the subclass for the status, for 4xx and 5xx; for a redirect ``CodatApiError`` itself.
     :raises CodatResponseError: a body that is not JSON, or JSON of the wrong shape.
+    :raises CodatIdempotencyKeyReused: the answer to another write.
     """
     if not 200 <= response.status < 300:
         raise _api_error(request, response, now)
     body = _decode(request, response)
     try:
         return request.read(body)
-    except CodatResponseError as error:
+    except (CodatResponseError, CodatIdempotencyKeyReused) as error:
         # It may show what is wrong, and so what an answer repeats.
-        raise CodatResponseError(response.without_secrets(str(error))) from None
+        raise type(error)(response.without_secrets(str(error))) from None
 
 
 def _decode(request: Request[T], response: Response) -> Any:

@@ -25,7 +25,7 @@ from airflow_provider_codat.simulator.endpoints import application, error_respon
 from airflow_provider_codat.simulator.errors import ApiError, standard_error
 from airflow_provider_codat.simulator.faults import Fault, Faults
 from airflow_provider_codat.simulator.holding import HeldAnswers
-from airflow_provider_codat.simulator.idempotency import IdempotencyKeys
+from airflow_provider_codat.simulator.idempotency import Compares, IdempotencyKeys
 from airflow_provider_codat.simulator.push import PendingFields, blank_finished_fields
 from airflow_provider_codat.simulator.request_log import LoggedRequest
 
@@ -61,6 +61,7 @@ class Gate:
     :param concurrency: requests at once.
     :param response_time: seconds from a request to its answer.
     :param pending_fields: how a push looks that has not ended, for the fault ``unknown_status``.
+    :param idempotency_compares: what two requests with one idempotency key must share.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Gate:
         concurrency: Concurrency,
         response_time: float,
         pending_fields: PendingFields,
+        idempotency_compares: Compares,
     ) -> None:
         self.faults = Faults()
         self.held = HeldAnswers(account.lock)
@@ -86,7 +88,7 @@ class Gate:
         self._account = account
         self._application = application(account)
         self.set_api_key(api_key)
-        self._idempotency: IdempotencyKeys[Response] = IdempotencyKeys(clock)
+        self._idempotency: IdempotencyKeys[Response] = IdempotencyKeys(clock, idempotency_compares)
         self._pending_fields = pending_fields
 
     def set_api_key(self, api_key: str) -> None:
@@ -159,7 +161,7 @@ class Gate:
         """Handle the first request with an idempotency key, and replay its answer to the others."""
         try:
             with self._account.lock:
-                kept = self._idempotency.claim(key, (entry.method, entry.path, scope["query_string"], body))
+                kept = self._idempotency.claim(key, (entry.method, entry.path, scope["query_string"]), body)
         except ApiError as error:
             return error_response(error)
         if kept is not None:

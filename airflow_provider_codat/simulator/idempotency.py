@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from airflow_provider_codat.simulator.errors import ApiError, standard_error
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
 Answer = TypeVar("Answer")
+Compares = Literal["request", "body"]
 
 #: For how long the first answer is replayed, in seconds.
 LIFETIME = 90 * 60
@@ -31,21 +32,26 @@ class IdempotencyKeys(Generic[Answer]):
     """Remembers the first answer given to each key.
 
     :param clock: returns epoch seconds.
+    :param compares: what two requests with one key must share: the whole ``request``, or its ``body``. Codat documents
+        the body, and not whether the same one for another company is another request.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], compares: Compares) -> None:
         self._clock = clock
+        self._compares = compares
         self._entries: dict[str, _Entry[Answer]] = {}
 
-    def claim(self, key: str, fingerprint: Hashable) -> Answer | None:
+    def claim(self, key: str, target: Hashable, body: bytes) -> Answer | None:
         """Return the answer to replay, or None for a key that is now the caller's to answer.
 
-        :param fingerprint: what makes a request the same request.
+        :param target: the request without its body.
+        :param body: its body.
         :raises ApiError: 400 for a key that is no GUID, 422 if the key came with another request, 409 if its first one
             is still in progress.
         """
         if not _GUID.fullmatch(key):
             raise ApiError(400, "Error processing request - the Idempotency-Key must be a GUID.")
+        fingerprint = body if self._compares == "body" else (target, body)
         entry = self._entries.get(key)
         if entry is None or self._clock() - entry.answered_on >= LIFETIME:
             self._entries[key] = _Entry(fingerprint)

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from airflow_provider_codat.simulator.attachments import Attachment
     from airflow_provider_codat.simulator.books import Record
     from airflow_provider_codat.simulator.faults import Fault
+    from airflow_provider_codat.simulator.idempotency import Compares
     from airflow_provider_codat.simulator.paging import OrderBySupport, QuerySupport
     from airflow_provider_codat.simulator.push import PendingFields, RecordIdAt
     from airflow_provider_codat.simulator.rate_limit import Quota
@@ -79,6 +80,8 @@ class CodatSimulator:
         null where Codat's description allows that, or else absent; ``null`` or ``absent``, all of them.
     :param record_id_at: where a written record's id is shown: ``changes``, the default and what is documented, or
         ``data``.
+    :param idempotency_compares: what two requests with one idempotency key must share: the whole ``request``, the
+        default, or its ``body``, so that a key replays one company's answer to another.
     :param hidden_gets: how many reads of a fresh push answer 404; default 0.
     :param hidden_lists: from how many list answers a fresh push is missing; default 0.
     :param clock: returns epoch seconds, default :func:`time.time`; everything but the time that answers take goes by
@@ -107,6 +110,7 @@ class CodatSimulator:
         order_by_support: OrderBySupport = "honour",
         pending_fields: PendingFields = "documented",
         record_id_at: RecordIdAt = "changes",
+        idempotency_compares: Compares = "request",
         hidden_gets: int = 0,
         hidden_lists: int = 0,
         clock: Callable[[], float] = time.time,
@@ -141,6 +145,7 @@ class CodatSimulator:
             concurrency=Concurrency(concurrency_per_company),
             response_time=response_time,
             pending_fields=pending_fields,
+            idempotency_compares=idempotency_compares,
         )
         self._server: _Server | None = None
         for number in range(1, company_count + 1):

@@ -22,7 +22,13 @@ API_ERRORS = [
     exceptions.CodatRateLimited,
     exceptions.CodatServerError,
 ]
-PLAIN = ["CodatInputError", "CodatConnectionError", "CodatResponseError", "CodatSyncSettingsNotApplied"]
+PLAIN = [
+    "CodatInputError",
+    "CodatConnectionError",
+    "CodatIdempotencyKeyReused",
+    "CodatResponseError",
+    "CodatSyncSettingsNotApplied",
+]
 
 
 def api_error(kind):

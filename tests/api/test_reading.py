@@ -224,7 +224,7 @@ def passed_on(value):
         operation = each.operation if isinstance(each, push_operations.Sighting) else each
         if isinstance(operation, PushOperation):
             wire = json.dumps(operation.to_json(), allow_nan=False, ensure_ascii=False).encode("utf-8")
-            assert PushOperation.from_json(json.loads(wire)) == operation
+            assert PushOperation.from_stored(json.loads(wire)) == operation
             assert operation.describe_failure()
             push_history.moment(operation, 0.0)
         if isinstance(operation, sync_settings.SyncSettings):
@@ -319,8 +319,8 @@ def test_an_event_of_any_depth_is_said_to_be_unreadable():
 
 
 def test_a_secret_that_an_answer_repeats_where_something_else_belongs_is_not_shown():
-    body = {"settings": [{"dataType": "bills", "syncOrder": KEY}]}
-    request, _ = READERS["company's settings"]
-    with pytest.raises(CodatError, match=r"syncOrder is '\*\*\*'") as raised:
+    body = OPERATION | {"companyId": KEY}
+    request, _ = READERS["create"]
+    with pytest.raises(CodatError, match=r"its company is \*\*\*") as raised:
         read(request, Response(200, {}, json.dumps(body).encode(), [KEY]), NOW)
     assert KEY not in "".join(traceback.format_exception(raised.value))

@@ -42,7 +42,7 @@ from airflow_provider_codat.exceptions import (
 from airflow_provider_codat.operators.codat import CodatPushOperator
 from airflow_provider_codat.operators.memory import STORED_AS, Memory
 from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
-from airflow_provider_codat.simulator import UNDECIDED, Fault, Outcome
+from airflow_provider_codat.simulator import UNDECIDED, CodatSimulator, Fault, Outcome
 from airflow_provider_codat.triggers import events
 from airflow_provider_codat.triggers.codat import CodatPushOperationTrigger
 
@@ -1025,15 +1025,14 @@ def test_another_write_under_the_same_key_is_told_with_the_remedy(codat, company
 
 
 @pytest.mark.parametrize("wait_for_completion", [True, False])
-def test_the_operation_of_another_company_is_not_taken_for_this_write(
-    wait_for_completion, codat, company, store, monkeypatch
-):
-    monkeypatch.setattr(codat, "keys_are_told_apart_by", "key", raising=False)
-    other = codat.add_company()
-    run(push(other, idempotency_key=GUID))
-    with pytest.raises(CodatIdempotencyKeyReused, match=other.id):
-        run(push(company, idempotency_key=GUID, wait_for_completion=wait_for_completion), store)
-    assert books(codat, company) == []
+def test_the_operation_of_another_company_is_not_taken_for_this_write(wait_for_completion, clock, store, monkeypatch):
+    with CodatSimulator(idempotency_compares="body", clock=clock.time) as codat:
+        monkeypatch.setenv("AIRFLOW_CONN_CODAT_DEFAULT", codat.connection_uri)
+        other, company = codat.add_company(), codat.add_company()
+        run(push(other, idempotency_key=GUID))
+        with pytest.raises(CodatIdempotencyKeyReused, match=other.id):
+            run(push(company, idempotency_key=GUID, wait_for_completion=wait_for_completion), store)
+        assert books(codat, company) == []
     assert store.values[STORED_AS]["sentOn"] is None
 
 

@@ -225,6 +225,13 @@ def test_what_codat_itself_refuses_is_replayed_too(client):
     assert client.post(client.push_path(), content=b"{}", headers=KEY).status_code == 422
 
 
+def test_where_bodies_alone_are_compared_a_key_replays_the_answer_to_another_path(simulate):
+    client = simulate(company_count=1, idempotency_compares="body")
+    first = client.post(client.push_path("bills"), json={"amount": 1}, headers=KEY)
+    assert client.post(client.push_path("items"), json={"amount": 1}, headers=KEY).content == first.content
+    assert client.post(client.push_path("items"), json={"amount": 2}, headers=KEY).status_code == 422
+
+
 @pytest.mark.parametrize("status", [500, 503])
 def test_a_gateways_answer_is_not_kept_for_the_key(client, status):
     client.codat.fault(Fault("gateway", status=status))
