@@ -17,6 +17,7 @@ from airflow_provider_codat.api.writing import OutcomeUnknown
 from airflow_provider_codat.exceptions import (
     CodatConnectionError,
     CodatError,
+    CodatIdempotencyKeyReused,
     CodatInputError,
     CodatPushOperationFailed,
     CodatResponseError,
@@ -50,6 +51,7 @@ def open_write(error):
 
 HOPELESS = [
     CodatInputError("company_id is empty"),
+    CodatIdempotencyKeyReused("of another company"),
     *(api_error(status) for status in (302, 400, 401, 402, 403, 404, 418, 422)),
     CodatWriteOutcomeUnknown(OutcomeUnknown("cut off", TARGET, "key-1", 0.0)),
     CodatPushOperationFailed(PushOperation("key-1", "Failed")),
@@ -60,7 +62,8 @@ PASSING = [
     open_write(CodatConnectionError("reset")),
     CodatResponseError("html"),
     *(api_error(status) for status in (408, 409, 425, 500, 502, 503, 504, 529)),
-    open_write(api_error(503)),
+    *(open_write(api_error(status)) for status in (302, 400, 401, 403, 404, 422, 503)),
+    open_write(CodatIdempotencyKeyReused("of another company")),
 ]
 OTHER = [
     CodatWaitTimeout("not in time"),
