@@ -84,6 +84,7 @@ def test_the_metadata_says_what_an_index_needs(wheel: ZipFile) -> None:
 @pytest.mark.parametrize("airflow", ["2.11", "3.1", "3.2", "3.3"])
 def test_airflows_own_constraints_hold_what_is_asked_for(airflow: str) -> None:
     (path,) = (ROOT / ".ci/constraints").glob(f"{airflow}.*.txt")
+    assert path.stem in (ROOT / "README.md").read_text()
     own = dict(line.split("==") for line in path.read_text().splitlines() if not line.startswith("#"))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     dependencies = [Requirement(each) for each in project["dependencies"]]
