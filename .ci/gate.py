@@ -5,7 +5,7 @@ install Debian's), two steps at a time for two cores:
 
 - README command two, word for word: all tests on the newest Airflow. After it, in the environment that it made, the
   browser test, the test with Codat's own client, command one, and lint and types.
-- The distributions. After them, the wheel by itself; and each other Airflow of ``versions.toml``, with the wheel, the
+- The distributions. After them, the wheel by itself; and each other job of ``versions.toml``, with the wheel, the
   tests of the source distribution that can differ there, and one real run.
 
 It writes only below the clone (``.venv``, ``dist``, ``build/ci``) and a temporary folder. ``build/ci`` has each step's
@@ -28,13 +28,14 @@ import time
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[1]
+CONSTRAINTS = ROOT / ".ci" / "constraints"
 DIST = ROOT / "dist"
 REPORTS = ROOT / "build" / "ci"
 REAL_RUN = "test_real_run"
@@ -64,19 +65,27 @@ class Job:
 
     :param airflow: its minor version, such as ``3.2``.
     :param python: likewise.
-    :param pins: what it needs today beyond its own dependencies -> the reason.
-    :param lowest: whether our own dependencies are as old as ``pyproject.toml`` allows; default ``False``.
+    :param dependencies: ``newest``; ``lowest``, our own as old as ``pyproject.toml`` allows; or ``constrained``, by
+        Airflow's own constraints, the list of which is in the folder ``constraints``.
+    :param pins: what it needs today beyond its own dependencies -> the reason; default nothing.
+    :param tests: the tests to run, default all that can differ there.
     """
 
     airflow: str
     python: str
-    pins: dict[str, str]
-    lowest: bool = False
+    dependencies: Literal["newest", "lowest", "constrained"]
+    pins: dict[str, str] = field(default_factory=dict)
+    tests: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
         """The name of its step and its files."""
-        return f"airflow-{self.airflow}" + ("-lowest" if self.lowest else "")
+        return f"airflow-{self.airflow}-{self.dependencies}"
+
+    @property
+    def lowest(self) -> bool:
+        """Whether our own dependencies are as old as may be."""
+        return self.dependencies == "lowest"
 
     @property
     def report(self) -> Path:
@@ -281,7 +290,7 @@ class Gate:
         left_out = {*e2e} if job.lowest else {*e2e} - {*self.e2e_everywhere} | {*self.the_same_everywhere}
         output.run(
             *(self.prefix(job) / "bin" / "pytest", "--quiet", "-p", "no:cacheprovider", f"--junitxml={job.report}"),
-            *(f"--ignore={path}" for path in sorted(left_out)),
+            *(job.tests or [f"--ignore={path}" for path in sorted(left_out)]),
             cwd=self.source,
             PYTHONSAFEPATH="1",  # else what a test starts would import the package from here, not from the wheel
         )
@@ -349,8 +358,14 @@ class Gate:
 
     def constraints(self, job: Job) -> Path:
         """Write the constraints that make a job's environment what it is."""
+        lines = [f"apache-airflow=={job.airflow}.*", *job.pins]
+        if job.lowest:
+            lines += lower_bounds()
+        if job.dependencies == "constrained":
+            (own,) = CONSTRAINTS.glob(f"{job.airflow}.*.txt")
+            lines += own.read_text().splitlines()
         path = self.scratch / f"{job.name}.constraints"
-        path.write_text("\n".join([f"apache-airflow=={job.airflow}.*", *job.pins, ""]))
+        path.write_text("\n".join([*lines, ""]))
         return path
 
     def prefix(self, job: Job) -> Path:
@@ -369,7 +384,7 @@ class Gate:
         """Print how each step ended and the table of versions; return whether all is well."""
         steps = [(name, f"{ended.seconds:.0f} s", ended.problem or "ok") for name, ended in self.steps.items()]
         rows = [self.row(job) for job in self.jobs]
-        versions = table(("Airflow", "Python", "tests passed", "real run", "result"), rows)
+        versions = table(("Airflow", "dependencies", "Python", "tests passed", "real run", "result"), rows)
         self.say(f"the end\n\n{table(('step', 'time', 'result'), steps)}\n{versions}")
         (REPORTS / "versions.md").write_text(versions)
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
@@ -386,8 +401,14 @@ class Gate:
             problem = problem or "no real run"
         if not f"{airflow}.".startswith(f"{job.airflow}."):
             problem = f"is not Airflow {job.airflow}"
-        lowest = ", lowest dependencies" if job.lowest else ""
-        return airflow + lowest, python, passed, real_run, problem or ended.problem or "ok"
+        return airflow, job.dependencies, python, passed, real_run, problem or ended.problem or "ok"
+
+
+def lower_bounds() -> list[str]:
+    """Return the lower bounds of what a user installs as pins: what is installed beside may ask for more than we do."""
+    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    requirements: list[str] = [*project["dependencies"], *project["optional-dependencies"]["demo"]]
+    return [each.replace(">=", "==") for each in requirements]
 
 
 def installed(prefix: Path) -> tuple[str, str] | None:

@@ -1,14 +1,16 @@
-"""What ships: all that should, and nothing else. tests/test_provider.py sees what Airflow makes of it."""
+"""What ships, and what it asks for. tests/test_provider.py sees what Airflow makes of it."""
 
 from __future__ import annotations
 
 import tarfile
+import tomllib
 from email import message_from_bytes
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
 from hatchling.build import build_sdist, build_wheel
+from packaging.requirements import Requirement
 
 from airflow_provider_codat import __version__
 
@@ -20,7 +22,8 @@ STEM = f"airflow_provider_codat-{__version__}"
 def files(folder: str) -> set[str]:
     """Return the files that belong there: Python, the mark that it is typed, and data of the tests."""
     paths = (ROOT / folder).rglob("*")
-    return {path.relative_to(ROOT).as_posix() for path in paths if path.suffix in {".py", ".typed", ".json", ".yaml"}}
+    suffixes = {".py", ".typed", ".json", ".txt", ".yaml"}
+    return {path.relative_to(ROOT).as_posix() for path in paths if path.suffix in suffixes}
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +47,7 @@ def test_the_source_distribution_holds_the_package_the_examples_and_the_tests(sd
         *files("airflow_provider_codat"),
         *files("example_dags"),
         *files("tests"),
+        *files(".ci/constraints"),
     }
 
 
@@ -76,3 +80,17 @@ def test_the_metadata_says_what_an_index_needs(wheel: ZipFile) -> None:
     assert metadata.get_payload(decode=True).decode() == (ROOT / "README.md").read_text()
     assert {"Framework :: Apache Airflow :: Provider", "Typing :: Typed"} <= set(metadata.get_all("Classifier"))
     assert {"demo", "test"} == set(metadata.get_all("Provides-Extra"))
+
+
+@pytest.mark.parametrize("airflow", ["2.11", "3.1", "3.2", "3.3"])
+def test_airflows_own_constraints_hold_what_is_asked_for(airflow: str) -> None:
+    (path,) = (ROOT / ".ci/constraints").glob(f"{airflow}.*.txt")
+    assert path.stem in (ROOT / "README.md").read_text()
+    own = dict(line.split("==") for line in path.read_text().splitlines() if not line.startswith("#"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    dependencies = [Requirement(each) for each in project["dependencies"]]
+    extras = [Requirement(each) for extra in project["optional-dependencies"].values() for each in extra]
+    # What a list does not name is anybody's to choose, as are the tools of the extra `test`.
+    assert {each.name for each in dependencies} <= own.keys()
+    asked = [each for each in [*dependencies, *extras] if each.name in own]
+    assert [str(each) for each in asked if own[each.name] not in each.specifier] == []

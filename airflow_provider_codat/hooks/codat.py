@@ -16,7 +16,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow.providers.common.compat.sdk import BaseHook, mask_secret
+from airflow.providers.common.compat.sdk import BaseHook
+
+try:
+    from airflow.sdk.log import mask_secret
+except ImportError:  # Airflow 2
+    from airflow.utils.log.secrets_masker import mask_secret  # type: ignore[no-redef]  # one of the two is there
 
 from airflow_provider_codat.api import companies, push_operations, records, retry, sync_settings
 from airflow_provider_codat.api.errors import (
