@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_codat.api.data_types import KNOWN_DATA_TYPES
 from airflow_provider_codat.api.errors import CodatInputError, CodatPlanLimitError
@@ -26,7 +26,7 @@ from airflow_provider_codat.api.sync_settings import (
 )
 from airflow_provider_codat.exceptions import CodatSyncSettingsNotApplied, CodatWriteOutcomeUnknown
 from airflow_provider_codat.links.codat import CodatCompanyLink, store_company_link
-from airflow_provider_codat.templates import is_literal, rendered
+from airflow_provider_codat.templates import TemplatedOperator, rendered
 from airflow_provider_codat.waiter import PushOperationWaiter
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from airflow_provider_codat.hooks.codat import CodatHook
 
 
-class CodatSyncSettingsOperator(BaseOperator):
+class CodatSyncSettingsOperator(TemplatedOperator):
     """Brings a company's sync settings to a wanted state: how often Codat pulls each data type.
 
     It reads the current settings, plans the change, logs the plan as a table, writes only if something changes, and
@@ -94,9 +94,10 @@ class CodatSyncSettingsOperator(BaseOperator):
         self.overrides_defaults = overrides_defaults
         self.plan_only = dry_run  # BaseOperator has a method of the name dry_run
         self.codat_conn_id = codat_conn_id
-        if is_literal(company_id):
-            identifier("company_id", company_id)
-        if is_literal(settings):
+        self.read_whole_numbers_as_text()
+        if self.is_literal("company_id"):
+            identifier("company_id", self.company_id)
+        if self.is_literal("settings"):
             self._read_settings()
 
     @cached_property
@@ -226,6 +227,8 @@ ARGUMENTS_OF = {
     "delete": {"record_id"},
 }
 """Operation -> what it takes that not all of them do; only the record and its id must be given."""
+NOT_OF_ALL = tuple(sorted(set().union(*ARGUMENTS_OF.values())))
+"""The arguments that not all operations take."""
 
 
 class CodatPushOperator(PushOperationWaiter):
@@ -345,6 +348,10 @@ class CodatPushOperator(PushOperationWaiter):
         self.idempotency_key = idempotency_key
         self.resubmit = resubmit
         self.codat_conn_id = codat_conn_id
+        # Airflow gives a constructor what the task itself was given and the defaults alike, and the defaults once more.
+        defaults = kwargs.get("default_args") or {}
+        self._by_default = {name for name in NOT_OF_ALL if name in defaults and defaults[name] is getattr(self, name)}
+        self.read_whole_numbers_as_text()
         self._check_literals()
         if end_from_trigger:
             from airflow_provider_codat import worker_free
@@ -357,23 +364,25 @@ class CodatPushOperator(PushOperationWaiter):
 
         options(self.timeout_in_minutes, self.allow_sync_on_push_complete)
         for name in ("company_id", "connection_id", "data_type"):
-            if is_literal(value := getattr(self, name)):
-                identifier(name, value)
-        if self.idempotency_key is not None and is_literal(self.idempotency_key):
+            if self.is_literal(name):
+                identifier(name, getattr(self, name))
+        if self.idempotency_key is not None and self.is_literal("idempotency_key"):
             check_idempotency_key(self.idempotency_key)
-        if is_literal(self.resubmit):
+        if self.is_literal("resubmit"):
             _flag("resubmit", self.resubmit)
-        if is_literal(self.operation):
+        if self.is_literal("operation"):
             self._check_operation()
-            templated = {name for name in STAND_INS if not is_literal(getattr(self, name))}
+            templated = {name for name in STAND_INS if not self.is_literal(name)}
             _check(self._request(ANY_KEY, {name: STAND_INS[name] for name in templated}))
 
     def _check_operation(self) -> None:
-        """Refuse an operation that is none, and arguments that do not go with it."""
+        """Refuse an operation that is none, and arguments that do not go with it, but for the ``default_args``."""
         takes = ARGUMENTS_OF.get(self.operation)
         if takes is None:
             raise CodatInputError(f"operation is {self.operation!r}: give one of {', '.join(ARGUMENTS_OF)}")
-        for name in ("record", "record_id", "idempotency_key", *sorted(OPTIONS)):
+        for name in self._by_default - takes:
+            setattr(self, name, None)
+        for name in NOT_OF_ALL:
             is_given = getattr(self, name) is not None
             if is_given and name not in takes:
                 raise CodatInputError(
@@ -410,6 +419,11 @@ class CodatPushOperator(PushOperationWaiter):
         :return: the operation in Codat's shape, with ``recordId``.
         """
         store_company_link(context.get("ti"), self.company_id)
+        if context.get("ti") is None:
+            raise CodatInputError(
+                "the context has no ti: the operator knows by the task instance what earlier tries have written. Test"
+                " the task with dag.test(), which makes one"
+            )
         operation = self._submit(context)
         self.push_operation_key = operation.key
         started = time.time()
@@ -472,7 +486,7 @@ class CodatPushOperator(PushOperationWaiter):
         if next_method == "__fail__":
             from airflow_provider_codat.operators.memory import Memory
 
-            trace = Memory(context, self.log).past().trace
+            trace = Memory(context, self.log).past().trace if context.get("ti") else None
             self.push_operation_key = (trace and trace.operation_key) or "of this task (its log has the key)"
             raise self.ended_without_event(next_kwargs or {})
         return super().resume_execution(next_method, next_kwargs, context)
