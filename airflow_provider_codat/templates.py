@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Self
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_codat.api.errors import CodatInputError
+from airflow_provider_codat.api.json_value import JsonValue
 
 if TYPE_CHECKING:
     import jinja2
@@ -115,6 +116,8 @@ def is_literal(value: Any, syntax: Syntax = USUAL_SYNTAX) -> bool:
 def _is_plain(value: Any, syntax: Syntax) -> bool:
     if isinstance(value, str):
         return not syntax.is_template(value)
+    if isinstance(value, JsonValue):
+        return True
     if isinstance(value, Mapping):
         return all(_is_plain(each, syntax) for pair in value.items() for each in pair)
     if isinstance(value, list | tuple):
@@ -153,6 +156,8 @@ class TemplatedOperator(BaseOperator):
         :param jinja_env: the environment to render with; default the DAG's.
         :param seen_oids: what is not to be rendered; default nothing.
         """
+        if isinstance(content, JsonValue):
+            return content
         env = jinja_env or self.get_template_env()
         if not isinstance(content, str):
             return super().render_template(content, context, env, seen_oids)

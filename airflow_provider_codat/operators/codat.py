@@ -417,6 +417,7 @@ class CodatPushOperator(PushOperationWaiter):
         """Write, or find what an earlier try has written, and wait.
 
         :return: the operation in Codat's shape, with ``recordId``.
+        :raises CodatInputError: an argument is wrong, or the context has no task instance; nothing was sent.
         """
         store_company_link(context.get("ti"), self.company_id)
         if context.get("ti") is None:
