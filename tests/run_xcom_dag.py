@@ -42,14 +42,14 @@ with DAG("xcoms", schedule=None, params={"company_id": "", "connection_id": ""})
     }
 
     @task
-    def report(**given):
+    def report(given):
         arrived.update(given)
 
     @task
     def report_each(company):
         arrived["mapped"] = company
 
-    report(**outputs)
+    report(outputs)
     report_each.expand(company=outputs["companies"])
     CodatPushOperationSensor(
         task_id="landed",
