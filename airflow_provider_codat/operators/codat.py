@@ -254,8 +254,8 @@ class CodatPushOperator(PushOperationWaiter):
     :param connection_id: the data connection to write through. Templated.
     :param data_type: such as ``bills`` or ``chartOfAccounts``. Templated.
     :param operation: ``create`` (the default), ``update`` or ``delete``. Templated.
-    :param record: the record in Codat's shape for the data type, or a template that gives JSON; for ``create`` and
-        ``update``, which need one; default ``None``. Templated, so Airflow shows it among the task's rendered fields.
+    :param record: the record in Codat's shape for the data type, or a template or callable that gives it, a template as
+        JSON; for ``create`` and ``update``, which need one; default ``None``. Templated, so Airflow shows it among the task's rendered fields.
         It is in no log.
     :param record_id: the record to change; for ``update`` and ``delete``, which need one; default ``None``. Templated.
     :param timeout_in_minutes: minutes after which Codat ends a pending write as ``TimedOut``; default Codat's own; for
@@ -277,7 +277,8 @@ class CodatPushOperator(PushOperationWaiter):
     :param resubmit: write once more what this task instance has written before; default ``False``. Set it, then clear
         the task: it holds for each clear anew, never for a retry. Templated.
     :param codat_conn_id: the id of the Airflow connection; default ``codat_default``. Templated.
-    :param kwargs: what every operator takes.
+    :param kwargs: what every operator takes. What ``default_args`` have of the arguments above that does not go with
+        the operation is left out.
     :raises CodatPushOperationFailed: the operation ended as ``Failed`` or ``TimedOut``; it lists what the validation
         found. No retry.
     :raises CodatWriteOutcomeUnknown: nobody can know whether the record was written. No retry.

@@ -48,10 +48,11 @@ class CodatPushOperationSensor(PushOperationWaiter, BaseSensorOperator):
     then does not know; both, the rendered fields in the UI.
 
     What takes a worker gets one, and one warning at DAG parse says why: for the start, Airflow before 3.3, ids from
-    mapped tasks or through ``map``, ``zip`` or ``concat``, templates with an ``xcom_pull`` without ``map_indexes`` or
-    with what the triggerer does not know, mapped task groups and ``inlets``; for the end, ``outlets``,
-    ``on_success_callback``, ``post_execute``, ``multiple_outputs``, ``map_index_template`` and a subclass's own
-    ``execute_complete``; and for the end of what began in the triggerer, ``on_execute_callback`` and ``pre_execute``.
+    mapped tasks or through ``map``, ``zip`` or ``concat``, callables, templates with an ``xcom_pull`` without
+    ``map_indexes`` or with what the triggerer does not know, mapped task groups, ``inlets`` and a subclass's own
+    ``execute``, ``poke``, ``hook`` and the like; for the end, ``outlets``, ``on_success_callback``, ``post_execute``,
+    ``multiple_outputs``, ``map_index_template`` and a subclass's own ``execute_complete``, ``result`` and the like; and
+    for the end of what began in the triggerer, ``on_execute_callback`` and ``pre_execute``.
 
     Passing trouble (no connection, 429, 5xx, an unreadable answer) is waited out in every mode, a 404 for one minute:
     the first look after it fails the task. In ``reschedule`` mode, where each look is a process of its own that
