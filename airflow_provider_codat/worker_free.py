@@ -39,16 +39,16 @@ CALLED_BEFORE_THE_WAIT = frozenset({"execute", "poke", "pre_execute"})
 
 CALLED_AT_THE_END = frozenset(
     {
-        *(
-            "execute_complete",
-            "resume_execution",
-            "ended",
-            "ended_without_event",
-            "result",
-            "limit_reached",
-            "too_late",
-        ),
-        *("pre_execute", "post_execute", "on_kill"),
+        "ended",
+        "ended_without_event",
+        "execute_complete",
+        "limit_reached",
+        "on_kill",
+        "post_execute",
+        "pre_execute",
+        "result",
+        "resume_execution",
+        "too_late",
     }
 )
 """Methods that a worker calls when it ends a task, whoever began it: a start in the triggerer loses none of them."""
@@ -141,7 +141,7 @@ def hindrances_to_end(task: PushOperationWaiter) -> list[str]:
 
 
 def _overridden(task_class: type[PushOperationWaiter], kept: frozenset[str]) -> list[str]:
-    """Return what a subclass has made its own of our methods and of Airflow's, by which the triggerer does not go.
+    """Return the methods and properties of ours and of Airflow's that a subclass redefines; the triggerer calls none.
 
     :param task_class: the task's class, which may be ours.
     :param kept: methods that are called all the same.

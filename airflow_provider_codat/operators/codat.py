@@ -255,8 +255,8 @@ class CodatPushOperator(PushOperationWaiter):
     :param data_type: such as ``bills`` or ``chartOfAccounts``. Templated.
     :param operation: ``create`` (the default), ``update`` or ``delete``. Templated.
     :param record: the record in Codat's shape for the data type, or a template or callable that gives it, a template as
-        JSON; for ``create`` and ``update``, which need one; default ``None``. Templated, so Airflow shows it among the task's rendered fields.
-        It is in no log.
+        JSON; for ``create`` and ``update``, which need one; default ``None``. Templated, so Airflow shows it among the
+        task's rendered fields. It is in no log.
     :param record_id: the record to change; for ``update`` and ``delete``, which need one; default ``None``. Templated.
     :param timeout_in_minutes: minutes after which Codat ends a pending write as ``TimedOut``; default Codat's own; for
         ``create`` and ``update``.
