@@ -1,14 +1,35 @@
-"""Templated arguments: what is a literal, and what the triggerer renders to what a worker would."""
+"""Templated arguments: what is a literal, how the others are rendered, and what the triggerer renders alike.
+
+Airflow renders text to text, or, where a DAG sets ``render_template_as_native_obj``, to what Python reads in that text:
+``"145"`` becomes 145, ``"1E5"`` 100000.0, ``"None"`` nothing, literals included. In ids and in books that is damage, so
+our tasks guess nothing:
+
+========================  =========================  ==========================================================
+argument                  in a usual DAG             in a DAG with ``render_template_as_native_obj``
+========================  =========================  ==========================================================
+ids and other words       text                       text
+text in a record or in    text                       the value of the expression, if the text is one expression
+settings                                             and nothing else, as it is; other text stays text
+text for the whole of it  text, which has to be      likewise; a value that is text has to be JSON
+                          JSON
+========================  =========================  ==========================================================
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections import ChainMap
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_codat.api.errors import CodatInputError
+from airflow_provider_codat.api.json_value import JsonValue
 
 if TYPE_CHECKING:
+    import jinja2
     from jinja2 import nodes
 
 SAME_IN_THE_TRIGGERER = frozenset(
@@ -24,24 +45,172 @@ SAME_OF_A_TASK_INSTANCE = frozenset({"dag_id", "map_index", "run_id", "task_id",
 """Likewise of ``ti``."""
 
 
+TEXT_FIELDS = frozenset(
+    {
+        *("company_id", "connection_id", "data_type", "record_id", "push_operation_key"),
+        *("operation", "idempotency_key", "codat_conn_id"),
+    }
+)
+"""The templated arguments that are text, however they are rendered."""
+
+MARKS = {
+    "variable_start_string": "{{",
+    "block_start_string": "{%",
+    "comment_start_string": "{#",
+    "line_statement_prefix": None,
+    "line_comment_prefix": None,
+}
+"""Setting of a Jinja environment -> its default: what text has to hold to be a template."""
+
+
 class NeedsWorker(ValueError):
     """An argument that only a worker can resolve; the message, to follow its name, says why and what to do."""
 
 
-def is_literal(value: Any) -> bool:
+@dataclass(frozen=True)
+class Syntax:
+    """What makes a template of a text.
+
+    :param marks: it holds one of these; default Jinja's.
+    :param file_extensions: or it is the name of a template file, which ends like this; default none.
+    :param is_own: whether the DAG has set up Jinja in its own way; default ``False``.
+    """
+
+    marks: tuple[str, ...] = tuple(filter(None, MARKS.values()))
+    file_extensions: tuple[str, ...] = ()
+    is_own: bool = False
+
+    @classmethod
+    def of(cls, task: BaseOperator) -> Self:
+        """Return the syntax of a task's DAG.
+
+        :param task: a task, in a DAG or not.
+        """
+        own = getattr(task.get_dag(), "jinja_environment_kwargs", None) or {}
+        marks = tuple(mark for name, usual in MARKS.items() if (mark := own.get(name, usual)))
+        return cls(marks, tuple(task.template_ext), bool(own))
+
+    def is_template(self, text: str) -> bool:
+        """Whether Airflow renders a text to another one.
+
+        :param text: an argument as the DAG gives it.
+        """
+        return any(mark in text for mark in self.marks) or text.endswith(self.file_extensions)
+
+
+USUAL_SYNTAX = Syntax()
+
+
+def is_literal(value: Any, syntax: Syntax = USUAL_SYNTAX) -> bool:
     """Whether a templated argument is already what it will be at run time.
 
-    Text with Jinja's marks is not, and neither is anything that is no plain value, such as the output of another task.
+    A template is not, and neither is a callable, which Airflow calls to render it, nor anything that is no plain value,
+    such as the output of another task.
 
     :param value: the argument as the DAG gives it.
+    :param syntax: what a template is; default what Jinja takes for one.
     """
+    return not callable(value) and _is_plain(value, syntax)
+
+
+def _is_plain(value: Any, syntax: Syntax) -> bool:
     if isinstance(value, str):
-        return "{{" not in value and "{%" not in value
+        return not syntax.is_template(value)
+    if isinstance(value, JsonValue):
+        return True
     if isinstance(value, Mapping):
-        return all(is_literal(each) for pair in value.items() for each in pair)
+        return all(_is_plain(each, syntax) for pair in value.items() for each in pair)
     if isinstance(value, list | tuple):
-        return all(is_literal(each) for each in value)
+        return all(_is_plain(each, syntax) for each in value)
     return value is None or type(value).__module__.partition(".")[0] != "airflow"
+
+
+class TemplatedOperator(BaseOperator):
+    """The part of a task that has to do with its templates."""
+
+    def is_literal(self, name: str) -> bool:
+        """Whether an argument is already what it will be at run time.
+
+        :param name: the argument.
+        """
+        return is_literal(getattr(self, name), Syntax.of(self))
+
+    def read_whole_numbers_as_text(self) -> None:
+        """Make texts of ids that are whole numbers, such as another task returns; nothing is lost by that."""
+        for name in TEXT_FIELDS.intersection(self.template_fields):
+            value = getattr(self, name)
+            if isinstance(value, int) and not isinstance(value, bool):
+                setattr(self, name, str(value))
+
+    def render_template(
+        self,
+        content: Any,
+        context: Any,
+        jinja_env: jinja2.Environment | None = None,
+        seen_oids: set[int] | None = None,
+    ) -> Any:
+        """Render as Airflow does, but guess nothing from text; the module's table says what comes of it.
+
+        :param content: an argument, or a part of one.
+        :param context: the task's context.
+        :param jinja_env: the environment to render with; default the DAG's.
+        :param seen_oids: what is not to be rendered; default nothing.
+        """
+        if isinstance(content, JsonValue):
+            return content
+        env = jinja_env or self.get_template_env()
+        if not isinstance(content, str):
+            return super().render_template(content, context, env, seen_oids)
+        if id(content) in (seen_oids or ()):
+            return content
+        if env.loader is not None and content.endswith(tuple(self.template_ext)):
+            content = env.loader.get_source(env, content)[0]
+        return _render(content, env, context)
+
+    def _do_render_template_fields(
+        self,
+        parent: Any,
+        template_fields: Iterable[str],
+        context: Any,
+        jinja_env: jinja2.Environment,
+        seen_oids: set[int],
+    ) -> None:
+        """Render the fields, and have text where there is to be text. Mapped tasks come this way too."""
+        of_text = TEXT_FIELDS.intersection(template_fields) if parent is self else ()
+        templates = [name for name in of_text if isinstance(getattr(self, name), str)]
+        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+        for name in templates:
+            setattr(self, name, str(getattr(self, name)))
+        self.read_whole_numbers_as_text()
+
+
+def _render(source: str, env: jinja2.Environment, context: Mapping[str, Any]) -> Any:
+    """Return the value of a template that is one expression, in an environment for native values, or else text."""
+    from jinja2 import Undefined, nodes
+    from jinja2.nativetypes import NativeEnvironment
+
+    tree = env.parse(source)
+    expression = _only_expression(tree) if isinstance(env, NativeEnvironment) else None
+    if expression is not None:
+        tree.body = [nodes.Assign(nodes.Name("value", "store"), expression, lineno=1)]
+    template = env.from_string(tree)
+    # As Airflow does it: Jinja's own render() would resolve all of the context, with warnings for what is deprecated.
+    scope = env.context_class(env, ChainMap(context, template.globals), template.name, template.blocks)  # type: ignore[arg-type]
+    try:
+        text = "".join(map(str, template.root_render_func(scope)))
+        value = text if expression is None else scope.vars["value"]
+        return str(value) if isinstance(value, Undefined) else value
+    except Exception:
+        env.handle_exception()
+
+
+def _only_expression(tree: nodes.Template) -> nodes.Expr | None:
+    from jinja2 import nodes
+
+    match tree.body:
+        case [nodes.Output(nodes=[expression])] if not isinstance(expression, nodes.TemplateData):
+            return expression
+    return None
 
 
 def rendered(name: str, value: Any) -> Any:
@@ -58,20 +227,26 @@ def rendered(name: str, value: Any) -> Any:
     except ValueError:
         raise CodatInputError(
             f"{name} is text that is not JSON: a template for the whole of it has to give JSON (append | tojson), or"
-            f" the DAG takes render_template_as_native_obj=True, or {name} takes a task's .output"
+            f" {name} takes a task's .output"
         ) from None
 
 
-def for_triggerer(value: Any) -> str:
+def for_triggerer(value: Any, syntax: Syntax = USUAL_SYNTAX) -> str:
     """Return the text that the triggerer renders to what a worker would resolve ``value`` to.
 
     :param value: a string, or the output of another task.
+    :param syntax: what a worker takes for a template; default what the triggerer does.
     :raises NeedsWorker: there is no such text.
     """
     if not isinstance(value, str):
         return f"{{{{ {_pull(value)} }}}}"
-    if not is_literal(value):
-        _check(value)
+    if not (syntax.is_template(value) or USUAL_SYNTAX.is_template(value)):
+        return value
+    if syntax.is_own:
+        raise NeedsWorker("is a template, and the triggerer does not know the DAG's jinja_environment_kwargs")
+    if value.endswith(syntax.file_extensions):
+        raise NeedsWorker("is a template file, which the triggerer does not read")
+    _check(value)
     return value
 
 

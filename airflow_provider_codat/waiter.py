@@ -9,11 +9,12 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
 from airflow_provider_codat.api.errors import CodatError, CodatWaitTimeout
 from airflow_provider_codat.exceptions import CodatPushOperationFailed
 from airflow_provider_codat.links.codat import CodatCompanyLink
+from airflow_provider_codat.templates import TemplatedOperator
 
 if TYPE_CHECKING:
     from airflow_provider_codat.api.push_operations import PushOperation
@@ -29,7 +30,7 @@ AIRFLOWS_WORDS_FOR_A_TIMEOUT = frozenset({"Trigger timeout", "Trigger/execution 
 """How Airflow tells that it ended a deferral for its time, since 3.0 and before."""
 
 
-class PushOperationWaiter(BaseOperator):
+class PushOperationWaiter(TemplatedOperator):
     """The part of a task that waits for a push operation.
 
     What a class that inherits from it sets: the ids and the pace as the sensor's parameters have them (``timeout`` and

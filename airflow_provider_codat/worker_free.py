@@ -6,12 +6,12 @@ Loaded only for tasks that ask for it.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_codat.templates import NeedsWorker, element_for_triggerer, for_triggerer
+from airflow_provider_codat.templates import NeedsWorker, Syntax, element_for_triggerer, for_triggerer
 
 if TYPE_CHECKING:
     from airflow.triggers.base import StartTriggerArgs
@@ -34,11 +34,27 @@ ENDED_BY_A_WORKER = {
 BEGUN_BY_A_WORKER = {"on_execute_callback": "on_execute_callback", "_pre_execute_hook": "pre_execute"}
 """Likewise when a worker begins or resumes a task."""
 
-METHODS_THAT_END = ("execute_complete", "post_execute")
-"""What a worker calls when it ends a task, and a subclass may have overridden."""
+CALLED_BEFORE_THE_WAIT = frozenset({"execute", "poke", "pre_execute"})
+"""Methods that a worker has called by the time it defers: an end in the triggerer loses nothing of them."""
 
-METHODS_THAT_BEGIN = ("pre_execute",)
-"""Likewise when a worker begins or resumes a task."""
+CALLED_AT_THE_END = frozenset(
+    {
+        "ended",
+        "ended_without_event",
+        "execute_complete",
+        "limit_reached",
+        "on_kill",
+        "post_execute",
+        "pre_execute",
+        "result",
+        "resume_execution",
+        "too_late",
+    }
+)
+"""Methods that a worker calls when it ends a task, whoever began it: a start in the triggerer loses none of them."""
+
+CALLED_AT_PARSE = frozenset({"partial", "start_args"})
+"""Methods that no worker calls."""
 
 OF_A_CONSTRUCTOR = 3
 """The frames between a warning and the DAG file: the function here, the constructor, Airflow's wrapper of it."""
@@ -92,7 +108,10 @@ def hindrances_to_start(sensor: CodatPushOperationSensor) -> list[str]:
     """
     if not triggerer_starts_tasks():
         return [TOO_OLD]
-    found = [told for name in RENDERED if (told := _hindrance(name, getattr(sensor, name)))]
+    syntax = Syntax.of(sensor)
+    found = [told for name in RENDERED if (told := _hindrance(name, getattr(sensor, name), syntax))]
+    if lost := _overridden(type(sensor), CALLED_AT_THE_END):
+        found.append(f"start_from_trigger does not go with {', '.join(lost)}")
     if sensor.get_closest_mapped_task_group() is not None:
         found.append("it is in a mapped task group: map the sensor instead")
     if sensor.inlets:
@@ -101,9 +120,9 @@ def hindrances_to_start(sensor: CodatPushOperationSensor) -> list[str]:
     return found
 
 
-def _hindrance(name: str, value: Any) -> str | None:
+def _hindrance(name: str, value: Any, syntax: Syntax) -> str | None:
     try:
-        for_triggerer(value)
+        for_triggerer(value, syntax)
     except NeedsWorker as why:
         return f"{name} {why}"
     return None
@@ -117,14 +136,27 @@ def hindrances_to_end(task: PushOperationWaiter) -> list[str]:
     has_no_worker = task.start_from_trigger
     by_worker = ENDED_BY_A_WORKER | (BEGUN_BY_A_WORKER if has_no_worker else {})
     lost = [argument for attribute, argument in by_worker.items() if getattr(task, attribute, None)]
-    lost += _overridden(type(task), METHODS_THAT_END + (METHODS_THAT_BEGIN if has_no_worker else ()))
+    lost += _overridden(type(task), frozenset() if has_no_worker else CALLED_BEFORE_THE_WAIT)
     return [f"end_from_trigger does not go with {', '.join(lost)}"] if lost else []
 
 
-def _overridden(task_class: type[PushOperationWaiter], methods: Iterable[str]) -> list[str]:
-    ours = next(each for each in task_class.__mro__ if each.__module__.startswith("airflow_provider_codat."))
-    overridden = [name for name in methods if getattr(task_class, name) is not getattr(ours, name)]
-    return [f"{task_class.__name__}.{name}" for name in overridden]
+def _overridden(task_class: type[PushOperationWaiter], kept: frozenset[str]) -> list[str]:
+    """Return the methods and properties of ours and of Airflow's that a subclass redefines; the triggerer calls none.
+
+    :param task_class: the task's class, which may be ours.
+    :param kept: methods that are called all the same.
+    """
+    classes = task_class.__mro__
+    first = next(n for n, each in enumerate(classes) if each.__module__.startswith("airflow_provider_codat."))
+    own = {name: value for each in classes[:first] for name, value in vars(each).items()}
+    return [
+        f"{task_class.__name__}.{name}"
+        for name, value in sorted(own.items())
+        if hasattr(classes[first], name)
+        and (callable(value) or hasattr(value, "__get__"))
+        and name not in kept | CALLED_AT_PARSE
+        and not name.startswith("__")
+    ]
 
 
 def warn(task_id: str, hindrances: list[str], frames: int) -> None:
@@ -148,7 +180,7 @@ def _start_trigger_args(sensor: CodatPushOperationSensor, grace: timedelta) -> S
     return StartTriggerArgs(
         trigger_cls="airflow_provider_codat.triggers.codat.CodatPushOperationTrigger",
         trigger_kwargs={
-            **{name: for_triggerer(getattr(sensor, name)) for name in RENDERED},
+            **{name: for_triggerer(getattr(sensor, name), Syntax.of(sensor)) for name in RENDERED},
             **sensor.trigger_arguments(),
             "deadline": None,
             "timeout_margin": capped.total_seconds() - sensor.patience,

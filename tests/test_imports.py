@@ -11,6 +11,7 @@ FOR_PARSING = {
     "airflow_provider_codat",
     "airflow_provider_codat.api",
     "airflow_provider_codat.api.errors",
+    "airflow_provider_codat.api.json_value",
     "airflow_provider_codat.api.request",
     "airflow_provider_codat.exceptions",
     "airflow_provider_codat.templates",

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from airflow_provider_codat.api.errors import CodatResponseError
+from airflow_provider_codat.api.json_value import JsonValue
 from airflow_provider_codat.api.paging import DEFAULT_PAGE_SIZE, Page, check_paging, page_reader
 from airflow_provider_codat.api.request import Request, identifier, params, path
 from airflow_provider_codat.api.response import expect_object, integer_or_none, text_or_none
 
 
 @dataclass(frozen=True)
-class Company:
+class Company(JsonValue):
     """A business that shares its data.
 
     :param id: Codat's id of the company.
@@ -46,6 +47,12 @@ class Company:
                 if isinstance(each, dict) and (connection_id := _id(each.get("id"))) is not None
             ),
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the company in Codat's shape, ``{id, name, dataConnections: [{id}]}``."""
+        return {"id": self.id, "name": self.name, "dataConnections": [{"id": each} for each in self.connection_ids]}
+
+    _as_dict = to_json
 
 
 def _id(value: Any) -> str | None:

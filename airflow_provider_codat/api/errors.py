@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
+from airflow_provider_codat.api.json_value import JsonValue
+
 
 class CodatError(Exception):
     """Base of every error this package raises."""
@@ -61,7 +63,7 @@ class CodatWaitTimeout(CodatError):
 
 
 @dataclass(frozen=True)
-class ValidationItem:
+class ValidationItem(JsonValue):
     """One finding of Codat's validation (https://docs.codat.io/using-the-api/errors).
 
     :param item_id: the field or record it is about, or ``None``.
@@ -90,6 +92,8 @@ class ValidationItem:
     def to_json(self) -> dict[str, str | None]:
         """Return the item in Codat's own shape."""
         return {"itemId": self.item_id, "message": self.message, "validatorName": self.validator_name}
+
+    _as_dict = to_json
 
     def __str__(self) -> str:
         return f"{self.item_id}: {self.message}" if self.item_id else self.message

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from airflow_provider_codat.api.errors import CodatInputError, CodatResponseError
+from airflow_provider_codat.api.json_value import JsonValue
 from airflow_provider_codat.api.response import expect_list, expect_object, integer_or_none
 
 T = TypeVar("T")
@@ -24,7 +25,7 @@ MAX_QUERY_LENGTH = 2048
 
 
 @dataclass(frozen=True)
-class Page(Generic[T]):
+class Page(JsonValue, Generic[T]):
     """One page of a list.
 
     :param results: the page's items, in the API's order.
@@ -39,6 +40,17 @@ class Page(Generic[T]):
     size: int
     total: int | None
     has_next: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the page with Codat's field names, ``{results, pageNumber, pageSize, totalResults}``."""
+        return {
+            "results": list(self.results),
+            "pageNumber": self.number,
+            "pageSize": self.size,
+            "totalResults": self.total,
+        }
+
+    _as_dict = to_json
 
 
 def page_reader(read_item: Callable[[Any], T], number: int, size: int) -> Callable[[Any], Page[T]]:

@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar
 
 from airflow_provider_codat.api.data_types import KNOWN_DATA_TYPES
 from airflow_provider_codat.api.errors import CodatResponseError, ValidationItem
+from airflow_provider_codat.api.json_value import JsonValue
 from airflow_provider_codat.api.paging import DEFAULT_PAGE_SIZE, Page, check_paging, page_reader
 from airflow_provider_codat.api.request import Request, identifier, params, path
 from airflow_provider_codat.api.response import expect_object, integer_or_none, text_or_none
@@ -24,7 +25,7 @@ KNOWN_STATUSES = WAITING_STATUSES | TERMINAL_STATUSES
 
 
 @dataclass(frozen=True)
-class PushOperation:
+class PushOperation(JsonValue):
     """One asynchronous write, as Codat last told it.
 
     :param key: the push operation key, which every later question about the write names.
@@ -137,6 +138,8 @@ class PushOperation:
             "changes": [dict(change) for change in self.changes],
             "recordId": self.record_id,
         }
+
+    _as_dict = to_json
 
     def describe_failure(self) -> str:
         """Return what went wrong, the validation errors one a line, for the log."""

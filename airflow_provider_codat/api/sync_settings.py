@@ -23,6 +23,7 @@ from typing import Any, Final, Literal, Self
 
 from airflow_provider_codat.api.data_types import REPORT_DATA_TYPES
 from airflow_provider_codat.api.errors import CodatInputError, CodatResponseError
+from airflow_provider_codat.api.json_value import JsonValue
 from airflow_provider_codat.api.request import Request, identifier, path
 from airflow_provider_codat.api.response import expect_list, expect_object, parse_datetime
 
@@ -45,7 +46,7 @@ UNSET: Final = Unset.UNSET
 
 
 @dataclass(frozen=True)
-class SyncSchedule:
+class SyncSchedule(JsonValue):
     """How often a data type is pulled.
 
     :param hours: hours between two syncs: 0 off, 1 hourly (paid plans), 24, 168 or 720.
@@ -66,6 +67,10 @@ class SyncSchedule:
         if self.hour_of_day is not None and (_is_no_integer(self.hour_of_day) or not 0 <= self.hour_of_day <= 23):
             raise CodatInputError(f"hourOfDay is {self.hour_of_day!r}: an hour is 0 to 23 (UTC)")
 
+    def _as_dict(self) -> dict[str, Any]:
+        hour = {} if self.hour_of_day is None else {"hourOfDay": self.hour_of_day}
+        return {"intervalHours": self.hours, **hour}
+
     def __str__(self) -> str:
         hour = "" if self.hour_of_day is None else f" at {self.hour_of_day:02}:00 UTC"
         return f"{self.hours} h{hour}"
@@ -76,7 +81,7 @@ def _is_no_integer(value: object) -> bool:
 
 
 @dataclass(frozen=True)
-class SyncSetting:
+class SyncSetting(JsonValue):
     """The sync setting of one data type. A field left out keeps its current value.
 
     :param data_type: such as ``invoices``.
@@ -182,6 +187,11 @@ class SyncSetting:
                 entry[name] = _over(entry.get(name), spec.write(value, shape))
         return entry
 
+    def _as_dict(self) -> dict[str, Any]:
+        given = {name: getattr(self, spec.attribute) for name, spec in _FIELDS.items()}
+        known = {name: _shown(value) for name, value in given.items() if value is not UNSET}
+        return {**self.answered, "dataType": self.data_type, **known}
+
     def over(self, current: SyncSetting | None) -> SyncSetting:
         """Return this entry with what it leaves out taken from ``current``, or else Codat's usual values.
 
@@ -244,6 +254,13 @@ def _over(came: Any, written: Any) -> Any:
 
 _MOST_DIGITS = 20
 """Digits of a number given as text; Python refuses to read thousands."""
+
+
+def _shown(value: Any) -> Any:
+    """Return the value of a field in Codat's shape; one that nobody has checked yet may be anything."""
+    if isinstance(value, SyncSchedule):
+        return value.hours if value.hour_of_day is None else value
+    return _write_time(value, "integer") if isinstance(value, datetime) else value
 
 
 def _is_given(value: object) -> bool:
@@ -341,7 +358,7 @@ _FIELDS: dict[str, _Field] = {
 
 
 @dataclass(frozen=True)
-class SyncSettings:
+class SyncSettings(JsonValue):
     """The whole list of a company, or of the account.
 
     :param settings: one entry a data type.
@@ -393,6 +410,10 @@ class SyncSettings:
             "settings": [*(setting.to_json(shape or "integer") for setting in self.settings), *self.unreadable],
             "overridesDefaults": self.overrides_defaults,
         }
+
+    def _as_dict(self) -> dict[str, Any]:
+        client = {} if self.client_id is None else {"clientId": self.client_id}
+        return {"settings": [*self.settings, *self.unreadable], "overridesDefaults": self.overrides_defaults, **client}
 
     def of(self, data_type: str) -> SyncSetting | None:
         """Return the setting of a data type, or ``None``.

@@ -10,7 +10,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_codat.api.data_types import KNOWN_DATA_TYPES
 from airflow_provider_codat.api.errors import CodatInputError
@@ -18,7 +18,7 @@ from airflow_provider_codat.api.request import identifier
 from airflow_provider_codat.api.sync_settings import SyncSetting, read_bool, read_desired, refuse_hours_of_day
 from airflow_provider_codat.exceptions import CodatSyncSettingsNotApplied, CodatWriteOutcomeUnknown
 from airflow_provider_codat.links.codat import CodatCompanyLink, store_company_link
-from airflow_provider_codat.templates import is_literal, rendered
+from airflow_provider_codat.templates import TemplatedOperator, rendered
 from airflow_provider_codat.waiter import PushOperationWaiter
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from airflow_provider_codat.hooks.codat import CodatHook
 
 
-class CodatSyncSettingsOperator(BaseOperator):
+class CodatSyncSettingsOperator(TemplatedOperator):
     """Brings a company's sync settings to a wanted state: how often Codat pulls each data type.
 
     It reads the current settings, plans the change, logs the plan as a table, writes only if something changes, and
@@ -93,9 +93,10 @@ class CodatSyncSettingsOperator(BaseOperator):
         self.overrides_defaults = read_bool("overrides_defaults", overrides_defaults)
         self.plan_only = read_bool("dry_run", dry_run)  # BaseOperator has a method of the name dry_run
         self.codat_conn_id = codat_conn_id
-        if is_literal(company_id):
-            identifier("company_id", company_id)
-        if is_literal(settings):
+        self.read_whole_numbers_as_text()
+        if self.is_literal("company_id"):
+            identifier("company_id", self.company_id)
+        if self.is_literal("settings"):
             self._read_settings()
 
     @cached_property
@@ -180,6 +181,8 @@ ARGUMENTS_OF = {
     "delete": {"record_id"},
 }
 """Operation -> what it takes that not all of them do; only the record and its id must be given."""
+NOT_OF_ALL = tuple(sorted(set().union(*ARGUMENTS_OF.values())))
+"""The arguments that not all operations take."""
 
 
 class CodatPushOperator(PushOperationWaiter):
@@ -205,9 +208,9 @@ class CodatPushOperator(PushOperationWaiter):
     :param connection_id: the data connection to write through. Templated.
     :param data_type: such as ``bills`` or ``chartOfAccounts``. Templated.
     :param operation: ``create`` (the default), ``update`` or ``delete``. Templated.
-    :param record: the record in Codat's shape for the data type, or a template that gives JSON; for ``create`` and
-        ``update``, which need one; default ``None``. Templated, so Airflow shows it among the task's rendered fields.
-        It is in no log.
+    :param record: the record in Codat's shape for the data type, or a template or callable that gives it, a template as
+        JSON; for ``create`` and ``update``, which need one; default ``None``. Templated, so Airflow shows it among the
+        task's rendered fields. It is in no log.
     :param record_id: the record to change; for ``update`` and ``delete``, which need one; default ``None``. Templated.
     :param timeout_in_minutes: minutes after which Codat ends a pending write as ``TimedOut``; default Codat's own; for
         ``create`` and ``update``.
@@ -228,7 +231,8 @@ class CodatPushOperator(PushOperationWaiter):
     :param resubmit: write once more what this task instance has written before; default ``False``. Set it, then clear
         the task: it holds for each clear anew, never for a retry. Templated.
     :param codat_conn_id: the id of the Airflow connection; default ``codat_default``. Templated.
-    :param kwargs: what every operator takes.
+    :param kwargs: what every operator takes. What ``default_args`` have of the arguments above that does not go with
+        the operation is left out.
     :raises CodatPushOperationFailed: the operation ended as ``Failed`` or ``TimedOut``; it lists what the validation
         found. No retry.
     :raises CodatWriteOutcomeUnknown: nobody can know whether the record was written. No retry.
@@ -299,6 +303,10 @@ class CodatPushOperator(PushOperationWaiter):
         self.idempotency_key = idempotency_key
         self.resubmit = resubmit
         self.codat_conn_id = codat_conn_id
+        # Airflow gives a constructor what the task itself was given and the defaults alike, and the defaults once more.
+        defaults = kwargs.get("default_args") or {}
+        self._by_default = {name for name in NOT_OF_ALL if name in defaults and defaults[name] is getattr(self, name)}
+        self.read_whole_numbers_as_text()
         self._check_literals()
         if end_from_trigger:
             from airflow_provider_codat import worker_free
@@ -311,23 +319,25 @@ class CodatPushOperator(PushOperationWaiter):
 
         options(self.timeout_in_minutes, self.allow_sync_on_push_complete)
         for name in ("company_id", "connection_id", "data_type"):
-            if is_literal(value := getattr(self, name)):
-                identifier(name, value)
-        if self.idempotency_key is not None and is_literal(self.idempotency_key):
+            if self.is_literal(name):
+                identifier(name, getattr(self, name))
+        if self.idempotency_key is not None and self.is_literal("idempotency_key"):
             check_idempotency_key(self.idempotency_key)
-        if is_literal(self.resubmit):
+        if self.is_literal("resubmit"):
             _flag("resubmit", self.resubmit)
-        if is_literal(self.operation):
+        if self.is_literal("operation"):
             self._check_operation()
-            templated = {name for name in STAND_INS if not is_literal(getattr(self, name))}
+            templated = {name for name in STAND_INS if not self.is_literal(name)}
             _check(self._request(ANY_KEY, {name: STAND_INS[name] for name in templated}))
 
     def _check_operation(self) -> None:
-        """Refuse an operation that is none, and arguments that do not go with it."""
+        """Refuse an operation that is none, and arguments that do not go with it, but for the ``default_args``."""
         takes = ARGUMENTS_OF.get(self.operation)
         if takes is None:
             raise CodatInputError(f"operation is {self.operation!r}: give one of {', '.join(ARGUMENTS_OF)}")
-        for name in ("record", "record_id", "idempotency_key", *sorted(OPTIONS)):
+        for name in self._by_default - takes:
+            setattr(self, name, None)
+        for name in NOT_OF_ALL:
             is_given = getattr(self, name) is not None
             if is_given and name not in takes:
                 raise CodatInputError(
@@ -362,8 +372,14 @@ class CodatPushOperator(PushOperationWaiter):
         """Write, or find what an earlier try has written, and wait.
 
         :return: the operation in Codat's shape, with ``recordId``.
+        :raises CodatInputError: an argument is wrong, or the context has no task instance; nothing was sent.
         """
         store_company_link(context.get("ti"), self.company_id)
+        if context.get("ti") is None:
+            raise CodatInputError(
+                "the context has no ti: the operator knows by the task instance what earlier tries have written. Test"
+                " the task with dag.test(), which makes one"
+            )
         operation = self._submit(context)
         self.push_operation_key = operation.key
         started = time.time()
@@ -430,7 +446,7 @@ class CodatPushOperator(PushOperationWaiter):
         if next_method == "__fail__":
             from airflow_provider_codat.operators.memory import Memory
 
-            key = Memory(context, self.log).operation_key
+            key = Memory(context, self.log).operation_key if context.get("ti") else None
             self.push_operation_key = key or "of this task (its log has the key)"
             raise self.ended_without_event(next_kwargs or {})
         return super().resume_execution(next_method, next_kwargs, context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -21,7 +22,6 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_codat.api.errors import CodatError, CodatInputError
 from airflow_provider_codat.api.request import identifier
 from airflow_provider_codat.links.codat import store_company_link
-from airflow_provider_codat.templates import is_literal
 from airflow_provider_codat.waiter import TRIGGER_GRACE, PushOperationWaiter
 
 if TYPE_CHECKING:
@@ -48,10 +48,11 @@ class CodatPushOperationSensor(PushOperationWaiter, BaseSensorOperator):
     then does not know; both, the rendered fields in the UI.
 
     What takes a worker gets one, and one warning at DAG parse says why: for the start, Airflow before 3.3, ids from
-    mapped tasks or through ``map``, ``zip`` or ``concat``, templates with an ``xcom_pull`` without ``map_indexes`` or
-    with what the triggerer does not know, mapped task groups and ``inlets``; for the end, ``outlets``,
-    ``on_success_callback``, ``post_execute``, ``multiple_outputs``, ``map_index_template`` and a subclass's own
-    ``execute_complete``; and for the end of what began in the triggerer, ``on_execute_callback`` and ``pre_execute``.
+    mapped tasks or through ``map``, ``zip`` or ``concat``, callables, templates with an ``xcom_pull`` without
+    ``map_indexes`` or with what the triggerer does not know, mapped task groups, ``inlets`` and a subclass's own
+    ``execute``, ``poke``, ``hook`` and the like; for the end, ``outlets``, ``on_success_callback``, ``post_execute``,
+    ``multiple_outputs``, ``map_index_template`` and a subclass's own ``execute_complete``, ``result`` and the like; and
+    for the end of what began in the triggerer, ``on_execute_callback`` and ``pre_execute``.
 
     Passing trouble (no connection, 429, 5xx, an unreadable answer) is waited out in every mode, a 404 for one minute:
     the first look after it fails the task. In ``reschedule`` mode, where each look is a process of its own that
@@ -112,9 +113,10 @@ class CodatPushOperationSensor(PushOperationWaiter, BaseSensorOperator):
             raise CodatInputError(
                 f"poke_interval is {poke_interval}: without a pause between two looks Codat blocks us"
             )
-        for name, value in (("company_id", company_id), ("push_operation_key", push_operation_key)):
-            if is_literal(value):
-                identifier(name, value)
+        self.read_whole_numbers_as_text()
+        for name in ("company_id", "push_operation_key"):
+            if self.is_literal(name):
+                identifier(name, getattr(self, name))
         self.start_from_trigger = start_from_trigger
         self.start_trigger_args = start_trigger_args
         self.end_from_trigger = end_from_trigger
@@ -128,12 +130,16 @@ class CodatPushOperationSensor(PushOperationWaiter, BaseSensorOperator):
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
         """Begin to map the sensor, as every operator; see :meth:`start_args` for one that starts in the triggerer."""
-        if kwargs.get("start_from_trigger") and "start_trigger_args" not in kwargs:
+        partial = super().partial(**kwargs)
+        dag, group = partial.kwargs.get("dag"), partial.kwargs.get("task_group")
+        defaults = [each.default_args or {} for each in (dag, group) if each is not None]
+        given = ChainMap(partial.kwargs, *reversed(defaults))
+        if given.get("start_from_trigger") and "start_trigger_args" not in given:
             from airflow_provider_codat import worker_free
 
             remedy = "mapped, it needs start_trigger_args=CodatPushOperationSensor.start_args(...)"
             worker_free.warn(kwargs.get("task_id", "mapped"), [remedy], frames=1)
-        return super().partial(**kwargs)
+        return partial
 
     @classmethod
     def start_args(cls, mapped: Any, **arguments: Any) -> StartTriggerArgs | None:
@@ -166,7 +172,7 @@ class CodatPushOperationSensor(PushOperationWaiter, BaseSensorOperator):
         """
         store_company_link(context.get("ti"), self.company_id)
         with self._sensor_semantics():
-            return self._look_or_defer() if self.deferrable else super().execute(context)
+            return self._poke_or_defer(context) if self.deferrable else super().execute(context)
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look at the operation once."""
@@ -200,12 +206,12 @@ class CodatPushOperationSensor(PushOperationWaiter, BaseSensorOperator):
 
     # -- with the triggerer ------------------------------------------------------------------------------------------
 
-    def _look_or_defer(self) -> dict[str, Any]:
+    def _poke_or_defer(self, context: Context) -> Any:
         started = time.time()
-        operation = self._look()
-        if operation is None:
+        poked = self.poke(context)
+        if not poked:
             self.hand_over(started)
-        return self.result(operation)
+        return getattr(poked, "xcom_value", None)  # a subclass may return a plain bool, as Airflow has it
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Finish in a worker what the trigger saw.

@@ -14,7 +14,7 @@ from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowTaskTimeout, BaseOperator, TaskDeferred, task
+from airflow.providers.common.compat.sdk import DAG, AirflowTaskTimeout, BaseOperator, TaskDeferred, TaskGroup, task
 from airflow.triggers.base import BaseTrigger
 from trigger_runner import run_trigger, through_the_database
 from virtual_clock import START
@@ -323,6 +323,98 @@ def test_the_output_of_another_task_is_taken_for_any_field_at_parse():
         upstream = BaseOperator(task_id="upstream")
         operator = push(SOMEBODY, **dict.fromkeys(("company_id", "record", "idempotency_key"), upstream.output))
     assert operator.upstream_task_ids == {"upstream"}
+
+
+# -- arguments from default_args ---------------------------------------------------------------------------------------
+
+DEFAULTS = {
+    "timeout_in_minutes": 5,
+    "allow_sync_on_push_complete": False,
+    "record": RECORD,
+    "record_id": "record-1",
+    "idempotency_key": GUID,
+}
+SENT = {
+    "create": ("POST", {"timeoutInMinutes": "5", "allowSyncOnPushComplete": "false"}, RECORD),
+    "update": ("PUT", {"timeoutInMinutes": "5", "allowSyncOnPushComplete": "false"}, RECORD),
+    "delete": ("DELETE", {}, None),
+}
+
+
+class OfItsOwn(CodatPushOperator):
+    """A subclass with arguments, as users write them."""
+
+    def __init__(self, *, timeout_in_minutes=None, **kwargs):
+        super().__init__(timeout_in_minutes=timeout_in_minutes, **kwargs)
+
+
+def ids(company):
+    return {"company_id": company.id, "connection_id": company.connection_id, "data_type": "bills"}
+
+
+@pytest.mark.parametrize("of", ["dag", "group", "task"])
+@pytest.mark.parametrize("operator_class", [CodatPushOperator, OfItsOwn])
+@pytest.mark.parametrize("operation", SENT)
+@pytest.mark.parametrize("templated", [False, True])
+def test_a_default_that_does_not_apply_is_left_out(of, operator_class, operation, templated, codat, company):
+    codat.add_push(company.id, "bills", "Success", outcome=Outcome(record_id="record-1"))
+    defaults = {each: DEFAULTS if each == of else {} for each in ("dag", "group", "task")}
+    with (
+        DAG("d", schedule=None, default_args=defaults["dag"]),
+        TaskGroup("g", default_args=defaults["group"]),
+    ):
+        operator = operator_class(
+            task_id="push",
+            **ids(company),
+            operation="{{ params.operation }}" if templated else operation,
+            default_args=defaults["task"],
+        )
+    operator.render_template_fields({"params": {"operation": operation}})
+    run(operator)
+    [request] = writes(codat)
+    method, query, body = SENT[operation]
+    assert (request.method, request.query, json.loads(request.body or b"null")) == (method, query, body)
+    assert request.headers.get("idempotency-key") == (GUID.lower() if operation == "create" else None)
+
+
+@pytest.mark.parametrize("name", ["timeout_in_minutes", "allow_sync_on_push_complete", "record", "idempotency_key"])
+def test_what_the_task_itself_is_given_has_to_apply_whatever_the_default(name):
+    given = {"timeout_in_minutes": 6, "allow_sync_on_push_complete": True, "record": {}, "idempotency_key": GUID[::-1]}
+    with (
+        pytest.raises(CodatInputError, match=rf"{name} is given, which operation='delete' does not take"),
+        DAG("d", schedule=None, default_args={name: DEFAULTS[name]}),
+    ):
+        CodatPushOperator(
+            task_id="push", **ids(SOMEBODY), operation="delete", record_id="record-1", **{name: given[name]}
+        )
+
+
+def test_a_default_that_does_not_apply_has_to_be_right_all_the_same():
+    with (
+        pytest.raises(CodatInputError, match="timeout_in_minutes is -1"),
+        DAG("d", schedule=None, default_args={"timeout_in_minutes": -1}),
+    ):
+        push(SOMEBODY, operation="delete", record_id="record-1")
+
+
+# -- without a task instance -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operation", SENT)
+def test_without_a_task_instance_it_says_what_is_missing_and_sends_nothing(operation, codat, company):
+    given = {"record": RECORD, "record_id": "record-1"}
+    takes = {"create": ["record"], "update": ["record", "record_id"], "delete": ["record_id"]}[operation]
+    operator = push(company, operation=operation, **{name: given[name] for name in takes})
+    with pytest.raises(CodatInputError, match=r"no ti: .* dag\.test\(\)"):
+        operator.execute({})
+    assert codat.count() == 0
+
+
+def test_a_deferral_that_broke_needs_no_task_instance():
+    with pytest.raises(CodatError, match="The trigger broke"):
+        push(SOMEBODY).resume_execution("__fail__", {"error": "Trigger failure"}, {})
+    with pytest.raises(CodatWaitTimeout, match="its log has the key"):
+        push(SOMEBODY).resume_execution("__fail__", {"error": "Trigger timeout"}, {})
 
 
 @pytest.mark.parametrize("text", [json.dumps(RECORD), json.dumps(RECORD, indent=1)])

@@ -65,7 +65,7 @@ def test_ids_and_connection_are_rendered_from_templates(codat_simulator, monkeyp
     assert templated.execute({})["pushOperationKey"] == key
 
 
-BAD_IDS = ["", " ", "a/b", "a?b", "a#b", ".", "..", "a\nb", "a b", "x" * 129, None, 7]
+BAD_IDS = ["", " ", "a/b", "a?b", "a#b", ".", "..", "a\nb", "a b", "x" * 129, None, 7.5]
 
 
 @pytest.mark.parametrize("bad", BAD_IDS)

@@ -1,13 +1,14 @@
 """Sensors that are to do without a worker, on any Airflow: what gets one all the same, and the warning that says so."""
 
 import warnings
+from functools import cached_property
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, TaskDeferred, task
+from airflow.providers.common.compat.sdk import DAG, BaseOperator, TaskDeferred, TaskGroup, task
 
 from airflow_provider_codat import worker_free
 from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
-from airflow_provider_codat.templates import NeedsWorker, for_triggerer
+from airflow_provider_codat.templates import NeedsWorker, Syntax, for_triggerer
 
 IDS = {"company_id": "company-1", "push_operation_key": "key-1"}
 
@@ -146,6 +147,101 @@ def test_a_worker_ends_a_sensor_whose_class_has_an_end_of_its_own(name, says):
     assert [str(each.message).partition("does not go with ")[2] for each in warned] == ([f"{says}."] if says else [])
 
 
+def own_methods(*classes):
+    """Return the methods and properties of our classes, private ones left out."""
+    of_each = [
+        vars(each).items() for each in classes[0].__mro__ if each.__module__.startswith("airflow_provider_codat")
+    ]
+    return sorted({name for each in of_each for name, value in each if hasattr(value, "__get__") and name[0] != "_"})
+
+
+CALLED_AT_PARSE = {"partial", "start_args"}
+
+
+@pytest.mark.parametrize("name", [*own_methods(CodatPushOperationSensor), "pre_execute", "post_execute", "xcom_push"])
+def test_no_method_of_a_subclass_is_dropped_without_a_word(name, monkeypatch):
+    monkeypatch.setattr(worker_free, "triggerer_starts_tasks", lambda: True)
+    own = {name: getattr(CodatPushOperationSensor, name, noop)}
+    own = {
+        each: value if isinstance(value, property) else cached_property(noop) if each == "hook" else value
+        for each, value in own.items()
+    }
+    base = type("Base", (CodatPushOperationSensor,), own)
+    subclass = type(
+        "Subclass", (base,), {"ui_color": "#fff", "template_fields": CodatPushOperationSensor.template_fields}
+    )
+    made, warned = told(lambda: subclass(task_id="wait", **IDS, start_from_trigger=True, end_from_trigger=True))
+    if name in CALLED_AT_PARSE or not hasattr(CodatPushOperationSensor, name):
+        assert warned == []
+        return
+    [warning] = warned
+    assert f"Subclass.{name}" in str(warning.message)
+    assert made.trigger_arguments()["end_from_trigger"] is False or name in ("execute", "poke")
+    assert made.start_from_trigger is (name in worker_free.CALLED_AT_THE_END)
+
+
+def test_an_execute_of_its_own_starts_in_a_worker_and_waits_on_its_own_key(codat_simulator, codat_connection):
+    company = codat_simulator.add_company()
+    key = codat_simulator.add_push(company.id)
+
+    class Own(CodatPushOperationSensor):
+        def execute(self, context):
+            self.push_operation_key = key
+            return super().execute(context)
+
+    made, [warning] = told(
+        lambda: Own(task_id="wait", company_id=company.id, push_operation_key="another", start_from_trigger=True)
+    )
+    assert (made.start_from_trigger, made.start_trigger_args) == (False, None)
+    with pytest.raises(TaskDeferred) as deferred:
+        made.execute({})
+    assert deferred.value.trigger.push_operation_key == key
+    assert warning.filename == __file__
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_a_poke_of_its_own_counts_where_the_sensor_defers_too(done, codat_simulator, codat_connection):
+    company = codat_simulator.add_company()
+    poke = {"poke": lambda *_: done}
+    made = type("Own", (CodatPushOperationSensor,), poke)(
+        task_id="wait", company_id=company.id, push_operation_key="key-1", deferrable=True
+    )
+    if done:
+        assert made.execute({}) is None
+    else:
+        with pytest.raises(TaskDeferred):
+            made.execute({})
+    assert codat_simulator.count() == 0
+
+
+SYNTAX = {
+    "own delimiters": ({"variable_start_string": "<<"}, "<< params.key >>"),
+    "usual ones where they are none": ({"variable_start_string": "<<"}, "{{ params.key }}"),
+    "another setting of Jinja": ({"autoescape": True}, "{{ params.key }}"),
+}
+
+
+@pytest.mark.parametrize(("own", "text"), SYNTAX.values(), ids=SYNTAX)
+def test_a_template_in_a_syntax_of_the_dags_own_needs_a_worker(own, text):
+    with DAG("dag", schedule=None, jinja_environment_kwargs=own):
+        plain, templated = BaseOperator(task_id="plain"), BaseOperator(task_id="templated")
+    assert for_triggerer("key-1", Syntax.of(plain)) == "key-1"
+    with pytest.raises(NeedsWorker, match="jinja_environment_kwargs"):
+        for_triggerer(text, Syntax.of(templated))
+
+
+def test_a_template_file_needs_a_worker():
+    with pytest.raises(NeedsWorker, match="a template file"):
+        for_triggerer("key.txt", Syntax(file_extensions=(".txt",)))
+
+
+def test_a_callable_needs_a_worker(monkeypatch):
+    monkeypatch.setattr(worker_free, "triggerer_starts_tasks", lambda: True)
+    made, [warning] = sensor(company_id=lambda **_: "company-1", start_from_trigger=True)
+    assert (made.start_from_trigger, made.start_trigger_args) == (False, None)
+    assert "company_id is a function: give a string" in str(warning.message)
+
+
 def test_what_is_set_after_construction_is_not_lost_either(codat_simulator, codat_connection):
     company = codat_simulator.add_company()
     made, _ = sensor(
@@ -200,6 +296,26 @@ def test_a_mapped_sensor_without_arguments_for_the_start_is_started_by_a_worker_
     mapped, warned = told(make)
     assert mapped.start_trigger_args is None
     [warning] = warned
+    assert "task wait" in str(warning.message)
+    assert "start_args(" in str(warning.message)
+    assert warning.filename == __file__
+
+
+@pytest.mark.parametrize("of", ["dag", "group"])
+def test_it_is_warned_of_where_the_start_is_asked_for_by_default_args_too(of):
+    defaults = {"start_from_trigger": True}
+
+    def make():
+        with (
+            DAG("dag", schedule=None, default_args=defaults if of == "dag" else {}),
+            TaskGroup("g", default_args=defaults if of == "group" else {}),
+        ):
+            CodatPushOperationSensor.partial(task_id="wait", company_id="c").expand(push_operation_key=["a", "b"])
+            CodatPushOperationSensor.partial(task_id="not", company_id="c", start_from_trigger=False).expand(
+                push_operation_key=["a", "b"]
+            )
+
+    _, [warning] = told(make)
     assert "task wait" in str(warning.message)
     assert "start_args(" in str(warning.message)
     assert warning.filename == __file__

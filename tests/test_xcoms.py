@@ -1,0 +1,114 @@
+"""What the hook returns is a dict in Codat's shape as well, and as such it arrives in another task."""
+
+import copy
+import dataclasses
+import json
+import os
+import pickle
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from run_xcom_dag import SETTINGS
+
+from airflow_provider_codat.api.companies import Company
+from airflow_provider_codat.api.errors import ValidationItem
+from airflow_provider_codat.api.json_value import JsonValue
+from airflow_provider_codat.api.paging import Page
+from airflow_provider_codat.api.push_operations import PushOperation
+from airflow_provider_codat.api.sync_settings import SyncSchedule, SyncSetting, SyncSettings, read_desired
+from airflow_provider_codat.operators.codat import CodatSyncSettingsOperator
+
+HERE = Path(__file__).parent
+
+
+def test_what_the_hook_returns_arrives_in_another_task(tmp_path):
+    done = subprocess.run(  # noqa: S603 - the interpreter that runs this test
+        [sys.executable, HERE / "run_xcom_dag.py"],
+        env={**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__DAGS_FOLDER": str(HERE)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = json.loads(done.stdout.splitlines()[-1])
+    assert run["state"] == "success", done.stdout + done.stderr
+    arrived = run["arrived"]
+    company = {"id": "company-1", "name": "Corner Shop", "dataConnections": [{"id": run["connection_id"]}]}
+    assert (arrived["company"], arrived["companies"], arrived["mapped"]) == (company, [company], company)
+    assert arrived["page"] == {"results": [company], "pageNumber": 1, "pageSize": 100, "totalResults": 1}
+    assert arrived["settings"] == {"settings": SETTINGS, "overridesDefaults": True}
+    assert (arrived["setting"], arrived["schedule"]) == (SETTINGS[0], {"intervalHours": 24})
+    assert arrived["errors"] == [{"itemId": "a", "message": "b", "validatorName": "c"}]
+    assert arrived["written"]["dataConnectionKey"] == run["connection_id"]
+    assert "Failed" in [each["status"] for each in arrived["operations"]]
+    # Plain dicts: the task downstream may run where this package is not.
+    assert set(run["types"].values()) == {"dict"}
+
+
+ITEM = ValidationItem("lineItems[0]", "Unknown account.", "AccountRule")
+OPERATION = PushOperation(
+    "key-1", "Failed", "company-1", errors=(ITEM,), warnings=(ITEM,), changes=({"type": "Modified"},)
+)
+SETTING = SyncSetting("bills", SyncSchedule(24), sync_from_utc=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+VALUES = [
+    ITEM,
+    OPERATION,
+    Company("company-1", None, ("connection-1",)),
+    Page((Company("company-1", "Corner Shop"),), 1, 100, None, has_next=False),
+    SyncSchedule(24, 6),
+    SETTING,
+    SyncSetting("bills", SyncSchedule(24, 6), sync_from_window=None, others={"new": 1}),
+    SyncSettings((SETTING,), client_id="client-1"),
+]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
+def test_a_value_is_a_dict_and_stays_what_it_is(value):
+    assert isinstance(value, JsonValue)
+    text = json.dumps(value)
+    pickled = pickle.loads(pickle.dumps(value))  # noqa: S301 - our own
+    for other in (copy.copy(value), copy.deepcopy(value), pickled, dataclasses.replace(value)):
+        assert (type(other), other, json.dumps(other)) == (type(value), value, text)
+    assert repr(value).startswith(f"{type(value).__name__}(")
+
+
+@pytest.mark.parametrize("name", ["status", "key"])
+def test_values_are_compared_by_their_attributes(name):
+    assert dataclasses.replace(OPERATION, **{name: "another"}) != OPERATION
+
+
+def test_the_value_is_made_of_what_arrived():
+    def through(value):
+        return json.loads(json.dumps(value))
+
+    assert PushOperation.from_json(through(OPERATION)) == OPERATION
+    company = Company("company-1", "Corner Shop", ("a", "b"))
+    assert Company.from_json(through(company)) == company
+    settings = SyncSettings((SETTING,), client_id="client-1", shape="integer")
+    assert SyncSettings.from_json(through(settings)) == settings
+    assert read_desired(through(settings)["settings"]) == (SETTING,)
+
+
+def test_a_cleared_field_arrives_as_cleared():
+    entry = json.loads(json.dumps(SyncSetting("bills", sync_from_window=None)))
+    assert entry == {"dataType": "bills", "syncFromWindow": None}
+    assert SyncSetting.from_json(entry) == SyncSetting("bills", sync_from_window=None)
+
+
+def test_a_setting_that_nobody_has_checked_can_be_made_of_anything():
+    assert dict(SyncSetting(7, "daily", sync_from_utc="today")) == {
+        "dataType": 7,
+        "syncSchedule": "daily",
+        "syncFromUtc": "today",
+    }
+
+
+def test_airflow_leaves_a_setting_of_the_dag_file_as_it_is():
+    setting = SyncSetting("bills", SyncSchedule(24), others={"new": "{{ params.no }}"})
+    operator = CodatSyncSettingsOperator(task_id="s", company_id="{{ c }}", settings=[setting])
+    operator.render_template_fields({"c": "company-1"})
+    assert operator.settings == [setting]
+    assert type(operator.settings[0]) is SyncSetting
