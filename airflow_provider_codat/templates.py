@@ -47,7 +47,7 @@ SAME_OF_A_TASK_INSTANCE = frozenset({"dag_id", "map_index", "run_id", "task_id",
 
 TEXT_FIELDS = frozenset(
     {
-        *("company_id", "connection_id", "data_type", "record_id", "push_operation_key"),
+        *("company_id", "connection_id", "data_type", "record_id", "account_id", "push_operation_key"),
         *("operation", "idempotency_key", "codat_conn_id"),
     }
 )

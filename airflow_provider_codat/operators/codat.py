@@ -176,7 +176,7 @@ WEEK = 7 * 24 * 60 * 60
 
 OPTIONS = {"timeout_in_minutes", "allow_sync_on_push_complete"}
 ARGUMENTS_OF = {
-    "create": {"record", "idempotency_key", *OPTIONS},
+    "create": {"record", "account_id", "idempotency_key", *OPTIONS},
     "update": {"record", "record_id", *OPTIONS},
     "delete": {"record_id"},
 }
@@ -212,6 +212,8 @@ class CodatPushOperator(PushOperationWaiter):
         JSON; for ``create`` and ``update``, which need one; default ``None``. Templated, so Airflow shows it among the
         task's rendered fields. It is in no log.
     :param record_id: the record to change; for ``update`` and ``delete``, which need one; default ``None``. Templated.
+    :param account_id: the bank account that ``bankTransactions`` are written to; for a ``create`` of these, which needs
+        one; default ``None``. Templated.
     :param timeout_in_minutes: minutes after which Codat ends a pending write as ``TimedOut``; default Codat's own; for
         ``create`` and ``update``.
     :param allow_sync_on_push_complete: whether Codat pulls the data type after the write; default Codat's own;
@@ -250,6 +252,7 @@ class CodatPushOperator(PushOperationWaiter):
         "operation",
         "record",
         "record_id",
+        "account_id",
         "idempotency_key",
         "resubmit",
         "codat_conn_id",
@@ -267,6 +270,7 @@ class CodatPushOperator(PushOperationWaiter):
         operation: str = "create",
         record: Mapping[str, Any] | str | None = None,
         record_id: str | None = None,
+        account_id: str | None = None,
         timeout_in_minutes: int | None = None,
         allow_sync_on_push_complete: bool | None = None,
         wait_for_completion: bool = True,
@@ -289,6 +293,7 @@ class CodatPushOperator(PushOperationWaiter):
         self.operation = operation
         self.record = record
         self.record_id = record_id
+        self.account_id = account_id
         self.timeout_in_minutes = timeout_in_minutes
         self.allow_sync_on_push_complete = allow_sync_on_push_complete
         self.wait_for_completion = wait_for_completion
@@ -327,8 +332,10 @@ class CodatPushOperator(PushOperationWaiter):
             _flag("resubmit", self.resubmit)
         if self.is_literal("operation"):
             self._check_operation()
-            templated = {name for name in STAND_INS if not self.is_literal(name)}
-            _check(self._request(ANY_KEY, {name: STAND_INS[name] for name in templated}))
+            fitting = STAND_INS if self.account_id is None else {**STAND_INS, "data_type": "bankTransactions"}
+            _check(
+                self._request(ANY_KEY, {name: value for name, value in fitting.items() if not self.is_literal(name)})
+            )
 
     def _check_operation(self) -> None:
         """Refuse an operation that is none, and arguments that do not go with it, but for the ``default_args``."""
@@ -364,7 +371,8 @@ class CodatPushOperator(PushOperationWaiter):
         }
         if self.operation == "update":
             return records.update_record(*where, given["record_id"], record, **options)
-        return records.create_record(*where, record, idempotency_key=idempotency_key, **options)
+        account_id = given["account_id"]
+        return records.create_record(*where, record, account_id=account_id, idempotency_key=idempotency_key, **options)
 
     # -- in a worker -------------------------------------------------------------------------------------------------
 
@@ -413,7 +421,8 @@ class CodatPushOperator(PushOperationWaiter):
         self._check_operation()
         _check(self._request(ANY_KEY))
         options = {name: getattr(self, name) for name in sorted(OPTIONS)}
-        target = Target(self.operation, self.company_id, self.connection_id, self.data_type, self.record_id)
+        where = self.company_id, self.connection_id, self.data_type, self.record_id, self.account_id
+        target = Target(self.operation, *where)
         own_key = None if self.idempotency_key is None else check_idempotency_key(self.idempotency_key)
         return Write(
             request=self._request,
@@ -463,7 +472,14 @@ class CodatPushOperator(PushOperationWaiter):
 
 
 ANY_KEY = "00000000-0000-0000-0000-000000000000"
-STAND_INS = {"company_id": "id", "connection_id": "id", "data_type": "bills", "record_id": "id", "record": {}}
+STAND_INS = {
+    "company_id": "id",
+    "connection_id": "id",
+    "data_type": "bills",
+    "record_id": "id",
+    "account_id": "id",
+    "record": {},
+}
 """What is taken for a template, where the arguments that are none are checked."""
 
 

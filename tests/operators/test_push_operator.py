@@ -1090,6 +1090,35 @@ def test_a_run_that_was_never_cleared_began_at_its_start_date(dag_run, since):
     assert memory(try_number=2, max_tries=3, dag_run=never_cleared).begin().forgotten_since == since
 
 
+# -- bank transactions -------------------------------------------------------------------------------------------------
+
+TRANSACTIONS = {"accountId": "account-1", "transactions": [{"id": "t-1", "amount": 12.5, "date": "2026-11-21"}]}
+
+
+@pytest.mark.parametrize("account_id", ["account-1", "{{ params.account }}"])
+@pytest.mark.parametrize("data_type", ["bankTransactions", "{{ params.data_type }}"])
+def test_bank_transactions_are_written_below_their_account(data_type, account_id, codat, company):
+    operator = push(company, data_type=data_type, account_id=account_id, record=TRANSACTIONS)
+    told = context(operator) | {"params": {"account": "account-1", "data_type": "bankTransactions"}}
+    operator.render_template_fields(told)
+    operator.execute(told)
+    assert writes(codat)[0].path.endswith("/push/bankAccounts/account-1/bankTransactions")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"data_type": "bankTransactions"}, "account_id"),
+        ({"account_id": "account-1"}, "account_id"),
+        ({"account_id": "a/b", "data_type": "bankTransactions"}, "account_id"),
+        ({"account_id": "a", "operation": "update", "record_id": "r"}, "does not take"),
+    ],
+)
+def test_an_account_goes_with_bank_transactions_alone(arguments, words):
+    with pytest.raises(CodatInputError, match=words):
+        push(SOMEBODY, **arguments)
+
+
 # -- two deployments ---------------------------------------------------------------------------------------------------
 
 
