@@ -13,6 +13,8 @@ from airflow_provider_codat.exceptions import CodatInputError
 from airflow_provider_codat.operators.codat import CodatPushOperator, CodatSyncSettingsOperator
 from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
 
+pytestmark = pytest.mark.timeout(900)  # four DAGs are run to their end before the first test
+
 HERE = Path(__file__).parent
 WHERE = {"company_id": "company-1", "connection_id": "connection-1", "data_type": "bills"}
 RECORD = {"reference": "007", "amount": 7.5, "lines": [{"code": "1E5", "memo": "None"}]}
