@@ -60,7 +60,7 @@ VALUES = [
     Page((Company("company-1", "Corner Shop"),), 1, 100, None, has_next=False),
     SyncSchedule(24, 6),
     SETTING,
-    SyncSetting("bills", SyncSchedule(24, 6), sync_from_window=None, others={"new": 1}),
+    SyncSetting("bills", SyncSchedule(24, 6), sync_from_window=None, answered={"new": 1}),
     SyncSettings((SETTING,), client_id="client-1"),
 ]
 
@@ -107,7 +107,7 @@ def test_a_setting_that_nobody_has_checked_can_be_made_of_anything():
 
 
 def test_airflow_leaves_a_setting_of_the_dag_file_as_it_is():
-    setting = SyncSetting("bills", SyncSchedule(24), others={"new": "{{ params.no }}"})
+    setting = SyncSetting("bills", SyncSchedule(24), answered={"new": "{{ params.no }}"})
     operator = CodatSyncSettingsOperator(task_id="s", company_id="{{ c }}", settings=[setting])
     operator.render_template_fields({"c": "company-1"})
     assert operator.settings == [setting]
