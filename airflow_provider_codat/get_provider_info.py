@@ -41,7 +41,8 @@ def get_provider_info() -> dict[str, Any]:
                         "description": (
                             "Before Airflow 3.3: the time of the upgrade from version 0.1.0 of this provider, ISO 8601."
                             " DAG runs due before it keep the idempotency keys of that version, so that a write begun"
-                            " before the upgrade is found after it."
+                            " before the upgrade is found after it. Remove it once none of these runs is retried or"
+                            " cleared."
                         ),
                         "type": "string",
                         "version_added": "0.2.0",

@@ -3,8 +3,8 @@
 ======================================================  ==============================================================
 what the task failed with                               what the policy decides
 ======================================================  ==============================================================
-any error with ``may_have_landed``                      retry as after passing trouble: the next try finds out
-                                                        whether the record was written
+any error with ``may_have_landed``                      retry as after passing trouble: the next try of
+                                                        ``CodatPushOperator`` finds out whether the record was written
 ``CodatInputError``, ``CodatIdempotencyKeyReused``;     fail at once: another try would be refused alike
 3xx, 4xx but for those below
 ``CodatWriteOutcomeUnknown``                            fail at once: another try might write the record twice
@@ -56,7 +56,8 @@ PASSING = (CodatConnectionError, CodatResponseError, CodatServerError, CodatConf
 class CodatRetryPolicy(RetryPolicy):
     """Decides by the error whether a task of this package is retried, and after how long.
 
-    Give it to any task that talks to Codat: ``retry_policy=CodatRetryPolicy(), retries=5``.
+    Give it to any task that talks to Codat: ``retry_policy=CodatRetryPolicy(), retries=5``. A task of your own that
+    writes by the hook needs an ``idempotency_key`` that is the same in each try, else a retry may write twice.
 
     :param first_delay: the pause before the first retry after passing trouble; default 30 seconds.
     :param max_delay: the longest such pause; default 15 minutes. A write is found again by asking once more for only 90

@@ -84,7 +84,9 @@ def test_the_value_is_made_of_what_arrived():
     def through(value):
         return json.loads(json.dumps(value))
 
-    assert PushOperation.from_json(through(OPERATION)) == OPERATION
+    written = PushOperation("key-1", "Success", record_id="bill-7")  # where Codat shows the id in data alone
+    for operation in (OPERATION, written):
+        assert PushOperation.from_stored(through(operation)) == operation
     company = Company("company-1", "Corner Shop", ("a", "b"))
     assert Company.from_json(through(company)) == company
     settings = SyncSettings((SETTING,), client_id="client-1", shape="integer")

@@ -53,5 +53,33 @@ KNOWN_DATA_TYPES = frozenset(
     }
 )
 
+SEGMENTS = {"chartOfAccounts": "accounts"}
+"""Data type -> the path segment at which it is written, where that is not its name."""
+
+_BY_NAME = {name.casefold(): name for name in KNOWN_DATA_TYPES} | {
+    segment.casefold(): name for name, segment in SEGMENTS.items()
+}
+
+
+def known_data_type(name: object) -> str | None:
+    """Return the data type that a name or a path segment stands for, ``None`` for one that is not known.
+
+    :param name: such as ``bills``, ``Bills`` or ``accounts``.
+    """
+    return _BY_NAME.get(name.casefold()) if isinstance(name, str) else None
+
+
+def are_different(one: object, other: object) -> bool:
+    """Whether two names stand for known data types, and not for the same.
+
+    Bank transactions are written below a bank account, and Codat may name either.
+
+    :param one: a name or a path segment.
+    :param other: likewise.
+    """
+    known = {known_data_type(each) for each in (one, other)}
+    return len(known) == 2 and None not in known and known != {"bankAccounts", "bankTransactions"}
+
+
 REPORT_DATA_TYPES = frozenset({"balanceSheet", "profitAndLoss", "cashFlowStatement"})
 """The data types that ``monthsToSync`` is for."""

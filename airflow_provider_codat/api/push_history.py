@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from airflow_provider_codat.api.data_types import are_different
 from airflow_provider_codat.api.errors import CodatApiError, CodatError
 from airflow_provider_codat.api.paging import Page, number_after
 from airflow_provider_codat.api.push_operations import PushOperation, Sighting, look_for_push_operations
-from airflow_provider_codat.api.records import segment
 from airflow_provider_codat.api.request import Request
 from airflow_provider_codat.api.response import parse_datetime
 from airflow_provider_codat.api.trace import Target
@@ -114,8 +114,8 @@ def _is_past(page: Page[Sighting], floor: float) -> bool:
 
 
 def _is_of_the_kind(operation: PushOperation, target: Target) -> bool:
-    ours, theirs = {target.data_type.casefold(), segment(target.data_type).casefold()}, operation.data_type
-    is_of_the_type = theirs is None or theirs.casefold() in ours
+    theirs = operation.data_type
+    is_of_the_type = theirs is None or theirs == target.data_type or not are_different(theirs, target.data_type)
     if operation.connection_id is None or target.connection_id == ANY_CONNECTION:
         return is_of_the_type
     return is_of_the_type and operation.connection_id.casefold() == target.connection_id.casefold()

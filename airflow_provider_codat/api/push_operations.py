@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
-from airflow_provider_codat.api.data_types import KNOWN_DATA_TYPES
+from airflow_provider_codat.api.data_types import are_different
 from airflow_provider_codat.api.errors import CodatResponseError, ValidationItem
 from airflow_provider_codat.api.json_value import JsonValue
 from airflow_provider_codat.api.paging import DEFAULT_PAGE_SIZE, Page, check_paging, page_reader
@@ -113,7 +113,8 @@ class PushOperation(JsonValue):
         """
         operation = cls.from_json(body)
         record_id = body.get("recordId")
-        return replace(operation, record_id=record_id if isinstance(record_id, str) else operation.record_id)
+        has_own = operation.is_success and isinstance(record_id, str)
+        return replace(operation, record_id=record_id) if has_own else operation
 
     def to_json(self) -> dict[str, Any]:
         """Return the operation with Codat's field names and ``recordId``, without the record's content.
@@ -155,16 +156,11 @@ def _record_id(data: Mapping[str, Any], changes: tuple[Mapping[str, Any], ...]) 
     that name another known data type are of records that the platform changed along.
     """
     references = [each for change in changes if isinstance(each := change.get("recordRef"), dict)]
-    ours = [each for each in references if not _are_different(each.get("dataType"), data.get("dataType"))]
+    ours = [each for each in references if not are_different(each.get("dataType"), data.get("dataType"))]
     for holder in (*ours[:1], data.get("data")):
         if isinstance(holder, dict) and (record_id := _id(holder.get("id"))):
             return record_id
     return None
-
-
-def _are_different(one: Any, other: Any) -> bool:
-    """Whether two names of data types are known, and not the same."""
-    return one != other and all(isinstance(each, str) and each in KNOWN_DATA_TYPES for each in (one, other))
 
 
 def _id(value: Any) -> str | None:

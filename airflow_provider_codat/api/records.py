@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from airflow_provider_codat.api.data_types import KNOWN_DATA_TYPES
+from airflow_provider_codat.api.data_types import SEGMENTS, are_different
 from airflow_provider_codat.api.errors import CodatIdempotencyKeyReused, CodatInputError, CodatResponseError
 from airflow_provider_codat.api.multipart import FileForm, ReadableFile
 from airflow_provider_codat.api.push_operations import PushOperation
@@ -16,9 +16,7 @@ from airflow_provider_codat.api.request import Effect, Request, identifier, para
 MAX_ATTACHMENT_BYTES = 100_000_000
 """Bytes of a file. No platform but one takes more: https://docs.codat.io/accounting-api#/schemas/Attachment."""
 
-# The data type is the path segment, with these exceptions.
-_SEGMENTS = {"chartOfAccounts": "accounts"}
-# Likewise the last segment of an attachment's path.
+# The last segment of an attachment's path, with its exception.
 _ATTACHMENT = "attachment"
 _ATTACHMENT_SEGMENTS = {"bills": "attachments"}
 # Written below the bank account that they belong to.
@@ -177,7 +175,7 @@ def segment(data_type: str) -> str:
 
     :param data_type: such as ``bills`` or ``chartOfAccounts``.
     """
-    return _SEGMENTS.get(data_type, data_type)
+    return SEGMENTS.get(data_type, data_type)
 
 
 def check_idempotency_key(value: str) -> str:
@@ -201,9 +199,8 @@ def _create_path(company_id: str, connection_id: str, data_type: str, account_id
     if data_type == _BANK_TRANSACTIONS:
         if account_id is None:
             raise CodatInputError("account_id is missing: bankTransactions are written to a bank account, give its id")
-        return _push_path(
-            company_id, connection_id, "bankAccounts", identifier("account_id", account_id), _BANK_TRANSACTIONS
-        )
+        account = identifier("account_id", account_id)
+        return _push_path(company_id, connection_id, "bankAccounts", account, _BANK_TRANSACTIONS)
     if account_id is not None:
         raise CodatInputError(
             f"account_id is {account_id!r}, but data_type is {data_type!r}: leave it out, it is for bankTransactions"
@@ -213,6 +210,8 @@ def _create_path(company_id: str, connection_id: str, data_type: str, account_id
 
 def _push_path(company_id: str, connection_id: str, data_type: str, *below: str) -> str:
     """Return the path at which a data type is written, with the segments below it."""
+    if data_type == _BANK_TRANSACTIONS:
+        raise CodatInputError("data_type is 'bankTransactions', which Codat can only create")
     company, connection = identifier("company_id", company_id), identifier("connection_id", connection_id)
     written = segment(identifier("data_type", data_type))
     return path("companies", company, "connections", connection, "push", written, *below)
@@ -251,30 +250,35 @@ def _reader(company_id: str, connection_id: str, data_type: str, *, has_key: boo
     def read(body: Any) -> PushOperation:
         operation = PushOperation.from_json(body)
         if differences := differences_from(operation, company_id, connection_id, data_type):
-            found = f"push operation {operation.key} of another write ({', '.join(differences)})"
+            shown = ", ".join(f"its {name} is {value}" for name, value in differences.items())
+            found = f"push operation {operation.key} of another write ({shown})"
             if not has_key:
                 raise CodatResponseError(f"Codat answered with {found}")
-            raise CodatIdempotencyKeyReused(
-                f"Codat answered with {found}, which was done before under the same Idempotency-Key. This one was not"
-                " done. If the same DAG runs in several deployments of Airflow, give each its own name as the option"
-                " deployment of the section [codat] of Airflow's configuration; else use another idempotency_key"
+            error = CodatIdempotencyKeyReused(
+                f"Codat answered with {found}, which it has for the same Idempotency-Key. Nothing more is sent. If the"
+                " same DAG runs in several deployments of Airflow, give each its own name as the option deployment of"
+                " the section [codat] of Airflow's configuration, while no task is between two tries; else use another"
+                " idempotency_key"
             )
+            # A data type alone may be another name of ours that this version does not know.
+            error.may_have_landed = differences.keys() == {"data type"}
+            raise error
         return operation
 
     return read
 
 
-def differences_from(operation: PushOperation, company_id: str, connection_id: str, data_type: str) -> list[str]:
-    """Return in words what tells that an operation is of another write; what Codat has not said tells nothing.
+def differences_from(operation: PushOperation, company_id: str, connection_id: str, data_type: str) -> dict[str, str]:
+    """Return what shows that an operation is of another write: what differs, and what it is there.
 
-    :param operation: what Codat answered.
+    :param operation: what Codat answered; what it leaves out differs from nothing.
     :param company_id: the company written to.
     :param connection_id: the data connection written through.
-    :param data_type: what is written. One that Codat names otherwise, and that is not known, tells nothing.
+    :param data_type: what is written; a data type that is not known differs from none.
     """
     ours = {"company": company_id, "connection": connection_id}
     theirs = {"company": operation.company_id, "connection": operation.connection_id}
-    told = {name: value for name, value in theirs.items() if value and value.casefold() != ours[name].casefold()}
-    if operation.data_type in KNOWN_DATA_TYPES - {data_type, segment(data_type)}:
-        told["data type"] = operation.data_type
-    return [f"its {name} is {value}" for name, value in told.items()]
+    found = {name: value for name, value in theirs.items() if value and value.casefold() != ours[name].casefold()}
+    if operation.data_type and are_different(operation.data_type, data_type):
+        found["data type"] = operation.data_type
+    return found

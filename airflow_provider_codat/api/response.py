@@ -113,7 +113,9 @@ def read(request: Request[T], response: Response, now: datetime) -> T:
         return request.read(body)
     except (CodatResponseError, CodatIdempotencyKeyReused) as error:
         # It may show what is wrong, and so what an answer repeats.
-        raise type(error)(response.without_secrets(str(error))) from None
+        shown = type(error)(response.without_secrets(str(error)))
+        shown.may_have_landed = error.may_have_landed
+        raise shown from None
 
 
 def _decode(request: Request[T], response: Response) -> Any:

@@ -188,7 +188,7 @@ class Application:
                 " in %.1f s:\n%s",
                 self.company_id,
                 attempt,
-                "nobody else has changed anything" if alone else "another writer has overwritten them",
+                "nothing else differs" if alone else "others differ too, so another writer has overwritten them",
                 pause,
                 table(left),
             )
@@ -263,9 +263,16 @@ class Application:
             )
 
     def _others_wrote(self, written: _Reading, back: _Reading) -> bool:
-        """Whether what was read back differs from what was written in more than what is wanted."""
+        """Whether what was read back differs from what was written in more than what is wanted.
+
+        A data type that was left out and has the account's default says nothing: Codat may fill it in.
+        """
         sent = {each.data_type: each for each in written.plan.target.settings}
-        came = {each.data_type: each for each in replace(self.goal, merge=True).plan(back.current).target.settings}
+        came = {
+            each.data_type: each
+            for each in replace(self.goal, merge=True).plan(back.current).target.settings
+            if each.data_type in sent or not is_default(each, self._account)
+        }
         return sent.keys() != came.keys() or not all(sent[each].is_as(came[each]) for each in sent)
 
     def _log_plan(self, planned: Plan, *, dry_run: bool) -> None:

@@ -411,20 +411,22 @@ class Write:
             if isinstance(error, CodatApiError):
                 error.hint = (
                     f"Idempotency key {trace.key} was used for other content within the last 90 minutes: by an earlier"
-                    " run of the same id, by another deployment of Airflow with the same DAG (the option deployment of"
-                    " the section [codat] of the configuration tells them apart), or by another task with this"
-                    " idempotency_key. If this is to be written as well, set resubmit=True and clear the task, or give"
-                    " a key of its own"
+                    " run of the same id, by another deployment of Airflow with the same DAG (give each a name, the"
+                    " option deployment of the section [codat], while no task is between two tries), or by another"
+                    " task with this idempotency_key. If this is to be written as well, set resubmit=True and clear the"
+                    " task, or give a key of its own"
                 )
             raise error
         stored = self.past.trace
         before = stored if stored is not None and stored.key == trace.key else trace
         changed = ", ".join(changed_fields(before.fingerprint, self.fingerprint)) if before is not trace else ""
-        reason = (
-            "an earlier try sent another content under this key"
-            f" ({f'it differs in {changed}' if changed else 'which fields differ is not known'}). Was it corrected, or"
-            f" is there a now() or a random value in a template? {error}"
-        )
+        reason = f"the key was used elsewhere, perhaps by an earlier try: {error}"
+        if not isinstance(error, CodatIdempotencyKeyReused):
+            reason = (
+                "an earlier try sent another content under this key"
+                f" ({f'it differs in {changed}' if changed else 'which fields differ is not known'}). Was it"
+                f" corrected, or is there a now() or a random value in a template? {error}"
+            )
         doubt = _Doubt(reason, before, trace.sent_on or self._began, error)
         # The first request may still be in progress, or have ended just now.
         listed_by = max(self._began + OTHER_KEY_GRACE, self.clock() + HISTORY_GRACE)
@@ -506,7 +508,7 @@ def _is_refusal(error: CodatError) -> TypeGuard[CodatApiError]:
     Codat gives each answer a correlation id, and replays the one it keeps for a key with the id it had: the same id
     twice tells that Codat knows the key, and has written nothing under it. A refusal without may be a proxy's.
     """
-    if not isinstance(error, CodatApiError) or error.correlation_id is None or error.may_have_landed:
+    if not isinstance(error, CodatApiError) or not error.correlation_id or error.may_have_landed:
         return False
     return error.status_code < 500 and error.status_code not in _NO_REFUSALS
 

@@ -70,21 +70,22 @@ def wait_for_push_operation(
     :param company_id: the company written to.
     :param push_operation_key: the key the write was answered with.
     :param poll_interval: seconds between two checks, above 0 and at most 600 (ten minutes); default 2.
-    :param timeout: seconds to wait, at most 14,400 (four hours); default 120.
+    :param timeout: seconds to wait, at most 14,400 (four hours), 0 to check once; default 120.
     :raises CodatInputError: a number is out of these bounds, as it is when it was meant as milliseconds.
     :raises CodatWaitTimeout: it had not ended by then; the error names the last status seen.
     :raises CodatApiError: waiting cannot help, such as 401 or 403.
 
     Source: https://docs.codat.io/using-the-api/push.
     """
-    _check_seconds("poll_interval", poll_interval, LONGEST_INTERVAL, "")
-    _check_seconds("timeout", timeout, LONGEST_WAIT, "; a CodatPushOperationSensor waits for longer")
+    _check_seconds("poll_interval", poll_interval, LONGEST_INTERVAL)
+    if timeout != 0:  # then it checks once
+        _check_seconds("timeout", timeout, LONGEST_WAIT, "; a CodatPushOperationSensor waits for longer")
     wait = PushOperationWait(company_id, push_operation_key, log)
     return wait.steps(timeout, Pace(poll_interval), time.monotonic)
 
 
-def _check_seconds(name: str, seconds: float, most: int, remedy: str) -> None:
-    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds <= most:
+def _check_seconds(name: str, seconds: float, most: int, remedy: str = "") -> None:
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 < seconds <= most:
         raise CodatInputError(
             f"{name} is {seconds!r}: it is in seconds, give a number above 0 and up to {most:,}{remedy}"
         )

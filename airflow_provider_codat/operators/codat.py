@@ -6,14 +6,15 @@ import difflib
 import random
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
-from airflow_provider_codat.api.data_types import KNOWN_DATA_TYPES
-from airflow_provider_codat.api.errors import CodatInputError
+from airflow_provider_codat.api.data_types import KNOWN_DATA_TYPES, known_data_type
+from airflow_provider_codat.api.errors import CodatError, CodatInputError
 from airflow_provider_codat.api.request import identifier
 from airflow_provider_codat.api.sync_settings import SyncSetting, read_bool, read_desired, refuse_hours_of_day
 from airflow_provider_codat.exceptions import CodatSyncSettingsNotApplied, CodatWriteOutcomeUnknown
@@ -192,14 +193,16 @@ class CodatPushOperator(PushOperationWaiter):
     has ended, in the triggerer or a worker, exactly as ``CodatPushOperationSensor`` does. The XCom is the operation as
     the sensor returns it, with ``recordId``.
 
-    A ``create`` carries an ``Idempotency-Key``, a version-5 UUID of the DAG, the run, the task and the map index, so
-    every try of a task instance asks for the same write. A retry goes on with an operation that is pending, returns one
+    A ``create`` carries an ``Idempotency-Key``, a version-5 UUID of the DAG, the run, the task, the map index,
+    where the record goes and the deployment's name (``[codat] deployment``), so every try of a task instance asks for
+    the same write. A retry goes on with an operation that is pending, returns one
     that has succeeded, and writes anew, under the next key of a chain, after one that has failed. A task that is
     cleared after it succeeded reports what it wrote and sends nothing, unless ``resubmit`` is set. On Airflow 3.3 and
     later the task state store remembers the operation. Before, the replayed answer leads to it, for 90 minutes from the
     first request; after that, counted from when the DAG run could begin, the company's push history decides.
 
-    An ``update`` or ``delete`` carries no key: it is sent again only if it cannot have been sent.
+    An ``update`` or ``delete`` carries no key: a later try sends it if it cannot have been sent, or if the company's
+    push history shows nothing of it.
 
     Where nobody can know whether the record was written, the task fails with ``CodatWriteOutcomeUnknown``, without a
     retry. Ending or clearing the task does not end a push: Codat has no way to cancel one.
@@ -342,7 +345,8 @@ class CodatPushOperator(PushOperationWaiter):
         takes = ARGUMENTS_OF.get(self.operation)
         if takes is None:
             raise CodatInputError(f"operation is {self.operation!r}: give one of {', '.join(ARGUMENTS_OF)}")
-        for name in self._by_default - takes:
+        has_account = not self.is_literal("data_type") or known_data_type(self.data_type) == "bankTransactions"
+        for name in self._by_default - (takes if has_account else takes - {"account_id"}):
             setattr(self, name, None)
         for name in NOT_OF_ALL:
             is_given = getattr(self, name) is not None
@@ -352,6 +356,10 @@ class CodatPushOperator(PushOperationWaiter):
                 )
             if not is_given and name in takes & {"record", "record_id"}:
                 raise CodatInputError(f"{name} is missing, which operation={self.operation!r} needs")
+        if self.account_id is not None and not has_account:
+            raise CodatInputError(
+                f"account_id is given, which data_type={self.data_type!r} does not take: leave it out"
+            )
 
     def _request(self, idempotency_key: str, stand_ins: Mapping[str, Any] | None = None) -> Request[PushOperation]:
         """Return the request that does the write.
@@ -421,7 +429,8 @@ class CodatPushOperator(PushOperationWaiter):
         self._check_operation()
         _check(self._request(ANY_KEY))
         options = {name: getattr(self, name) for name in sorted(OPTIONS)}
-        where = self.company_id, self.connection_id, self.data_type, self.record_id, self.account_id
+        data_type = known_data_type(self.data_type) or self.data_type
+        where = self.company_id, self.connection_id, data_type, self.record_id, self.account_id
         target = Target(self.operation, *where)
         own_key = None if self.idempotency_key is None else check_idempotency_key(self.idempotency_key)
         return Write(
@@ -453,12 +462,18 @@ class CodatPushOperator(PushOperationWaiter):
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral, a timeout of Airflow's own, or a trigger that broke."""
         if next_method == "__fail__":
-            from airflow_provider_codat.operators.memory import Memory
-
-            key = Memory(context, self.log).operation_key if context.get("ti") else None
-            self.push_operation_key = key or "of this task (its log has the key)"
+            self.push_operation_key = self._stored_key(context) or "of this task (its log has the key)"
             raise self.ended_without_event(next_kwargs or {})
         return super().resume_execution(next_method, next_kwargs, context)
+
+    def _stored_key(self, context: Context) -> str | None:
+        from airflow_provider_codat.operators.memory import Memory
+
+        if context.get("ti") is None:
+            return None
+        with suppress(CodatError):  # what cannot be read must not hide why the wait ended
+            return Memory(context, self.log).operation_key
+        return None
 
     def on_kill(self) -> None:
         """Say that ending the task does not end the push, or that one may be under way."""

@@ -146,9 +146,10 @@ class Memory:
         A run that was never cleared began at its start date; else that moved. ``run_after``, which Airflow 3 has,
         stays, and no run begins before it; on 2.11 the logical date has to do, a day before a daily run begins.
         """
-        dag_run = self._context["dag_run"]
+        dag_run = self._context.get("dag_run")
+        started = getattr(dag_run, "start_date", None)
         is_first_round = self.max_tries == self._retries and not _was_cleared(dag_run)
-        times = [dag_run.start_date] if is_first_round and dag_run.start_date else [dag_run.start_date, _due(dag_run)]
+        times = [started] if is_first_round and started else [started, _due(dag_run)]
         return min((time.timestamp() for time in times if isinstance(time, datetime)), default=0.0)
 
 

@@ -993,13 +993,30 @@ def test_the_operation_of_another_write_is_no_answer(other):
     with pytest.raises(errors.CodatIdempotencyKeyReused, match=next(iter(other.values()))) as raised:
         course.play()
     assert "deployment" in str(raised.value)
-    assert course.last_trace == trace(sent_on=None)
+    assert course.last_trace == trace(sent_on=NOW if "dataType" in other else None)
 
 
 @pytest.mark.parametrize("other", OF_ANOTHER, ids=str)
 def test_where_an_earlier_try_may_have_written_elsewhere_it_is_not_written_again(other):
     course = Course(wire("a", "Success", **other), page(wire("a", "Success", **OF_ANOTHER[1])), past=forgotten())
     assert [each.key for each in unknown(course).candidates] == ["a"]
+    assert course.writes() == [("POST", ROOT)]
+
+
+def test_another_data_type_alone_leaves_it_open_whether_this_write_was_done():
+    """It may be a name of ours that this version does not know."""
+    course = Course(wire("a", dataType="invoices"))
+    with pytest.raises(errors.CodatIdempotencyKeyReused) as raised:
+        course.play()
+    assert raised.value.may_have_landed
+    assert course.last_trace == trace()
+
+
+@pytest.mark.parametrize("correlation_id", [None, ""])
+def test_a_refusal_without_a_correlation_id_is_not_taken_for_a_replay(correlation_id):
+    refusal = api_error(403)
+    refusal.correlation_id = correlation_id
+    course = raises(Course(refusal, past=forgotten()), refusal)
     assert course.writes() == [("POST", ROOT)]
 
 

@@ -16,6 +16,7 @@ played, and a comment says why.
 from __future__ import annotations
 
 import logging
+import os
 import random
 import sys
 from collections.abc import Callable, Generator
@@ -39,6 +40,8 @@ START = 1_800_000_000.0
 REPLAYED = 90 * MINUTE
 BUSY = 10 * MINUTE
 UNLISTED = MINUTE
+STORIES = int(os.environ.get("CODAT_TEST_STORIES", "600"))
+"""How many are played in each test."""
 PATIENCE = 7
 """Tries of one task instance, clears included."""
 
@@ -446,7 +449,7 @@ def _a_store_on_every_airflow():
 @pytest.mark.parametrize("store", STORES)
 def test_no_order_of_mishaps_writes_twice(store, contents):
     endings = set()
-    for seed in range(600):
+    for seed in range(STORIES):
         (task,) = play(seed, one_task, contents=contents, store=store)
         endings |= {line.split(": ")[1].split()[0] for line in task.story}
         endings.add(len(task.codat.written("ours")))
@@ -455,5 +458,5 @@ def test_no_order_of_mishaps_writes_twice(store, contents):
 
 
 def test_two_deployments_neither_write_twice_nor_take_each_others_operations():
-    for seed in range(600):
+    for seed in range(STORIES):
         play(seed, two_deployments, contents="AAB")

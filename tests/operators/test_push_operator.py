@@ -117,7 +117,7 @@ def push(company, **arguments):
     """Return the operator; what it is to write unless told otherwise is a bill."""
     ids = {"company_id": company.id, "connection_id": company.connection_id, "data_type": "bills"}
     default = {"record": RECORD} if arguments.get("operation", "create") != "delete" else {}
-    return CodatPushOperator(task_id="push", **ids | default | {"deferrable": False, "retries": 2} | arguments)
+    return CodatPushOperator(**{"task_id": "push"} | ids | default | {"deferrable": False, "retries": 2} | arguments)
 
 
 def context(operator, store=None, *, try_number=1, max_tries=2, map_index=-1):
@@ -1064,6 +1064,12 @@ def moments(**seconds):
     return SimpleNamespace(**times)
 
 
+@pytest.mark.parametrize("dag_run", [{}, {"dag_run": None}])
+def test_without_a_dag_run_a_later_try_reckons_with_all_time(dag_run):
+    told = {name: value for name, value in context(push(SOMEBODY), try_number=2).items() if name != "dag_run"}
+    assert Memory(told | dag_run, logging.getLogger()).begin() == Past(forgotten_since=0.0, tries=1)
+
+
 DAG_RUNS = [
     (moments(start_date=START, run_after=START - 9, logical_date=START - 99), START - 9),
     (moments(start_date=START, run_after=START - 9, logical_date=None), START - 9),
@@ -1117,6 +1123,21 @@ def test_bank_transactions_are_written_below_their_account(data_type, account_id
 def test_an_account_goes_with_bank_transactions_alone(arguments, words):
     with pytest.raises(CodatInputError, match=words):
         push(SOMEBODY, **arguments)
+
+
+def test_an_account_from_default_args_goes_with_bank_transactions_alone(company):
+    with DAG("books", schedule=None, default_args={"account_id": "account-1"}):
+        bill = push(company)
+        transactions = push(company, task_id="transactions", data_type="bankTransactions", record=TRANSACTIONS)
+    assert (bill.account_id, transactions.account_id) == (None, "account-1")
+
+
+@pytest.mark.parametrize("spelling", ["accounts", "chartOfAccounts", "chartofaccounts"])
+def test_a_data_type_is_the_same_however_it_is_spelled(spelling, codat, company, store):
+    run(push(company, data_type="accounts", wait_for_completion=False), store)
+    cleared = push(company, data_type=spelling)
+    assert run(cleared, store, try_number=2, max_tries=4)["dataType"] == "chartOfAccounts"
+    assert len(pushes(codat, company)) == 1
 
 
 # -- two deployments ---------------------------------------------------------------------------------------------------
