@@ -168,6 +168,14 @@ def test_what_is_not_taken_while_nobody_else_writes_is_given_up_soon():
     assert [change.field for change in applied.left] == ["syncSchedule"]
 
 
+def test_what_codat_fills_in_by_the_accounts_default_is_not_taken_for_another_writer():
+    steps = application(WANTED, merge=False).steps(dry_run=False)
+    payments = entry("payments", 168)
+    given = [[IS, payments], [OTHER], DONE, [IS, OTHER], [IS, OTHER], DONE, [IS, OTHER]]
+    done, applied = drive(steps, *given)
+    assert (done.count(POST), applied.attempts) == (MOST_ATTEMPTS_ALONE, MOST_ATTEMPTS_ALONE)
+
+
 OTHERS = {
     "one more": [IS, OTHER, entry("payments")],
     "one less": [IS],
