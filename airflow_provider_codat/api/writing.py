@@ -260,9 +260,10 @@ class Write:
         self._compare(trace, operation)
         if operation.is_success or (operation.is_terminal and self.takes_any_end):
             self.log.info(
-                "Push operation %s of an earlier try or run has already written this, on %s: nothing is sent. To write"
-                " it once more, set resubmit=True and clear the task.",
+                "Push operation %s of an earlier try or run %s, on %s: nothing is sent. To write it once more, set"
+                " resubmit=True and clear the task.",
                 operation.key,
+                "has already written this" if operation.is_success else f"has ended as {operation.status}",
                 operation.completed_on or operation.requested_on,
             )
             return operation

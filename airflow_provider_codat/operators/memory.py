@@ -1,9 +1,9 @@
-"""What a try knows of the tries before it: Airflow's task state store, and where that has nothing, what the run tells.
+"""What a try knows of the tries before it: Airflow's task state store, and where that has nothing, what the run shows.
 
 The store (Airflow 3.3 and later) outlives retries and clears of a task instance, and goes with its DAG run. It may not
 have been there for an earlier try, or have lost what that stored: Airflow empties it after a success with
 ``[state_store] clear_on_success``, and a user can in the interface. So each try stores its number before anything else,
-and a number that is missing, or a store that is empty at a later try than the first, tells of a try that left nothing.
+and a number that is missing, or a store that is empty at a later try than the first, shows a try that left nothing.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ def _due(dag_run: Any) -> datetime | None:
 
 
 def _was_cleared(dag_run: Any) -> bool:
-    """Whether a DAG run was cleared; before Airflow 3.2, after it had ended. One that does not tell may have been."""
+    """Whether a DAG run was cleared; before Airflow 3.2, after it had ended. One that does not show it may have been."""
     return getattr(dag_run, "clear_number", None) != 0
 
 
