@@ -193,7 +193,7 @@ def _due(dag_run: Any) -> datetime | None:
 
 
 def _was_cleared(dag_run: Any) -> bool:
-    """Whether a DAG run was cleared; before Airflow 3.2, after it had ended. One that does not show it may have been."""
+    """Whether a DAG run was cleared; before Airflow 3.2, after it had ended. One that does not show it may be."""
     return getattr(dag_run, "clear_number", None) != 0
 
 
