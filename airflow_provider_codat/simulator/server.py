@@ -18,8 +18,8 @@ from uuid import uuid4
 try:
     import uvicorn
 
-    from airflow_provider_codat.simulator.gate import Gate
-    from airflow_provider_codat.simulator.wire import ExposedTransportProtocol
+    from airflow_provider_codat.simulator.broken_answers import ExposedTransportProtocol
+    from airflow_provider_codat.simulator.middleware import Middleware
 except ModuleNotFoundError as error:
     if error.name is None or error.name.partition(".")[0] not in ("h11", "starlette", "uvicorn"):
         raise
@@ -136,7 +136,7 @@ class CodatSimulator:
             clock=clock,
         )
         self._lock = self._account.lock
-        self._gate = Gate(
+        self._middleware = Middleware(
             self._account,
             self.api_key,
             clock,
@@ -169,7 +169,7 @@ class CodatSimulator:
         # on a kept-alive connection waits 40 ms.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port = listener.getsockname()[1]
-        self._server = _Server(self._gate, listener)
+        self._server = _Server(self._middleware, listener)
         self._server.start()
 
     def stop(self) -> None:
@@ -209,7 +209,7 @@ class CodatSimulator:
         :param api_key: the new key, by default a random one.
         """
         self.api_key = api_key or secrets.token_urlsafe(24)
-        self._gate.set_api_key(self.api_key)
+        self._middleware.set_api_key(self.api_key)
         return self.api_key
 
     # --- companies and books -----------------------------------------------------------------------------------------
@@ -415,7 +415,7 @@ class CodatSimulator:
         :param fault: what happens, to which requests, how often.
         """
         with self._lock:
-            self._gate.faults.add(fault)
+            self._middleware.faults.add(fault)
 
     def random_faults(
         self,
@@ -438,18 +438,18 @@ class CodatSimulator:
         dice = random.Random(seed)  # noqa: S311 - a simulation, not a secret
         drawn = RandomFaults(tuple(faults), probability, dice, method, path)
         with self._lock:
-            self._gate.faults.add_random(drawn)
+            self._middleware.faults.add_random(drawn)
 
     @property
     def faults_not_played(self) -> list[Fault]:
         """The faults that no request has met so far, oldest first; those by chance are not among them."""
         with self._lock:
-            return self._gate.faults.not_played
+            return self._middleware.faults.not_played
 
     def clear_faults(self) -> None:
         """Play no more faults; what is held stays so until :meth:`release`."""
         with self._lock:
-            self._gate.faults.clear()
+            self._middleware.faults.clear()
 
     def wait_until_held(self, count: int = 1, timeout: float = 30.0) -> list[LoggedRequest]:
         """Wait until requests have been handled whose answers a fault of kind ``hold`` keeps back, and return them.
@@ -458,11 +458,11 @@ class CodatSimulator:
         :param timeout: in seconds; default 30.
         :raises TimeoutError: if it takes longer.
         """
-        return self._gate.held.wait_until(count, timeout)
+        return self._middleware.held.wait_until(count, timeout)
 
     def release(self) -> None:
         """Let go of the answers that are held now, and return once they are on their way."""
-        self._gate.held.release()
+        self._middleware.held.release()
 
     def set_quota(self, quota: Quota) -> None:
         """Grant another quota, counted from now on.
@@ -470,13 +470,13 @@ class CodatSimulator:
         :param quota: requests a day, ``codat`` for as many as Codat would grant, or ``None`` for no end of them.
         """
         with self._lock:
-            self._gate.rate_limit.set_quota(quota)
+            self._middleware.rate_limit.set_quota(quota)
 
     @property
     def requests(self) -> list[LoggedRequest]:
         """Every request so far, in the order of arrival."""
         with self._lock:
-            return list(self._gate.log)
+            return list(self._middleware.log)
 
     def count(self, method: str | None = None, path: str | None = None) -> int:
         """Count the requests so far.
@@ -502,10 +502,10 @@ def _check_written(data_type: str) -> None:
 class _Server(uvicorn.Server):
     """uvicorn in a thread: it tells when it has started, and ends at a word instead of at its next tick."""
 
-    def __init__(self, gate: Gate, listener: socket.socket) -> None:
+    def __init__(self, middleware: Middleware, listener: socket.socket) -> None:
         super().__init__(
             uvicorn.Config(
-                gate,
+                middleware,
                 http=ExposedTransportProtocol,
                 ws="none",
                 loop="asyncio",
@@ -518,8 +518,8 @@ class _Server(uvicorn.Server):
                 date_header=False,
             )
         )
-        self._gate = gate
-        gate.stopping = asyncio.Event()  # a fresh one a start: an event belongs to the loop that waited for it
+        self._middleware = middleware
+        middleware.stopping = asyncio.Event()  # a fresh one a start: an event belongs to the loop that waited for it
         self._listener = listener
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running = threading.Event()
@@ -533,7 +533,7 @@ class _Server(uvicorn.Server):
 
     def stop(self) -> None:
         if self._loop is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._gate.stopping.set)
+            self._loop.call_soon_threadsafe(self._middleware.stopping.set)
         self._thread.join(_GRACE)
         self.force_exit = True
         self._thread.join()
@@ -548,4 +548,4 @@ class _Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         await self.on_tick(0)
         self._running.set()
-        await self._gate.stopping.wait()
+        await self._middleware.stopping.wait()

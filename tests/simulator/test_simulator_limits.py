@@ -48,7 +48,7 @@ def under_way(client, number):
 
 def test_codats_own_quota_grows_with_the_companies(simulate):
     client = simulate(quota="codat", company_count=1)  # the client adds another one
-    client.codat._gate.rate_limit._used = 2999
+    client.codat._middleware.rate_limit._used = 2999
     assert statuses(client, 2) == [200, 429]
     client.codat.add_company()
     answer = client.get("/companies")

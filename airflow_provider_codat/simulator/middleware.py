@@ -20,11 +20,11 @@ from starlette.datastructures import Headers, QueryParams
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from airflow_provider_codat.simulator import wire
+from airflow_provider_codat.simulator import broken_answers
 from airflow_provider_codat.simulator.endpoints import application, error_response
 from airflow_provider_codat.simulator.errors import ApiError, standard_error
 from airflow_provider_codat.simulator.faults import Fault, Faults
-from airflow_provider_codat.simulator.holding import HeldAnswers
+from airflow_provider_codat.simulator.held_answers import HeldAnswers
 from airflow_provider_codat.simulator.idempotency import Compares, IdempotencyKeys
 from airflow_provider_codat.simulator.push import PendingFields, blank_finished_fields
 from airflow_provider_codat.simulator.request_log import LoggedRequest
@@ -50,7 +50,7 @@ class SimulatorStopped(Exception):
     """The simulator ends while a request waits."""
 
 
-class Gate:
+class Middleware:
     """The ASGI application that uvicorn runs.
 
     :param account: the state behind the endpoints; its lock also guards what is here.
@@ -108,21 +108,21 @@ class Gate:
             self.log.append(entry)
         kind = fault.kind if fault else None
         if kind == "reset":
-            await wire.reset(scope, receive)
+            await broken_answers.reset(scope, receive)
             return
         try:
             response = await self.answer(scope, body, fault, entry)
         except SimulatorStopped:
-            await wire.reset(scope, receive)
+            await broken_answers.reset(scope, receive)
             return
         with self._account.lock:
             response.headers.update(self.rate_limit.headers())
         if kind == "reset_after":
-            await wire.reset(scope, receive)
+            await broken_answers.reset(scope, receive)
             return
         entry.status = response.status_code
         if kind == "truncated":
-            await wire.send_truncated(scope, receive, response)
+            await broken_answers.send_truncated(scope, receive, response)
         else:
             await response(scope, receive, send)
 
