@@ -340,7 +340,7 @@ class AirflowStack:
         while not condition():
             self.check()
             if time.monotonic() > deadline:
-                raise AirflowStackError(f"Waited {timeout:.0f} seconds for {what}.")
+                raise AirflowStackError(f"Waited {timeout:.0f} seconds in vain for {what}.")
             time.sleep(POLL_INTERVAL)
 
 

@@ -95,10 +95,10 @@ def test_addresses_are_counted_apart():
     assert [limit.admit(address) for address in ("a", "b", "a", "b")] == [True, True, False, False]
 
 
-@pytest.mark.parametrize("nobody", [0, -1])
-def test_a_limit_that_lets_nobody_in_is_a_mistake(nobody):
-    with pytest.raises(ValueError, match="nobody"):
-        CodatSimulator(requests_per_minute=nobody)
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_below_one_request_is_refused(limit):
+    with pytest.raises(ValueError, match="at least 1 request per minute, not"):
+        CodatSimulator(requests_per_minute=limit)
 
 
 # --- at once ---------------------------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def test_traffic_in_figures(simulate):
     assert len(client.codat.traffic(since=traffic.times[1]).times) == 2
 
 
-def test_a_window_does_not_hold_both_of_its_ends():
+def test_a_window_does_not_contain_both_of_its_ends():
     assert (peak([], 60), peak([0, 60], 60), peak([0, 59.9, 60], 60), peak([0, 0, 100], 60)) == (0, 1, 2, 2)
 
 
