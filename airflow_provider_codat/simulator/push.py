@@ -123,7 +123,7 @@ class PushOperation:
     status: str = "Pending"
     completed_on: float | None = None
     due: float = math.inf
-    times_seen: int = 0
+    pending_reads: int = 0
     hidden_gets: int = 0
     hidden_lists: int = 0
 
@@ -207,9 +207,9 @@ class Pushes:
         self._hidden_lists = hidden_lists
         self._by_key: dict[str, PushOperation] = {}
         self._by_company: dict[str, list[PushOperation]] = {}  # oldest first
-        # By company and key, the pushes that a list request can change: hidden ones, and those that end by reads.
+        # The pushes that a list request can change, by company and key: hidden ones, and those with ``polls``.
         self._changing: dict[str, dict[str, PushOperation]] = {}
-        # With another outcome, a push gets another entry; the old one is stale, as its time is not the push's.
+        # Another outcome adds another entry for a push. An entry whose time is not the push's ``due`` is stale.
         self._due: list[tuple[float, int, str]] = []
         self._entry = itertools.count()
 
@@ -314,7 +314,7 @@ class Pushes:
             push.hidden_gets -= 1
             raise _not_found(key)
         self.end_due()
-        self._end_if_polled_enough(push)
+        self._end_if_read_enough(push)
         return self.show(push)
 
     def listed(self, company_id: str) -> Sequence[PushOperation]:
@@ -326,7 +326,7 @@ class Pushes:
             if key in hidden:
                 push.hidden_lists -= 1
                 continue
-            self._end_if_polled_enough(push)
+            self._end_if_read_enough(push)
             if push.is_terminal or push.outcome.polls is None:
                 del changing[key]
         pushes = self._by_company.get(company_id, [])
@@ -335,7 +335,7 @@ class Pushes:
     def show(self, push: PushOperation) -> dict[str, Any]:
         """Return a push as a read answers it, and count the read if the push is pending."""
         if not push.is_terminal:
-            push.times_seen += 1
+            push.pending_reads += 1
             if push.outcome.processing:
                 push.status = "Processing"
         return self.to_wire(push)
@@ -377,9 +377,9 @@ class Pushes:
         attachment_id = push.attachment.id if push.attachment else None
         return {"changes": [{"type": push.change, "recordRef": reference, "attachmentId": attachment_id}]}
 
-    def _end_if_polled_enough(self, push: PushOperation) -> None:
+    def _end_if_read_enough(self, push: PushOperation) -> None:
         polls = push.outcome.polls
-        if not push.is_terminal and polls is not None and push.times_seen >= polls:
+        if not push.is_terminal and polls is not None and push.pending_reads >= polls:
             self.end(push, push.outcome, self._clock())
 
 

@@ -1,4 +1,4 @@
-"""Start, stop, the command line, the pytest plugin, and what importing costs."""
+"""Start, stop, the command line, the pytest plugin, and what importing loads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Codat allows: a day, a minute from one address, and at once for one company; and the figures of what arrived."""
+"""Codat's limits: per day, per minute and address, at once for one company; and the figures of received requests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def statuses(client, number, path="/companies"):
 
 @contextmanager
 def under_way(client, number):
-    """Keep requests for the company under way; the simulator's end ends them."""
+    """Keep requests for the company under way until the simulator stops."""
     resets = []
 
     def wait_for_an_answer() -> None:
@@ -68,7 +68,7 @@ def test_beyond_the_minute_until_there_is_room_again(simulate, clock):
     clock.now += 39.5
     refused = client.get("/companies")
     assert (refused.status_code, refused.json()["statusCode"]) == (429, 429)
-    # the refused one counts: there is room when the second of the three is a minute old
+    # the refused one counts: one more is admitted when the second of the three is a minute old
     assert refused.headers["Retry-After"] == "21"
     clock.now += 20.5
     assert statuses(client, 2) == [200, 429]

@@ -1,4 +1,4 @@
-"""Lists of a company with many pushes: the same answers as of a short one, for the price of a page."""
+"""Lists of a company with many pushes: the same answers as for a few, and only one page is built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pushes from request to end, and how they are shown and listed meanwhile."""
+"""Pushes from the request to the end, and the answers to reads before that."""
 
 from __future__ import annotations
 
