@@ -1,4 +1,4 @@
-"""The demo's parts that need no Airflow process; tests/e2e runs the whole."""
+"""The demo's parts that need no Airflow process; tests/e2e runs the whole demo."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from airflow_provider_codat.demo.processes import ProcessEnded, Processes
 
 PYTHON = sys.executable
 
-#: Ends by no TERM, and leaves a child that shares neither session nor group nor parent with it.
+#: Ignores SIGTERM, and starts a process that has another session, group and parent.
 STUBBORN = """
 import os, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -31,7 +31,7 @@ print(os.getpid(), flush=True)
 time.sleep(600)
 """
 
-#: Starts a stubborn process and tells that it has: then it is for the test to kill it.
+#: Starts a stubborn process, prints its pids, and waits until the test kills it.
 PARENT = """
 import sys, time
 from pathlib import Path
@@ -88,7 +88,7 @@ def test_sigkill_of_the_parent_ends_every_process_and_removes_the_home(home: Pat
     assert not any(map(lives, pids))
 
 
-def test_an_end_is_told_with_the_last_output(home: Path):
+def test_an_end_is_reported_with_the_last_output(home: Path):
     with Processes({}, home) as processes:
         with pytest.raises(ProcessEnded, match=r"(?s)one ended with status 3:.*so long"):
             processes.run("one", PYTHON, "-c", "print('so long'); raise SystemExit(3)")

@@ -58,7 +58,7 @@ SAID_ONCE_FOR_ALL = {
 
 INNER_MODULES = {
     r"simulator\.[a-z_]+": "users import what airflow_provider_codat.simulator exports, which is walked there",
-    r"demo\.(display|onboarding|processes|warden)": "the inside of the command codat-demo",
+    r"demo\.(display|onboarding|processes|supervisor)": "the inside of the command codat-demo",
 }
 """Modules that need not describe all parameters -> why. What they do say is held to the same rules."""
 

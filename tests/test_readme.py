@@ -51,7 +51,7 @@ def block(language: str, holding: str) -> str:
     return found.text
 
 
-# Run by .ci/gate.py, word for word; what the first prints, by tests/e2e/test_demo.py.
+# Run by .ci/checks.py, word for word; what the first prints, by tests/e2e/test_demo.py.
 block("bash", "bin/codat-demo")
 block("bash", "bin/pytest")
 block("text", "codat_onboard_company ended")

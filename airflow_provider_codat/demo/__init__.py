@@ -1,4 +1,4 @@
-"""``codat-demo``: an example DAG on a throw-away Airflow against a simulated Codat, and nothing left afterwards."""
+"""``codat-demo``: runs an example DAG on a throw-away Airflow against a simulated Codat, then removes both."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NEEDED = ("rich", "starlette", "uvicorn")
 
 
 def main() -> NoReturn:
-    """Run the demo; the exit status is 0 if the DAG did what it should, 1 if not, 128 + n after signal n."""
+    """Run the demo; the exit status is 0 if the DAG run succeeded, 1 if not, and 128 + n after signal n."""
     arguments = _parser().parse_args()
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
@@ -26,7 +26,7 @@ def main() -> NoReturn:
 
 
 def _leave(number: int, _: object) -> NoReturn:
-    """Leave by an exception, so that every ``with`` block on the way out cleans up; a second signal changes nothing."""
+    """End the demo by an exception, so that every ``with`` block cleans up. Further signals are ignored."""
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)
     raise SystemExit(128 + number)

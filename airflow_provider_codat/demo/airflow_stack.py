@@ -1,4 +1,4 @@
-"""A throw-away Airflow: real scheduler, triggerer, DAG processor and API server on SQLite, gone without a trace."""
+"""A throw-away Airflow on SQLite, with scheduler, triggerer, DAG processor and API server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
     from types import TracebackType
 
-#: Seconds between two looks at something awaited. A look costs the API server a few milliseconds.
+#: Seconds between two checks of a condition. A check takes the API server a few milliseconds.
 POLL_INTERVAL = 0.5
 
 _HOST = "127.0.0.1"
@@ -35,21 +35,21 @@ _FINAL_STATES = frozenset({"success", "failed", "skipped", "upstream_failed", "r
 
 
 class AirflowStackError(RuntimeError):
-    """The throw-away Airflow could not do what it was asked; the message says why."""
+    """A request to the throw-away Airflow failed; the message says why."""
 
 
 @dataclass(frozen=True)
 class _Flavour:
-    """What differs between Airflow's major versions.
+    """The differences between Airflow's major versions.
 
     :param api: path of the REST API.
-    :param health: path of the health endpoint below it.
-    :param healthy: components that must report as healthy before the stack is ready.
-    :param setup: commands to run one by one before anything starts.
+    :param health: path of the health endpoint below ``api``.
+    :param healthy: components that must be healthy before the stack is ready.
+    :param setup: commands to run one by one before the services start.
     :param services: the long-running commands by name.
-    :param login: path that hands out a token for user name and password; None where each request carries both.
+    :param login: path that returns a token for user name and password; None if every request sends both.
     :param config: configuration beyond :data:`_CONFIG`.
-    :param run_defaults: what a new DAG run needs in its request besides the configuration.
+    :param run_defaults: required fields of the request for a new DAG run besides its configuration.
 
     Commands and configuration values are format strings over ``port``, ``host``, ``home``, ``username``, ``password``
     and ``secret``.
@@ -65,24 +65,24 @@ class _Flavour:
     run_defaults: Mapping[str, object] = field(default_factory=dict)
 
 
-#: Configuration for every version: small, private, quick to react.
+#: Configuration for every version: few processes, no contact with the outside, short intervals.
 _CONFIG = {
     "AIRFLOW_HOME": "{home}",
     "AIRFLOW__CORE__DAGS_FOLDER": "{home}/dags",
     "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__CORE__PARALLELISM": "4",
-    # SQLite lets one process write at a time. The others wait for it, here up to a minute; with the usual 5 seconds
-    # a busy machine shows "database is locked".
+    # SQLite lets one process write at a time; the others wait, here up to a minute. With the default of 5 seconds, a
+    # busy machine fails with "database is locked".
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite:///{home}/airflow.db?timeout=60",
-    # Nor may a worker give up on the API server sooner: it would ask again for what is already being done, and fail.
+    # A worker must wait for the API server longer than that: it would repeat a request in progress, and fail.
     "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "90",
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     "SCARF_ANALYTICS": "false",
-    # Whatever a process leaves in its temporary directory goes when the home goes.
+    # Temporary files are removed with the home.
     "TMPDIR": "{home}/tmp",
-    # The processes talk to each other on the loopback interface: not by the user's proxy.
+    # The processes reach each other on the loopback interface, not by the user's proxy.
     "NO_PROXY": "127.0.0.1,localhost",
     "no_proxy": "127.0.0.1,localhost",
 }
@@ -130,7 +130,7 @@ _AIRFLOW_3 = _Flavour(
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": "{home}/passwords.json",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "{username}:admin",
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": "{home}/bundles",
-        # A worker can miss the end of its task, and then sees it when a heartbeat is due.
+        # A worker can miss the end of its task, and then notices it at the next heartbeat.
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     },
     run_defaults={"logical_date": None},
@@ -138,16 +138,17 @@ _AIRFLOW_3 = _Flavour(
 
 
 class AirflowStack:
-    """A private Airflow for the time of a ``with`` block.
+    """A private Airflow that runs during a ``with`` block.
 
-    It knows nothing of the user's own Airflow: no ``AIRFLOW…`` variable of the environment reaches it, and all it
-    writes goes to a temporary home. When the block is left, or this program dies, every process, port and file goes.
+    It is separate from the user's own Airflow: it gets no ``AIRFLOW…`` variable of the environment, and it writes to a
+    temporary home only. When the block is left, or this program is killed, all its processes, ports and files are
+    removed.
 
     :param dags: the DAG files to run, or folders of them; they are copied.
     :param connections: connection id -> the connection as a URI or JSON; default none.
-    :param env: further environment variables, ``AIRFLOW__…`` included; default none.
-    :param start_timeout: seconds until everything must be ready; default 120.
-    :param on_step: is called with a few words when a step of the start begins; default nothing is.
+    :param env: further environment variables, which may begin with ``AIRFLOW__``; default none.
+    :param start_timeout: seconds within which Airflow must be ready; default 120.
+    :param on_step: called with a short description when a step of the start begins; default none.
     """
 
     def __init__(
@@ -187,7 +188,7 @@ class AirflowStack:
     def _start(self, entered: ExitStack) -> None:
         deadline = time.monotonic() + self._start_timeout
         self.home = Path(tempfile.mkdtemp(prefix="codat-airflow-"))
-        entered.callback(shutil.rmtree, self.home, ignore_errors=True)  # the warden's work, once there is one
+        entered.callback(shutil.rmtree, self.home, ignore_errors=True)  # for a failure before the supervisor starts
         port = _free_port()
         self.url = f"http://{_HOST}:{port}"
         self._words = {
@@ -202,7 +203,7 @@ class AirflowStack:
         self._processes = entered.enter_context(Processes(env, self.home))
         self._running: set[str] = set()
         self._client = entered.enter_context(httpx.Client(base_url=self.url, trust_env=False, timeout=90))
-        self._furnish()
+        self._fill_home()
         for name, command in self._flavour.setup.items():
             self._on_step(f"airflow {command.split(' --')[0]}")
             self._processes.run(name, *self._command(command))
@@ -212,12 +213,12 @@ class AirflowStack:
         self.wait_until("Airflow to become healthy", self._is_healthy, timeout=deadline - time.monotonic())
         self._log_in()
 
-    def _furnish(self) -> None:
+    def _fill_home(self) -> None:
         (self.home / "tmp").mkdir()
         (self.home / "passwords.json").write_text(json.dumps({self.username: self.password}))
         folder = self.home / "dags"
         folder.mkdir()
-        # A copy: the byte code that Python puts beside the DAG files is to go with the rest.
+        # Copies, so that the byte code that Python writes beside the DAG files is removed with the home.
         for each in self._dags:
             if each.is_dir():
                 shutil.copytree(each, folder, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
@@ -246,12 +247,12 @@ class AirflowStack:
     # --- using -------------------------------------------------------------------------------------------------------
 
     def trigger(self, dag_id: str, conf: Mapping[str, object] | None = None, *, timeout: float = 60) -> DagRun:
-        """Start a run of a DAG, as soon as Airflow has parsed its file.
+        """Start a run of a DAG when Airflow has parsed its file.
 
-        :param dag_id: the DAG.
+        :param dag_id: Airflow's id of the DAG.
         :param conf: the run's configuration, which sets the DAG's params; default empty.
         :param timeout: seconds to wait for the DAG; default 60.
-        :raises AirflowStackError: a DAG file cannot be imported, or there is no such DAG in time.
+        :raises AirflowStackError: a DAG file cannot be imported, or the DAG does not appear within ``timeout``.
         """
         self.wait_until(f"DAG {dag_id}", lambda: self._knows(dag_id), timeout=timeout)
         body = {**self._flavour.run_defaults, "conf": dict(conf or {})}
@@ -271,8 +272,8 @@ class AirflowStack:
         :param path: below ``/api/v1`` or ``/api/v2``.
         :param options: as for ``httpx.request``.
         :return: the parsed answer.
-        :raises AirflowStackError: the answer is an error, or there is none.
-        :raises ProcessEnded: there is none, because a process of Airflow has ended.
+        :raises AirflowStackError: the answer is an error, or the request failed.
+        :raises ProcessEnded: the request failed because a process of Airflow has ended.
         """
         try:
             answer = self._client.request(method, self._flavour.api + path, **options)
@@ -284,29 +285,29 @@ class AirflowStack:
         return answer.json()
 
     def check(self) -> None:
-        """Make sure that all of Airflow is still running, but for what :meth:`stop` has ended.
+        """Check that all services are running, except those that :meth:`stop` has ended.
 
-        :raises ProcessEnded: a process has ended; the message shows the end of its output.
+        :raises ProcessEnded: a service has ended; the message has the end of its output.
         """
         self._processes.check(*self._running)
 
     def start(self, name: str) -> None:
-        """Start a service, such as ``triggerer``; all run already but those that :meth:`stop` has ended.
+        """Start a service again that :meth:`stop` has ended.
 
-        :param name: the service.
+        :param name: ``scheduler``, ``triggerer`` or another.
         """
         self._processes.start(name, *self._command(self._flavour.services[name]))
         self._running.add(name)
 
     def stop(self, name: str, number: signal.Signals = signal.SIGTERM, *, timeout: float = 60) -> int:
-        """End a service by a signal, and wait until nothing is left of its process group.
+        """End a service by a signal, and wait until its process group has ended.
 
         :param name: ``scheduler``, ``triggerer`` or another.
-        :param number: the signal, default SIGTERM; only the service's first process gets it, as with ``kill`` or from a
-            supervisor.
-        :param timeout: seconds to wait for the processes that it leaves behind; default 60.
+        :param number: the signal, default SIGTERM. Only the service's first process gets it, as with ``kill`` or from
+            systemd.
+        :param timeout: seconds to wait for the other processes of the group; default 60.
         :return: the first process's exit status, negative for a signal.
-        :raises AirflowStackError: some of the others go on.
+        :raises AirflowStackError: other processes of the group are still running.
         """
         pid = self.pid(name)
         self._running.discard(name)
@@ -323,16 +324,16 @@ class AirflowStack:
         return self._processes.pid(name)
 
     def output(self) -> dict[str, str]:
-        """Return what every process has written to its standard output and error so far, by name."""
+        """Return the standard output and error of every process so far, by name."""
         return {name: self._processes.output(name) for name in [*self._flavour.setup, *self._flavour.services]}
 
     def wait_until(self, what: str, condition: Callable[[], bool], *, timeout: float) -> None:
-        """Wait until a condition holds, and for no longer than Airflow lives.
+        """Wait until a condition holds, as long as Airflow is running.
 
-        :param what: what is awaited, for the error.
-        :param condition: is asked every :data:`POLL_INTERVAL`.
+        :param what: the condition in words, for the error.
+        :param condition: called every :data:`POLL_INTERVAL` seconds.
         :param timeout: seconds to wait.
-        :raises AirflowStackError: it does not hold in time.
+        :raises AirflowStackError: the condition does not hold within ``timeout``.
         :raises ProcessEnded: a process of Airflow has ended.
         """
         deadline = time.monotonic() + timeout
@@ -345,16 +346,16 @@ class AirflowStack:
 
 @dataclass(frozen=True)
 class TaskInstance:
-    """One task instance of a run, as it was when asked for.
+    """The state of a task instance at the time of the request.
 
     :param task_id: Airflow's id of the task.
-    :param state: Airflow's word, such as ``deferred``; ``None`` while it is not yet scheduled.
-    :param map_index: its place among the mapped ones, -1 if it is not mapped.
-    :param started: when, in ISO 8601; ``None`` while it has not.
-    :param duration: seconds, ``None`` while it has not run.
-    :param trigger: class path of the trigger that it is deferred to, if it is.
-    :param tries: how many it has begun.
-    :param pid: the process that ran it last, ``None`` if none has.
+    :param state: Airflow's name of the state, such as ``deferred``; ``None`` before it is scheduled.
+    :param map_index: its map index; -1 if it is not mapped.
+    :param started: when it started, in ISO 8601; ``None`` before that.
+    :param duration: seconds; ``None`` before it has run.
+    :param trigger: class path of its trigger while it is deferred, else ``None``.
+    :param tries: how many tries have begun.
+    :param pid: the process id of its last run; ``None`` before that.
     """
 
     task_id: str
@@ -376,9 +377,9 @@ class TaskInstance:
 class DagRun:
     """A run of a DAG in an :class:`AirflowStack`.
 
-    :param stack: the Airflow it runs on.
+    :param stack: the Airflow on which it runs.
     :param dag_id: Airflow's id of the DAG.
-    :param run_id: and of the run.
+    :param run_id: Airflow's id of the run.
     """
 
     stack: AirflowStack
@@ -387,7 +388,7 @@ class DagRun:
 
     @property
     def state(self) -> str:
-        """Airflow's word for the run's state, such as ``running``."""
+        """Airflow's name of the run's state, such as ``running``."""
         return str(self.stack.call("GET", self._path)["state"])
 
     def task_instances(self) -> list[TaskInstance]:
@@ -407,7 +408,7 @@ class DagRun:
         ]
 
     def _task_instances(self) -> Iterator[dict[str, Any]]:
-        """Yield every task instance as the API tells it, which it does for up to 100 at a time."""
+        """Yield every task instance as the API returns it, 100 a page."""
         seen, total = 0, 1
         while seen < total:
             params = {"limit": 100, "offset": seen}
@@ -419,36 +420,35 @@ class DagRun:
         """Return the state of each task instance by its name, such as ``push`` or ``schedule[0]``."""
         return {each.name: each.state for each in self.task_instances()}
 
-    def wait(self, *, timeout: float = 120, on_look: Callable[[list[TaskInstance]], None] = lambda _: None) -> str:
+    def wait(self, *, timeout: float = 120, on_check: Callable[[list[TaskInstance]], None] = lambda _: None) -> str:
         """Wait for the run to end and return its state, ``success`` or ``failed``.
 
         :param timeout: seconds to wait; default 120.
-        :param on_look: is called with the task instances again and again, a last time after the end; default nothing
-            is.
-        :raises AirflowStackError: it has not ended in time.
+        :param on_check: called with the task instances at every check, the last time after the end; default none.
+        :raises AirflowStackError: it has not ended within ``timeout``.
         :raises ProcessEnded: a process of Airflow has ended before the run.
         """
 
         def has_ended() -> bool:
-            ended = self.state in _FINAL_STATES  # asked before the task instances, or the last look could miss some
-            on_look(self.task_instances())
+            ended = self.state in _FINAL_STATES  # read before the task instances, so that the last of these are final
+            on_check(self.task_instances())
             return ended
 
         self.stack.wait_until(f"{self.dag_id} to end", has_ended, timeout=timeout)
         return self.state
 
     def clear(self, task_id: str) -> None:
-        """Have a task run once more, whatever its state; the run goes on if it had ended.
+        """Clear a task, so that it runs again; a run that has ended goes on.
 
-        :param task_id: the task; if it is mapped, all of it.
+        :param task_id: Airflow's id of the task; of a mapped task, all its instances are cleared.
         """
         body = {"dag_run_id": self.run_id, "task_ids": [task_id], "only_failed": False, "reset_dag_runs": True}
         self.stack.call("POST", f"/dags/{self.dag_id}/clearTaskInstances", json={**body, "dry_run": False})
 
     def mark(self, task_id: str, state: str) -> None:
-        """Set a task's state, as a user may; what it is doing ends.
+        """Set a task's state, as a user can; Airflow ends the task if it is running.
 
-        :param task_id: the task.
+        :param task_id: Airflow's id of the task.
         :param state: ``success`` or ``failed``.
         """
         self.stack.call("PATCH", f"{self._path}/taskInstances/{task_id}", json={"new_state": state})
@@ -456,10 +456,10 @@ class DagRun:
     def xcom(self, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
         """Return a value that a task has pushed.
 
-        :param task_id: the task.
-        :param key: the name of the value; default what the task returned.
-        :param map_index: its place among the mapped ones; default -1, for a task that is not mapped.
-        :raises AirflowStackError: there is none.
+        :param task_id: Airflow's id of the task.
+        :param key: the name of the value; default ``return_value``, what the task has returned.
+        :param map_index: its map index; default -1, for a task that is not mapped.
+        :raises AirflowStackError: there is no such value.
         """
         return self.stack.call(
             "GET",
@@ -468,30 +468,30 @@ class DagRun:
         )["value"]
 
     def links(self, task_id: str, map_index: int = -1) -> dict[str, str | None]:
-        """Return the addresses of a task's links by their names, ``None`` where one leads nowhere.
+        """Return the URLs of a task's links by name; ``None`` for a link without a URL.
 
-        :param task_id: the task.
-        :param map_index: its place among the mapped ones; default -1, for a task that is not mapped.
+        :param task_id: Airflow's id of the task.
+        :param map_index: its map index; default -1, for a task that is not mapped.
         """
         path = f"{self._path}/taskInstances/{task_id}/links"
         answer = self.stack.call("GET", path, params={"map_index": map_index})
-        links: dict[str, str | None] = answer.get("extra_links", answer)  # below the name since Airflow 3
+        links: dict[str, str | None] = answer.get("extra_links", answer)  # below this name since Airflow 3
         return links
 
     def log(self, task_id: str, map_index: int = -1) -> str:
-        """Return all that a task has logged, its tries and its trigger included, as plain text.
+        """Return the logs of a task, of all tries and of its triggers, as plain text.
 
-        :param task_id: the task.
-        :param map_index: its place among the mapped ones; default -1, for a task that is not mapped.
+        :param task_id: Airflow's id of the task.
+        :param map_index: its map index; default -1, for a task that is not mapped.
         """
         lines = [line for log in self.logs(task_id, map_index) for line in log.read_text().splitlines()]
         return "\n".join(map(_readable, lines))
 
     def logs(self, task_id: str, map_index: int = -1) -> list[Path]:
-        """Return the log files of a task: one a try, ``attempt=1.log``, and one a deferral, ``….trigger.7.log``.
+        """Return the log files of a task: ``attempt=1.log`` for each try, ``….trigger.7.log`` for each deferral.
 
-        :param task_id: the task.
-        :param map_index: its place among the mapped ones; default -1, for a task that is not mapped.
+        :param task_id: Airflow's id of the task.
+        :param map_index: its map index; default -1, for a task that is not mapped.
         """
         folder = self.stack.home / "logs" / f"dag_id={self.dag_id}" / f"run_id={self.run_id}" / f"task_id={task_id}"
         return sorted((folder if map_index < 0 else folder / f"map_index={map_index}").glob("attempt=*"))
@@ -502,7 +502,7 @@ class DagRun:
 
 
 def _readable(line: str) -> str:
-    """Turn one line of a task log into plain text: Airflow 3 writes JSON, Airflow 2 does not."""
+    """Return one line of a task log as plain text: Airflow 3 writes JSON, Airflow 2 plain text."""
     try:
         entry = json.loads(line)
     except ValueError:
@@ -517,12 +517,12 @@ def _readable(line: str) -> str:
 def environment(users: Mapping[str, str], config: Mapping[str, str], words: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of the stack's processes.
 
-    :param users: the user's own environment; what of it concerns Airflow is left out.
-    :param config: what is added, format strings over ``words``.
-    :param words: what the format strings name.
+    :param users: the user's own environment, from which Airflow's variables are left out.
+    :param config: variables to add, as format strings over ``words``.
+    :param words: the values of the format strings.
     """
     inherited = {name: value for name, value in users.items() if not name.lstrip("_").startswith("AIRFLOW")}
-    # Airflow 2 starts its tasks as plain "airflow": that must be the one beside this Python.
+    # Airflow 2 starts its tasks with the command "airflow", which must be that of this Python.
     path = os.pathsep.join([str(Path(sys.executable).parent), users.get("PATH", os.defpath)])
     return {**inherited, "PATH": path, **{name: value.format(**words) for name, value in config.items()}}
 
@@ -536,9 +536,9 @@ def _group_exists(group: int) -> bool:
 
 
 def _free_port() -> int:
-    """Return a free port below those that the kernel gives to outgoing connections.
+    """Return a free port below the range of the kernel's ephemeral ports.
 
-    Airflow takes its time before it listens: one of those could be in use again by then.
+    Airflow listens only seconds later; by then an ephemeral port could be in use by an outgoing connection.
     """
     while True:
         port = 20_000 + secrets.randbelow(12_000)

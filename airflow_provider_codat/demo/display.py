@@ -1,4 +1,4 @@
-"""What the demo shows: on a terminal a live picture, elsewhere a line for each thing that happens."""
+"""The demo's output: a live table on a terminal, elsewhere one line for each event."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from airflow_provider_codat.demo.airflow_stack import TaskInstance
 
 _STYLES = {"success": "green", "failed": "red", "upstream_failed": "red", "skipped": "dim", "deferred": "magenta"}
-#: Wider than any line, so that a file or a pipe gets unbroken ones.
+#: Columns of a file or a pipe, more than any line has, so that no line is broken.
 _WIDE = 200
 
 
 class Display:
-    """Shows progress from the start of its ``with`` block on."""
+    """Shows the demo's progress during a ``with`` block."""
 
     def __init__(self) -> None:
         self._console = Console(highlight=False, soft_wrap=True)
@@ -34,7 +34,7 @@ class Display:
         self._began = time.monotonic()
         self._spinner = Spinner("dots")
         self._tasks: list[TaskInstance] = []
-        self._live = Live(console=self._console, get_renderable=self._picture, transient=True, refresh_per_second=8)
+        self._live = Live(console=self._console, get_renderable=self._live_view, transient=True, refresh_per_second=8)
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -50,11 +50,11 @@ class Display:
         self._live.stop()
 
     def step(self, what: str) -> None:
-        """Tell that something begins or has happened."""
+        """Print a line, with the seconds since the start."""
         self._console.print(Text.assemble((f"{self._elapsed:6.1f} s  ", "dim"), what))
 
     def tasks(self, tasks: Sequence[TaskInstance]) -> None:
-        """Show the task instances as they are now."""
+        """Show the current states of the task instances."""
         before = {each.name: each.state for each in self._tasks}
         self._tasks = sorted(tasks, key=lambda each: (each.started or "~", each.name))
         if not self._console.is_terminal:
@@ -62,15 +62,15 @@ class Display:
                 if each.state and each.state != before.get(each.name):
                     self.step(f"  {each.name}: {_state(each)}")
 
-    def settle(self) -> None:
-        """Put the task instances down for good."""
+    def final_tasks(self) -> None:
+        """Replace the live table of the task instances by a printed one."""
         tasks, self._tasks = self._tasks, []
         if self._live.is_started:
             self._live.refresh()
         self._console.print(_task_table(tasks))
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Show a table; without names for its columns, one without a head."""
+        """Show a table. It has no head if no column has a name."""
         table = Table(title=title, title_justify="left", title_style="bold", show_header=any(columns))
         for column in columns:
             table.add_column(column)
@@ -79,14 +79,14 @@ class Display:
         self._console.print(table)
 
     def failure(self, text: str) -> None:
-        """Show what went wrong."""
+        """Show an error."""
         self._console.print(Text(text, "red"))
 
     @property
     def _elapsed(self) -> float:
         return time.monotonic() - self._began
 
-    def _picture(self) -> RenderableType:
+    def _live_view(self) -> RenderableType:
         self._spinner.update(text=f"{self._elapsed:.0f} s")
         return Group(*([_task_table(self._tasks)] if self._tasks else []), self._spinner)
 

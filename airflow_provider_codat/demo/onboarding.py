@@ -1,4 +1,4 @@
-"""The demo itself: a company is onboarded by an example DAG, and what happened is shown."""
+"""The demo itself: runs the example DAG that onboards a company, and shows the results."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ DAG_ID = "codat_onboard_company"
 
 _LOG_TAIL = 40
 _PACKAGE = Path(__file__).parents[1]
-#: What an id in a path stands for, by the word before it.
+#: The placeholder of an id in a path, by the path segment before it.
 _IDS = {"companies": "{companyId}", "connections": "{connectionId}", "push": "{pushOperationKey}"}
 
 
 def run(*, keep_running: bool) -> int:
-    """Run the demo; what it started ends with it.
+    """Run the demo and end everything that it has started.
 
-    :param keep_running: wait for a signal when all is shown.
-    :return: the exit status: 0 if the DAG run succeeded.
+    :param keep_running: whether to wait for a signal after the results are shown.
+    :return: the exit status: 0 if the DAG run succeeded, else 1.
     """
     with Display() as display, ExitStack() as started:
         started.callback(display.step, "Everything is removed.")
         codat = started.enter_context(CodatSimulator())
         display.step(f"A simulated Codat is up at {codat.url}")
-        # Pending at the sensor's own look, so that the triggerer has something to wait for.
+        # Still pending when the sensor checks in the worker, so that the sensor defers and the triggerer waits.
         codat.outcome(Outcome(polls=1))
         codat.set_sync_settings(None, [{"dataType": each, "syncSchedule": 720} for each in ("bills", "suppliers")])
         company = codat.add_company("Corner Bakery")
@@ -59,20 +59,20 @@ def run(*, keep_running: bool) -> int:
 
 
 def example_dags() -> Path:
-    """Return the folder of the example DAGs: in a wheel inside the package, in a clone beside it."""
+    """Return the folder of the example DAGs: inside the package in a wheel, beside the package in a clone."""
     inside = _PACKAGE / "example_dags"
     return inside if inside.is_dir() else _PACKAGE.parent / "example_dags"
 
 
 def onboard(display: Display, codat: CodatSimulator, airflow: AirflowStack, company: Company) -> bool:
-    """Run the example DAG to its end and show what happened.
+    """Run the example DAG to its end and show the results.
 
     :return: whether the DAG run succeeded.
     """
     dag_run = airflow.trigger(DAG_ID, {"company_id": company.id, "connection_id": company.connection_id})
-    state = dag_run.wait(on_look=display.tasks)
+    state = dag_run.wait(on_check=display.tasks)
     display.step(f"{DAG_ID} ended: {state}")
-    display.settle()
+    display.final_tasks()
     if state == "success":
         _report(display, dag_run)
     else:

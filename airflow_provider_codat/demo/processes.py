@@ -1,4 +1,4 @@
-"""Processes that cannot outlive the program that started them, and the directory they share."""
+"""Processes that end when the program that started them ends, and the directory that they share."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
-_WARDEN = Path(__file__).with_name("warden.py")
+_SUPERVISOR = Path(__file__).with_name("supervisor.py")
 
 
 class ProcessEnded(RuntimeError):
-    """A process ended that should have gone on, or ended badly. Names it and shows the end of its output."""
+    """A process has ended too early or has failed. The message has its name and the end of its output."""
 
 
 class Processes:
-    """Start processes that share a directory; leaving the ``with`` block ends them all and removes it.
+    """Start processes that share a directory. Leaving the ``with`` block ends all processes and removes the directory.
 
-    Both also happen when this program is killed: see :mod:`~airflow_provider_codat.demo.warden`, which does the work.
+    The same happens when this program is killed. :mod:`~airflow_provider_codat.demo.supervisor` does the work.
 
-    :param env: the environment of every process, complete.
-    :param home: an existing directory, removed in the end; every process writes its output to a file there.
+    :param env: the complete environment of every process.
+    :param home: an existing directory. Every process writes its output to a file there.
     """
 
     def __init__(self, env: Mapping[str, str], home: Path) -> None:
@@ -40,12 +40,12 @@ class Processes:
     def __enter__(self) -> Self:
         self._channel, theirs = socket.socketpair()
         with theirs:
-            self._warden = subprocess.Popen(  # noqa: S603 - a file of this package
-                [sys.executable, "-I", str(_WARDEN), str(self.home)],
+            self._supervisor = subprocess.Popen(  # noqa: S603 - a file of this package
+                [sys.executable, "-I", str(_SUPERVISOR), str(self.home)],
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
                 env=dict(self._env),
-                start_new_session=True,  # a Ctrl-C in the terminal is for us; the warden ends when we do
+                start_new_session=True,  # so that Ctrl-C in the terminal does not end it before this program
             )
         return self
 
@@ -56,13 +56,13 @@ class Processes:
         traceback: TracebackType | None,
     ) -> None:
         with self._channel:
-            self._channel.shutdown(socket.SHUT_RDWR)  # which ends it, even should a fork of us hold a copy
-        self._warden.wait()
+            self._channel.shutdown(socket.SHUT_RDWR)  # ends the supervisor, even if a fork of this process holds a copy
+        self._supervisor.wait()
 
     def start(self, name: str, *argv: str) -> None:
         """Start a process.
 
-        :param name: a name for :meth:`pid` and :meth:`output`; the name of one that ended can be used again.
+        :param name: a name for :meth:`pid` and :meth:`output`; may be that of a process that has ended.
         :param argv: the program's full path and its arguments.
         """
         self._pids.pop(name, None)
@@ -70,7 +70,7 @@ class Processes:
         self._channel.sendall(json.dumps({"name": name, "argv": argv}).encode() + b"\n")
 
     def pid(self, name: str) -> int:
-        """Return the process id of a process, ended or not."""
+        """Return the process id of a process, which may have ended."""
         while name not in self._pids:
             self._read_events(timeout=None)
         return self._pids[name]
@@ -91,9 +91,9 @@ class Processes:
             raise self._ended(name)
 
     def check(self, *names: str) -> None:
-        """Make sure that processes are still running.
+        """Check that processes are still running.
 
-        :raises ProcessEnded: one has ended.
+        :raises ProcessEnded: one of them has ended.
         """
         self._read_events(timeout=0)
         for name in names:
@@ -106,17 +106,17 @@ class Processes:
         return log.read_text(errors="replace") if log.exists() else ""
 
     def _read_events(self, timeout: float | None) -> None:
-        """Take in what the warden has told, waiting for it for ``timeout`` seconds, None for as long as it takes."""
+        """Read the events that the supervisor has reported; wait ``timeout`` seconds for one, None without end."""
         while select.select([self._channel], [], [], timeout)[0]:
             chunk = self._channel.recv(65536)
             if not chunk:
-                raise ProcessEnded("The process that watches over the others has ended.")
+                raise ProcessEnded("The process that supervises the others has ended.")
             *lines, self._unread = (self._unread + chunk).split(b"\n")
             for event in map(json.loads, lines):
-                self._take(event)
+                self._record(event)
             timeout = 0
 
-    def _take(self, event: dict[str, Any]) -> None:
+    def _record(self, event: dict[str, Any]) -> None:
         self._pids[event["name"]] = event["pid"]
         if "status" in event:
             self._statuses[event["name"]] = event["status"]

@@ -4,8 +4,8 @@
         company = codat.add_company(name="Corner Shop")
         requests.get(f"{codat.url}/companies/{company.id}", headers=codat.auth_headers)
 
-It speaks the wire format of https://docs.codat.io/platform-api over real HTTP on a loopback port and keeps everything
-in memory. It knows nothing of this package's client: code shared by both could be wrong in both.
+It serves the API of https://docs.codat.io/platform-api over HTTP on a loopback port and keeps everything in memory. It
+shares no code with this package's client: shared code could make both wrong in the same way.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load public names on first use: the pytest plugin below loads in every session and must cost nothing."""
+    """Import a public name on first use: pytest imports this package in every session, which must take no time."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

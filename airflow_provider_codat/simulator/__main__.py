@@ -1,4 +1,4 @@
-"""``python -m airflow_provider_codat.simulator``: a Codat to click and curl at, until Ctrl-C."""
+"""``python -m airflow_provider_codat.simulator``: serves a simulated Codat until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Run a simulator in the foreground; Ctrl-C and SIGTERM end it."""
+    """Run a simulator in the foreground until Ctrl-C or SIGTERM."""
     arguments = _parser().parse_args()
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -80,7 +80,7 @@ def _quota(text: str) -> Quota:
 def _requests(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} would let nobody in")
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
     return number
 
 

@@ -1,4 +1,4 @@
-"""Everything that one simulated Codat account holds."""
+"""The state of one simulated Codat account."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_codat.simulator.books import Books
     from airflow_provider_codat.simulator.paging import OrderBySupport, QuerySupport
-    from airflow_provider_codat.simulator.push import PushDesk
+    from airflow_provider_codat.simulator.push import Pushes
     from airflow_provider_codat.simulator.sync_settings import SyncSettings
 
 
@@ -21,13 +21,13 @@ class Account:
     """The state behind the endpoints.
 
     :param clock: returns epoch seconds.
-    :param profile: as Codat answers it; default one of the simulator's.
-    :param lock: held around every look and every change, default a new one: tests change the account from their own
-        thread while the server's loop runs in another.
+    :param profile: in the shape of Codat's answer; default a profile with a name and a redirect URL.
+    :param lock: acquired for every read and every change, because tests use the account from their own thread while the
+        server's loop runs in another; default a new one.
     """
 
     books: Books
-    pushes: PushDesk
+    pushes: Pushes
     sync_settings: SyncSettings
     query_support: QuerySupport
     order_by_support: OrderBySupport
@@ -39,7 +39,7 @@ class Account:
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def connected_companies(self) -> int:
-        """Return how many companies count for the quota."""
+        """Return how many companies have a linked connection."""
         return sum(
             any(connection.status == "Linked" for connection in company.connections)
             for company in self.books.companies.values()

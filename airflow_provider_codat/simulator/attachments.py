@@ -1,4 +1,4 @@
-"""Files attached to records, and how they are uploaded: https://docs.codat.io/accounting-api#/schemas/Attachment."""
+"""Files attached to records, and their upload: https://docs.codat.io/accounting-api#/schemas/Attachment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_provider_codat.simulator.errors import ApiError
 class Attachment:
     """A file in the books.
 
-    :param id: as the push that uploaded it tells it in ``changes[0].attachmentId``.
+    :param id: its id, which the push that uploaded it shows in ``changes[0].attachmentId``.
     :param name: the name of the file.
     :param content_type: its media type, without parameters.
     :param content: its bytes.
@@ -28,8 +28,8 @@ class Attachment:
 def read_upload(content_type: str, body: bytes) -> Attachment:
     """Read a ``multipart/form-data`` body (RFC 7578) that has one part, a file.
 
-    :param content_type: the header, which has the boundary.
-    :raises ApiError: 400 for anything else.
+    :param content_type: the header, which names the boundary.
+    :raises ApiError: 400 for any other body.
     """
     try:
         head, content = _only_part(_boundary(content_type), body)
@@ -51,8 +51,8 @@ def _boundary(content_type: str) -> bytes:
 
 
 def _only_part(boundary: bytes, body: bytes) -> tuple[bytes, bytes]:
-    """Return the headers and the content of the only part, in which no byte is touched."""
-    # The line break before a delimiter belongs to it, and so the first one needs one too.
+    """Return the headers and the unchanged content of the only part."""
+    # The line break before a delimiter is part of the delimiter, so the first delimiter gets one, too.
     _, *parts = (b"\r\n" + body).split(b"\r\n--" + boundary)
     if len(parts) != 2 or not parts[1].startswith(b"--"):
         raise ValueError("the body is not one part between two boundaries")

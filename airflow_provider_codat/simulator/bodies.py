@@ -1,4 +1,4 @@
-"""The body of a request: a JSON object whose fields hold what Codat takes, or an answer that says what is wrong."""
+"""Reading and checking the JSON body of a request."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _SHOWN = 50
 
 
 class Problem(NamedTuple):
-    """What is wrong with a body.
+    """A problem of a body.
 
     :param where: the path of the field, such as ``settings[0].dataType``.
-    :param what: goes on after it: "is missing".
+    :param what: the problem, as the rest of a sentence that begins with the path: "is missing".
     """
 
     where: str
@@ -26,11 +26,11 @@ class Problem(NamedTuple):
 
 
 class Field(NamedTuple):
-    """What a field may hold. One that is not required may be null, which is as if it were not there.
+    """The values that a field accepts. If the field is optional, null is the same as a missing field.
 
-    :param accepts: whether it takes a JSON value.
-    :param wanted: what it takes, in words.
-    :param required: whether it must be there; default ``False``.
+    :param accepts: returns whether the field accepts a JSON value.
+    :param wanted: the accepted values in words.
+    :param required: whether the field must be in the body; default ``False``.
     """
 
     accepts: Callable[[Any], bool]
@@ -39,34 +39,34 @@ class Field(NamedTuple):
 
 
 def is_text(value: Any) -> bool:
-    """Tell whether a JSON value is a text."""
+    """Return whether a JSON value is a text."""
     return isinstance(value, str)
 
 
 def is_flag(value: Any) -> bool:
-    """Tell whether a JSON value is true or false."""
+    """Return whether a JSON value is true or false."""
     return isinstance(value, bool)
 
 
 def is_integer(value: Any) -> bool:
-    """Tell whether a JSON value is a whole number; in JSON, unlike in Python, true is none."""
+    """Return whether a JSON value is a whole number; true is none, unlike in Python."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_number_of_months(value: Any) -> bool:
-    """Tell whether a JSON value is a whole number that is not negative."""
+    """Return whether a JSON value is a whole number that is not negative."""
     return is_integer(value) and value >= 0
 
 
 def is_instant(value: Any) -> bool:
-    """Tell whether a JSON value is a date, or a date with a time."""
+    """Return whether a JSON value is a date, or a date with a time."""
     return is_text(value) and timestamps.from_wire(value) is not None
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """Read a body.
+    """Return the JSON object in a body.
 
-    :raises ApiError: 400 if it is no JSON object.
+    :raises ApiError: 400 if there is none.
     """
     try:
         value = json.loads(body)
@@ -78,9 +78,9 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 
 def problems(body: Mapping[str, Any], fields: Mapping[str, Field], where: str = "") -> list[Problem]:
-    """Return what is wrong with the fields of an object; those not named in ``fields`` are not checked.
+    """Return the problems of an object's fields; only the fields named in ``fields`` are checked.
 
-    :param where: the path of the object, with a dot at its end; default the body itself.
+    :param where: the path of the object, with a dot at its end; default empty, for the body itself.
     """
     found = []
     for name, field in fields.items():
@@ -94,9 +94,9 @@ def problems(body: Mapping[str, Any], fields: Mapping[str, Field], where: str = 
 
 
 def refuse(found: Sequence[Problem], validator: str) -> None:
-    """Refuse a body with which something is wrong.
+    """Refuse a body that has problems.
 
-    :param validator: the name of what has found it.
+    :param validator: Codat's name of the check that has found them.
     :raises ApiError: 400 with a validation item for each problem, if there is any.
     """
     if found:
@@ -105,5 +105,5 @@ def refuse(found: Sequence[Problem], validator: str) -> None:
 
 
 def given(body: Mapping[str, Any], names: Mapping[str, Field]) -> dict[str, Any]:
-    """Return those fields of a body that are known by name, and not null."""
+    """Return the fields of a body that are in ``names`` and not null."""
     return {name: body[name] for name in names if body.get(name) is not None}

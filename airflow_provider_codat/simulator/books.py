@@ -29,13 +29,13 @@ CONNECTION_STATUSES = ("PendingAuth", "Linked", "Unlinked", "Deauthorized")
 class Connection:
     """A connection to accounting software, https://docs.codat.io/platform-api#/schemas/Connection.
 
-    :param id: its id, which records are written through.
+    :param id: its id, which is part of the path of every write.
     :param created: epoch seconds.
     :param status: ``Linked``, the default, ``PendingAuth``, ``Unlinked`` or ``Deauthorized``.
     :param integration_key: the four letters of the accounting software; default those of Codat's sandbox.
     :param integration_id: the id of the accounting software; default a fresh UUID.
     :param source_id: the id of the connection's source; default a fresh UUID.
-    :raises ValueError: for a status that is none.
+    :raises ValueError: for an unknown status.
     """
 
     id: str
@@ -54,13 +54,13 @@ class Connection:
 class Company:
     """A company and its connections, https://docs.codat.io/platform-api#/schemas/Company.
 
-    It is as it was when it was asked for; what changes later is seen by asking again.
+    A snapshot: it does not show later changes.
 
     :param id: the company's id.
     :param name: its name.
     :param created: epoch seconds.
     :param connections: its connections, oldest first; default none.
-    :param description: what it is; default none.
+    :param description: a text about the company; default none.
     :param tags: metadata by name; default none.
     """
 
@@ -85,7 +85,7 @@ class Company:
         """Return one of its connections.
 
         :param connection_id: its id.
-        :raises ApiError: 404 for an unknown one.
+        :raises ApiError: 404 for an unknown id.
         """
         for connection in self.connections:
             if connection.id == connection_id:
@@ -93,9 +93,9 @@ class Company:
         raise ApiError(404, f"Data connection {connection_id} not found")
 
     def with_connection(self, connection: Connection) -> Company:
-        """Return the company with one more connection, or with a changed one in the place it had.
+        """Return the company with one more connection, or with one of its connections replaced.
 
-        :param connection: which may have the id of one that it has.
+        :param connection: replaces the connection with the same id, if there is one.
         """
         by_id = {each.id: each for each in self.connections} | {connection.id: connection}
         return replace(self, connections=tuple(by_id.values()))
@@ -144,7 +144,7 @@ class Company:
 
 
 class Books:
-    """Every company, by company and data type its records by id, and by these three what is attached to a record."""
+    """Companies by id; records by company and data type, then by id; attachments by company, data type and record."""
 
     def __init__(self) -> None:
         self.companies: dict[str, Company] = {}
@@ -154,19 +154,19 @@ class Books:
     def company(self, company_id: str) -> Company:
         """Return a company.
 
-        :raises ApiError: 404 where there is none.
+        :raises ApiError: 404 for an unknown id.
         """
         if company_id not in self.companies:
             raise ApiError(404, f"No company was found with ID {company_id}")
         return self.companies[company_id]
 
     def put(self, company: Company) -> Company:
-        """Add a company, or change one to this, and return it."""
+        """Add a company, or replace the one with the same id, and return it."""
         self.companies[company.id] = company
         return company
 
     def has(self, company_id: str, data_type: str, record_id: str) -> bool:
-        """Tell whether a record is in the books."""
+        """Return whether a record exists."""
         return record_id in self.records.get((company_id, data_type), {})
 
     def write(self, company_id: str, data_type: str, record_id: str, record: Record) -> None:
@@ -174,7 +174,7 @@ class Books:
         self.records.setdefault((company_id, data_type), {})[record_id] = {**record, "id": record_id}
 
     def delete(self, company_id: str, data_type: str, record_id: str) -> None:
-        """Delete a record and what is attached to it; one that is not there stays so."""
+        """Delete a record and its attachments, if it exists."""
         self.records.get((company_id, data_type), {}).pop(record_id, None)
         self.attachments.pop((company_id, data_type, record_id), None)
 

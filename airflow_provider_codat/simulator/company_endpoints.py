@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_codat.simulator.account import Account
 
-#: What Codat takes out of a company's name.
+#: The characters that Codat removes from a company's name.
 _FORBIDDEN_IN_NAME = re.compile(r"[^A-Za-z0-9\s\-',&@.?!]")
 
 
@@ -53,9 +53,9 @@ _NEW_CONNECTION = {
 
 
 class CompanyEndpoints:
-    """One method an endpoint: the request and its body in, the answer out.
+    """One method for each endpoint; it takes a request and its body and returns the answer.
 
-    :param account: what the endpoints read and change.
+    :param account: the state that the endpoints read and change.
     """
 
     def __init__(self, account: Account) -> None:
@@ -90,12 +90,12 @@ class CompanyEndpoints:
         return JSONResponse(self._company(request).to_wire())
 
     def replace_company(self, request: Request, body: bytes) -> Response:
-        """PUT /companies/{companyId}: what is not named is taken away."""
+        """PUT /companies/{companyId}: fields that are not in the body are reset."""
         company, details = self._company(request), _details(body, _CREATED)
         return JSONResponse(self._books.put(replace(company, **{"description": None, "tags": {}, **details})).to_wire())
 
     def update_company(self, request: Request, body: bytes) -> Response:
-        """PATCH /companies/{companyId}: what is not named stays."""
+        """PATCH /companies/{companyId}: fields that are not in the body stay."""
         return JSONResponse(self._books.put(replace(self._company(request), **_details(body, _UPDATED))).to_wire())
 
     def delete_company(self, request: Request, _: bytes) -> Response:
@@ -118,10 +118,10 @@ class CompanyEndpoints:
         return self._listed(request, collection)
 
     def create_connection(self, request: Request, body: bytes) -> Response:
-        """POST /companies/{companyId}/connections: one that the company has yet to authorize."""
-        company, asked = self._company(request), json_object(body)
-        refuse(problems(asked, _NEW_CONNECTION), "CreateConnection")
-        connection = Connection(str(uuid4()), self._account.clock(), "PendingAuth", asked["platformKey"])
+        """POST /companies/{companyId}/connections: the new connection is ``PendingAuth``."""
+        company, fields = self._company(request), json_object(body)
+        refuse(problems(fields, _NEW_CONNECTION), "CreateConnection")
+        connection = Connection(str(uuid4()), self._account.clock(), "PendingAuth", fields["platformKey"])
         return self._changed(company, connection)
 
     def get_connection(self, request: Request, _: bytes) -> Response:
@@ -131,9 +131,9 @@ class CompanyEndpoints:
 
     def unlink_connection(self, request: Request, body: bytes) -> Response:
         """PATCH /companies/{companyId}/connections/{connectionId}: a linked one becomes ``Unlinked``."""
-        company, asked = self._company(request), json_object(body)
+        company, fields = self._company(request), json_object(body)
         connection = self._connection(company, request)
-        wanted = asked.get("status")
+        wanted = fields.get("status")
         if wanted is None:
             return JSONResponse(company.connection_to_wire(connection))
         if (connection.status, wanted) != ("Linked", "Unlinked"):
@@ -164,18 +164,18 @@ class CompanyEndpoints:
         return JSONResponse(self._books.put(company.with_connection(connection)).connection_to_wire(connection))
 
     def _listed(self, request: Request, collection: Collection[Any]) -> Response:
-        asked = ListRequest.read(request.query_params, self._account.query_support, self._account.order_by_support)
-        found = asked.select(collection)
-        results = [collection.view(each) for each in asked.cut(found)]
-        return JSONResponse(asked.body(request.url.path, results, len(found)))
+        listing = ListRequest.read(request.query_params, self._account.query_support, self._account.order_by_support)
+        found = listing.select(collection)
+        results = [collection.view(each) for each in listing.on_page(found)]
+        return JSONResponse(listing.body(request.url.path, results, len(found)))
 
 
 def _details(body: bytes, fields: dict[str, Field]) -> dict[str, Any]:
-    """Return what a body says about a company.
+    """Return the fields of a company that are in a body.
 
-    :raises ApiError: 400 if it cannot be.
+    :raises ApiError: 400 if the body is malformed.
     """
-    asked = json_object(body)
-    refuse(problems(asked, fields), "Company")
-    details = given(asked, fields)
+    sent = json_object(body)
+    refuse(problems(sent, fields), "Company")
+    details = given(sent, fields)
     return details | ({"name": _clean(details["name"])} if "name" in details else {})

@@ -1,7 +1,7 @@
-"""The data types there are, and what can be written to which of them, and where.
+"""Codat's data types, the writes that each supports, and the paths of these.
 
 Sources: https://docs.codat.io/codat-api#/schemas/DataType for the types, https://docs.codat.io/accounting-api for the
-writes. What has no operation there is refused with 404, as https://docs.codat.io/using-the-api/errors says.
+writes. A write without an operation there is refused with 404, as https://docs.codat.io/using-the-api/errors says.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ DATA_TYPES = frozenset(
     }
 )
 
-#: How a write is asked for, by what becomes of the record.
+#: The request of a write, by the change of the record.
 METHODS: dict[ChangeType, str] = {
     "Created": "POST",
     "Modified": "PUT",
@@ -70,7 +70,7 @@ METHODS: dict[ChangeType, str] = {
 }
 _CREATE, _UPDATE, _DELETE, _ATTACH = METHODS
 
-#: What can become of a data type's records.
+#: The changes that a data type supports.
 WRITES: dict[str, tuple[ChangeType, ...]] = {
     "bankAccounts": (_CREATE, _UPDATE),
     "bankTransactions": (_CREATE,),
@@ -92,12 +92,12 @@ WRITES: dict[str, tuple[ChangeType, ...]] = {
     "transfers": (_CREATE, _ATTACH),
 }
 
-#: Written below a bank account, and so at no path segment of its own.
+#: Written below a bank account, and so without a path segment of its own.
 BANK_TRANSACTIONS = "bankTransactions"
-#: Data types that are written at another path segment than their own name.
+#: Data types whose path segment differs from their name.
 _SEGMENTS = {"chartOfAccounts": "accounts"}
 _BY_SEGMENT = {_SEGMENTS.get(name, name): name for name in WRITES if name != BANK_TRANSACTIONS}
-#: The last segment of the path at which a file is attached, but for these data types.
+#: The last segment of the path at which a file is attached, and the data types with another one.
 _ATTACHED_AT = "attachment"
 _ATTACHED_AT_ELSEWHERE = {"bills": "attachments"}
 
@@ -105,7 +105,7 @@ _ATTACHED_AT_ELSEWHERE = {"bills": "attachments"}
 def written_at(segment: str, change: ChangeType) -> str:
     """Return the data type that is written at ``push/{segment}``.
 
-    :raises ApiError: 404 where none is, or not in this way.
+    :raises ApiError: 404 if there is none, or if it does not support the change.
     """
     if segment not in _BY_SEGMENT:
         raise _unsupported(segment, f"records are written at {', '.join(sorted(_BY_SEGMENT))}")
@@ -122,7 +122,7 @@ def attached_at(data_type: str) -> str:
 
 
 def check_writable(data_type: str) -> None:
-    """Refuse a data type that no record can be written to.
+    """Refuse a data type without writes.
 
     :raises ApiError: 404.
     """

@@ -1,4 +1,4 @@
-"""The endpoints of https://docs.codat.io/platform-api that the simulator speaks, as a Starlette application."""
+"""The endpoints of https://docs.codat.io/platform-api that the simulator serves, as a Starlette application."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def error_response(error: ApiError) -> Response:
 
 
 def application(account: Account) -> Starlette:
-    """Return the endpoints of an account. Each runs as a whole under the account's lock."""
+    """Return the endpoints of an account. Each request is handled under the account's lock."""
     companies, pushes, settings = CompanyEndpoints(account), PushEndpoints(account), SettingsEndpoints(account)
     handlers: dict[str, dict[str, Handler]] = {
         "/companies": {"GET": companies.list_companies, "POST": companies.create_company},
@@ -75,7 +75,7 @@ def application(account: Account) -> Starlette:
 def _route(account: Account, path: str, handlers: dict[str, Handler]) -> Route:
     async def endpoint(request: Request) -> Response:
         body = await request.body()
-        # Starlette lets in the methods of the table, and HEAD wherever GET is one of them
+        # Starlette accepts the methods in the table, and HEAD where GET is one of them.
         with account.lock:
             return handlers["GET" if request.method == "HEAD" else request.method](request, body)
 
@@ -83,10 +83,10 @@ def _route(account: Account, path: str, handlers: dict[str, Handler]) -> Route:
 
 
 async def _on_api_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, ApiError)  # noqa: S101 - what Starlette was told to call this for
+    assert isinstance(error, ApiError)  # noqa: S101 - the class that it is registered for
     return error_response(error)
 
 
 async def _on_http_exception(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - what Starlette was told to call this for
+    assert isinstance(error, HTTPException)  # noqa: S101 - the class that it is registered for
     return error_response(standard_error(error.status_code))

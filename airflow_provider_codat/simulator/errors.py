@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 class ApiError(Exception):
-    """An answer other than the one asked for.
+    """An error that an endpoint answers.
 
     :param status: HTTP status code.
-    :param error: Codat's text for it.
+    :param error: Codat's error text.
     :param validation_errors: items ``{itemId, message, validatorName}``; default none.
     """
 
@@ -24,7 +24,7 @@ class ApiError(Exception):
         self.validation_errors = validation_errors
 
     def body(self) -> dict[str, Any]:
-        """Return the error in Codat's wire shape."""
+        """Return the body of the answer, in Codat's shape."""
         body: dict[str, Any] = {
             "statusCode": self.status,
             "service": "PublicApi",
@@ -38,7 +38,7 @@ class ApiError(Exception):
         return body
 
 
-#: Codat's usual text per status, for answers made on demand.
+#: Codat's usual error text by status.
 ERROR_TEXTS = {
     400: "Error processing request - not valid.",
     401: "Unauthorized",

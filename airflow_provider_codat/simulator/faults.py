@@ -1,4 +1,4 @@
-"""Faults on demand: what networks, proxies and APIs do to a client on a bad day."""
+"""Faults: what networks, proxies and APIs can do to a request."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ from typing import Any
 
 from airflow_provider_codat.simulator.request_log import path_matches
 
-#: The kinds, and what happens to the request.
+#: The kinds -> what happens to the request.
 KINDS = {
-    "status": "answered with `status`, not handled; like any answer of Codat's it is kept for its idempotency key",
-    "gateway": "answered with `status` by a proxy in between, not handled; idempotency keys never hear of it",
-    "not_found": "answered with 404 in Codat's error shape, not handled",
-    "html": "answered with 200 and an HTML page, as a proxy in between might, not handled",
+    "status": "not handled, answered with `status`; like every answer of Codat, it is kept for its idempotency key",
+    "gateway": "not handled, answered with `status` by a proxy before Codat; nothing is kept for its idempotency key",
+    "not_found": "not handled, answered with 404 in Codat's error shape",
+    "html": "not handled, answered with 200 and an HTML page by a proxy before Codat",
     "reset": "not handled, the connection is reset",
     "reset_after": "handled, then the connection is reset instead of an answer",
     "truncated": "handled, then the answer ends before its Content-Length",
-    "hold": "handled, then its answer is kept back until it is released, or for `seconds`",
+    "hold": "handled, then its answer is held until it is released, or for `seconds`",
     "latency": "handled `seconds` later",
-    "hang": "handled very much later; the simulator's end resets the connection",
+    "hang": "handled a day later; the simulator's end resets the connection",
     "unknown_status": "a read of pushes is answered with `status_word` in place of their status",
 }
 
 _A_DAY = 24 * 60 * 60.0
-#: How long a kind takes unless its fault says otherwise, in seconds.
+#: The default of ``seconds`` by kind.
 _SECONDS = {"latency": 1.0, "hold": _A_DAY}
 _PUSH_READS = r"/companies/[^/]+/push(/[^/]+)?"
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault for coming requests. The oldest one that matches a request is played on it.
+    """A fault for later requests. If several match a request, the oldest one is played.
 
     :param kind: one of :data:`KINDS`.
-    :param times: how many requests it hits, default 1; None until cleared.
+    :param times: how many requests it hits, default 1; None for all until it is cleared.
     :param path: the path it hits, a regular expression for the whole of it, or None for any.
     :param method: the HTTP method it hits, or None for any.
     :param status: HTTP status of the kinds ``status`` and ``gateway``; default 500.
-    :param body: of these two: an object sent as JSON, a text sent as it is, or None for Codat's error shape (of a
-        gateway: an HTML page).
-    :param retry_after: of these two: the ``Retry-After`` header, seconds or an HTTP date; default none.
-    :param headers: of these two: more headers, such as ``Location``; default none.
-    :param seconds: of the kinds ``latency``, by default 1, and ``hold``, by default a day.
-    :param status_word: of kind ``unknown_status``; default ``Queued``.
+    :param body: body of the kinds ``status`` and ``gateway``: an object, sent as JSON, or a text, sent unchanged. With
+        None, the default, ``status`` answers in Codat's error shape and ``gateway`` with an HTML page.
+    :param retry_after: ``Retry-After`` header of the same kinds, as seconds or an HTTP date; default none.
+    :param headers: further headers of the same kinds, such as ``Location``; default none.
+    :param seconds: how long the kind ``latency`` delays, default 1, and the kind ``hold`` holds, default a day.
+    :param status_word: the status of pushes in the kind ``unknown_status``; default ``Queued``.
     :raises ValueError: for an unknown kind.
     """
 
@@ -70,7 +70,7 @@ class Fault:
 
     @property
     def keeps_back(self) -> float:
-        """Seconds for which the answer is kept back, if nobody releases it."""
+        """Seconds for which the answer is held unless it is released."""
         return self._seconds if self.kind == "hold" else 0.0
 
     @property
@@ -78,7 +78,7 @@ class Fault:
         return _SECONDS.get(self.kind, 0.0) if self.seconds is None else self.seconds
 
     def hits(self, method: str, path: str) -> bool:
-        """Tell whether a request is meant.
+        """Return whether the fault matches a request.
 
         :param method: the request's HTTP method.
         :param path: its path, decoded.
@@ -90,14 +90,14 @@ class Fault:
 
 @dataclass(frozen=True)
 class RandomFaults:
-    """Faults that requests meet by chance, reproducibly for the same requests in the same order.
+    """Faults that are drawn at random: the same requests in the same order draw the same faults.
 
-    :param faults: equally likely where they hit the request; their ``times`` does not matter.
-    :param probability: that a request meets one of them, 0 to 1.
-    :param dice: what decides.
-    :param method: the HTTP method of requests that may meet one, or None for any.
+    :param faults: equally likely if they match the request; their ``times`` is ignored.
+    :param probability: that a request draws one of them, 0 to 1.
+    :param dice: the random numbers.
+    :param method: the HTTP method of requests that draw, or None for any.
     :param path: their path, a regular expression for the whole of it, or None for any.
-    :raises ValueError: for a probability that is none.
+    :raises ValueError: for a probability outside 0 to 1.
     """
 
     faults: Sequence[Fault]
@@ -111,34 +111,34 @@ class RandomFaults:
             raise ValueError(f"a probability is between 0 and 1, not {self.probability}")
 
     def draw(self, method: str, path: str) -> Fault | None:
-        """Return the fault that a request meets, or None."""
+        """Return the fault that a request draws, or None."""
         if self.method not in (None, method) or not path_matches(self.path, path):
             return None
         if self.dice.random() >= self.probability:
             return None
-        meant = [fault for fault in self.faults if fault.hits(method, path)]
-        return self.dice.choice(meant) if meant else None
+        matching = [fault for fault in self.faults if fault.hits(method, path)]
+        return self.dice.choice(matching) if matching else None
 
 
 class Faults:
-    """The faults that are still to be played: those set one by one, oldest first, then those met by chance."""
+    """The faults still to be played: those set one by one, oldest first, then those drawn at random."""
 
     def __init__(self) -> None:
         self._pending: list[tuple[Fault, int | None]] = []
-        self._played: dict[int, Fault] = {}  # by identity: two may be equal
+        self._played: dict[int, Fault] = {}  # by identity, because two faults may be equal
         self._random: list[RandomFaults] = []
 
     def add(self, fault: Fault) -> None:
-        """Play a fault on the next requests that it hits."""
+        """Play a fault on the next requests that it matches."""
         self._pending.append((fault, fault.times))
 
     def add_random(self, faults: RandomFaults) -> None:
-        """Play faults by chance on requests that no other fault hits."""
+        """Play random faults on requests that no other fault matches."""
         self._random.append(faults)
 
     @property
     def not_played(self) -> list[Fault]:
-        """Those that were set one by one and have hit no request."""
+        """The faults that were set one by one and have been played on no request."""
         return [fault for fault, _ in self._pending if id(fault) not in self._played]
 
     def clear(self) -> None:

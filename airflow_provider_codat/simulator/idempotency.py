@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 Compares = Literal["request", "body"]
 
-#: For how long the first answer is replayed, in seconds.
+#: Seconds for which the first answer is replayed.
 LIFETIME = 90 * 60
 
 _GUID = re.compile("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -29,11 +29,11 @@ class _Entry(Generic[Answer]):
 
 
 class IdempotencyKeys(Generic[Answer]):
-    """Remembers the first answer given to each key.
+    """The first answer to each key.
 
     :param clock: returns epoch seconds.
-    :param compares: what two requests with one key must share: the whole ``request``, or its ``body``. Codat documents
-        the body, and not whether the same one for another company is another request.
+    :param compares: what must be equal in two requests with one key: the whole ``request`` or the ``body``. Codat
+        documents that the body must, and does not say whether the company must, too.
     """
 
     def __init__(self, clock: Callable[[], float], compares: Compares) -> None:
@@ -42,12 +42,11 @@ class IdempotencyKeys(Generic[Answer]):
         self._entries: dict[str, _Entry[Answer]] = {}
 
     def claim(self, key: str, target: Hashable, body: bytes) -> Answer | None:
-        """Return the answer to replay, or None for a key that is now the caller's to answer.
+        """Return the answer to replay, or None for a new key, which is now in progress.
 
         :param target: the request without its body.
         :param body: its body.
-        :raises ApiError: 400 for a key that is no GUID, 422 if the key came with another request, 409 if its first one
-            is still in progress.
+        :raises ApiError: 400 for a key that is no GUID, 422 for a key of another request, 409 for a key in progress.
         """
         if not _GUID.fullmatch(key):
             raise ApiError(400, "Error processing request - the Idempotency-Key must be a GUID.")
@@ -62,11 +61,11 @@ class IdempotencyKeys(Generic[Answer]):
             raise standard_error(409)
         return entry.answer
 
-    def settle(self, key: str, answer: Answer) -> None:
-        """Keep the answer given to a claimed key."""
+    def keep(self, key: str, answer: Answer) -> None:
+        """Keep the answer to a key in progress."""
         entry = self._entries[key]
         entry.answer, entry.answered_on = answer, self._clock()
 
     def release(self, key: str) -> None:
-        """Forget a claimed key: its request was not answered, or was told to come back later (429)."""
+        """Forget a key in progress: its request has no answer, or was refused with 429."""
         self._entries.pop(key, None)

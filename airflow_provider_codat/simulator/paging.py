@@ -1,4 +1,4 @@
-"""Lists: filter, order, page and the links between pages, https://docs.codat.io/using-the-api/paging."""
+"""Lists: filter, order, pages and the links between pages, https://docs.codat.io/using-the-api/paging."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-#: Items a page.
+#: Items per page.
 DEFAULT_PAGE_SIZE = 100
-#: Items a page; more is refused with 400.
+#: Items per page; more is refused with 400.
 MAX_PAGE_SIZE = 5000
 
-#: What becomes of ``query``: obeyed, overlooked, or answered with 400. Codat says that it may not work everywhere.
+#: What the API does with ``query``: filter, ignore it, or answer 400. Codat says that not every list supports it.
 QuerySupport = Literal["honour", "ignore", "refuse"]
-#: What becomes of ``orderBy``: obeyed or overlooked.
+#: What the API does with ``orderBy``: sort, or ignore it.
 OrderBySupport = Literal["honour", "ignore"]
 
 
-#: Where an operator on the field that items are ordered by cuts off their beginning, and where their end.
+#: Operator on the field by which items are ordered -> how to find the first matching item, and the end of the matching
+#: ones. None: the operator does not limit this side.
 _CUTS: dict[str, tuple[Callable[..., int] | None, Callable[..., int] | None]] = {
     ">=": (bisect_left, None),
     ">": (bisect_right, None),
@@ -39,16 +40,16 @@ _CUTS: dict[str, tuple[Callable[..., int] | None, Callable[..., int] | None]] = 
 
 @dataclass(frozen=True)
 class Collection(Generic[Item]):
-    """What a list endpoint lists.
+    """The items of a list endpoint.
 
-    What is asked of the field ``ordered_by`` alone, such as the newest items first, costs the same for a hundred items
-    and for a hundred thousand; any other question is a look at every one of them.
+    A query or an order that names the field ``ordered_by`` only, such as the newest items first, takes the same time
+    for a hundred items and for a hundred thousand. Any other query or order reads every item.
 
     :param items: in the order of ``ordered_by``, oldest first.
-    :param ordered_by: the name of a field that holds an instant.
-    :param instant: an item's value of it.
-    :param view: an item's wire shape.
-    :param fields: the names that a request may ask for.
+    :param ordered_by: the name of a field whose value is an instant.
+    :param instant: returns an item's value of that field.
+    :param view: returns an item as Codat answers it.
+    :param fields: the fields that a query or an order may name.
     """
 
     items: Sequence[Item]
@@ -58,7 +59,7 @@ class Collection(Generic[Item]):
     fields: frozenset[str]
 
     def matching(self, text: str) -> Sequence[Item]:
-        """Return the items that a query asks for.
+        """Return the items that match a query.
 
         :raises ApiError: 400 for a malformed query and for an unknown field.
         """
@@ -74,7 +75,7 @@ class Collection(Generic[Item]):
         return self.items[start:end]
 
     def ordered(self, items: Sequence[Item], order_by: str) -> Sequence[Item]:
-        """Return some of the items in the order of a field, descending where a minus precedes its name.
+        """Return items in the order of a field, descending if a minus precedes its name.
 
         :raises ApiError: 400 for an unknown field.
         """
@@ -101,7 +102,7 @@ class ListRequest:
     ) -> ListRequest:
         """Read the parameters of a URL.
 
-        :raises ApiError: 400 for a page below 1, a page size outside 1 to 5000, and a ``query`` that is to be refused.
+        :raises ApiError: 400 for a page below 1, a page size outside 1 to 5000, and a ``query`` if queries are refused.
         """
         if "query" in params and query_support == "refuse":
             raise standard_error(400)
@@ -114,15 +115,15 @@ class ListRequest:
         )
 
     def select(self, collection: Collection[Item]) -> Sequence[Item]:
-        """Return the items that the query asks for, in the order asked for.
+        """Return the items that match the query, in the requested order.
 
         :raises ApiError: 400 for a malformed query and for an unknown field.
         """
         items = collection.matching(self.query) if self.query else collection.items
         return collection.ordered(items, self.order_by) if self.order_by else items
 
-    def cut(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Return the items on the page asked for."""
+    def on_page(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Return the items of the requested page."""
         start = (self.page - 1) * self.page_size
         return items[start : start + self.page_size]
 
@@ -130,8 +131,8 @@ class ListRequest:
         """Return the answer's body.
 
         :param path: the path of the list, for the links.
-        :param results: the page's resources in their wire shape.
-        :param total: how many there are on all pages.
+        :param results: the page's items as Codat answers them.
+        :param total: how many items all pages have.
         """
         links = {"self": {"href": path}, "current": {"href": self._href(path, self.page)}}
         if self.page * self.page_size < total:
@@ -154,7 +155,7 @@ def _number(params: Mapping[str, str], name: str, default: int, maximum: int | N
     text = params.get(name)
     if text is None:
         return default
-    # nine digits: far beyond any page there is, and short of what int() refuses to read
+    # Nine digits are more than any page number has, and fewer than int() refuses to read.
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
     if number < 1 or (maximum is not None and number > maximum):
         raise standard_error(400)

@@ -1,7 +1,7 @@
-"""Push operations: how they come, wait and end, https://docs.codat.io/using-the-api/push.
+"""Push operations, from the request to the end, https://docs.codat.io/using-the-api/push.
 
-Nothing runs in the background. What is due by the clock is settled whenever somebody looks, with the time at which it
-was due, so that the simulated past never depends on who looked when.
+Nothing runs in the background. Every read first ends the pushes that are due by the clock, each at the time at which it
+was due. So the times do not depend on when somebody reads.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 TERMINAL_STATUSES = frozenset({"Success", "Failed", "TimedOut"})
 _STATUS_CODES = {"Success": 200, "Failed": 400, "TimedOut": 408}
 #: The status code of every push that has not ended.
-_WAITING_STATUS_CODE = 202
+_PENDING_STATUS_CODE = 202
 
-#: What is told when the push has ended.
+#: The fields that say how a push has ended.
 FINISHED_FIELDS = ("completedOnUtc", "changes", "errorMessage", "validation")
 PUSH_FIELDS = frozenset(
     {
@@ -47,16 +47,16 @@ PUSH_FIELDS = frozenset(
 )
 
 ChangeType = Literal["Created", "Modified", "Deleted", "AttachmentUploaded"]
-#: What the fields of :data:`FINISHED_FIELDS` look like before the push has ended. Codat's description lets two of them
-#: be null and the others only be absent; an example of its guide has a null ``completedOnUtc``.
+#: The shape of :data:`FINISHED_FIELDS` before the push has ended. By Codat's description, two of them may be null and
+#: the others may be absent; an example in its guide has a null ``completedOnUtc``.
 PendingFields = Literal["documented", "null", "absent"]
 _PENDING: dict[PendingFields, dict[str, None]] = {
     "documented": {"changes": None, "errorMessage": None},
     "null": dict.fromkeys(FINISHED_FIELDS),
     "absent": {},
 }
-#: Where the written record's id is found: ``changes[0].recordRef.id`` as documented, or ``data.id``. What became of an
-#: attachment is always told in ``changes``, for nobody has described another place.
+#: Where an answer has the written record's id: ``changes[0].recordRef.id``, as documented, or ``data.id``. An
+#: attachment's id is always in ``changes``, because no other place is known.
 RecordIdAt = Literal["changes", "data"]
 #: A validation item: ``{itemId, message, validatorName}``, or the message alone.
 ValidationItem = Mapping[str, str | None] | str
@@ -64,21 +64,21 @@ ValidationItem = Mapping[str, str | None] | str
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a push ends, and when.
+    """How and when a push ends.
 
-    :param status: ``Success``, the default, ``Failed`` or ``TimedOut``. Only a success reaches the books.
-    :param latency: seconds from the request to the end, default 0; ``math.inf`` never ends.
-    :param polls: instead of ``latency``, which is the default: ends when looked at after having been seen pending this
-        often.
+    :param status: ``Success``, the default, ``Failed`` or ``TimedOut``.
+    :param latency: seconds from the request to the end, default 0; with ``math.inf`` the push never ends.
+    :param polls: instead of ``latency``: how many reads return the push as pending; the next read ends it;
+        default none.
     :param error_message: Codat's text for a failure; default none.
     :param errors: validation errors, each ``{itemId, message, validatorName}`` or the message alone; default none.
-    :param warnings: validation warnings, likewise; default none.
-    :param record_id: the id of a created record, by default a fresh UUID.
-    :param lands: whether the record reaches the books, by default on success only. With ``TimedOut`` it may do so too.
-    :param processing: whether it passes through ``Processing``, which some clients name and Codat's description does
-        not: the write itself is answered with ``Pending``, every read before the end with ``Processing``; default
-        ``False``.
-    :raises ValueError: for a status that is no end.
+    :param warnings: validation warnings, in the same shape; default none.
+    :param record_id: the id of a created record; default a fresh UUID.
+    :param lands: whether the books are changed; by default, if the status is ``Success``. Codat may change them after
+        ``TimedOut``, too.
+    :param processing: whether reads before the end return the status ``Processing``, which some clients name and
+        Codat's description does not; the write itself is answered with ``Pending``; default ``False``.
+    :raises ValueError: for a status that does not end a push.
     """
 
     status: str = "Success"
@@ -97,17 +97,17 @@ class Outcome:
 
     @property
     def reaches_books(self) -> bool:
-        """Whether the record is written, changed or deleted, or a file is attached to it."""
+        """Whether the books are changed."""
         return self.status == "Success" if self.lands is None else self.lands
 
 
-#: A push that waits until it is told how to end.
+#: The outcome of a push that is pending until a test sets another outcome.
 UNDECIDED = Outcome(latency=math.inf)
 
 
 @dataclass
 class PushOperation:
-    """A push operation as the simulator keeps it. Times are epoch seconds."""
+    """The state of a push operation. Times are epoch seconds."""
 
     key: str
     company_id: str
@@ -123,7 +123,7 @@ class PushOperation:
     status: str = "Pending"
     completed_on: float | None = None
     due: float = math.inf
-    times_seen: int = 0
+    pending_reads: int = 0
     hidden_gets: int = 0
     hidden_lists: int = 0
 
@@ -134,9 +134,9 @@ class PushOperation:
 
 
 class OutcomeRules:
-    """Decides how coming pushes end. The most immediate setting wins.
+    """The outcomes of later pushes. The first of these that has one decides.
 
-    1. the queue of :meth:`enqueue`, one outcome a push;
+    1. the queue of :meth:`enqueue`, one outcome for each push;
     2. a rule for the company and the data type, 3. for the company, 4. for the data type, 5. for all;
     6. the distribution of :meth:`distribute`.
     """
@@ -147,13 +147,13 @@ class OutcomeRules:
         self._draw: Callable[[], Outcome | None] = lambda: None
 
     def enqueue(self, outcomes: Sequence[Outcome]) -> None:
-        """Let the next pushes take these one by one."""
+        """Set the outcomes of the next pushes, one for each."""
         self._queue.extend(outcomes)
 
     def distribute(self, outcomes: Sequence[Outcome], weights: Sequence[float], seed: int) -> None:
-        """Let every push that nothing else decides draw one of these, reproducibly by ``seed``.
+        """Set the outcomes that pushes without another rule draw at random; one ``seed`` draws the same ones.
 
-        :raises ValueError: for another number of weights than of outcomes.
+        :raises ValueError: if there are not as many weights as outcomes.
         """
         if len(outcomes) != len(weights):
             raise ValueError(f"{len(outcomes)} outcomes need as many weights, not {len(weights)}")
@@ -161,11 +161,11 @@ class OutcomeRules:
         self._draw = lambda: dice.choices(outcomes, weights)[0]
 
     def set(self, outcome: Outcome, company_id: str | None, data_type: str | None) -> None:
-        """Set the outcome of coming pushes of a company, of a data type, of both together, or of all."""
+        """Set the outcome of later pushes: of a company, of a data type, of both together, or of all."""
         self._rules[company_id, data_type] = outcome
 
     def next(self, company_id: str, data_type: str) -> Outcome | None:
-        """Return what decides a coming push, or None."""
+        """Return the outcome of the next push, or None if no setting decides it."""
         if self._queue:
             return self._queue.popleft()
         for scope in ((company_id, data_type), (company_id, None), (None, data_type), (None, None)):
@@ -174,16 +174,16 @@ class OutcomeRules:
         return self._draw()
 
 
-class PushDesk:
-    """Takes pushes, ends them when they are due, and shows them.
+class Pushes:
+    """All push operations of an account.
 
-    :param books: where records are written.
+    :param books: the books that they change.
     :param clock: returns epoch seconds.
     :param default: the outcome of pushes that no rule decides.
-    :param pending_fields: the look of :data:`FINISHED_FIELDS` before the end.
-    :param record_id_at: where a written record's id is shown.
-    :param hidden_gets: how many reads of a fresh key answer 404.
-    :param hidden_lists: from how many list answers a fresh push is missing.
+    :param pending_fields: the shape of :data:`FINISHED_FIELDS` before the end.
+    :param record_id_at: where an answer has a written record's id.
+    :param hidden_gets: how many reads of a new push answer 404.
+    :param hidden_lists: how many list answers leave out a new push.
     """
 
     def __init__(
@@ -207,9 +207,9 @@ class PushDesk:
         self._hidden_lists = hidden_lists
         self._by_key: dict[str, PushOperation] = {}
         self._by_company: dict[str, list[PushOperation]] = {}  # oldest first
-        # the few that a list request itself may change, by company and key: too fresh for it, or ended by being seen
+        # The pushes that a list request can change, by company and key: hidden ones, and those with ``polls``.
         self._changing: dict[str, dict[str, PushOperation]] = {}
-        # a push that gets another outcome is entered again; its old entry is known by the due time it no longer has
+        # Another outcome adds another entry for a push. An entry whose time is not the push's ``due`` is stale.
         self._due: list[tuple[float, int, str]] = []
         self._entry = itertools.count()
 
@@ -227,7 +227,7 @@ class PushDesk:
         timeout_in_minutes: int | None = None,
         requested_on: float | None = None,
     ) -> PushOperation:
-        """Take a push. It is pending, whatever its outcome, until somebody looks at it again."""
+        """Add a push. It is pending, whatever its outcome, until the next read."""
         push = PushOperation(
             key=str(uuid4()),
             company_id=company_id,
@@ -249,18 +249,18 @@ class PushDesk:
         return push
 
     def find(self, key: str) -> PushOperation:
-        """Return a push by its key, settled.
+        """Return a push by its key, after ending those that are due.
 
-        :raises KeyError: for a key that the simulator never gave out.
+        :raises KeyError: for an unknown key.
         """
         push = self._by_key[key]
-        self.settle()
+        self.end_due()
         return push
 
     def decide(self, push: PushOperation, outcome: Outcome) -> None:
-        """Set how a waiting push ends.
+        """Set the outcome of a pending push.
 
-        :raises ValueError: if it has ended already.
+        :raises ValueError: if it has already ended.
         """
         if push.is_terminal:
             raise ValueError(f"push operation {push.key} has already ended as {push.status}")
@@ -274,8 +274,8 @@ class PushDesk:
         if push.due < math.inf:
             heapq.heappush(self._due, (push.due, next(self._entry), push.key))
 
-    def settle(self) -> None:
-        """End every push that is due by now."""
+    def end_due(self) -> None:
+        """End every push that is due."""
         now = self._clock()
         while self._due and self._due[0][0] <= now:
             due, _, key = heapq.heappop(self._due)
@@ -284,7 +284,7 @@ class PushDesk:
                 self.end(push, _at_due_time(push), due)
 
     def end(self, push: PushOperation, outcome: Outcome, at: float) -> None:
-        """End a push at an instant, and change the books if the outcome says so."""
+        """End a push at an instant, in epoch seconds, and change the books if the outcome does."""
         push.outcome, push.status, push.completed_on = outcome, outcome.status, at
         if not outcome.reaches_books:
             return
@@ -305,7 +305,7 @@ class PushDesk:
     def read(self, company_id: str, key: str) -> dict[str, Any]:
         """Answer a GET of one push.
 
-        :raises ApiError: 404 for an unknown key, another company's, or one too fresh to be readable.
+        :raises ApiError: 404 for an unknown key, another company's push, and a new push that is still hidden.
         """
         push = self._by_key.get(key)
         if push is None or push.company_id != company_id:
@@ -313,42 +313,42 @@ class PushDesk:
         if push.hidden_gets > 0:
             push.hidden_gets -= 1
             raise _not_found(key)
-        self.settle()
-        self._end_if_polled_enough(push)
+        self.end_due()
+        self._end_if_read_enough(push)
         return self.show(push)
 
     def listed(self, company_id: str) -> Sequence[PushOperation]:
-        """Return a company's pushes, oldest first, as a list request finds them: settled, without the too fresh."""
-        self.settle()
+        """Return a company's pushes for a list request, oldest first: without hidden ones, after ending those due."""
+        self.end_due()
         changing = self._changing.get(company_id, {})
         hidden = {key for key, push in changing.items() if push.hidden_lists > 0}
         for key, push in list(changing.items()):
             if key in hidden:
                 push.hidden_lists -= 1
                 continue
-            self._end_if_polled_enough(push)
+            self._end_if_read_enough(push)
             if push.is_terminal or push.outcome.polls is None:
                 del changing[key]
         pushes = self._by_company.get(company_id, [])
         return [push for push in pushes if push.key not in hidden] if hidden else pushes
 
     def show(self, push: PushOperation) -> dict[str, Any]:
-        """Return the wire shape for an answer; a push that waits counts as seen pending once more."""
+        """Return a push as a read answers it, and count the read if the push is pending."""
         if not push.is_terminal:
-            push.times_seen += 1
+            push.pending_reads += 1
             if push.outcome.processing:
                 push.status = "Processing"
         return self.to_wire(push)
 
     def to_wire(self, push: PushOperation) -> dict[str, Any]:
-        """Return a push as Codat answers it."""
+        """Return a push as Codat answers it, without counting a read."""
         body: dict[str, Any] = {
             "pushOperationKey": push.key,
             "companyId": push.company_id,
             "dataConnectionKey": push.connection_id,
             "dataType": push.data_type,
             "status": push.status,
-            "statusCode": _STATUS_CODES.get(push.status, _WAITING_STATUS_CODE),
+            "statusCode": _STATUS_CODES.get(push.status, _PENDING_STATUS_CODE),
             "requestedOnUtc": timestamps.to_wire(push.requested_on),
             "timeoutInMinutes": push.timeout_in_minutes,
         }
@@ -377,20 +377,20 @@ class PushDesk:
         attachment_id = push.attachment.id if push.attachment else None
         return {"changes": [{"type": push.change, "recordRef": reference, "attachmentId": attachment_id}]}
 
-    def _end_if_polled_enough(self, push: PushOperation) -> None:
+    def _end_if_read_enough(self, push: PushOperation) -> None:
         polls = push.outcome.polls
-        if not push.is_terminal and polls is not None and push.times_seen >= polls:
+        if not push.is_terminal and polls is not None and push.pending_reads >= polls:
             self.end(push, push.outcome, self._clock())
 
 
 def blank_finished_fields(body: dict[str, Any], pending_fields: PendingFields) -> dict[str, Any]:
-    """Return a push's wire shape as it is before the push has ended."""
-    waiting = {name: value for name, value in body.items() if name not in (*FINISHED_FIELDS, "data")}
-    return waiting | _PENDING[pending_fields]
+    """Return the answer of a push without the values that say how it has ended."""
+    pending = {name: value for name, value in body.items() if name not in (*FINISHED_FIELDS, "data")}
+    return pending | _PENDING[pending_fields]
 
 
 def _at_due_time(push: PushOperation) -> Outcome:
-    """Return the outcome, or a time-out if that came first; a write on its way still lands, as Codat warns it may."""
+    """Return the outcome, or a time-out if that is earlier; Codat may change the books after a time-out, too."""
     decided = push.outcome
     if decided.polls is None and push.requested_on + decided.latency <= push.due:
         return decided

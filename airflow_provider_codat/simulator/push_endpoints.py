@@ -1,4 +1,4 @@
-"""The endpoints that write records, and tell what became of it, https://docs.codat.io/using-the-api/push."""
+"""The endpoints that write records and return push operations, https://docs.codat.io/using-the-api/push."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class Target(NamedTuple):
-    """What a write is addressed to.
+    """The target of a write.
 
-    :param record_id: None where the record is yet to be created.
-    :param timeout_in_minutes: minutes, as asked for in the query, or None.
+    :param record_id: None for a record to create.
+    :param timeout_in_minutes: minutes, from the query, or None.
     """
 
     company: Company
@@ -35,9 +35,9 @@ class Target(NamedTuple):
 
 
 class PushEndpoints:
-    """One method an endpoint: the request and its body in, the answer out.
+    """One method for each endpoint; it takes a request and its body and returns the answer.
 
-    :param account: what the endpoints read and change.
+    :param account: the state that the endpoints read and change.
     """
 
     def __init__(self, account: Account) -> None:
@@ -45,19 +45,19 @@ class PushEndpoints:
 
     def list_pushes(self, request: Request, _: bytes) -> Response:
         """GET /companies/{companyId}/push."""
-        company, desk = self._company(request), self._account.pushes
-        asked = ListRequest.read(request.query_params, self._account.query_support, self._account.order_by_support)
-        found = asked.select(
+        company, pushes = self._company(request), self._account.pushes
+        listing = ListRequest.read(request.query_params, self._account.query_support, self._account.order_by_support)
+        found = listing.select(
             Collection(
-                items=desk.listed(company.id),
+                items=pushes.listed(company.id),
                 ordered_by="requestedOnUtc",
                 instant=lambda push: timestamps.instant(push.requested_on),
-                view=desk.to_wire,
+                view=pushes.to_wire,
                 fields=PUSH_FIELDS,
             )
         )
-        results = [desk.show(push) for push in asked.cut(found)]
-        return JSONResponse(asked.body(request.url.path, results, len(found)))
+        results = [pushes.show(push) for push in listing.on_page(found)]
+        return JSONResponse(listing.body(request.url.path, results, len(found)))
 
     def get_push(self, request: Request, _: bytes) -> Response:
         """GET /companies/{companyId}/push/{pushOperationKey}."""
@@ -65,7 +65,7 @@ class PushEndpoints:
         return JSONResponse(self._account.pushes.read(company.id, request.path_params["key"]))
 
     def get_options(self, request: Request, _: bytes) -> Response:
-        """GET /companies/{companyId}/connections/{connectionId}/options/{dataType}: any record will do."""
+        """GET /companies/{companyId}/connections/{connectionId}/options/{dataType}: any fields are accepted."""
         self._company(request).connection(request.path_params["connection_id"])
         data_type = request.path_params["data_type"]
         data_types.check_writable(data_type)
@@ -73,7 +73,7 @@ class PushEndpoints:
             {
                 "type": "Object",
                 "displayName": data_type,
-                "description": "The simulator takes any fields.",
+                "description": "The simulator accepts any fields.",
                 "properties": {},
                 "required": True,
             }
@@ -87,7 +87,7 @@ class PushEndpoints:
     def create_bank_transactions(self, request: Request, body: bytes) -> Response:
         """POST /companies/{companyId}/connections/{connectionId}/push/bankAccounts/{accountId}/bankTransactions.
 
-        The account may be one that was not written here: the company has it in its accounting software.
+        The account need not be in the simulator's books: the company has it in its accounting software.
         """
         target = self._addressed(request, data_types.BANK_TRANSACTIONS)
         return self._push(target, "Created", record=json_object(body))
@@ -135,8 +135,8 @@ class PushEndpoints:
         record: dict[str, Any] | None = None,
         attachment: Attachment | None = None,
     ) -> Response:
-        desk = self._account.pushes
-        push = desk.add(
+        pushes = self._account.pushes
+        push = pushes.add(
             target.company.id,
             target.connection.id,
             target.data_type,
@@ -145,15 +145,15 @@ class PushEndpoints:
             record_id=target.record_id,
             attachment=attachment,
             timeout_in_minutes=target.timeout_in_minutes,
-            outcome=desk.rules.next(target.company.id, target.data_type) or desk.default,
+            outcome=pushes.rules.next(target.company.id, target.data_type) or pushes.default,
         )
-        return JSONResponse(desk.to_wire(push))
+        return JSONResponse(pushes.to_wire(push))
 
 
 def _check_linked(connection: Connection) -> None:
-    """Refuse a write through a connection that the company has not authorized, or not any more.
+    """Refuse a write through a connection that is not linked.
 
-    Codat's documentation says that it is refused (https://docs.codat.io/core-concepts/connections), but not how.
+    Codat's documentation says that such a write is refused (https://docs.codat.io/core-concepts/connections), not how.
 
     :raises ApiError: 400.
     """

@@ -1,7 +1,6 @@
-"""pytest fixtures for the tests of your own DAGs, registered by installing this package.
+"""pytest fixtures for the tests of your own DAGs. Installing this package registers them.
 
-pytest imports this module in every session of every user, so it imports nothing but pytest; the simulator itself loads
-when a test asks for it.
+pytest imports this module in every session, so it imports only pytest. The simulator is imported when a test uses it.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 def codat_simulator() -> Iterator[CodatSimulator]:
     """Run an empty :class:`CodatSimulator` on a free port for the length of one test.
 
-    A fault that no request has met by then is told as a warning: the test has not tested it.
+    A fault that has been played on no request causes a warning: the test has not tested it.
     """
     from airflow_provider_codat.simulator import CodatSimulator
 

@@ -4,7 +4,8 @@
     conjunction = term { "&&" term }
     term        = "{" expression "}" | field operator value
 
-A value runs to the next ``&&``, ``||``, brace or end and loses the blanks around it. There is no quoting.
+A value ends before the next ``&&``, ``||`` or brace, or at the end of the query. Blanks around it are removed. There is
+no quoting.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ _ORDERINGS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def parse(text: str, fields: frozenset[str] | None) -> Predicate:
-    """Return a predicate over resources in their wire shape.
+    """Return a predicate over resources as Codat answers them.
 
-    :param text: the query, already URL-decoded.
-    :param fields: names that may be asked for; a dotted name is looked up by its first part. None for any, as of tags.
-    :raises ApiError: 400 for a malformed or overlong query and for an unknown field.
+    :param text: the query, URL-decoded.
+    :param fields: the fields that the query may name, dotted names by their first part; None for any, as for tags.
+    :raises ApiError: 400 for a malformed query, one that is too long, and an unknown field.
     """
     if len(text) >= MAX_LENGTH:
         raise _malformed()
@@ -52,10 +53,10 @@ def parse(text: str, fields: frozenset[str] | None) -> Predicate:
 
 
 def bounds(text: str, field: str) -> list[tuple[str, datetime]] | None:
-    """Return a query as operators and instants, if it is nothing but bounds on one field; None for any other query.
+    """Return the operators and instants of a query that consists of bounds on one field; None for any other query.
 
-    :param text: the query, which :func:`parse` has accepted.
-    :param field: the name of a field that holds an instant.
+    :param text: a query that :func:`parse` accepts.
+    :param field: the name of a field whose value is an instant.
     """
     found = []
     for term in text.split("&&"):
@@ -78,16 +79,16 @@ def lookup(resource: Resource, field: str) -> Any:
 
 
 def check_field(field: str, fields: frozenset[str]) -> None:
-    """Refuse a field that the resource does not have.
+    """Refuse an unknown field.
 
-    :raises ApiError: 400, in Codat's words.
+    :raises ApiError: 400, with Codat's text.
     """
     if field.partition(".")[0] not in fields:
         raise ApiError(400, f"Error parsing query - Could not resolve property {field}")
 
 
 class _Parser:
-    """Recursive descent over the grammar above; ``_position`` is the only state."""
+    """A recursive descent parser of the grammar above; ``_position`` is its only state."""
 
     def __init__(self, text: str, fields: frozenset[str] | None) -> None:
         self._text = text
@@ -130,7 +131,7 @@ class _Parser:
         if self._fields is not None:
             check_field(field, self._fields)
         self._position = match.end()
-        return lambda resource: _holds(lookup(resource, field), sign, value)
+        return lambda resource: _matches(lookup(resource, field), sign, value)
 
     def _take(self, mark: str) -> bool:
         match = _MARK.match(self._text, self._position)
@@ -140,8 +141,8 @@ class _Parser:
         return True
 
 
-def _holds(actual: Any, sign: str, wanted: str) -> bool:
-    """Compare as what the field holds: a number, a truth value, an instant, else text. A null field never matches."""
+def _matches(actual: Any, sign: str, wanted: str) -> bool:
+    """Compare by the type of the field: number, truth value, instant, else text. A null field never matches."""
     if actual is None:
         return False
     if sign == "~":

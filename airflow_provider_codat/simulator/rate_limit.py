@@ -1,4 +1,4 @@
-"""What Codat allows, https://docs.codat.io/using-the-api/rate-limits: a day, a minute, and at once."""
+"""Codat's limits on requests: per day, per minute and at once. https://docs.codat.io/using-the-api/rate-limits."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 _DAY = 24 * 60 * 60
 _MINUTE = 60
 
-#: Requests a day: a number, ``codat`` for what Codat grants (1,000 and as many again for each connected company), or
-#: None for no end of them.
+#: Requests per day: a number, ``codat`` for Codat's quota (1,000, and 1,000 for each connected company), or None for no
+#: limit.
 Quota = int | Literal["codat"] | None
 
 
 class RateLimit:
-    """The daily quota and its headers: counts requests until midnight UTC.
+    """The daily quota and its headers. The count starts again at midnight UTC.
 
     :param clock: returns epoch seconds.
-    :param quota: requests a day; None only counts, against the quota that Codat would grant.
+    :param quota: requests per day. With None nothing is refused, and the headers count against Codat's quota.
     :param retry_after: the ``Retry-After`` of a refusal: seconds, a text such as an HTTP date, or None for the
-        seconds to midnight.
-    :param connected_companies: returns how many companies count for what Codat grants.
+        seconds until midnight.
+    :param connected_companies: returns how many companies count for Codat's quota.
     """
 
     def __init__(
@@ -43,13 +43,13 @@ class RateLimit:
         self.set_quota(quota)
 
     def set_quota(self, quota: Quota) -> None:
-        """Grant another quota and begin to count anew."""
+        """Set another quota and start the count again."""
         self._quota = quota
         self._used = 0
         self._resets_on = self._midnight()
 
     def admit(self) -> bool:
-        """Count a request; False once the quota is used up."""
+        """Count a request and return whether it is within the quota."""
         if self._clock() >= self._resets_on:
             self.set_quota(self._quota)
         if self._quota is not None and self._used >= self._granted():
@@ -58,7 +58,7 @@ class RateLimit:
         return True
 
     def headers(self) -> dict[str, str]:
-        """Return the headers that every answer carries."""
+        """Return the headers of every answer."""
         granted = self._granted()
         return {
             "X-Rate-Limit-Limit": str(granted),
@@ -80,9 +80,9 @@ class RateLimit:
 
 
 class AddressLimit:
-    """Requests a minute from one address; Codat may block an address that goes beyond it.
+    """Limits the requests per minute from one address. Codat may block an address that exceeds the limit.
 
-    Like a block, a refusal does not wear off while the address goes on: refused requests count too.
+    Refused requests count, too: like a block, the refusals last as long as the address goes on.
 
     :param clock: returns epoch seconds.
     :param per_minute: requests in any 60 seconds, at least 1; None for no limit.
@@ -91,13 +91,13 @@ class AddressLimit:
 
     def __init__(self, clock: Callable[[], float], per_minute: int | None) -> None:
         if per_minute is not None and per_minute < 1:
-            raise ValueError(f"{per_minute} requests a minute would let nobody in")
+            raise ValueError(f"a limit is at least 1 request per minute, not {per_minute}")
         self._clock = clock
         self._per_minute = per_minute
         self._arrivals: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=per_minute))
 
     def admit(self, address: str) -> bool:
-        """Count a request; False beyond the limit."""
+        """Count a request and return whether it is within the limit."""
         if self._per_minute is None:
             return True
         now, arrivals = self._clock(), self._arrivals[address]
@@ -106,14 +106,14 @@ class AddressLimit:
         return admitted
 
     def retry_after(self, address: str) -> str:
-        """Return the ``Retry-After`` of a refusal: the seconds after which one more would be let in."""
+        """Return the ``Retry-After`` of a refusal: the seconds until a request is within the limit again."""
         return str(math.ceil(self._arrivals[address][0] + _MINUTE - self._clock()))
 
 
 class Concurrency:
-    """Requests at once for one company.
+    """Limits the requests under way at once for one company.
 
-    :param per_company: how many; None for no limit.
+    :param per_company: the limit; None for none.
     """
 
     def __init__(self, per_company: int | None) -> None:
@@ -124,8 +124,8 @@ class Concurrency:
     def enter(self, company_id: str | None) -> Iterator[bool]:
         """Count a request as under way, unless it is refused.
 
-        :param company_id: whose; None for a request that is nobody's and so never refused.
-        :returns: whether it is let in.
+        :param company_id: the company; None for a request without one, which is never refused.
+        :returns: whether the request is within the limit.
         """
         if company_id is None or self._per_company is None:
             yield True

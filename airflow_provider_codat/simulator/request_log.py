@@ -1,4 +1,4 @@
-"""What arrived: tests count requests instead of trusting a client's word."""
+"""The log of received requests, so that tests can count what the client really sends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 
 def path_matches(pattern: str | None, path: str) -> bool:
-    """Tell whether a path is meant.
+    """Return whether a path matches.
 
     :param pattern: the path itself, a regular expression for the whole of it, or None for any.
     """
@@ -24,11 +24,11 @@ class LoggedRequest:
     :param path: the decoded path.
     :param query: the decoded query parameters.
     :param headers: by lower-case name; ``authorization`` is redacted.
-    :param body: as received.
+    :param body: its bytes, as received.
     :param at: when it arrived, in monotonic seconds.
     :param fault: the kind of fault played on it; default ``None``.
-    :param status: of the answer; None while there is none and when the connection was reset instead.
-    :param replayed: whether the answer was the one kept for its idempotency key; default ``False``.
+    :param status: status of the answer; None before the answer, and if the connection was reset instead.
+    :param replayed: whether the answer was replayed for its idempotency key; default ``False``.
     """
 
     method: str
@@ -42,7 +42,7 @@ class LoggedRequest:
     replayed: bool = False
 
     def is_for(self, method: str | None, path: str | None) -> bool:
-        """Tell whether it has this method and path.
+        """Return whether it has this method and path.
 
         :param method: the HTTP method, or None for any.
         :param path: the path, as for :func:`path_matches`.
@@ -52,11 +52,11 @@ class LoggedRequest:
 
 @dataclass(frozen=True)
 class Traffic:
-    """What arrived, in figures.
+    """Figures of received requests.
 
     :param times: when the requests arrived, in monotonic seconds, in the order of arrival.
     :param refused: how many were answered with 429, by a limit or by a fault.
-    :param peak_per_minute: the most that arrived in any 60 seconds.
+    :param peak_per_minute: the highest number of requests in any 60 seconds.
     """
 
     times: tuple[float, ...]
@@ -65,7 +65,7 @@ class Traffic:
 
     @classmethod
     def of(cls, requests: Iterable[LoggedRequest]) -> Traffic:
-        """Count requests.
+        """Return the figures of requests.
 
         :param requests: in the order of arrival.
         """
@@ -75,10 +75,10 @@ class Traffic:
 
 
 def peak(times: Iterable[float], window: float) -> int:
-    """Return the most events in any window.
+    """Return the highest number of events in any window of time.
 
-    :param times: when they were, in seconds, ascending.
-    :param window: its length in seconds; an event exactly that much after another is in the next one.
+    :param times: the times of the events in seconds, ascending.
+    :param window: length in seconds; two events exactly that far apart are not in the same window.
     """
     recent: deque[float] = deque()
     most = 0

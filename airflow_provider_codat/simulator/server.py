@@ -1,4 +1,4 @@
-"""The simulator itself: a uvicorn server in a thread of this process, and the handles that tests pull."""
+"""``CodatSimulator``: a uvicorn server in a thread of this process, and the methods with which tests control it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from uuid import uuid4
 try:
     import uvicorn
 
-    from airflow_provider_codat.simulator.gate import Gate
-    from airflow_provider_codat.simulator.wire import ExposedTransportProtocol
+    from airflow_provider_codat.simulator.broken_answers import ExposedTransportProtocol
+    from airflow_provider_codat.simulator.middleware import Middleware
 except ModuleNotFoundError as error:
     if error.name is None or error.name.partition(".")[0] not in ("h11", "starlette", "uvicorn"):
         raise
@@ -31,7 +31,7 @@ from airflow_provider_codat.simulator.account import Account
 from airflow_provider_codat.simulator.books import Books, Company, Connection
 from airflow_provider_codat.simulator.data_types import WRITES
 from airflow_provider_codat.simulator.faults import RandomFaults
-from airflow_provider_codat.simulator.push import TERMINAL_STATUSES, UNDECIDED, Outcome, PushDesk
+from airflow_provider_codat.simulator.push import TERMINAL_STATUSES, UNDECIDED, Outcome, Pushes
 from airflow_provider_codat.simulator.rate_limit import AddressLimit, Concurrency, RateLimit
 from airflow_provider_codat.simulator.request_log import Traffic
 from airflow_provider_codat.simulator.sync_settings import SyncSettings
@@ -52,43 +52,44 @@ if TYPE_CHECKING:
     from airflow_provider_codat.simulator.sync_settings import LeftOut, SyncScheduleShape
 
 _HOST = "127.0.0.1"
-#: How long a stop waits for requests under way before it cuts them off, in seconds.
+#: Seconds that a stop waits for requests under way before it closes their connections.
 _GRACE = 5.0
 
 
 class CodatSimulator:
-    """An embedded Codat, served on the loopback interface between ``with`` and its end (or ``start`` and ``stop``).
+    """An embedded Codat, served on the loopback interface during a ``with`` block, or from ``start`` to ``stop``.
 
     :param port: TCP port; 0, the default, lets the kernel choose a free one.
-    :param api_key: the key to let in, by default a random one.
+    :param api_key: the key that is accepted; default a random one.
     :param company_count: how many companies there are at first; default 0.
-    :param latency: seconds after which a push ends that nothing else decides, and succeeds; default 0.
+    :param latency: seconds after which a push succeeds that no outcome is set for; default 0.
     :param sync_schedule_shape: ``integer``, the default, or ``object``, see
         :mod:`~airflow_provider_codat.simulator.sync_settings`.
     :param free_plan: whether hourly syncs are refused with 402; default ``False``.
-    :param left_out_data_types: what becomes of a data type that a company's sync settings leave out: ``absent``, the
+    :param left_out_data_types: how a data type is answered that a company's sync settings leave out: ``absent``, the
         default, or ``account_default``; Codat does not document which.
-    :param quota: requests a day, beyond which the answer is 429; ``codat`` for as many as Codat grants for the
-        companies there are, None never refuses.
-    :param quota_retry_after: the ``Retry-After`` of such an answer, by default the seconds to midnight UTC.
-    :param requests_per_minute: from one address, beyond which the answer is 429; Codat's is 1,000. None never refuses.
-    :param concurrency_per_company: requests at once, beyond which the answer is 429; Codat's is 10. None never refuses.
-    :param response_time: seconds every answer takes, default 0; only what takes time can be under way at once.
-    :param query_support: what becomes of ``query``: ``honour``, the default, ``ignore`` or ``refuse`` (400).
-    :param order_by_support: what becomes of ``orderBy``: ``honour``, the default, or ``ignore``.
-    :param pending_fields: how the fields that say how a push ended look before it has: ``documented``, the default:
-        null where Codat's description allows that, or else absent; ``null`` or ``absent``, all of them.
-    :param record_id_at: where a written record's id is shown: ``changes``, the default and what is documented, or
+    :param quota: requests per day; further ones are answered with 429. ``codat`` for Codat's quota for the present
+        companies; None, the default, for no limit.
+    :param quota_retry_after: the ``Retry-After`` of such an answer; default the seconds until midnight UTC.
+    :param requests_per_minute: requests per minute from one address; further ones are answered with 429. Codat's limit
+        is 1,000; None, the default, for no limit.
+    :param concurrency_per_company: requests at once for one company; further ones are answered with 429. Codat's limit
+        is 10; None, the default, for no limit.
+    :param response_time: seconds until every answer, default 0. Requests overlap only if it is above 0.
+    :param query_support: what lists do with ``query``: ``honour``, the default, ``ignore`` or ``refuse`` (400).
+    :param order_by_support: what lists do with ``orderBy``: ``honour``, the default, or ``ignore``.
+    :param pending_fields: the fields that say how a push has ended, before it has: ``null``, ``absent`` or
+        ``documented``, the default: null where Codat's description allows null, else absent.
+    :param record_id_at: where an answer has a written record's id: ``changes``, the default, as documented, or
         ``data``.
-    :param idempotency_compares: what two requests with one idempotency key must share: the whole ``request``, the
-        default, or its ``body``, so that a key replays one company's answer to another.
-    :param hidden_gets: how many reads of a fresh push answer 404; default 0.
-    :param hidden_lists: from how many list answers a fresh push is missing; default 0.
-    :param clock: returns epoch seconds, default :func:`time.time`; everything but the time that answers take goes by
-        it.
+    :param idempotency_compares: what must be equal in two requests with one idempotency key: the whole ``request``, the
+        default, or the ``body``, so that a key replays one company's answer to another company.
+    :param hidden_gets: how many reads of a new push answer 404; default 0.
+    :param hidden_lists: how many list answers leave out a new push; default 0.
+    :param clock: returns epoch seconds, default :func:`time.time`; it decides everything except how long answers take.
     :raises OSError: on start, if the port is taken.
 
-    Source: https://docs.codat.io/platform-api, and https://docs.codat.io/using-the-api/push for what becomes of a push.
+    Source: https://docs.codat.io/platform-api, and https://docs.codat.io/using-the-api/push for push operations.
     """
 
     def __init__(
@@ -121,7 +122,7 @@ class CodatSimulator:
         books = Books()
         self._account = Account(
             books=books,
-            pushes=PushDesk(
+            pushes=Pushes(
                 books,
                 clock,
                 default=Outcome(latency=latency),
@@ -136,7 +137,7 @@ class CodatSimulator:
             clock=clock,
         )
         self._lock = self._account.lock
-        self._gate = Gate(
+        self._middleware = Middleware(
             self._account,
             self.api_key,
             clock,
@@ -163,17 +164,17 @@ class CodatSimulator:
         self.stop()
 
     def start(self) -> None:
-        """Serve, and return once the port accepts. After a stop it goes on where it was, on the same port."""
+        """Start the server and return when it accepts connections. After a stop it keeps its state and its port."""
         listener = socket.create_server((_HOST, self.port), backlog=2048)
-        # asyncio does this only for sockets that call themselves TCP, which this one does not; without it each answer
-        # on a kept-alive connection waits 40 ms.
+        # asyncio sets this only for sockets whose protocol is TCP, and create_server leaves the protocol 0. Without it,
+        # each answer on a kept-alive connection takes 40 ms.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port = listener.getsockname()[1]
-        self._server = _Server(self._gate, listener)
+        self._server = _Server(self._middleware, listener)
         self._server.start()
 
     def stop(self) -> None:
-        """End the server and its thread; what it holds stays readable."""
+        """End the server and its thread. Companies, records and the request log stay."""
         if self._server is not None:
             self._server.stop()
             self._server = None
@@ -185,7 +186,7 @@ class CodatSimulator:
 
     @property
     def auth_headers(self) -> dict[str, str]:
-        """The header that lets a plain HTTP client in."""
+        """The header with which an HTTP client authenticates."""
         return {"Authorization": "Basic " + base64.b64encode(self.api_key.encode()).decode()}
 
     @property
@@ -196,7 +197,7 @@ class CodatSimulator:
     def connection(self, **extra: Any) -> str:
         """Return the Airflow connection with settings of your own, in JSON.
 
-        :param extra: as in the connection's extra, such as ``read_timeout=1``.
+        :param extra: fields of the connection's extra, such as ``read_timeout=1``.
         """
         connection: dict[str, Any] = {"conn_type": "codat", "host": self.url, "password": self.api_key}
         if self._account.sync_settings.shape != "integer":
@@ -204,12 +205,12 @@ class CodatSimulator:
         return json.dumps(connection | ({"extra": extra} if extra else {}))
 
     def rotate_api_key(self, api_key: str | None = None) -> str:
-        """Let in another key from now on, and return it.
+        """Accept another key instead, and return it.
 
-        :param api_key: the new key, by default a random one.
+        :param api_key: the new key; default a random one.
         """
         self.api_key = api_key or secrets.token_urlsafe(24)
-        self._gate.set_api_key(self.api_key)
+        self._middleware.set_api_key(self.api_key)
         return self.api_key
 
     # --- companies and books -----------------------------------------------------------------------------------------
@@ -225,10 +226,10 @@ class CodatSimulator:
         """Add a company with one connection.
 
         :param name: its name; default ``Company``.
-        :param id: its id, by default a fresh UUID.
+        :param id: its id; default a fresh UUID.
         :param connection_status: ``Linked``, the default, ``PendingAuth``, ``Unlinked`` or ``Deauthorized``.
         :param tags: metadata by name; default none.
-        :raises ValueError: for a connection status that is none.
+        :raises ValueError: for an unknown connection status.
         """
         now = self._clock()
         connection = Connection(str(uuid4()), now, connection_status)
@@ -237,14 +238,14 @@ class CodatSimulator:
             return self._account.books.put(company)
 
     def set_connection_status(self, company_id: str, status: str, connection_id: str | None = None) -> Company:
-        """Let a company link a connection, or take its authorization back, and return the company.
+        """Change the status of a company's connection, and return the company.
 
-        :param company_id: whose.
+        :param company_id: the company.
         :param status: ``Linked``, ``PendingAuth``, ``Unlinked`` or ``Deauthorized``; records are written through a
             linked connection only.
-        :param connection_id: of the connection; default the oldest.
+        :param connection_id: the connection; default the oldest.
         :raises ApiError: for an unknown company or connection.
-        :raises ValueError: for a status that is none.
+        :raises ValueError: for an unknown status.
         """
         with self._lock:
             company = self._account.books.company(company_id)
@@ -259,16 +260,16 @@ class CodatSimulator:
 
     @property
     def records(self) -> dict[tuple[str, str], dict[str, Record]]:
-        """The books: records by id, by company id and data type; empty where nothing was written."""
+        """The written records: (company id, data type) -> record id -> record; missing keys are empty."""
         with self._lock:
-            self._account.pushes.settle()
+            self._account.pushes.end_due()
             return defaultdict(dict, {key: dict(records) for key, records in self._account.books.records.items()})
 
     @property
     def attachments(self) -> dict[tuple[str, str, str], list[Attachment]]:
-        """What is attached to records, oldest first, by company id, data type and record id; likewise."""
+        """The attachments: (company id, data type, record id) -> files, oldest first; missing keys are empty."""
         with self._lock:
-            self._account.pushes.settle()
+            self._account.pushes.end_due()
             return defaultdict(list, {key: list(files) for key, files in self._account.books.attachments.items()})
 
     # --- pushes ------------------------------------------------------------------------------------------------------
@@ -281,16 +282,16 @@ class CodatSimulator:
         key: str | None = None,
         company_id: str | None = None,
     ) -> None:
-        """Set how coming pushes end, or one that is pending.
+        """Set how later pushes end, or a pending one.
 
         The most specific setting wins: company and data type, company, data type, all.
 
         :param outcome: how they end.
         :param data_type: only pushes of this data type; default all.
-        :param key: only this push, which is pending; the other two are not looked at; default coming ones.
+        :param key: only this pending push, whatever ``data_type`` and ``company_id`` are; default later pushes.
         :param company_id: only pushes of this company; default all.
         :raises KeyError: for an unknown key.
-        :raises ValueError: if that push has ended already, or no record of this data type can be written.
+        :raises ValueError: if that push has already ended, or if this data type cannot be written.
         """
         if data_type is not None:
             _check_written(data_type)
@@ -301,11 +302,12 @@ class CodatSimulator:
                 self._account.pushes.decide(self._account.pushes.find(key), outcome)
 
     def outcomes(self, outcomes: Sequence[Outcome], *, weights: Sequence[float] | None = None, seed: int = 0) -> None:
-        """Set how the next pushes end, one by one, before any rule of :meth:`outcome`; with weights, by a distribution.
+        """Set how the next pushes end, one by one, or the outcomes that pushes draw at random.
 
-        :param outcomes: taken in order; with ``weights``, drawn from without end by pushes that no rule decides.
-        :param weights: relative probabilities, one an outcome; default ``None``, for each outcome once.
-        :param seed: of the draw; default 0.
+        :param outcomes: without ``weights``, the next pushes take each once, in order, before any rule of
+            :meth:`outcome`. With ``weights``, every push that no rule decides draws one of them.
+        :param weights: relative probabilities, one for each outcome; default ``None``.
+        :param seed: seed of the draw; default 0.
         """
         with self._lock:
             if weights is None:
@@ -323,26 +325,27 @@ class CodatSimulator:
         *,
         requested_on: float | None = None,
     ) -> str:
-        """Add a push that somebody else made, and return its key.
+        """Add a push as if another client had made it, and return its key.
 
-        :param company_id: whose.
-        :param data_type: of what; default ``bills``.
-        :param status: a terminal status ends it at once; any other, by default ``Pending``, is shown until it ends.
-        :param record: what it writes; default an empty one.
-        :param outcome: how it ends; by default as a rule of :meth:`outcome` or :meth:`outcomes` for it says, and
-            without one it waits until :meth:`finish`.
-        :param requested_on: when it was made, in epoch seconds, by default now; what has ended already ended then.
+        :param company_id: the company.
+        :param data_type: the data type of its record; default ``bills``.
+        :param status: a terminal status ends it at once; any other, such as ``Pending``, the default, is its status
+            until it ends.
+        :param record: the record that it writes; default an empty one.
+        :param outcome: how it ends; default as set by :meth:`outcome` or :meth:`outcomes`, else not before
+            :meth:`finish`.
+        :param requested_on: when it was made, in epoch seconds, default now; a terminal ``status`` ends it then, too.
         :raises ApiError: for an unknown company.
-        :raises ValueError: if no record of this data type can be written.
+        :raises ValueError: if this data type cannot be written.
         """
         _check_written(data_type)
         with self._lock:
-            desk = self._account.pushes
+            pushes = self._account.pushes
             company = self._account.books.company(company_id)
             ended = status in TERMINAL_STATUSES
             if outcome is None:
-                outcome = Outcome() if ended else desk.rules.next(company_id, data_type) or UNDECIDED
-            push = desk.add(
+                outcome = Outcome() if ended else pushes.rules.next(company_id, data_type) or UNDECIDED
+            push = pushes.add(
                 company_id,
                 company.connection_id,
                 data_type,
@@ -351,7 +354,7 @@ class CodatSimulator:
                 requested_on=requested_on,
             )
             if ended:
-                desk.end(push, replace(outcome, status=status), push.requested_on)
+                pushes.end(push, replace(outcome, status=status), push.requested_on)
             else:
                 push.status = status
             return push.key
@@ -360,9 +363,9 @@ class CodatSimulator:
         """End a pending push now.
 
         :param key: its key.
-        :param outcome: how, by default as a success; its latency and polls do not matter.
+        :param outcome: how it ends, default as a success; its ``latency`` and ``polls`` are ignored.
         :raises KeyError: for an unknown key.
-        :raises ValueError: if it has ended already.
+        :raises ValueError: if it has already ended.
         """
         with self._lock:
             push = self._account.pushes.find(key)
@@ -371,7 +374,7 @@ class CodatSimulator:
             self._account.pushes.end(push, outcome or Outcome(), self._clock())
 
     def push(self, key: str) -> dict[str, Any]:
-        """Return a push as Codat would answer it, without this counting as a look at it.
+        """Return a push as Codat would answer it. This does not count as a read for ``Outcome.polls``.
 
         :param key: its key.
         :raises KeyError: for an unknown key.
@@ -384,7 +387,7 @@ class CodatSimulator:
     def sync_settings(self, company_id: str | None = None) -> dict[str, Any]:
         """Return sync settings as Codat would answer them.
 
-        :param company_id: whose; default ``None``, the account's.
+        :param company_id: the company; default ``None``, for the account's settings.
         """
         with self._lock:
             settings = self._account.sync_settings
@@ -399,10 +402,11 @@ class CodatSimulator:
     ) -> None:
         """Set a whole list of sync settings.
 
-        :param company_id: whose; ``None`` for the account's.
-        :param settings: entries in Codat's shape with ``syncSchedule`` in either, default none; ``fetchOnFirstLink`` is
-            true and ``syncOrder`` 0 unless given.
-        :param overrides_defaults: ``True``, the default; ``False`` gives a company the account's list again.
+        :param company_id: the company; ``None`` for the account's settings.
+        :param settings: entries in Codat's shape, with ``syncSchedule`` in either of its shapes; default none. In each,
+            ``fetchOnFirstLink`` defaults to true and ``syncOrder`` to 0.
+        :param overrides_defaults: whether a company has its own list, default ``True``; with ``False``, ``settings`` is
+            ignored, and the company has the account's list again.
         """
         with self._lock:
             self._account.sync_settings.set(company_id, settings, overrides_defaults=overrides_defaults)
@@ -410,12 +414,12 @@ class CodatSimulator:
     # --- faults, quota, log ------------------------------------------------------------------------------------------
 
     def fault(self, fault: Fault) -> None:
-        """Play a fault on the next requests that it hits.
+        """Play a fault on the next requests that it matches.
 
-        :param fault: what happens, to which requests, how often.
+        :param fault: what happens, on which requests, how often.
         """
         with self._lock:
-            self._gate.faults.add(fault)
+            self._middleware.faults.add(fault)
 
     def random_faults(
         self,
@@ -426,70 +430,70 @@ class CodatSimulator:
         method: str | None = None,
         path: str | None = None,
     ) -> None:
-        """Let requests meet faults by chance until :meth:`clear_faults`; those of :meth:`fault` come first.
+        """Play random faults until :meth:`clear_faults`, on requests that no fault of :meth:`fault` matches.
 
-        :param faults: equally likely where they hit the request; their ``times`` does not matter.
-        :param probability: that a request meets one of them, 0 to 1.
-        :param seed: of the draw, default 0: the same requests in the same order meet the same faults.
+        :param faults: equally likely if they match the request; their ``times`` is ignored.
+        :param probability: that a fault is played on a request, 0 to 1.
+        :param seed: seed of the draw, default 0: the same requests in the same order draw the same faults.
         :param method: only requests with this HTTP method; default any.
-        :param path: only requests with this path, which may be a regular expression for the whole of it; default any.
-        :raises ValueError: for a probability that is none.
+        :param path: only requests with this path, which may be a regular expression for the whole path; default any.
+        :raises ValueError: for a probability outside 0 to 1.
         """
         dice = random.Random(seed)  # noqa: S311 - a simulation, not a secret
         drawn = RandomFaults(tuple(faults), probability, dice, method, path)
         with self._lock:
-            self._gate.faults.add_random(drawn)
+            self._middleware.faults.add_random(drawn)
 
     @property
     def faults_not_played(self) -> list[Fault]:
-        """The faults that no request has met so far, oldest first; those by chance are not among them."""
+        """The faults of :meth:`fault` that have been played on no request so far, oldest first."""
         with self._lock:
-            return self._gate.faults.not_played
+            return self._middleware.faults.not_played
 
     def clear_faults(self) -> None:
-        """Play no more faults; what is held stays so until :meth:`release`."""
+        """Remove all faults. Held answers stay held until :meth:`release`."""
         with self._lock:
-            self._gate.faults.clear()
+            self._middleware.faults.clear()
 
     def wait_until_held(self, count: int = 1, timeout: float = 30.0) -> list[LoggedRequest]:
-        """Wait until requests have been handled whose answers a fault of kind ``hold`` keeps back, and return them.
+        """Wait until a fault of kind ``hold`` holds answers, and return the requests, which have been handled.
 
-        :param count: at least how many; default 1.
+        :param count: how many answers, at least; default 1.
         :param timeout: in seconds; default 30.
         :raises TimeoutError: if it takes longer.
         """
-        return self._gate.held.wait_until(count, timeout)
+        return self._middleware.held.wait_until(count, timeout)
 
     def release(self) -> None:
-        """Let go of the answers that are held now, and return once they are on their way."""
-        self._gate.held.release()
+        """Release the answers that are held now, and return when none of them is held any more."""
+        self._middleware.held.release()
 
     def set_quota(self, quota: Quota) -> None:
-        """Grant another quota, counted from now on.
+        """Set another quota and start its count again.
 
-        :param quota: requests a day, ``codat`` for as many as Codat would grant, or ``None`` for no end of them.
+        :param quota: requests per day, ``codat`` for Codat's quota, or ``None`` for no limit.
         """
         with self._lock:
-            self._gate.rate_limit.set_quota(quota)
+            self._middleware.rate_limit.set_quota(quota)
 
     @property
     def requests(self) -> list[LoggedRequest]:
-        """Every request so far, in the order of arrival."""
+        """All requests so far, in the order of arrival."""
         with self._lock:
-            return list(self._gate.log)
+            return list(self._middleware.log)
 
     def count(self, method: str | None = None, path: str | None = None) -> int:
         """Count the requests so far.
 
         :param method: only those with this HTTP method; default any.
-        :param path: only those with this path, which may be a regular expression for the whole of it; default any.
+        :param path: only those with this path, which may be a regular expression for the whole path; default any.
         """
         return sum(request.is_for(method, path) for request in self.requests)
 
     def traffic(self, since: float = 0.0) -> Traffic:
-        """Return the requests so far in figures.
+        """Return figures of the requests so far.
 
-        :param since: only those that arrived then or later, in monotonic seconds; default all.
+        :param since: only requests that arrived then or later, in monotonic seconds; default all.
         """
         return Traffic.of(request for request in self.requests if request.at >= since)
 
@@ -500,12 +504,12 @@ def _check_written(data_type: str) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn in a thread: it tells when it has started, and ends at a word instead of at its next tick."""
+    """uvicorn in a thread. ``start`` returns when it serves, and ``stop`` does not wait for its next tick."""
 
-    def __init__(self, gate: Gate, listener: socket.socket) -> None:
+    def __init__(self, middleware: Middleware, listener: socket.socket) -> None:
         super().__init__(
             uvicorn.Config(
-                gate,
+                middleware,
                 http=ExposedTransportProtocol,
                 ws="none",
                 loop="asyncio",
@@ -518,8 +522,8 @@ class _Server(uvicorn.Server):
                 date_header=False,
             )
         )
-        self._gate = gate
-        gate.stopping = asyncio.Event()  # a fresh one a start: an event belongs to the loop that waited for it
+        self._middleware = middleware
+        middleware.stopping = asyncio.Event()  # new at every start: an event belongs to one loop
         self._listener = listener
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running = threading.Event()
@@ -533,7 +537,7 @@ class _Server(uvicorn.Server):
 
     def stop(self) -> None:
         if self._loop is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._gate.stopping.set)
+            self._loop.call_soon_threadsafe(self._middleware.stopping.set)
         self._thread.join(_GRACE)
         self.force_exit = True
         self._thread.join()
@@ -548,4 +552,4 @@ class _Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         await self.on_tick(0)
         self._running.set()
-        await self._gate.stopping.wait()
+        await self._middleware.stopping.wait()

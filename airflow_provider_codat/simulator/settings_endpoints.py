@@ -29,9 +29,9 @@ _PROFILE = {
 
 
 class SettingsEndpoints:
-    """One method an endpoint: the request and its body in, the answer out.
+    """One method for each endpoint; it takes a request and its body and returns the answer.
 
-    :param account: what the endpoints read and change.
+    :param account: the state that the endpoints read and change.
     """
 
     def __init__(self, account: Account) -> None:
@@ -42,10 +42,10 @@ class SettingsEndpoints:
         return JSONResponse(self._account.profile)
 
     def update_profile(self, _: Request, body: bytes) -> Response:
-        """PUT /profile: what is not named is taken away."""
-        asked = json_object(body)
-        refuse(problems(asked, _PROFILE), "Profile")
-        self._account.profile = given(asked, _PROFILE)
+        """PUT /profile: fields that are not in the body are removed."""
+        fields = json_object(body)
+        refuse(problems(fields, _PROFILE), "Profile")
+        self._account.profile = given(fields, _PROFILE)
         return JSONResponse(self._account.profile)
 
     def get_company_sync_settings(self, request: Request, _: bytes) -> Response:

@@ -1,11 +1,11 @@
 """Sync settings of companies and of the account, https://docs.codat.io/knowledge-base/advanced-sync-settings.
 
-A simulator speaks one shape of ``syncSchedule`` and refuses the other: the hours between syncs as an integer (Codat's
-OpenAPI description), or ``{intervalHours, hourOfDay}`` (what another client documents). Each source has its own idea of
-what a body must have, too: the other client sends neither ``companyId`` nor ``syncOrder``.
+There are two shapes of ``syncSchedule``: the hours between syncs as an integer (Codat's OpenAPI description), or
+``{intervalHours, hourOfDay}`` (another client's documentation). A simulator accepts one of them and refuses the other.
+The required fields differ, too: the other client sends neither ``companyId`` nor ``syncOrder``.
 
-A setting that is locked stays as it is. The description has ``isLocked`` and does not say what becomes of a request to
-change it; here that is 400.
+A locked setting cannot be changed. Codat's description has ``isLocked`` and does not say how a request to change such a
+setting is answered; the simulator answers 400.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ SyncScheduleShape = Literal["integer", "object"]
 LeftOut = Literal["absent", "account_default"]
 Setting = dict[str, Any]
 
-#: Hours between two syncs, on a paid plan.
+#: Hours between two syncs; only a paid plan has them.
 HOURLY = 1
 INTERVAL_HOURS = frozenset({0, HOURLY, 24, 168, 720})
 REPORT_TYPES = frozenset({"balanceSheet", "profitAndLoss", "cashFlowStatement"})
 
-#: What the account syncs, and how often in hours, until somebody changes it.
+#: The account's data types at first -> hours between two syncs.
 DEFAULT_SCHEDULE = {
     "company": 24,
     "chartOfAccounts": 24,
@@ -70,12 +70,12 @@ _HOURS: dict[SyncScheduleShape, Callable[[Any], int | None]] = {"integer": _inte
 
 
 class SyncSettings:
-    """The account's list and the companies' own.
+    """The account's list of settings, and the lists of companies that have their own.
 
     :param shape: the shape of ``syncSchedule`` that is answered and accepted.
     :param free_plan: whether hourly syncs are refused with 402.
-    :param left_out: what becomes of a data type that a company's own list leaves out: ``absent``, the
-        default, or ``account_default``; Codat does not document which.
+    :param left_out: how a data type is answered that a company's own list leaves out: ``absent``, the default, or
+        ``account_default``; Codat does not document which.
     """
 
     def __init__(self, shape: SyncScheduleShape, *, free_plan: bool, left_out: LeftOut = "absent") -> None:
@@ -102,7 +102,7 @@ class SyncSettings:
         self._companies: dict[str, list[Setting]] = {}
 
     def company(self, company_id: str) -> dict[str, Any]:
-        """Return a company's settings as Codat answers them; without its own it shows the account's."""
+        """Return a company's settings as Codat answers them: its own list, or else the account's."""
         return {
             "companyId": company_id,
             "overridesDefaults": company_id in self._companies,
@@ -122,7 +122,7 @@ class SyncSettings:
         return {"clientId": client_id, "overridesDefaults": True, "settings": self._account}
 
     def set(self, company_id: str | None, settings: Iterable[Mapping[str, Any]], *, overrides_defaults: bool) -> None:
-        """Set the whole list of a company (or of the account) without the checks of a request, in either shape."""
+        """Set the whole list of a company or, with None, of the account. Accepts both shapes and checks nothing."""
         if company_id is None:
             self._account = self._in_shape(settings)
         elif overrides_defaults:
@@ -131,10 +131,10 @@ class SyncSettings:
             self._companies.pop(company_id, None)
 
     def update_company(self, company_id: str, body: Mapping[str, Any]) -> None:
-        """Obey a POST of a company's settings.
+        """Handle a POST of a company's settings.
 
-        :raises ApiError: 400 for what Codat would not understand and for a change of what is locked, 402 for hourly
-            syncs on a free plan.
+        :raises ApiError: 400 for a malformed body and for a change of a locked setting, 402 for hourly syncs on a free
+            plan.
         """
         owner = Field(lambda value: value == company_id, f"{company_id}, the company in the address")
         settings = self._checked(body, {"companyId": owner._replace(required=self.shape == "integer")})
@@ -144,7 +144,7 @@ class SyncSettings:
         self.set(company_id, settings, overrides_defaults=overrides_defaults)
 
     def update_account(self, client_id: str, body: Mapping[str, Any]) -> None:
-        """Obey a POST of the account's settings.
+        """Handle a POST of the account's settings.
 
         :raises ApiError: as :meth:`update_company`.
         """

@@ -1,4 +1,4 @@
-"""Codat's dates on the wire, https://docs.codat.io/codat-api#/schemas/DateTime."""
+"""Codat's format of dates, https://docs.codat.io/codat-api#/schemas/DateTime."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 
 def instant(epoch_seconds: float) -> datetime:
-    """Return an instant as precisely as it is told on the wire."""
+    """Return an instant with the precision of Codat's format, microseconds."""
     return datetime.fromtimestamp(epoch_seconds, UTC)
 
 
@@ -16,7 +16,7 @@ def to_wire(epoch_seconds: float) -> str:
 
 
 def from_wire(text: str) -> datetime | None:
-    """Read a date or an instant (UTC unless it says otherwise), or return None for anything else."""
+    """Return the instant of a date or a date with a time, UTC unless it has an offset; None for any other text."""
     try:
         parsed = datetime.fromisoformat(text)
     except ValueError:

@@ -19,7 +19,7 @@ from jsonschema.validators import extend
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from airflow_provider_codat.simulator.gate import Gate
+from airflow_provider_codat.simulator.middleware import Middleware
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -217,14 +217,14 @@ def taken() -> list[str]:
 
 def check_all_answers() -> None:
     """Check the answers of every simulator in this process from now on."""
-    answer = Gate.answer
+    answer = Middleware.answer
 
     @functools.wraps(answer)
-    async def checked(self: Gate, scope: Any, body: bytes, fault: Fault | None, entry: LoggedRequest) -> Response:
+    async def checked(self: Middleware, scope: Any, body: bytes, fault: Fault | None, entry: LoggedRequest) -> Response:
         response = await answer(self, scope, body, fault, entry)
         if entry.method != "HEAD" and (fault is None or fault.kind not in OF_THE_TEST):
             answered = (entry.method, entry.path, response.status_code, bytes(response.body))
             _found.extend(differences(*answered, nulls=self._pending_fields == "null"))
         return response
 
-    Gate.answer = checked
+    Middleware.answer = checked

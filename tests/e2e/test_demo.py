@@ -1,4 +1,4 @@
-"""``codat-demo`` as a user starts it, and what is left of it however it ends."""
+"""``codat-demo`` as a user starts it, and what it leaves, whatever ends it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ADDRESS = re.compile(r"127\.0\.0\.1:(\d+)")
 
 
 class Demo:
-    """A running ``codat-demo`` whose processes can be told from all others, with a temporary directory of its own."""
+    """A running ``codat-demo`` with its own temporary directory, whose processes have a mark in their environment."""
 
     def __init__(self, folder: Path) -> None:
         self.mark = f"CODAT_DEMO_TEST={uuid4()}"
@@ -48,7 +48,7 @@ class Demo:
         self.output = ""
 
     def read(self, until: str | None = None) -> None:
-        """Take in output until a line holds the text, or to the end."""
+        """Read output up to a line that contains the text, or to the end."""
         for line in self.process.stdout:
             self.output += line
             if until and until in line:
@@ -92,12 +92,12 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
 
 
 def shape(line: str) -> str:
-    """Return a line without what differs from run to run: numbers, ids, and how wide they make a table."""
+    """Return a line without what differs between runs: numbers, ids, and the widths of tables."""
     return re.sub(r"[ ━─]+", " ", re.sub(r"[0-9a-f]*\d[0-9a-f.:TZ-]*", "#", line)).strip()
 
 
 def not_printed(output: str) -> list[str]:
-    """Return the lines that the README shows and the demo has not printed, each in its place among the others."""
+    """Return the lines that the README shows and the demo has not printed, or not in this order."""
     (shown,) = re.findall(r"^```text\n([^`]*codat_onboard_company[^`]*)^```$", README.read_text(), re.MULTILINE)
     printed = iter([shape(line) for line in output.splitlines()])
     return [line for line in shown.splitlines() if line.strip() != "…" and shape(line) not in printed]
@@ -133,7 +133,7 @@ def test_ctrl_c_in_the_middle_leaves_nothing(demo: Demo) -> None:
 
 def test_even_sigkill_leaves_nothing(demo: Demo) -> None:
     demo.read(until="airflow api-server")
-    # One of these is the warden, which outlives the demo for as long as it takes.
+    # One of these is the supervisor, which ends after the demo.
     while len(demo.processes()) < 6:
         assert demo.process.poll() is None, demo.output
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""A simulator on a clock that only the test moves, and a plain HTTP client for it."""
+"""A simulator with a clock that only the test sets, and an HTTP client for it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Clock:
 
 
 class Client(httpx.Client):
-    """Knows its simulator and one company in it."""
+    """An HTTP client for a simulator, with one company of it."""
 
     def __init__(self, codat: CodatSimulator) -> None:
         super().__init__(base_url=codat.url, headers=codat.auth_headers)

@@ -89,7 +89,7 @@ def test_an_upload_ends_like_any_push(client, bill, outcome):
     assert bool(client.codat.attachments) == outcome.reaches_books
 
 
-def test_attachments_are_told_in_changes_wherever_record_ids_are(simulate):
+def test_attachments_are_shown_in_changes_wherever_record_ids_are(simulate):
     client = simulate(record_id_at="data")
     bill = client.read(client.create()["pushOperationKey"])["data"]["id"]
     shown = client.read(upload(client, f"bills/{bill}/attachments").json()["pushOperationKey"])

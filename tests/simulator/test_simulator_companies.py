@@ -1,4 +1,4 @@
-"""Authentication, companies, connections, paging and errors on the wire."""
+"""Authentication, companies, connections, paging and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections from authorization to their end, and the writes that they let through."""
+"""Connections from authorization to deletion, and the writes that they allow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be written, and where: as the operations of https://docs.codat.io/accounting-api have it."""
+"""The writes of each data type and their paths, as https://docs.codat.io/accounting-api has them."""
 
 from __future__ import annotations
 

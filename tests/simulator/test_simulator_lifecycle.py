@@ -1,4 +1,4 @@
-"""Start, stop, the command line, the pytest plugin, and what importing costs."""
+"""Start, stop, the command line, the pytest plugin, and what importing loads."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_books_and_attachments_are_empty_where_nothing_was_written():
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_the_command_serves_until_it_is_told_to_end(ending):
+def test_the_command_serves_until_a_signal_ends_it(ending):
     command = [sys.executable, "-m", "airflow_provider_codat.simulator", "--port", "0", "--company-count", "2"]
     command += ["--latency", "0", "--shape", "object", "--free-plan", "--quota", "9", "--failure-rate", "1"]
     command += ["--requests-per-minute", "3", "--concurrency-per-company", "1", "--order-by-support", "ignore"]

@@ -1,4 +1,4 @@
-"""What Codat allows: a day, a minute from one address, and at once for one company; and the figures of what arrived."""
+"""Codat's limits: per day, per minute and address, at once for one company; and the figures of received requests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def statuses(client, number, path="/companies"):
 
 @contextmanager
 def under_way(client, number):
-    """Keep requests for the company under way; the simulator's end ends them."""
+    """Keep requests for the company under way until the simulator stops."""
     resets = []
 
     def wait_for_an_answer() -> None:
@@ -48,7 +48,7 @@ def under_way(client, number):
 
 def test_codats_own_quota_grows_with_the_companies(simulate):
     client = simulate(quota="codat", company_count=1)  # the client adds another one
-    client.codat._gate.rate_limit._used = 2999
+    client.codat._middleware.rate_limit._used = 2999
     assert statuses(client, 2) == [200, 429]
     client.codat.add_company()
     answer = client.get("/companies")
@@ -68,7 +68,7 @@ def test_beyond_the_minute_until_there_is_room_again(simulate, clock):
     clock.now += 39.5
     refused = client.get("/companies")
     assert (refused.status_code, refused.json()["statusCode"]) == (429, 429)
-    # the refused one counts: there is room when the second of the three is a minute old
+    # the refused one counts: one more is admitted when the second of the three is a minute old
     assert refused.headers["Retry-After"] == "21"
     clock.now += 20.5
     assert statuses(client, 2) == [200, 429]
@@ -95,10 +95,10 @@ def test_addresses_are_counted_apart():
     assert [limit.admit(address) for address in ("a", "b", "a", "b")] == [True, True, False, False]
 
 
-@pytest.mark.parametrize("nobody", [0, -1])
-def test_a_limit_that_lets_nobody_in_is_a_mistake(nobody):
-    with pytest.raises(ValueError, match="nobody"):
-        CodatSimulator(requests_per_minute=nobody)
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_below_one_request_is_refused(limit):
+    with pytest.raises(ValueError, match="at least 1 request per minute, not"):
+        CodatSimulator(requests_per_minute=limit)
 
 
 # --- at once ---------------------------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def test_traffic_in_figures(simulate):
     assert len(client.codat.traffic(since=traffic.times[1]).times) == 2
 
 
-def test_a_window_does_not_hold_both_of_its_ends():
+def test_a_window_does_not_contain_both_of_its_ends():
     assert (peak([], 60), peak([0, 60], 60), peak([0, 59.9, 60], 60), peak([0, 0, 100], 60)) == (0, 1, 2, 2)
 
 

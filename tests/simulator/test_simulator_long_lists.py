@@ -1,4 +1,4 @@
-"""Lists of a company with many pushes: the same answers as of a short one, for the price of a page."""
+"""Lists of a company with many pushes: the same answers as for a few, and only one page is built."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_codat.simulator import Outcome
 from airflow_provider_codat.simulator.paging import Collection
-from airflow_provider_codat.simulator.push import PushDesk
+from airflow_provider_codat.simulator.push import Pushes
 from airflow_provider_codat.simulator.query import parse
 
 FIELDS = frozenset({"requestedOnUtc", "status"})
@@ -23,9 +23,9 @@ instants = st.sampled_from(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d
 
 @pytest.fixture
 def viewed(monkeypatch):
-    """Return the pushes whose wire shape was made, one by one."""
-    viewed, to_wire = [], PushDesk.to_wire
-    monkeypatch.setattr(PushDesk, "to_wire", lambda self, push: viewed.append(push.key) or to_wire(self, push))
+    """Return the keys of the pushes that ``to_wire`` has been called for."""
+    viewed, to_wire = [], Pushes.to_wire
+    monkeypatch.setattr(Pushes, "to_wire", lambda self, push: viewed.append(push.key) or to_wire(self, push))
     return viewed
 
 
@@ -44,11 +44,11 @@ def view(item):
 
 
 def refuse(item):
-    raise AssertionError(f"looked at {item}")
+    raise AssertionError(f"read {item}")
 
 
 @given(st.lists(minutes), st.lists(bounds, min_size=1, max_size=3), instants, st.sampled_from(["", " "]))
-def test_bounds_select_what_a_look_at_every_item_would(when, asked, form, blank):
+def test_bounds_select_what_reading_every_item_would(when, asked, form, blank):
     text = "&&".join(
         f"{blank}requestedOnUtc{blank}{sign}{blank}{(DAY + timedelta(minutes=minute)).strftime(form)}{blank}"
         for sign, minute in asked
@@ -59,7 +59,7 @@ def test_bounds_select_what_a_look_at_every_item_would(when, asked, form, blank)
 
 
 @pytest.mark.parametrize("descending", [False, True])
-def test_bounds_and_the_usual_order_look_at_no_item(descending):
+def test_bounds_and_the_usual_order_read_no_item(descending):
     listing = collection([1, 2, 2, 3, 9], refuse)
     found = listing.matching("requestedOnUtc>2030-01-01T00:01:00Z && requestedOnUtc<=2030-01-01T00:03:00Z")
     minutes = [item.minute for item in listing.ordered(found, "-requestedOnUtc" if descending else "requestedOnUtc")]
@@ -70,8 +70,8 @@ def test_bounds_and_the_usual_order_look_at_no_item(descending):
     "text",
     ["status=Success", "requestedOnUtc>2030||status=Success", "{requestedOnUtc>2030-01-01}", "status>2030-01-01"],
 )
-def test_any_other_query_looks_at_every_item(text):
-    with pytest.raises(AssertionError, match="looked at"):
+def test_any_other_query_reads_every_item(text):
+    with pytest.raises(AssertionError, match="read"):
         collection([1], refuse).matching(text)
 
 
@@ -113,7 +113,7 @@ def test_fresh_pushes_are_missing_from_a_list_in_any_order(simulate):
     assert sorted(client.listed_keys(orderBy="-requestedOnUtc")) == sorted([first, second])
 
 
-def test_a_push_that_is_told_later_to_end_by_being_seen_does_so_in_lists(client):
+def test_a_push_that_is_set_later_to_end_by_polls_does_so_in_lists(client):
     key = client.codat.add_push(client.company.id)
     client.codat.outcome(Outcome(polls=2), key=key)
     seen = [client.listed()["results"][0]["status"] for _ in range(3)]

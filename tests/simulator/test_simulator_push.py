@@ -1,4 +1,4 @@
-"""Pushes from request to end, and how they are shown and listed meanwhile."""
+"""Pushes from the request to the end, and the answers to reads before that."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_a_push_that_a_list_does_not_show_is_not_seen(client):
     assert client.read(second)["status"] == "Pending"
 
 
-def test_looking_from_the_test_is_not_a_poll(client):
+def test_reading_from_the_test_is_not_a_poll(client):
     client.codat.outcome(Outcome(polls=1))
     key = client.create()["pushOperationKey"]
     assert [client.codat.push(key)["status"] for _ in range(3)] == ["Pending"] * 3
@@ -369,12 +369,12 @@ def test_a_thousand_pushes_in_pages_while_another_thread_changes_them(client):
     assert client.listed(query="status=Success", pageSize=5000)["totalResults"] == 1000
 
 
-def test_reading_one_of_many_pushes_looks_at_no_other(client, monkeypatch):
+def test_reading_one_of_many_pushes_reads_no_other(client, monkeypatch):
     keys = [client.codat.add_push(client.company.id) for _ in range(500)]
     shown = []
-    desk = type(client.codat._account.pushes)
-    to_wire = desk.to_wire
-    monkeypatch.setattr(desk, "to_wire", lambda self, push: shown.append(push) or to_wire(self, push))
+    pushes = type(client.codat._account.pushes)
+    to_wire = pushes.to_wire
+    monkeypatch.setattr(pushes, "to_wire", lambda self, push: shown.append(push) or to_wire(self, push))
     client.read(keys[250])
     assert len(shown) == 1
     client.listed(pageSize=10)

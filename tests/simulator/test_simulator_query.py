@@ -1,4 +1,4 @@
-"""The parser of Codat's query language against a reading of the same tree without any text."""
+"""The parser of Codat's query language, compared with an evaluation of the same tree without any text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults that requests meet by chance."""
+"""Faults that requests draw at random."""
 
 from __future__ import annotations
 

@@ -48,8 +48,8 @@ def test_what_a_list_leaves_out_can_take_the_accounts_default(simulate):
     client = simulate(left_out_data_types="account_default")
     default = {each["dataType"]: each for each in current(client, "/profile/syncSettings")["settings"]}
     assert client.post(client.path("/syncSettings"), json=body(client, setting("bills", 720))).status_code == 204
-    told = {each["dataType"]: each for each in current(client)["settings"]}
-    assert told == default | {"bills": setting("bills", 720)}
+    shown = {each["dataType"]: each for each in current(client)["settings"]}
+    assert shown == default | {"bills": setting("bills", 720)}
 
 
 def test_back_to_the_accounts_list(client, post):

@@ -1,15 +1,16 @@
-"""The gate: every supported Airflow, lint and types, and what ships; it ends with a table of versions.
+"""All checks: the tests on every supported Airflow, lint and types, and the distributions. Prints a table of results.
 
-From a clean clone, on a machine with Python 3.11, 3.12 and 3.13, a package index and Chromium (or root's right to
-install Debian's), two steps at a time for two cores:
+Needs a clean clone, Python 3.11, 3.12 and 3.13, a package index, and Chromium or root's right to install Debian's.
 
-- README command two, word for word: all tests on the newest Airflow. After it, in the environment that it made, the
-  browser test, the test with Codat's own client, command one, and lint and types.
-- The distributions. After them, the wheel by itself; and each other job of ``versions.toml``, with the wheel, the
-  tests of the source distribution that can differ there, and one real run.
+Two steps run at a time, for two cores:
 
-It writes only below the clone (``.venv``, ``dist``, ``build/ci``) and a temporary folder. ``build/ci`` has each step's
-output, test report and list of packages, and what tests leave in the folder that ``CODAT_TEST_ARTIFACTS`` names.
+- README command two, word for word: all tests on the newest Airflow. Then, in the environment that it has made, the
+  browser test, the test with Codat's own client, README command one, and lint and types.
+- The distributions. Then the wheel by itself, and each other job of ``versions.toml``: the wheel, the tests of the
+  source distribution that can differ there, and one real run.
+
+Writes only below the clone (``.venv``, ``dist``, ``build/ci``) and to a temporary folder. ``build/ci`` holds each
+step's output, test report and list of packages, and the files that tests write to ``CODAT_TEST_ARTIFACTS``.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ REPORTS = ROOT / "build" / "ci"
 REAL_RUN = "test_real_run"
 COMMAND = r"<!-- command {} -->\n```bash\n(.*?)^```$"
 
-#: Of the caller's environment, what would reach the tests: another Airflow's settings, another Python's or pytest's.
+#: Environment variables of the caller that must not reach the tests, by the beginning of their names.
 DROPPED = ("AIRFLOW", "PYTEST_", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
 
 IMPORT_ALL = """
@@ -56,19 +57,19 @@ VERSIONS = "import platform, importlib.metadata as m; print(m.version('apache-ai
 
 
 class StepFailed(Exception):
-    """A step of the gate has failed; the message says which command, or why."""
+    """A step has failed; the message names the command or the reason."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One line of the table: an Airflow, its Python, and what is installed with it.
+    """One job of ``versions.toml``, and one line of the table of results: an Airflow, its Python, its dependencies.
 
-    :param airflow: its minor version, such as ``3.2``.
-    :param python: likewise.
-    :param dependencies: ``newest``; ``lowest``, our own as old as ``pyproject.toml`` allows; or ``constrained``, by
-        Airflow's own constraints, the list of which is in the folder ``constraints``.
-    :param pins: what it needs today beyond its own dependencies -> the reason; default nothing.
-    :param tests: the tests to run, default all that can differ there.
+    :param airflow: minor version, such as ``3.2``.
+    :param python: minor version.
+    :param dependencies: ``newest``; ``lowest``, our own dependencies at the lower bounds of ``pyproject.toml``; or
+        ``constrained``, by the list of Airflow's own constraints in the folder ``constraints``.
+    :param pins: further requirements -> the reason for each; default none.
+    :param tests: the tests to run; default all that can differ on this Airflow.
     """
 
     airflow: str
@@ -79,17 +80,17 @@ class Job:
 
     @property
     def name(self) -> str:
-        """The name of its step and its files."""
+        """The name of the job's step and files."""
         return f"airflow-{self.airflow}-{self.dependencies}"
 
     @property
     def lowest(self) -> bool:
-        """Whether our own dependencies are as old as may be."""
+        """Whether our own dependencies are at their lower bounds."""
         return self.dependencies == "lowest"
 
     @property
     def report(self) -> Path:
-        """Where its test report goes."""
+        """The path of the test report."""
         return REPORTS / f"{self.name}.xml"
 
 
@@ -97,8 +98,8 @@ class Job:
 class Ended:
     """How a step ended.
 
-    :param problem: why it failed, ``None`` if it did not.
-    :param seconds: it took.
+    :param problem: why it failed; ``None`` if it succeeded.
+    :param seconds: how long it took.
     """
 
     problem: str | None = "did not end"
@@ -106,7 +107,7 @@ class Ended:
 
 
 class Commands:
-    """The commands that run just now, each with what it has started."""
+    """The commands that are running, each in a process group of its own."""
 
     def __init__(self) -> None:
         self._running: set[subprocess.Popen[bytes]] = set()
@@ -114,9 +115,9 @@ class Commands:
         self._is_over = False
 
     def run(self, command: Sequence[str | Path], **options: Any) -> int:
-        """Run a command to its end, and return its exit status.
+        """Run a command to its end and return its exit status.
 
-        :raises StepFailed: no more commands are to run.
+        :raises StepFailed: :meth:`end` has been called.
         """
         with self._lock:
             if self._is_over:
@@ -129,7 +130,7 @@ class Commands:
             self._running.discard(process)
 
     def end(self) -> None:
-        """End those that run, and run no more."""
+        """End the running commands, and start no more."""
         with self._lock:
             self._is_over = True
             for process in self._running:
@@ -138,11 +139,11 @@ class Commands:
 
 
 class Output:
-    """Where the output of a step's commands goes.
+    """Runs the commands of a step and writes their output to a file.
 
     :param file: the file.
     :param env: the environment of the commands.
-    :param commands: runs them.
+    :param commands: the commands that are running.
     """
 
     def __init__(self, file: IO[str], env: dict[str, str], commands: Commands) -> None:
@@ -153,27 +154,27 @@ class Output:
     def run(self, *command: str | Path, cwd: Path = ROOT, **env: str) -> None:
         """Run a command to its end.
 
-        :param env: is added to its environment.
+        :param env: added to the environment.
         :raises StepFailed: it failed.
         """
-        self.say(f"$ {' '.join(map(str, command))}")
+        self.log(f"$ {' '.join(map(str, command))}")
         streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": self._file, "stderr": self._file}
         status = self._commands.run(command, cwd=cwd, env=self._env | env, **streams)
         if status:
             raise StepFailed(f"{Path(command[0]).name} ended with status {status}")
 
-    def say(self, line: str) -> None:
-        """Add a line."""
+    def log(self, line: str) -> None:
+        """Write a line."""
         print(line, file=self._file, flush=True)
 
 
-class Gate:
-    """One run of the gate.
+class Checks:
+    """One run of all checks.
 
-    :param scratch: a folder for the time of the run.
-    :param jobs: the lines of the table; the last is the newest Airflow.
-    :param e2e_everywhere: the end-to-end tests that run on every version.
-    :param the_same_everywhere: tests that run on the newest alone, and on the lowest dependencies.
+    :param scratch: a folder that exists as long as the run.
+    :param jobs: the jobs of ``versions.toml``; the last has the newest Airflow.
+    :param e2e_everywhere: the end-to-end tests that run on every Airflow.
+    :param the_same_everywhere: tests that run on the newest Airflow and with the lowest dependencies only.
     """
 
     def __init__(
@@ -193,7 +194,7 @@ class Gate:
         self._printing = threading.Lock()
 
     def run(self) -> bool:
-        """Run all of it, print how it ended, and return whether everything succeeded."""
+        """Run all checks, print the results, and return whether everything succeeded."""
         for folder in (REPORTS, DIST):
             shutil.rmtree(folder, ignore_errors=True)
         (REPORTS / "artifacts").mkdir(parents=True)
@@ -206,7 +207,7 @@ class Gate:
                     self.commands.end()
                     raise
         finally:
-            good = self.tell()
+            good = self.report()
         return good
 
     def run_steps(self, two: ThreadPoolExecutor) -> None:
@@ -218,18 +219,18 @@ class Gate:
         newest.result()
         browser = two.submit(self.step, "browser", self.browse)
         rest.append(two.submit(self.step, "lint and types", self.lint))
-        browser.result()  # the next ones install into the environment that it runs in
+        browser.result()  # the next steps install into the environment in which it runs
         two.submit(self.step, "the official client", self.use_official_client).result()
         rest.append(two.submit(self.step, "command one", self.command_one))
         for each in rest:
             each.result()
 
     def step(self, name: str, work: Callable[[Output], None]) -> None:
-        """Do one step, show its output when it has ended, and note how: whatever happens, the others go on."""
+        """Run one step, print its output, and record how it ended. If it fails, the other steps go on."""
         ended = self.steps[name] = Ended()
         began = time.monotonic()
         path = REPORTS / f"{name.replace(' ', '-')}.log"
-        self.say(f"{name} begins")
+        self.log(f"{name} begins")
         with path.open("w") as file:
             try:
                 work(Output(file, self.env, self.commands))
@@ -237,10 +238,10 @@ class Gate:
             except Exception as error:
                 ended.problem = str(error) or repr(error)
         ended.seconds = time.monotonic() - began
-        self.say(f"{name}\n{path.read_text(errors='replace')}== {name}: {ended.problem or 'ok'}, {ended.seconds:.0f} s")
+        self.log(f"{name}\n{path.read_text(errors='replace')}== {name}: {ended.problem or 'ok'}, {ended.seconds:.0f} s")
 
-    def say(self, text: str) -> None:
-        """Print a text in one piece, with the time."""
+    def log(self, text: str) -> None:
+        """Print a text, undivided, with the seconds since the start."""
         with self._printing:
             print(f"\n== [{time.monotonic() - self.started:.0f} s] {text}", flush=True)
 
@@ -257,11 +258,11 @@ class Gate:
         self.run_readme("two", output, pytest_options=f"--junitxml={self.newest.report}")
 
     def command_one(self, output: Output) -> None:
-        """Run README command one, in the environment of the other; the wheel by itself shows that it needs less."""
+        """Run README command one, in the environment that command two has made."""
         self.run_readme("one", output)
 
     def run_readme(self, number: str, output: Output, pytest_options: str = "") -> None:
-        """Run a command of the README as it is printed, with the newest Airflow's Python as ``python3``."""
+        """Run a command of the README as printed, with the newest Airflow's Python as ``python3``."""
         command = re.search(COMMAND.format(number), (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
         if not command:
             raise StepFailed(f"README.md has no command {number}")
@@ -273,7 +274,7 @@ class Gate:
         )
 
     def build(self, output: Output) -> None:
-        """Build the source distribution, and from it the wheel, each in an environment of its own."""
+        """Build the source distribution, and the wheel from it, each in an environment of its own."""
         output.run(sys.executable, "-m", "venv", self.tools.parent)
         output.run(self.tools / "pip", "install", "--quiet", "uv", "twine")
         output.run(self.tools / "uv", "build", "--quiet", "--no-create-gitignore", "--out-dir", DIST)
@@ -284,7 +285,7 @@ class Gate:
         (self.scratch / sdist.name.removesuffix(".tar.gz")).rename(self.source)
 
     def test(self, job: Job, output: Output) -> None:
-        """Run the tests of the source distribution on the wheel, with a job's Airflow."""
+        """Run the tests of the source distribution against the wheel, with a job's Airflow."""
         self.install(job, output)
         e2e = [path.relative_to(self.source).as_posix() for path in (self.source / "tests/e2e").glob("test_*.py")]
         left_out = {*e2e} if job.lowest else {*e2e} - {*self.e2e_everywhere} | {*self.the_same_everywhere}
@@ -292,13 +293,13 @@ class Gate:
             *(self.prefix(job) / "bin" / "pytest", "--quiet", "-p", "no:cacheprovider", f"--junitxml={job.report}"),
             *(job.tests or [f"--ignore={path}" for path in sorted(left_out)]),
             cwd=self.source,
-            PYTHONSAFEPATH="1",  # else what a test starts would import the package from here, not from the wheel
+            PYTHONSAFEPATH="1",  # so that the tests' processes import the package from the wheel, not from here
         )
 
     def install(self, job: Job, output: Output) -> None:
-        """Make a job's environment: its Airflow, the wheel, and what the tests need."""
+        """Make a job's environment: its Airflow, the wheel, and the tests' requirements."""
         for pin, reason in job.pins.items():
-            output.say(f"{pin}: {reason}")
+            output.log(f"{pin}: {reason}")
         prefix, requirements = self.prefix(job), REPORTS / f"{job.name}.txt"
         output.run(self.tools / "uv", "venv", "--quiet", "--seed", "--python", find_python(job.python), prefix)
         output.run(
@@ -310,7 +311,7 @@ class Gate:
         self.uv_install(output, prefix, "--requirement", requirements, self.wheel)
 
     def use_wheel(self, output: Output) -> None:
-        """Install nothing but the wheel and what it asks for, and use it."""
+        """Install only the wheel and its requirements, and use it."""
         prefix, empty = self.scratch / "bare", self.scratch / "empty"
         empty.mkdir()
         output.run(self.tools / "uv", "venv", "--quiet", "--python", find_python(self.newest.python), prefix)
@@ -321,11 +322,11 @@ class Gate:
         output.run(prefix / "bin" / "codat-demo", "--help", cwd=empty)
         output.run(prefix / "bin" / "codat-demo", cwd=empty)
         if any(empty.iterdir()):
-            raise StepFailed("codat-demo left something in the folder it was started in")
+            raise StepFailed("codat-demo left files in the folder in which it was started")
 
     def browse(self, output: Output) -> None:
-        """Have a browser use the interface of the newest Airflow."""
-        # Where tests/browser/chromium.py looks for them.
+        """Run the browser tests against the user interface of the newest Airflow."""
+        # The paths that tests/browser/chromium.py uses.
         wanted = {"CHROMIUM": "/usr/bin/chromium", "CHROMEDRIVER": "/usr/bin/chromedriver"}
         if not all(Path(os.environ.get(name, usual)).exists() for name, usual in wanted.items()):
             for command in ("update", "install --yes --no-install-recommends chromium chromium-driver"):
@@ -337,7 +338,7 @@ class Gate:
         )
 
     def use_official_client(self, output: Output) -> None:
-        """Have Codat's own client ask the simulator, on the newest Airflow."""
+        """Run the tests with Codat's own client against the simulator, on the newest Airflow."""
         self.uv_install(output, self.prefix(self.newest), "--group", "sdk")
         output.run(
             *(self.prefix(self.newest) / "bin" / "pytest", "--quiet", "-p", "no:cacheprovider"),
@@ -345,19 +346,19 @@ class Gate:
         )
 
     def lint(self, output: Output) -> None:
-        """Check format, lint and types with the environment of command two."""
+        """Check format, lint and types, in the environment that command two has made."""
         tools = self.prefix(self.newest) / "bin"
         output.run(tools / "ruff", "format", "--check", ".")
         output.run(tools / "ruff", "check", ".")
         output.run(tools / "mypy")
-        output.run(tools / "mypy", ".ci/gate.py")
+        output.run(tools / "mypy", ".ci/checks.py")
 
     def uv_install(self, output: Output, prefix: Path, *what: str | Path) -> None:
         """Install into an environment."""
         output.run(self.tools / "uv", "pip", "install", "--quiet", "--python", prefix, *what)
 
     def constraints(self, job: Job) -> Path:
-        """Write the constraints that make a job's environment what it is."""
+        """Write the constraints of a job's environment to a file and return its path."""
         lines = [f"apache-airflow=={job.airflow}.*", *job.pins]
         if job.lowest:
             lines += lower_bounds()
@@ -369,23 +370,23 @@ class Gate:
         return path
 
     def prefix(self, job: Job) -> Path:
-        """Return where a job's environment is."""
+        """Return the folder of a job's environment."""
         return ROOT / ".venv" if job is self.newest else self.scratch / job.name
 
     @property
     def wheel(self) -> Path:
-        """The wheel that ships."""
+        """The path of the built wheel."""
         (wheel,) = DIST.glob("*.whl")
         return wheel
 
     # --- the tables --------------------------------------------------------------------------------------------------
 
-    def tell(self) -> bool:
-        """Print how each step ended and the table of versions; return whether all is well."""
+    def report(self) -> bool:
+        """Print how each step ended and the table of versions; return whether everything succeeded."""
         steps = [(name, f"{ended.seconds:.0f} s", ended.problem or "ok") for name, ended in self.steps.items()]
         rows = [self.row(job) for job in self.jobs]
         versions = table(("Airflow", "dependencies", "Python", "tests passed", "real run", "result"), rows)
-        self.say(f"the end\n\n{table(('step', 'time', 'result'), steps)}\n{versions}")
+        self.log(f"the end\n\n{table(('step', 'time', 'result'), steps)}\n{versions}")
         (REPORTS / "versions.md").write_text(versions)
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
             with Path(summary).open("a") as file:
@@ -393,7 +394,7 @@ class Gate:
         return all(line[-1] == "ok" for line in [*steps, *rows])
 
     def row(self, job: Job) -> tuple[str, ...]:
-        """Return a job's line of the table, from what is installed, its test report, and how its step ended."""
+        """Return a job's line of the table: the installed versions, its test report, and how its step ended."""
         airflow, python = installed(self.prefix(job)) or (job.airflow, "-")
         ended = self.steps.get(job.name, Ended())
         passed, real_run, problem = read_report(job.report) if job.report.exists() else ("-", "-", ended.problem)
@@ -405,14 +406,14 @@ class Gate:
 
 
 def lower_bounds() -> list[str]:
-    """Return the lower bounds of what a user installs as pins: what is installed beside may ask for more than we do."""
+    """Return the lower bounds of a user's requirements as pins: other packages may require newer versions."""
     project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     requirements: list[str] = [*project["dependencies"], *project["optional-dependencies"]["demo"]]
     return [each.replace(">=", "==") for each in requirements]
 
 
 def installed(prefix: Path) -> tuple[str, str] | None:
-    """Return the versions of Airflow and Python in an environment, if they are there."""
+    """Return the versions of Airflow and Python in an environment, or None if it has no Airflow."""
     python = prefix / "bin" / "python"
     if not python.exists():
         return None
@@ -422,7 +423,7 @@ def installed(prefix: Path) -> tuple[str, str] | None:
 
 
 def read_report(report: Path) -> tuple[str, str, str | None]:
-    """Return how many tests passed, the real run's apart, how many seconds that took, and what failed, if any did."""
+    """Return how many tests passed without the real run, the real run's seconds, and how many tests failed, if any."""
     cases = list(ElementTree.parse(report).iter("testcase"))
     bad = [case for case in cases if {each.tag for each in case} & {"failure", "error", "skipped"}]
     real = [case for case in cases if case.get("classname", "").endswith(REAL_RUN)]
@@ -435,7 +436,7 @@ def read_report(report: Path) -> tuple[str, str, str | None]:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table that is Markdown, too."""
+    """Return a Markdown table that is aligned as plain text, too."""
     lines = [tuple(head), *map(tuple, rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     lines.insert(1, tuple("-" * width for width in widths))
@@ -444,7 +445,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def environment(scratch: Path) -> dict[str, str]:
-    """Return the environment of all steps: the caller's, without what would reach the tests or outlive the run."""
+    """Return the environment of all steps: the caller's without :data:`DROPPED`, with caches in the scratch folder."""
     env = {name: value for name, value in os.environ.items() if not name.lstrip("_").startswith(DROPPED)}
     (scratch / "tmp").mkdir()
     env |= {
@@ -454,7 +455,7 @@ def environment(scratch: Path) -> dict[str, str]:
         "UV_PYTHON_DOWNLOADS": "never",
         "XDG_CACHE_HOME": str(scratch / "cache"),
     }
-    # uv does not look at pip's settings.
+    # uv does not read pip's settings.
     for pips, uvs in (("PIP_CERT", "SSL_CERT_FILE"), ("PIP_INDEX_URL", "UV_DEFAULT_INDEX")):
         if pips in env:
             env.setdefault(uvs, env[pips])
@@ -462,14 +463,14 @@ def environment(scratch: Path) -> dict[str, str]:
 
 
 def find_python(version: str) -> Path:
-    """Return a Python of a minor version: pyenv's if it has one, else the one on the path.
+    """Return the path of a Python of a minor version: pyenv's if it has one, else the one on the ``PATH``.
 
     :raises StepFailed: there is none.
     """
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     on_path = shutil.which(f"python{version}")
     for candidate in [*sorted(pyenv.glob(f"{version}.*/bin/python")), *([Path(on_path)] if on_path else [])]:
-        # A shim of pyenv's can be there and lead nowhere.
+        # A shim of pyenv exists even where no Python of that version is installed.
         asked = subprocess.run([candidate, "--version"], capture_output=True, text=True, check=False)
         if asked.stdout.startswith(f"Python {version}."):
             return candidate
@@ -477,12 +478,12 @@ def find_python(version: str) -> Path:
 
 
 def main() -> None:
-    """Run the gate; the exit status is 0 if all is well."""
+    """Run all checks; the exit status is 0 if all succeed."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    told: dict[str, Any] = tomllib.loads(Path(__file__).with_name("versions.toml").read_text())
-    jobs = [Job(**each) for each in told.pop("job")]
-    with tempfile.TemporaryDirectory(prefix="codat-gate-", ignore_cleanup_errors=True) as scratch:
-        good = Gate(Path(scratch), jobs, **told).run()
+    config: dict[str, Any] = tomllib.loads(Path(__file__).with_name("versions.toml").read_text())
+    jobs = [Job(**each) for each in config.pop("job")]
+    with tempfile.TemporaryDirectory(prefix="codat-checks-", ignore_cleanup_errors=True) as scratch:
+        good = Checks(Path(scratch), jobs, **config).run()
     sys.exit(not good)
 
 

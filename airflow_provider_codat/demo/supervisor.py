@@ -1,18 +1,19 @@
-"""Starts processes, and ends all of them when its parent is gone. Run as ``python -I warden.py HOME``.
+"""Starts processes, and ends all of them when its parent ends. Run as ``python -I supervisor.py HOME``.
 
-A throw-away Airflow must not outlive the program that asked for it, not even one ended by SIGKILL.
-``PR_SET_PDEATHSIG`` cannot promise that: it reaches direct children only, while Airflow's own children fork further
-and, on 2.11, leave their process group. So one small process stands between them and rests on two promises of the
-kernel:
+A throw-away Airflow must end with the program that started it, even if SIGKILL ends that program.
+``PR_SET_PDEATHSIG`` is not enough: it reaches direct children only, while Airflow's processes start further ones that,
+on 2.11, leave the process group. So the program starts this process, and this process starts Airflow. It relies on two
+guarantees of the kernel:
 
-* its standard input is a socket that closes when the parent is gone, however it went;
-* it is a *child subreaper*: an orphaned descendant becomes its child, whatever session or group it made for itself.
-  Once it has no child left, no process is left.
+* Its standard input is a socket, which closes when the parent ends, whatever ends the parent.
+* It is a *child subreaper*: an orphaned descendant becomes its child, whatever the descendant's session or group. When
+  it has no child left, no process is left.
 
-It removes ``HOME`` last. Standard library only, one thread.
+At its end it removes ``HOME``. It uses the standard library only, and one thread.
 
-Input, a line each: ``{"name": "scheduler", "argv": [...]}`` starts a process that writes to ``HOME/scheduler.log``.
-Output, a line each: ``{"name": "scheduler", "pid": 7}`` when started, the same with ``"status"`` added when ended.
+Input, one JSON object per line: ``{"name": "scheduler", "argv": [...]}`` starts a process whose output goes to
+``HOME/scheduler.log``. Output, likewise: ``{"name": "scheduler", "pid": 7}`` when it has started, and the same with
+``"status"`` when it has ended.
 """
 
 import contextlib
@@ -29,12 +30,12 @@ from pathlib import Path
 #: From linux/prctl.h.
 PR_SET_CHILD_SUBREAPER = 36
 
-#: Seconds between asking the processes to end and ending them.
+#: Seconds between SIGTERM and SIGKILL.
 GRACE = 3.0
 
 
 def main() -> None:
-    """Serve the parent until it closes the socket or a signal asks for the end, then leave nothing behind."""
+    """Serve the parent until it closes the socket or a signal arrives, then end all processes and remove ``HOME``."""
     home = Path(sys.argv[1])
     become_subreaper()
     signals = signal_pipe(signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP)
@@ -47,7 +48,7 @@ def main() -> None:
 
 
 def become_subreaper() -> None:
-    """Have every orphaned descendant reparented to this process.
+    """Make every orphaned descendant a child of this process.
 
     :raises OSError: the kernel refused.
     """
@@ -56,7 +57,7 @@ def become_subreaper() -> None:
 
 
 def signal_pipe(*numbers: signal.Signals) -> int:
-    """Return a descriptor that carries the number of each signal received, one byte each."""
+    """Return a descriptor from which the number of each received signal can be read, as one byte."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     os.set_blocking(writer, False)
@@ -67,7 +68,7 @@ def signal_pipe(*numbers: signal.Signals) -> int:
 
 
 def serve(home: Path, signals: int, running: dict[int, str]) -> None:
-    """Start what the parent asks for and tell it what ended, until the socket closes or a signal asks for the end."""
+    """Start processes on the parent's orders and report when they end, until the socket closes or a signal arrives."""
     unread = b""
     while True:
         readable, _, _ = select.select([0, signals], [], [])
@@ -75,7 +76,7 @@ def serve(home: Path, signals: int, running: dict[int, str]) -> None:
             received = os.read(signals, 4096)
             for pid, status in reap():
                 if name := running.pop(pid, None):
-                    tell({"name": name, "pid": pid, "status": status})
+                    report({"name": name, "pid": pid, "status": status})
             if set(received) - {signal.SIGCHLD}:
                 return
         if 0 in readable:
@@ -86,11 +87,11 @@ def serve(home: Path, signals: int, running: dict[int, str]) -> None:
             for order in map(json.loads, lines):
                 pid = start(order["argv"], home / f"{order['name']}.log")
                 running[pid] = order["name"]
-                tell({"name": order["name"], "pid": pid})
+                report({"name": order["name"], "pid": pid})
 
 
 def start(argv: list[str], log: Path) -> int:
-    """Start a process in a group of its own, with its output appended to ``log``; return its pid."""
+    """Start a process in a group of its own, append its output to ``log``, and return its pid."""
     return os.posix_spawn(
         argv[0],
         argv,
@@ -105,14 +106,14 @@ def start(argv: list[str], log: Path) -> int:
     )
 
 
-def tell(event: dict[str, object]) -> None:
-    """Write one line to the parent, unless it is gone."""
+def report(event: dict[str, object]) -> None:
+    """Write an event to the parent as one line, unless the parent has ended."""
     with contextlib.suppress(ConnectionError):
         os.write(1, json.dumps(event).encode() + b"\n")
 
 
 def reap() -> list[tuple[int, int]]:
-    """Collect every child that has ended: its pid and its exit status, negative for a signal."""
+    """Return the pid and the exit status, negative for a signal, of every child that has ended."""
     ended = []
     with contextlib.suppress(ChildProcessError):
         while (found := os.waitpid(-1, os.WNOHANG))[0]:
@@ -121,7 +122,7 @@ def reap() -> list[tuple[int, int]]:
 
 
 def end_all(running: dict[int, str], signals: int) -> None:
-    """Ask every process to end, wait for them, then end whatever is left, orphans included."""
+    """Send SIGTERM to every process, wait for :data:`GRACE`, then end all that are left, orphans included."""
     for pid in running:
         os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + GRACE
@@ -138,14 +139,14 @@ def end_all(running: dict[int, str], signals: int) -> None:
 
 
 def children() -> list[int]:
-    """Return the pids of this process's children, those it inherited included."""
+    """Return the pids of this process's children, adopted orphans included."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            # pid (name) state parent …: the name may hold blanks and brackets, so count from its last bracket.
+            # pid (name) state parent …: the name may hold blanks and brackets, so read on after the last bracket.
             parent = stat.read_text(errors="replace").rpartition(")")[2].split()[1]
         except (OSError, IndexError):
-            continue  # ended while we looked
+            continue  # it has ended in the meantime
         if int(parent) == os.getpid():
             found.append(int(stat.parent.name))
     return found

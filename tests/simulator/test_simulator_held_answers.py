@@ -1,4 +1,4 @@
-"""Answers that are held, and clients that do not wait for theirs."""
+"""Held answers, and clients that disconnect before their answer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def post(client, headers=KEY, **more):
 
 @contextmanager
 def posting(client, headers=KEY):
-    """Post in another thread, and give what comes of it: at the end an answer or an error."""
+    """Post in another thread, and yield a list that has the answer or the error at the end."""
     outcome = []
 
     def work() -> None:
@@ -40,7 +40,7 @@ def posting(client, headers=KEY):
 
 
 def leave(client, body="{}", length=2):
-    """Send a post, or as much of it as there is, and be gone at once, as a killed process is."""
+    """Send a post, or its beginning, and disconnect at once, as a killed process does."""
     headers = {**client.codat.auth_headers, **KEY, "Host": "codat", "Content-Length": str(length)}
     lines = [f"POST {client.push_path()} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     with socket.create_connection(("127.0.0.1", client.codat.port)) as connection:
@@ -48,8 +48,8 @@ def leave(client, body="{}", length=2):
 
 
 def let_finish(client):
-    """Wait until the server is through with all that has been sent, and stop it."""
-    client.get("/companies")  # connections are accepted in turn: this one after all the others
+    """Wait until the server has handled all requests, and stop it."""
+    client.get("/companies")  # connections are accepted in order: this one last
     client.codat.stop()  # waits for the requests under way
 
 
@@ -97,7 +97,7 @@ def test_a_client_that_has_gone_finds_its_answer_kept(client):
     assert pushes(client) == 1
 
 
-def test_an_answer_is_held_no_longer_than_told(client):
+def test_an_answer_is_held_no_longer_than_its_seconds(client):
     client.codat.fault(Fault("hold", seconds=0.01))
     answers = [client.post(client.push_path(), json={}, headers=KEY) for _ in range(2)]
     assert answers[0].status_code == 200
@@ -157,7 +157,7 @@ def test_nothing_can_be_held_of_a_simulator_that_does_not_run():
     CodatSimulator().release()
 
 
-# --- clients that have gone ------------------------------------------------------------------------------------------
+# --- clients that have disconnected ----------------------------------------------------------------------------------
 
 
 def test_what_is_handled_late_is_kept_for_its_key_though_the_client_has_gone(client):

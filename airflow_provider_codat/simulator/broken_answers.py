@@ -1,6 +1,7 @@
-"""The two things that no ASGI server offers: a TCP reset, and an answer that breaks off.
+"""Broken answers: a TCP reset, and an answer that ends before its Content-Length.
 
-Both need the connection's transport, which ASGI hides. The protocol class below puts it into the state of each request.
+No ASGI server offers them. Both need the connection's transport, which ASGI hides; the protocol class below adds it to
+the state of each request.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class ExposedTransportProtocol(H11Protocol):
-    """uvicorn's HTTP protocol; ``scope["state"]["transport"]`` is the connection's transport."""
+    """uvicorn's HTTP protocol, with the connection's transport in ``scope["state"]["transport"]``."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Remember the transport where uvicorn copies each request's state from."""
+        """Add the transport to the state that uvicorn copies into each request."""
         self.app_state = {**self.app_state, "transport": transport}
         super().connection_made(transport)
 
@@ -30,9 +31,9 @@ class ExposedTransportProtocol(H11Protocol):
 async def reset(scope: Scope, receive: Receive) -> None:
     """Close the connection with a TCP RST, so that the client sees "connection reset by peer"."""
     transport = _transport(scope)
-    if transport.is_closing():  # the client was faster
+    if transport.is_closing():  # the client has closed the connection
         return
-    # A linger time of zero makes close() discard the connection with RST instead of ending it with FIN.
+    # With a linger time of zero, closing sends RST instead of FIN.
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
     await _disconnected(receive)
@@ -41,8 +42,8 @@ async def reset(scope: Scope, receive: Receive) -> None:
 async def send_truncated(scope: Scope, receive: Receive, response: Response) -> None:
     """Send half of a response, then close the connection.
 
-    The bytes go around h11, which would refuse to end a body short of its Content-Length. A response without a body
-    (204) breaks off within its headers.
+    It writes to the transport, because h11 refuses to end a body before its Content-Length. A response without a body
+    (204) ends within its headers.
     """
     head = f"HTTP/1.1 {response.status_code} {HTTPStatus(response.status_code).phrase}\r\n".encode()
     head += b"".join(name + b": " + value + b"\r\n" for name, value in response.raw_headers)
@@ -58,6 +59,6 @@ def _transport(scope: Scope) -> asyncio.Transport:
 
 
 async def _disconnected(receive: Receive) -> None:
-    # uvicorn takes an application that returns unanswered for broken, unless it knows that the client has gone
+    # uvicorn logs an error if an application returns without an answer while the client is connected
     while (await receive())["type"] != "http.disconnect":
         pass

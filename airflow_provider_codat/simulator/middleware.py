@@ -1,9 +1,12 @@
-"""What every request passes on its way to an endpoint: the log, faults, the API key, limits and idempotency keys.
+"""The steps of every request before an endpoint: request log, faults, limits, API key and idempotency key.
 
-The order is that of the real thing: the network, or a proxy in it, may fail before anything else happens; a wrong key
-or a used-up quota never gets as far as an idempotency key; and what happens behind it, a server error included, is what
-that key replays. Codat does not know whether the client still waits: a request that has arrived is handled, and its
-answer kept, even if nobody is left to hear it.
+The order is that of Codat:
+
+1. The network or a proxy may fail the request before it reaches Codat.
+2. A request beyond a limit or with a wrong API key is refused; its idempotency key is not read.
+3. The answer to a request with an idempotency key is kept and replayed, a server error included.
+
+A request that has arrived is handled and its answer kept, even if the client has disconnected.
 """
 
 from __future__ import annotations
@@ -20,11 +23,11 @@ from starlette.datastructures import Headers, QueryParams
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from airflow_provider_codat.simulator import wire
+from airflow_provider_codat.simulator import broken_answers
 from airflow_provider_codat.simulator.endpoints import application, error_response
 from airflow_provider_codat.simulator.errors import ApiError, standard_error
 from airflow_provider_codat.simulator.faults import Fault, Faults
-from airflow_provider_codat.simulator.holding import HeldAnswers
+from airflow_provider_codat.simulator.held_answers import HeldAnswers
 from airflow_provider_codat.simulator.idempotency import Compares, IdempotencyKeys
 from airflow_provider_codat.simulator.push import PendingFields, blank_finished_fields
 from airflow_provider_codat.simulator.request_log import LoggedRequest
@@ -38,29 +41,29 @@ if TYPE_CHECKING:
     from airflow_provider_codat.simulator.rate_limit import AddressLimit, Concurrency, RateLimit
 
 _COMPANY = re.compile("/companies/([^/]+)")
-#: The ``Retry-After`` where a company has too many requests under way: the first of them may end any moment.
+#: The ``Retry-After``, in seconds, of a company that has too many requests under way.
 _SHORTLY = "1"
 _IDEMPOTENT_BY_KEY = frozenset({"POST", "PATCH"})
-#: Faults that are answered before a request gets as far as Codat.
+#: Faults in which a proxy answers before the request reaches Codat.
 _ANSWERED_BY_PROXY = frozenset({"html", "gateway"})
 _PAGE = "<!doctype html><html><head><title>Bad gateway</title></head><body><h1>Please stand by</h1></body></html>"
 
 
 class SimulatorStopped(Exception):
-    """The simulator ends while a request waits."""
+    """The simulator stops while a request waits."""
 
 
-class Gate:
+class Middleware:
     """The ASGI application that uvicorn runs.
 
-    :param account: the state behind the endpoints; its lock also guards what is here.
-    :param api_key: the only key that is let in.
+    :param account: the state behind the endpoints; its lock also guards the state of the middleware.
+    :param api_key: the only key that is accepted.
     :param clock: returns epoch seconds.
-    :param rate_limit: the daily quota.
-    :param address_limit: requests a minute.
-    :param concurrency: requests at once.
+    :param rate_limit: limits requests per day.
+    :param address_limit: limits requests per minute and address.
+    :param concurrency: limits requests under way per company.
     :param response_time: seconds from a request to its answer.
-    :param pending_fields: how a push looks that has not ended, for the fault ``unknown_status``.
+    :param pending_fields: the shape of a pending push, for the fault ``unknown_status``.
     :param idempotency_compares: what two requests with one idempotency key must share.
     """
 
@@ -92,7 +95,7 @@ class Gate:
         self._pending_fields = pending_fields
 
     def set_api_key(self, api_key: str) -> None:
-        """Let in this key only."""
+        """Accept this key only."""
         self._authorization = b"Basic " + base64.b64encode(api_key.encode())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -100,7 +103,7 @@ class Gate:
         request = Request(scope, receive)
         try:
             body = await request.body()
-        except ClientDisconnect:  # the request never arrived as a whole
+        except ClientDisconnect:  # the request has not arrived completely
             return
         with self._account.lock:
             fault = self.faults.take(request.method, request.url.path)
@@ -108,26 +111,26 @@ class Gate:
             self.log.append(entry)
         kind = fault.kind if fault else None
         if kind == "reset":
-            await wire.reset(scope, receive)
+            await broken_answers.reset(scope, receive)
             return
         try:
             response = await self.answer(scope, body, fault, entry)
         except SimulatorStopped:
-            await wire.reset(scope, receive)
+            await broken_answers.reset(scope, receive)
             return
         with self._account.lock:
             response.headers.update(self.rate_limit.headers())
         if kind == "reset_after":
-            await wire.reset(scope, receive)
+            await broken_answers.reset(scope, receive)
             return
         entry.status = response.status_code
         if kind == "truncated":
-            await wire.send_truncated(scope, receive, response)
+            await broken_answers.send_truncated(scope, receive, response)
         else:
             await response(scope, receive, send)
 
     async def answer(self, scope: Scope, body: bytes, fault: Fault | None, entry: LoggedRequest) -> Response:
-        """Return the answer to a request, which may still be lost on its way."""
+        """Return the answer to a request; a fault may still break it."""
         if fault is not None and fault.kind in _ANSWERED_BY_PROXY:
             return _fault_response(fault)
         headers = Headers(scope=scope)
@@ -142,7 +145,7 @@ class Gate:
             key = headers.get("idempotency-key")
             if key is None or entry.method not in _IDEMPOTENT_BY_KEY:
                 response = await self._handle(scope, body, fault)
-                await self._keep_back(fault, entry)
+                await self._hold(fault, entry)
                 return response
             return await self._handle_once(key, scope, body, fault, entry)
 
@@ -174,13 +177,13 @@ class Gate:
                 self._idempotency.release(key)
             raise
         try:
-            await self._keep_back(fault, entry)
-        finally:  # what has been handled is kept, whether the simulator's end cuts off its answer or not
+            await self._hold(fault, entry)
+        finally:  # the answer is kept even if the simulator stops before it is sent
             with self._account.lock:
                 if response.status_code == 429:
                     self._idempotency.release(key)
                 else:
-                    self._idempotency.settle(key, response)
+                    self._idempotency.keep(key, response)
         return response
 
     async def _handle(self, scope: Scope, body: bytes, fault: Fault | None) -> Response:
@@ -196,17 +199,17 @@ class Gate:
             return self._with_status_word(response, fault.status_word)
         return response
 
-    async def _keep_back(self, fault: Fault | None, entry: LoggedRequest) -> None:
+    async def _hold(self, fault: Fault | None, entry: LoggedRequest) -> None:
         if fault is not None and fault.keeps_back:
             await self.held.hold(entry, self._sleep(fault.keeps_back))
 
     def _with_status_word(self, response: Response, word: str) -> Response:
-        """Let the pushes of an answer wait with a status that nobody knows."""
+        """Return an answer whose pushes are pending with this status."""
         body = json.loads(bytes(response.body))
         for push in body.get("results", [body]):
-            waiting = blank_finished_fields({**push, "status": word, "statusCode": 202}, self._pending_fields)
+            pending = blank_finished_fields({**push, "status": word, "statusCode": 202}, self._pending_fields)
             push.clear()
-            push.update(waiting)
+            push.update(pending)
         return JSONResponse(body)
 
     async def _sleep(self, seconds: float) -> None:

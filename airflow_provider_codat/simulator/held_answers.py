@@ -1,4 +1,4 @@
-"""Answers that are ready and kept back, so that a test can act between a write and the news of it."""
+"""Held answers: a test can act after a request has been handled and before its answer is sent."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class HeldAnswers:
-    """The requests whose answers are held. They are held in the server's loop, and let go from other threads.
+    """The requests whose answers are held in the server's loop. Other threads release them.
 
-    :param lock: guards them.
+    :param lock: guards the list of requests.
     """
 
     def __init__(self, lock: threading.RLock) -> None:
@@ -26,7 +26,7 @@ class HeldAnswers:
     async def hold(self, request: LoggedRequest, sleep: Coroutine[None, None, None]) -> None:
         """Hold the answer to a request until it is released.
 
-        :param sleep: holds it no longer than this takes, and may raise.
+        :param sleep: ends the hold if the answer is not released before; its errors are raised.
         """
         sleeping = asyncio.ensure_future(sleep)
         with self._listed(request, sleeping):
@@ -35,7 +35,7 @@ class HeldAnswers:
             sleeping.result()
 
     def release(self) -> None:
-        """Let go of what is held now, and return when it has gone."""
+        """Release the answers that are held now, and return when none of them is held any more."""
         with self._changed:
             released = set(self._held)
             for sleeping in released:
@@ -43,7 +43,7 @@ class HeldAnswers:
             self._changed.wait_for(lambda: released.isdisjoint(self._held))
 
     def wait_until(self, count: int, timeout: float) -> list[LoggedRequest]:
-        """Return what is held as soon as it is so many.
+        """Return the requests whose answers are held, when they are at least ``count``.
 
         :param timeout: in seconds.
         :raises TimeoutError: if it takes longer.

@@ -89,7 +89,7 @@ def test_a_gateways_page_by_default(client):
     assert response.text.startswith("<!doctype html>")
 
 
-def test_a_gateway_with_a_body_of_its_own_answers_before_the_key_is_looked_at(client):
+def test_a_gateway_with_a_body_of_its_own_answers_before_the_key_is_read(client):
     client.codat.fault(Fault("gateway", status=504, body="upstream timed out"))
     response = httpx.get(client.codat.url)
     assert (response.status_code, response.text) == (504, "upstream timed out")
