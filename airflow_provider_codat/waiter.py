@@ -17,8 +17,9 @@ from airflow_provider_codat.links.codat import CodatCompanyLink
 from airflow_provider_codat.templates import TemplatedOperator
 
 if TYPE_CHECKING:
-    from airflow_provider_codat.api.push_operations import PushOperation
-    from airflow_provider_codat.api.waiting import Pace, PushOperationWait
+    from airflow_provider_codat.api.endpoints.push_operations import PushOperation
+    from airflow_provider_codat.api.waiting.pace import Pace
+    from airflow_provider_codat.api.waiting.wait import PushOperationWait
     from airflow_provider_codat.hooks.codat import CodatHook
 
 TRIGGER_GRACE = timedelta(minutes=2)
@@ -59,14 +60,14 @@ class PushOperationWaiter(TemplatedOperator):
 
     @cached_property
     def _wait(self) -> PushOperationWait:
-        from airflow_provider_codat.api.waiting import PushOperationWait
+        from airflow_provider_codat.api.waiting.wait import PushOperationWait
 
         return PushOperationWait(self.company_id, self.push_operation_key, self.log)
 
     @property
     def pace(self) -> Pace:
         """How long to pause between two looks."""
-        from airflow_provider_codat.api.waiting import Pace
+        from airflow_provider_codat.api.waiting.pace import Pace
 
         return Pace(
             self.poke_interval, self.exponential_backoff, self.max_wait.total_seconds() if self.max_wait else None

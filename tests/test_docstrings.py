@@ -338,7 +338,7 @@ def test_nothing_public_is_left_out():
     subjects = package_subjects()
     assert {subject.name for subject in subjects} >= {
         "api.errors.CodatApiError.from_json",
-        "api.retry.RESENT_FOR",
+        "api.http.retry.RESENT_FOR",
         "demo.airflow_stack.AirflowStack.trigger",
         "exceptions.CodatRateLimited",
         "hooks.codat.CodatHook.settings",

@@ -12,7 +12,8 @@ FOR_PARSING = {
     "airflow_provider_codat.api",
     "airflow_provider_codat.api.errors",
     "airflow_provider_codat.api.json_value",
-    "airflow_provider_codat.api.request",
+    "airflow_provider_codat.api.http",
+    "airflow_provider_codat.api.http.request",
     "airflow_provider_codat.exceptions",
     "airflow_provider_codat.templates",
 }
@@ -27,8 +28,12 @@ OPERATOR = {
     "airflow_provider_codat.operators",
     "airflow_provider_codat.operators.codat",
     "airflow_provider_codat.api.data_types",
-    "airflow_provider_codat.api.response",
+    "airflow_provider_codat.api.http.response",
     "airflow_provider_codat.api.sync_settings",
+    "airflow_provider_codat.api.sync_settings.endpoints",
+    "airflow_provider_codat.api.sync_settings.fields",
+    "airflow_provider_codat.api.sync_settings.planning",
+    "airflow_provider_codat.api.sync_settings.values",
 }
 HEAVY = {"requests", "aiohttp", "airflow_provider_codat.hooks.codat", "airflow_provider_codat.simulator"}
 

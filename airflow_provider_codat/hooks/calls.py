@@ -10,10 +10,10 @@ import functools
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Generic, ParamSpec, Self, TypeVar, cast
 
-from airflow_provider_codat.api.paging import Page, number_after
-from airflow_provider_codat.api.push_operations import PushOperation
-from airflow_provider_codat.api.request import Request
-from airflow_provider_codat.api.waiting import Steps
+from airflow_provider_codat.api.endpoints.push_operations import PushOperation
+from airflow_provider_codat.api.http.paging import Page, number_after
+from airflow_provider_codat.api.http.request import Request
+from airflow_provider_codat.api.http.steps import Steps
 
 if TYPE_CHECKING:
     from airflow_provider_codat.hooks.codat import CodatHook
@@ -118,7 +118,7 @@ class PagedEndpoint(Call[P, Request[Page[T]]]):
             number = number_after(number, page)
 
 
-class Wait(Call[P, Steps]):
+class Wait(Call[P, Steps[PushOperation]]):
     """A wait for a push operation."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> PushOperation:

@@ -23,7 +23,8 @@ try:
 except ImportError:  # Airflow 2
     from airflow.utils.log.secrets_masker import mask_secret  # type: ignore[no-redef]  # one of the two is there
 
-from airflow_provider_codat.api import companies, push_operations, records, retry, sync_settings
+from airflow_provider_codat.api import sync_settings
+from airflow_provider_codat.api.endpoints import companies, push_operations, records
 from airflow_provider_codat.api.errors import (
     CodatAuthenticationError,
     CodatConnectionError,
@@ -31,10 +32,13 @@ from airflow_provider_codat.api.errors import (
     CodatInputError,
     CodatResponseError,
 )
-from airflow_provider_codat.api.request import Effect, Request
-from airflow_provider_codat.api.response import RateLimit, Response, read
+from airflow_provider_codat.api.http import retry
+from airflow_provider_codat.api.http.request import Effect, Request
+from airflow_provider_codat.api.http.response import RateLimit, Response, read
+from airflow_provider_codat.api.http.steps import Sleep, Steps
 from airflow_provider_codat.api.sync_settings import ScheduleShape
-from airflow_provider_codat.api.waiting import Pace, PushOperationWait, Sleep, Steps
+from airflow_provider_codat.api.waiting.pace import Pace
+from airflow_provider_codat.api.waiting.wait import PushOperationWait
 from airflow_provider_codat.hooks import connection_form
 from airflow_provider_codat.hooks.calls import Endpoint, FileEndpoint, PagedEndpoint, ShapedEndpoint, Wait
 from airflow_provider_codat.hooks.connection import ConnectionSettings, read_connection
@@ -62,7 +66,7 @@ LONGEST_INTERVAL = 600
 
 def wait_for_push_operation(
     company_id: str, push_operation_key: str, *, poll_interval: float = 2.0, timeout: float = 120.0
-) -> Steps:
+) -> Steps[push_operations.PushOperation]:
     """Wait until a push operation has ended, and return it whatever its status.
 
     For ``@task`` functions; a task that waits long is better served by ``CodatPushOperationSensor``.
@@ -96,7 +100,7 @@ class CodatHook(BaseHook):
     Every call exists twice without being written twice: ``hook.get_company(id)`` blocks,
     ``await hook.get_company.aio(id)`` does not. Requests that read or set state are sent again over passing trouble;
     requests that write records are sent again only where Codat's ``Idempotency-Key`` makes that safe, or where they
-    cannot have been sent; the table is in ``airflow_provider_codat.api.retry``.
+    cannot have been sent; the table is in ``airflow_provider_codat.api.http.retry``.
 
     The connection, of type ``codat``: the password is the API key, or the ready-made ``Basic ...`` header; the host is
     the base URL (default ``https://api.codat.io``); the extra may hold ``connect_timeout`` (seconds, default 10),
@@ -443,7 +447,7 @@ class CodatHook(BaseHook):
             if answer is not None:
                 await answer.aclose()
 
-    async def arun(self, steps: Steps) -> push_operations.PushOperation:
+    async def arun(self, steps: Steps[push_operations.PushOperation]) -> push_operations.PushOperation:
         """Do what :meth:`run` does without blocking the event loop.
 
         :param steps: as for :meth:`run`; each request is sent once.

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_provider_codat.api.errors import CodatInputError
-from airflow_provider_codat.api.retry import RetryPolicy
+from airflow_provider_codat.api.http.retry import RetryPolicy
 from airflow_provider_codat.api.sync_settings import ScheduleShape
 from airflow_provider_codat.hooks.connection_form import DEFAULT_HOST, EXTRA_FIELDS, ExtraField
 

@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_codat.api.data_types import KNOWN_DATA_TYPES
 from airflow_provider_codat.api.errors import CodatInputError
-from airflow_provider_codat.api.request import identifier
+from airflow_provider_codat.api.http.request import identifier
 from airflow_provider_codat.api.sync_settings import SyncSetting, read_bool, read_desired, refuse_hours_of_day
 from airflow_provider_codat.exceptions import CodatSyncSettingsNotApplied, CodatWriteOutcomeUnknown
 from airflow_provider_codat.links.codat import CodatCompanyLink, store_company_link
@@ -24,10 +24,10 @@ from airflow_provider_codat.waiter import PushOperationWaiter
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_codat.api.push_operations import PushOperation
-    from airflow_provider_codat.api.request import Request
-    from airflow_provider_codat.api.sync_settings_apply import Applied
-    from airflow_provider_codat.api.writing import Write
+    from airflow_provider_codat.api.endpoints.push_operations import PushOperation
+    from airflow_provider_codat.api.http.request import Request
+    from airflow_provider_codat.api.sync_settings.apply import Applied
+    from airflow_provider_codat.api.writing.write import Write
     from airflow_provider_codat.hooks.codat import CodatHook
 
 
@@ -149,7 +149,7 @@ class CodatSyncSettingsOperator(TemplatedOperator):
                 )
 
     def _apply(self, desired: tuple[SyncSetting, ...]) -> Applied:
-        from airflow_provider_codat.api.sync_settings_apply import Application, Goal, table
+        from airflow_provider_codat.api.sync_settings.apply import Application, Goal, table
 
         application = Application(
             company_id=self.company_id,
@@ -320,7 +320,7 @@ class CodatPushOperator(PushOperationWaiter):
 
     def _check_literals(self) -> None:
         """Refuse at DAG parse what is wrong by then, whatever the templates will give."""
-        from airflow_provider_codat.api.records import check_idempotency_key, options
+        from airflow_provider_codat.api.endpoints.records import check_idempotency_key, options
 
         options(self.timeout_in_minutes, self.allow_sync_on_push_complete)
         for name in ("company_id", "connection_id", "data_type"):
@@ -358,7 +358,7 @@ class CodatPushOperator(PushOperationWaiter):
 
         :param stand_ins: what to take for arguments that still are templates; default none are.
         """
-        from airflow_provider_codat.api import records
+        from airflow_provider_codat.api.endpoints import records
 
         given = {name: getattr(self, name) for name in STAND_INS} | dict(stand_ins or {})
         where = given["company_id"], given["connection_id"], given["data_type"]
@@ -401,7 +401,7 @@ class CodatPushOperator(PushOperationWaiter):
 
     def _submit(self, context: Context) -> PushOperation:
         """Return the operation that this task instance's write became, whoever sent it."""
-        from airflow_provider_codat.api.writing import OutcomeUnknown
+        from airflow_provider_codat.api.writing.outcome import OutcomeUnknown
 
         write = self._write(context)
         _ = self.hook.settings  # a connection that cannot be read is no write that may have been sent
@@ -411,9 +411,10 @@ class CodatPushOperator(PushOperationWaiter):
             raise CodatWriteOutcomeUnknown(unknown) from unknown.__cause__
 
     def _write(self, context: Context) -> Write:
-        from airflow_provider_codat.api.records import check_idempotency_key
-        from airflow_provider_codat.api.trace import Target, fingerprint
-        from airflow_provider_codat.api.writing import Write
+        from airflow_provider_codat.api.endpoints.records import check_idempotency_key
+        from airflow_provider_codat.api.writing.stored import fingerprint
+        from airflow_provider_codat.api.writing.target import Target
+        from airflow_provider_codat.api.writing.write import Write
         from airflow_provider_codat.operators.memory import Memory
 
         memory = Memory(context, self.log, resubmit=_flag("resubmit", self.resubmit))

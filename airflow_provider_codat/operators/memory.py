@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_codat.api.errors import CodatError, CodatInputError
-from airflow_provider_codat.api.trace import Past, Target, Trace, first_key, resubmission_key, task_instance_key
-from airflow_provider_codat.api.waiting import Log
+from airflow_provider_codat.api.http.steps import Log
+from airflow_provider_codat.api.writing.keys import first_key, resubmission_key, task_instance_key
+from airflow_provider_codat.api.writing.stored import Past, Trace
+from airflow_provider_codat.api.writing.target import Target
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

@@ -20,7 +20,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_codat.api.errors import CodatError, CodatInputError
-from airflow_provider_codat.api.request import identifier
+from airflow_provider_codat.api.http.request import identifier
 from airflow_provider_codat.links.codat import store_company_link
 from airflow_provider_codat.waiter import TRIGGER_GRACE, PushOperationWaiter
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.triggers.base import StartTriggerArgs
 
-    from airflow_provider_codat.api.push_operations import PushOperation
+    from airflow_provider_codat.api.endpoints.push_operations import PushOperation
 
 
 class CodatPushOperationSensor(PushOperationWaiter, BaseSensorOperator):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_provider_codat.api.retry import RetryPolicy
+from airflow_provider_codat.api.http.retry import RetryPolicy
 from airflow_provider_codat.exceptions import CodatInputError
 from airflow_provider_codat.hooks.codat import CodatHook
 from airflow_provider_codat.hooks.connection import is_loopback, read_api_key, read_base_url, read_connection

@@ -1,4 +1,4 @@
-"""The retry table of ``airflow_provider_codat.api.retry``, row by row, against a real server that counts."""
+"""The retry table of ``airflow_provider_codat.api.http.retry``, row by row, against a real server that counts."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from urllib3.exceptions import (
     ReadTimeoutError,
 )
 
-from airflow_provider_codat.api.request import Effect, Request
-from airflow_provider_codat.api.retry import RetryPolicy
+from airflow_provider_codat.api.http.request import Effect, Request
+from airflow_provider_codat.api.http.retry import RetryPolicy
 from airflow_provider_codat.api.sync_settings import SyncSchedule, SyncSetting
 from airflow_provider_codat.exceptions import (
     CodatApiError,

@@ -12,7 +12,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, BaseOperator
 
 from airflow_provider_codat.api.sync_settings import SyncSchedule, SyncSetting
-from airflow_provider_codat.api.sync_settings_apply import SETTLE
+from airflow_provider_codat.api.sync_settings.apply import SETTLE
 from airflow_provider_codat.exceptions import (
     CodatApiError,
     CodatInputError,
