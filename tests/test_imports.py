@@ -15,12 +15,13 @@ FOR_PARSING = {
     "airflow_provider_codat.api.http",
     "airflow_provider_codat.api.http.request",
     "airflow_provider_codat.exceptions",
-    "airflow_provider_codat.templates",
+    "airflow_provider_codat.tasks",
+    "airflow_provider_codat.tasks.templates",
 }
 WAITING = {
     "airflow_provider_codat.links",
     "airflow_provider_codat.links.codat",
-    "airflow_provider_codat.waiter",
+    "airflow_provider_codat.tasks.waiting",
 }
 SENSOR = {"airflow_provider_codat.sensors", "airflow_provider_codat.sensors.codat", *WAITING}
 OPERATOR = {

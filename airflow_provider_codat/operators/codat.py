@@ -18,8 +18,8 @@ from airflow_provider_codat.api.http.request import identifier
 from airflow_provider_codat.api.sync_settings import SyncSetting, read_bool, read_desired, refuse_hours_of_day
 from airflow_provider_codat.exceptions import CodatSyncSettingsNotApplied, CodatWriteOutcomeUnknown
 from airflow_provider_codat.links.codat import CodatCompanyLink, store_company_link
-from airflow_provider_codat.templates import TemplatedOperator, rendered
-from airflow_provider_codat.waiter import PushOperationWaiter
+from airflow_provider_codat.tasks.templates import TemplatedOperator, rendered
+from airflow_provider_codat.tasks.waiting import PushOperationWaiter
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -314,7 +314,7 @@ class CodatPushOperator(PushOperationWaiter):
         self.read_whole_numbers_as_text()
         self._check_literals()
         if end_from_trigger:
-            from airflow_provider_codat import worker_free
+            from airflow_provider_codat.tasks import worker_free
 
             worker_free.warn_of_worker(self)
 
@@ -415,7 +415,7 @@ class CodatPushOperator(PushOperationWaiter):
         from airflow_provider_codat.api.writing.stored import fingerprint
         from airflow_provider_codat.api.writing.target import Target
         from airflow_provider_codat.api.writing.write import Write
-        from airflow_provider_codat.operators.memory import Memory
+        from airflow_provider_codat.tasks.earlier_tries import Memory
 
         memory = Memory(context, self.log, resubmit=_flag("resubmit", self.resubmit))
         past = memory.begin()
@@ -454,7 +454,7 @@ class CodatPushOperator(PushOperationWaiter):
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral, a timeout of Airflow's own, or a trigger that broke."""
         if next_method == "__fail__":
-            from airflow_provider_codat.operators.memory import Memory
+            from airflow_provider_codat.tasks.earlier_tries import Memory
 
             key = Memory(context, self.log).operation_key if context.get("ti") else None
             self.push_operation_key = key or "of this task (its log has the key)"

@@ -22,7 +22,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_codat.api.errors import CodatError, CodatInputError
 from airflow_provider_codat.api.http.request import identifier
 from airflow_provider_codat.links.codat import store_company_link
-from airflow_provider_codat.waiter import TRIGGER_GRACE, PushOperationWaiter
+from airflow_provider_codat.tasks.waiting import TRIGGER_GRACE, PushOperationWaiter
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -121,7 +121,7 @@ class CodatPushOperationSensor(PushOperationWaiter, BaseSensorOperator):
         self.start_trigger_args = start_trigger_args
         self.end_from_trigger = end_from_trigger
         if start_from_trigger or end_from_trigger:
-            from airflow_provider_codat import worker_free
+            from airflow_provider_codat.tasks import worker_free
 
             worker_free.settle(self, TRIGGER_GRACE)
 
@@ -135,7 +135,7 @@ class CodatPushOperationSensor(PushOperationWaiter, BaseSensorOperator):
         defaults = [each.default_args or {} for each in (dag, group) if each is not None]
         given = ChainMap(partial.kwargs, *reversed(defaults))
         if given.get("start_from_trigger") and "start_trigger_args" not in given:
-            from airflow_provider_codat import worker_free
+            from airflow_provider_codat.tasks import worker_free
 
             remedy = "mapped, it needs start_trigger_args=CodatPushOperationSensor.start_args(...)"
             worker_free.warn(kwargs.get("task_id", "mapped"), [remedy], frames=1)
@@ -159,7 +159,7 @@ class CodatPushOperationSensor(PushOperationWaiter, BaseSensorOperator):
         :param arguments: what is given to ``partial``.
         :return: ``None``, and a warning, if a worker must start the task.
         """
-        from airflow_provider_codat import worker_free
+        from airflow_provider_codat.tasks import worker_free
 
         return worker_free.mapped_start_trigger_args(cls, mapped, arguments)
 

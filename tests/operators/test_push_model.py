@@ -34,7 +34,7 @@ from airflow_provider_codat.api.writing.keys import task_instance_key
 from airflow_provider_codat.api.writing.stored import fingerprint
 from airflow_provider_codat.api.writing.target import Target
 from airflow_provider_codat.api.writing.write import Write
-from airflow_provider_codat.operators.memory import STORED_AS, Memory
+from airflow_provider_codat.tasks.earlier_tries import STORED_AS, Memory
 
 MINUTE = 60.0
 START = 1_800_000_000.0

@@ -34,9 +34,9 @@ from airflow_provider_codat.exceptions import (
     CodatWriteOutcomeUnknown,
 )
 from airflow_provider_codat.operators.codat import CodatPushOperator
-from airflow_provider_codat.operators.memory import STORED_AS, Memory
 from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
 from airflow_provider_codat.simulator import UNDECIDED, CodatSimulator, Fault, Outcome
+from airflow_provider_codat.tasks.earlier_tries import STORED_AS, Memory
 from airflow_provider_codat.triggers import events
 from airflow_provider_codat.triggers.codat import CodatPushOperationTrigger
 

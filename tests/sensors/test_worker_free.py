@@ -6,9 +6,9 @@ from functools import cached_property
 import pytest
 from airflow.providers.common.compat.sdk import DAG, BaseOperator, TaskDeferred, TaskGroup, task
 
-from airflow_provider_codat import worker_free
 from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
-from airflow_provider_codat.templates import NeedsWorker, Syntax, for_triggerer
+from airflow_provider_codat.tasks import worker_free
+from airflow_provider_codat.tasks.templates import NeedsWorker, Syntax, for_triggerer
 
 IDS = {"company_id": "company-1", "push_operation_key": "key-1"}
 

@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 from airflow_provider_codat.api.errors import CodatError, CodatWaitTimeout
 from airflow_provider_codat.exceptions import CodatPushOperationFailed
 from airflow_provider_codat.links.codat import CodatCompanyLink
-from airflow_provider_codat.templates import TemplatedOperator
+from airflow_provider_codat.tasks.templates import TemplatedOperator
 
 if TYPE_CHECKING:
     from airflow_provider_codat.api.endpoints.push_operations import PushOperation
@@ -83,7 +83,7 @@ class PushOperationWaiter(TemplatedOperator):
 
     def trigger_arguments(self) -> dict[str, Any]:
         """Return what the trigger is told, whoever starts it."""
-        from airflow_provider_codat import worker_free
+        from airflow_provider_codat.tasks import worker_free
 
         return {
             "poke_interval": self.pace.interval,

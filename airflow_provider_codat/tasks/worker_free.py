@@ -6,18 +6,16 @@ Loaded only for tasks that ask for it.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_provider_codat.templates import NeedsWorker, Syntax, element_for_triggerer, for_triggerer
+from airflow_provider_codat.tasks.templates import NeedsWorker, Syntax, element_for_triggerer, for_triggerer
 
 if TYPE_CHECKING:
     from airflow.triggers.base import StartTriggerArgs
 
-    from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
-    from airflow_provider_codat.waiter import PushOperationWaiter
 
 RENDERED = ("company_id", "push_operation_key", "codat_conn_id")
 """What Airflow renders in the triggerer: template fields of the sensor that are arguments of the trigger too."""
@@ -62,6 +60,40 @@ OF_A_CONSTRUCTOR = 3
 TOO_OLD = "start_from_trigger needs Airflow 3.3 or later"
 
 
+class EndableTask(Protocol):
+    """What is to be known of a task that may end in the triggerer."""
+
+    @property
+    def task_id(self) -> str:
+        """Airflow's id of the task."""
+
+    start_from_trigger: bool
+
+
+class StartableTask(EndableTask, Protocol):
+    """What is to be known of a sensor that may start in the triggerer too."""
+
+    end_from_trigger: bool
+    start_trigger_args: StartTriggerArgs | None
+    timeout: float
+    execution_timeout: timedelta | None
+    template_ext: Sequence[str]
+    inlets: list[Any]
+
+    @property
+    def patience(self) -> float:
+        """The seconds a deferred wait may last."""
+
+    def trigger_arguments(self) -> dict[str, Any]:
+        """Return what the trigger is told, whoever starts it."""
+
+    def get_closest_mapped_task_group(self) -> Any:
+        """Return the mapped task group that the sensor is in, or ``None``."""
+
+    def get_dag(self) -> Any:
+        """Return the sensor's DAG, or ``None``."""
+
+
 @cache
 def triggerer_starts_tasks() -> bool:
     """Whether Airflow starts tasks in the triggerer with their templates rendered: 3.3 and later do.
@@ -73,7 +105,7 @@ def triggerer_starts_tasks() -> bool:
     return tuple(map(int, __version__.split(".")[:2])) >= (3, 3)
 
 
-def settle(sensor: CodatPushOperationSensor, grace: timedelta) -> None:
+def settle(sensor: StartableTask, grace: timedelta) -> None:
     """Have a sensor start and end in the triggerer as far as it asks for that and nothing hinders it.
 
     :param sensor: a sensor under construction.
@@ -92,7 +124,7 @@ def settle(sensor: CodatPushOperationSensor, grace: timedelta) -> None:
         sensor.start_trigger_args = _start_trigger_args(sensor, grace)
 
 
-def warn_of_worker(task: PushOperationWaiter) -> None:
+def warn_of_worker(task: EndableTask) -> None:
     """Tell at the construction of a task that is to end in the triggerer why a worker will end it, if one will.
 
     :param task: a task under construction.
@@ -101,7 +133,7 @@ def warn_of_worker(task: PushOperationWaiter) -> None:
         warn(task.task_id, hindrances, frames=OF_A_CONSTRUCTOR)
 
 
-def hindrances_to_start(sensor: CodatPushOperationSensor) -> list[str]:
+def hindrances_to_start(sensor: StartableTask) -> list[str]:
     """Return why a worker must start the sensor, each with what to do about it; empty if none must.
 
     :param sensor: a sensor under construction.
@@ -128,7 +160,7 @@ def _hindrance(name: str, value: Any, syntax: Syntax) -> str | None:
     return None
 
 
-def hindrances_to_end(task: PushOperationWaiter) -> list[str]:
+def hindrances_to_end(task: EndableTask) -> list[str]:
     """Return what would be lost without a word if a trigger ended the task; empty if nothing would.
 
     :param task: the task.
@@ -140,7 +172,7 @@ def hindrances_to_end(task: PushOperationWaiter) -> list[str]:
     return [f"end_from_trigger does not go with {', '.join(lost)}"] if lost else []
 
 
-def _overridden(task_class: type[PushOperationWaiter], kept: frozenset[str]) -> list[str]:
+def _overridden(task_class: type[EndableTask], kept: frozenset[str]) -> list[str]:
     """Return the methods and properties of ours and of Airflow's that a subclass redefines; the triggerer calls none.
 
     :param task_class: the task's class, which may be ours.
@@ -170,7 +202,7 @@ def warn(task_id: str, hindrances: list[str], frames: int) -> None:
     warnings.warn(message, UserWarning, stacklevel=frames + 2)
 
 
-def _start_trigger_args(sensor: CodatPushOperationSensor, grace: timedelta) -> StartTriggerArgs:
+def _start_trigger_args(sensor: StartableTask, grace: timedelta) -> StartTriggerArgs:
     from airflow.triggers.base import StartTriggerArgs
 
     limit = timedelta(seconds=sensor.timeout) + grace
@@ -191,7 +223,7 @@ def _start_trigger_args(sensor: CodatPushOperationSensor, grace: timedelta) -> S
 
 
 def mapped_start_trigger_args(
-    sensor_class: type[CodatPushOperationSensor], mapped: Any, arguments: Mapping[str, Any]
+    sensor_class: Callable[..., StartableTask], mapped: Any, arguments: Mapping[str, Any]
 ) -> StartTriggerArgs | None:
     """Return what the scheduler starts the triggers of a mapped sensor with; ``None`` if a worker must start it.
 

@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import json
 from collections import ChainMap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
@@ -67,6 +67,15 @@ class NeedsWorker(ValueError):
     """An argument that only a worker can resolve; the message, to follow its name, says why and what to do."""
 
 
+class HasTemplates(Protocol):
+    """What is to be known of a task for its templates."""
+
+    template_ext: Sequence[str]
+
+    def get_dag(self) -> Any:
+        """Return the task's DAG, or ``None``."""
+
+
 @dataclass(frozen=True)
 class Syntax:
     """What makes a template of a text.
@@ -81,7 +90,7 @@ class Syntax:
     is_own: bool = False
 
     @classmethod
-    def of(cls, task: BaseOperator) -> Self:
+    def of(cls, task: HasTemplates) -> Self:
         """Return the syntax of a task's DAG.
 
         :param task: a task, in a DAG or not.
