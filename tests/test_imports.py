@@ -23,11 +23,18 @@ WAITING = {
     "airflow_provider_codat.links.codat",
     "airflow_provider_codat.tasks.waiting",
 }
-SENSOR = {"airflow_provider_codat.sensors", "airflow_provider_codat.sensors.codat", *WAITING}
+SENSOR = {
+    *WAITING,
+    "airflow_provider_codat.sensors",
+    "airflow_provider_codat.sensors.codat",
+    "airflow_provider_codat.sensors.push_operation",
+}
 OPERATOR = {
     *WAITING,
     "airflow_provider_codat.operators",
     "airflow_provider_codat.operators.codat",
+    "airflow_provider_codat.operators.push",
+    "airflow_provider_codat.operators.sync_settings",
     "airflow_provider_codat.api.data_types",
     "airflow_provider_codat.api.http.response",
     "airflow_provider_codat.api.sync_settings",

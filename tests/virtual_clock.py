@@ -31,7 +31,7 @@ import requests
 import tenacity
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseSensorOperator
 
-from airflow_provider_codat import hooks, operators, sensors, triggers
+from airflow_provider_codat import hooks, operators, sensors, tasks, triggers
 from airflow_provider_codat.hooks import codat as hook_module
 from airflow_provider_codat.triggers import polling
 
@@ -59,7 +59,7 @@ class Sent(NamedTuple):
 
 
 def _modules_that_wait() -> Iterator[ModuleType]:
-    for package in (hooks, operators, sensors, triggers):
+    for package in (hooks, operators, sensors, tasks, triggers):
         for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             yield import_module(info.name)
 
