@@ -23,7 +23,7 @@ from airflow_provider_codat.exceptions import CodatInputError
 from airflow_provider_codat.get_provider_info import get_provider_info
 from airflow_provider_codat.hooks.codat import CodatHook
 from airflow_provider_codat.hooks.connection import read_connection
-from airflow_provider_codat.hooks.connection_form import EXTRA_FIELDS, HIDDEN_FIELDS, STANDARD_FIELDS
+from airflow_provider_codat.hooks.form import EXTRA_FIELDS, HIDDEN_FIELDS, STANDARD_FIELDS
 
 AIRFLOW_2 = "airflow.sdk" not in sys.modules
 KEY = "n4Qv8-top-secret"

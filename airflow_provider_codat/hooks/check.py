@@ -23,7 +23,7 @@ from airflow_provider_codat.api.errors import (
     CodatServerError,
 )
 from airflow_provider_codat.hooks.connection import ConnectionSettings
-from airflow_provider_codat.hooks.connection_form import DEFAULT_HOST
+from airflow_provider_codat.hooks.form import DEFAULT_HOST
 
 _NO_CERTIFICATES = (
     "The file of trusted certificates cannot be used ({cause}): check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE where"
