@@ -50,8 +50,8 @@ from airflow_provider_codat.api.errors import (
 )
 
 if TYPE_CHECKING:
-    from airflow_provider_codat.api.push_operations import PushOperation
-    from airflow_provider_codat.api.writing import OutcomeUnknown
+    from airflow_provider_codat.api.endpoints.push_operations import PushOperation
+    from airflow_provider_codat.api.writing.outcome import OutcomeUnknown
 
 __all__ = [
     "CodatApiError",

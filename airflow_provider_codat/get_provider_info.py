@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from airflow_provider_codat.hooks.connection_form import declared_form
+from airflow_provider_codat.hooks.form import declared_form
 
 
 def get_provider_info() -> dict[str, Any]:

@@ -24,7 +24,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_codat.api.retry import is_passing
+from airflow_provider_codat.api.http.retry import is_passing
 from airflow_provider_codat.exceptions import (
     CodatApiError,
     CodatConflictError,

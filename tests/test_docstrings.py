@@ -338,7 +338,7 @@ def test_nothing_public_is_left_out():
     subjects = package_subjects()
     assert {subject.name for subject in subjects} >= {
         "api.errors.CodatApiError.from_json",
-        "api.retry.RESENT_FOR",
+        "api.http.retry.RESENT_FOR",
         "demo.airflow_stack.AirflowStack.trigger",
         "exceptions.CodatRateLimited",
         "hooks.codat.CodatHook.settings",
@@ -350,10 +350,10 @@ def test_nothing_public_is_left_out():
         "simulator.CodatSimulator.add_push",
         "simulator.Outcome",
         "simulator.pytest_plugin.codat_simulator",
-        "templates.is_literal",
+        "tasks.templates.is_literal",
         "triggers.codat.CodatPushOperationTrigger",
-        "waiter.PushOperationWaiter.pace",
-        "worker_free.triggerer_starts_tasks",
+        "tasks.waiting.PushOperationWaiter.pace",
+        "tasks.worker_free.triggerer_starts_tasks",
     }
     assert Counter(subject.kind for subject in subjects) >= Counter({"class": 120, "function": 400, "number": 45})
     calls = {subject.name for subject in subjects if subject.kind == "call"}

@@ -12,23 +12,36 @@ FOR_PARSING = {
     "airflow_provider_codat.api",
     "airflow_provider_codat.api.errors",
     "airflow_provider_codat.api.json_value",
-    "airflow_provider_codat.api.request",
+    "airflow_provider_codat.api.http",
+    "airflow_provider_codat.api.http.request",
     "airflow_provider_codat.exceptions",
-    "airflow_provider_codat.templates",
+    "airflow_provider_codat.tasks",
+    "airflow_provider_codat.tasks.templates",
 }
 WAITING = {
     "airflow_provider_codat.links",
     "airflow_provider_codat.links.codat",
-    "airflow_provider_codat.waiter",
+    "airflow_provider_codat.tasks.waiting",
 }
-SENSOR = {"airflow_provider_codat.sensors", "airflow_provider_codat.sensors.codat", *WAITING}
+SENSOR = {
+    *WAITING,
+    "airflow_provider_codat.sensors",
+    "airflow_provider_codat.sensors.codat",
+    "airflow_provider_codat.sensors.push_operation",
+}
 OPERATOR = {
     *WAITING,
     "airflow_provider_codat.operators",
     "airflow_provider_codat.operators.codat",
+    "airflow_provider_codat.operators.push",
+    "airflow_provider_codat.operators.sync_settings",
     "airflow_provider_codat.api.data_types",
-    "airflow_provider_codat.api.response",
+    "airflow_provider_codat.api.http.response",
     "airflow_provider_codat.api.sync_settings",
+    "airflow_provider_codat.api.sync_settings.endpoints",
+    "airflow_provider_codat.api.sync_settings.fields",
+    "airflow_provider_codat.api.sync_settings.planning",
+    "airflow_provider_codat.api.sync_settings.values",
 }
 HEAVY = {"requests", "aiohttp", "airflow_provider_codat.hooks.codat", "airflow_provider_codat.simulator"}
 

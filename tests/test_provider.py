@@ -53,7 +53,7 @@ def test_describing_the_provider_loads_nothing_else():
         package,
         f"{package}.get_provider_info",
         f"{package}.hooks",
-        f"{package}.hooks.connection_form",
+        f"{package}.hooks.form",
     }
 
 

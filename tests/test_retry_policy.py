@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_codat import retry_policy
+from airflow_provider_codat.api.endpoints.push_operations import PushOperation
 from airflow_provider_codat.api.errors import error_class
-from airflow_provider_codat.api.push_operations import PushOperation
-from airflow_provider_codat.api.trace import Target
-from airflow_provider_codat.api.writing import OutcomeUnknown
+from airflow_provider_codat.api.writing.outcome import OutcomeUnknown
+from airflow_provider_codat.api.writing.target import Target
 from airflow_provider_codat.exceptions import (
     CodatConnectionError,
     CodatError,

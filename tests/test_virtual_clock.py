@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from virtual_clock import OVERSLEPT, START, SkippingSelector, VirtualClock
 
-from airflow_provider_codat.api.companies import get_company
+from airflow_provider_codat.api.endpoints.companies import get_company
 from airflow_provider_codat.exceptions import CodatConnectionError, CodatRateLimited
 from airflow_provider_codat.simulator import Fault
 

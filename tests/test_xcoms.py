@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from run_xcom_dag import SETTINGS
 
-from airflow_provider_codat.api.companies import Company
+from airflow_provider_codat.api.endpoints.companies import Company
+from airflow_provider_codat.api.endpoints.push_operations import PushOperation
 from airflow_provider_codat.api.errors import ValidationItem
+from airflow_provider_codat.api.http.paging import Page
 from airflow_provider_codat.api.json_value import JsonValue
-from airflow_provider_codat.api.paging import Page
-from airflow_provider_codat.api.push_operations import PushOperation
 from airflow_provider_codat.api.sync_settings import SyncSchedule, SyncSetting, SyncSettings, read_desired
 from airflow_provider_codat.operators.codat import CodatSyncSettingsOperator
 

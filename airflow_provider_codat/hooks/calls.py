@@ -8,19 +8,52 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Generic, ParamSpec, Self, TypeVar, cast
+from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar, cast
 
-from airflow_provider_codat.api.paging import Page, number_after
-from airflow_provider_codat.api.push_operations import PushOperation
-from airflow_provider_codat.api.request import Request
-from airflow_provider_codat.api.waiting import Steps
-
-if TYPE_CHECKING:
-    from airflow_provider_codat.hooks.codat import CodatHook
+from airflow_provider_codat.api.endpoints.push_operations import PushOperation
+from airflow_provider_codat.api.http.paging import Page, number_after
+from airflow_provider_codat.api.http.request import Request
+from airflow_provider_codat.api.http.steps import Steps
+from airflow_provider_codat.api.sync_settings import ScheduleShape
 
 P = ParamSpec("P")
 A = TypeVar("A")
 T = TypeVar("T")
+
+
+class Caller(Protocol):
+    """What carries a call out: the hook."""
+
+    @property
+    def schedule_shape(self) -> ScheduleShape:
+        """The shape of ``syncSchedule`` to write where the API does not tell."""
+
+    async def load(self) -> Any:
+        """Read the connection without blocking the event loop."""
+
+    def send(self, request: Request[T]) -> T:
+        """Send a request and return its answer.
+
+        :param request: the request.
+        """
+
+    async def asend(self, request: Request[T]) -> T:
+        """Do the same without blocking the event loop.
+
+        :param request: the request.
+        """
+
+    def run(self, steps: Steps[T]) -> T:
+        """Do the steps of a course and return what it comes to.
+
+        :param steps: the course.
+        """
+
+    async def arun(self, steps: Steps[T]) -> T:
+        """Do the same without blocking the event loop.
+
+        :param steps: the course.
+        """
 
 
 class Call(Generic[P, A]):
@@ -30,16 +63,16 @@ class Call(Generic[P, A]):
     :param hook: who does it; ``None`` in the class, set once the method is looked up on an instance.
     """
 
-    def __init__(self, build: Callable[P, A], hook: CodatHook | None = None) -> None:
+    def __init__(self, build: Callable[P, A], hook: Caller | None = None) -> None:
         self._build = build
         self._hook = hook
         self.__doc__ = build.__doc__
 
-    def __get__(self, hook: CodatHook | None, owner: type[CodatHook] | None = None) -> Self:
+    def __get__(self, hook: Caller | None, owner: type[Caller] | None = None) -> Self:
         return self if hook is None else type(self)(self._build, hook)
 
     @property
-    def hook(self) -> CodatHook:
+    def hook(self) -> Caller:
         """The hook this call goes through.
 
         :raises TypeError: the call was looked up on the class, not on a hook.
@@ -118,7 +151,7 @@ class PagedEndpoint(Call[P, Request[Page[T]]]):
             number = number_after(number, page)
 
 
-class Wait(Call[P, Steps]):
+class Wait(Call[P, Steps[PushOperation]]):
     """A wait for a push operation."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> PushOperation:

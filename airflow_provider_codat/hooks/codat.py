@@ -7,10 +7,9 @@ import contextlib
 import functools
 import logging
 import os
-import random
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,28 +22,28 @@ try:
 except ImportError:  # Airflow 2
     from airflow.utils.log.secrets_masker import mask_secret  # type: ignore[no-redef]  # one of the two is there
 
-from airflow_provider_codat.api import companies, push_operations, records, retry, sync_settings
+from airflow_provider_codat.api import sync_settings
+from airflow_provider_codat.api.endpoints import companies, push_operations, records
 from airflow_provider_codat.api.errors import (
     CodatAuthenticationError,
-    CodatConnectionError,
     CodatError,
     CodatInputError,
-    CodatResponseError,
 )
-from airflow_provider_codat.api.request import Effect, Request
-from airflow_provider_codat.api.response import RateLimit, Response, read
+from airflow_provider_codat.api.http.request import Request
+from airflow_provider_codat.api.http.response import RateLimit, Response, read
+from airflow_provider_codat.api.http.steps import Sleep, Steps
 from airflow_provider_codat.api.sync_settings import ScheduleShape
-from airflow_provider_codat.api.waiting import Pace, PushOperationWait, Sleep, Steps
-from airflow_provider_codat.hooks import connection_form
+from airflow_provider_codat.api.waiting.pace import Pace
+from airflow_provider_codat.api.waiting.wait import PushOperationWait
+from airflow_provider_codat.hooks import asynchronous, blocking, form
 from airflow_provider_codat.hooks.calls import Endpoint, FileEndpoint, PagedEndpoint, ShapedEndpoint, Wait
 from airflow_provider_codat.hooks.connection import ConnectionSettings, read_connection
+from airflow_provider_codat.hooks.failures import causes
+from airflow_provider_codat.hooks.retrying import retry_rules
 
 if TYPE_CHECKING:
-    import ssl
-
     import httpx
     import requests
-    from tenacity import RetryCallState
 
 T = TypeVar("T")
 
@@ -62,7 +61,7 @@ LONGEST_INTERVAL = 600
 
 def wait_for_push_operation(
     company_id: str, push_operation_key: str, *, poll_interval: float = 2.0, timeout: float = 120.0
-) -> Steps:
+) -> Steps[push_operations.PushOperation]:
     """Wait until a push operation has ended, and return it whatever its status.
 
     For ``@task`` functions; a task that waits long is better served by ``CodatPushOperationSensor``.
@@ -97,7 +96,7 @@ class CodatHook(BaseHook):
     Every call exists twice without being written twice: ``hook.get_company(id)`` blocks,
     ``await hook.get_company.aio(id)`` does not. Requests that read or set state are sent again over passing trouble;
     requests that write records are sent again only where Codat's ``Idempotency-Key`` makes that safe, or where they
-    cannot have been sent; the table is in ``airflow_provider_codat.api.retry``.
+    cannot have been sent; the table is in ``airflow_provider_codat.api.http.retry``.
 
     The connection, of type ``codat``: the password is the API key, or the ready-made ``Basic ...`` header; the host is
     the base URL (default ``https://api.codat.io``); the extra may hold ``connect_timeout`` (seconds, default 10),
@@ -178,7 +177,7 @@ class CodatHook(BaseHook):
                 "Connection %r has extra keys that mean nothing here: %s. Known are %s.",
                 self.codat_conn_id,
                 ", ".join(settings.unknown),
-                ", ".join(connection_form.EXTRA_FIELDS),
+                ", ".join(form.EXTRA_FIELDS),
             )
         return settings
 
@@ -192,28 +191,28 @@ class CodatHook(BaseHook):
 
         :return: whether that worked, and in one sentence how it went and what to do. The sentence never holds the key.
         """
-        from airflow_provider_codat.hooks import connection_check
+        from airflow_provider_codat.hooks import check
 
         handled = sys.exception()
         try:
             settings = self.settings
         except CodatInputError as error:
-            return False, connection_check.refused(error, self.codat_conn_id)
+            return False, check.refused(error, self.codat_conn_id)
         try:
             page = self.send(companies.list_companies(page_size=1), attempts=1)
         except CodatError as error:
-            return False, connection_check.explain(error, list(_causes(error, handled)), settings)
-        return True, connection_check.reached(settings, page.total)
+            return False, check.explain(error, list(causes(error, handled)), settings)
+        return True, check.reached(settings, page.total)
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Return the connection form's own fields; Airflow before 3.2 asks for them."""
-        return connection_form.form_widgets()
+        return form.form_widgets()
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Return what the connection form makes of the standard fields; Airflow before 3.2 asks for it."""
-        return connection_form.field_behaviour()
+        return form.field_behaviour()
 
     # -- blocking ----------------------------------------------------------------------------------------------------
 
@@ -221,18 +220,8 @@ class CodatHook(BaseHook):
         """Return the session all blocking calls of this process use, authorised and kept alive over calls."""
         self._leave_to_the_parent()
         if self._session is None:
-            self._session = self._make_session()
+            self._session = blocking.open_session(self.settings)
         return self._session
-
-    def _make_session(self) -> requests.Session:
-        import requests
-
-        session = requests.Session()
-        # As an auth callable, not as a header: requests would let a .netrc entry replace a header.
-        session.auth = _authorization(self.settings.authorization)
-        # No redirect is followed, so nobody needs its target, which requests parses all the same and may fail to.
-        session.get_redirect_target = _no_redirect  # type: ignore[assignment,method-assign]
-        return session
 
     def _leave_to_the_parent(self) -> None:
         """After a fork, forget what the parent has open: on a shared socket one would read the other's answers."""
@@ -254,44 +243,9 @@ class CodatHook(BaseHook):
         return answer
 
     def _send_once(self, request: Request[T]) -> T:
-        return self._read(request, self._exchange(request))
+        return self._read(request, blocking.exchange(self.get_conn(), request, self.settings))
 
-    def _exchange(self, request: Request[Any]) -> Response:
-        import requests
-        from urllib3.exceptions import IncompleteRead
-
-        settings, session = self.settings, self.get_conn()
-        handled = sys.exception()  # what the caller may be handling is no cause of what happens here
-        if not request.is_repeatable:
-            # A connection that the server gives up just now would leave it open whether this was done: use a fresh one.
-            session.close()
-        try:
-            with (
-                request.opened() as content,
-                session.request(
-                    request.method,
-                    settings.base_url + request.path,
-                    params=request.params,
-                    data=content,
-                    headers=request.headers,
-                    timeout=(settings.connect_timeout, settings.read_timeout),
-                    allow_redirects=False,
-                    stream=True,
-                ) as answer,
-            ):
-                return _response(settings, answer.status_code, answer.headers, answer.content)
-        except requests.exceptions.ContentDecodingError as error:
-            raise _unreadable(request, error) from error
-        except requests.exceptions.RequestException as error:
-            causes = list(_causes(error, handled))
-            if any(isinstance(cause, IncompleteRead) for cause in causes):
-                raise _unreadable(request, error) from error
-            raise _unanswered(request, settings, causes[-1], was_sent=_was_sent_by_requests(causes)) from error
-        except OSError as error:
-            # Without a number it is requests' own word for a file of certificates that is not there.
-            raise _unanswered(request, settings, error, was_sent=error.errno is not None) from error
-
-    def run(self, steps: Generator[Request[Any] | Sleep, Any, T], *, attempts: int | None = 1) -> T:
+    def run(self, steps: Steps[T], *, attempts: int | None = 1) -> T:
         """Do the steps of a wait or a write, blocking.
 
         :param steps: a wait's or a write's, whose requests are sent one after another.
@@ -340,31 +294,7 @@ class CodatHook(BaseHook):
         return self._async_client[1]
 
     def _make_async_client(self) -> httpx.AsyncClient:
-        import httpx
-
-        settings = self.settings
-        # Waiting for a free connection of the pool is no network trouble, so it has no time limit of its own.
-        timeout = httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout, pool=None)
-        # Kept alive for longer than the usual pause between two looks: a new TLS handshake costs more than the look.
-        limits = httpx.Limits(max_connections=100, max_keepalive_connections=100, keepalive_expiry=90)
-        try:
-            tls = _tls_context()
-            return httpx.AsyncClient(
-                timeout=timeout,
-                limits=limits,
-                follow_redirects=False,
-                verify=tls,
-                # Given, for httpx reads the environment otherwise than requests does, and refuses some of it.
-                proxy=_proxy_for(settings.base_url, tls),
-                trust_env=False,
-                event_hooks={"response": [_without_location]},
-            )
-        except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
-            raise CodatConnectionError(
-                f"Nothing can be sent to {settings.base_url}: {_in_words(error)}. Check what SSL_CERT_FILE and"
-                " SSL_CERT_DIR name, and the proxy settings, where this process runs.",
-                was_sent=False,
-            ) from error
+        return asynchronous.open_client(self.settings)
 
     async def aclose(self) -> None:
         """Close the asynchronous client of the running event loop, if there is one.
@@ -389,13 +319,8 @@ class CodatHook(BaseHook):
         return await retrying(self._asend_once, request)
 
     async def _asend_once(self, request: Request[T]) -> T:
-        async with self._client_for(request) as client, _opened(request) as content:
-            try:
-                response = await self._aexchange(client, request, content)
-            except _GivenUpWhileIdle:
-                if request.effect is Effect.WRITE:
-                    raise
-                response = await self._aexchange(client, request, content)
+        async with self._client_for(request) as client:
+            response = await asynchronous.exchange(client, request, self.settings)
         return self._read(request, response)
 
     @contextlib.asynccontextmanager
@@ -410,41 +335,7 @@ class CodatHook(BaseHook):
             async with self._make_async_client() as client:
                 yield client
 
-    async def _aexchange(
-        self, client: httpx.AsyncClient, request: Request[Any], content: bytes | AsyncIterator[bytes] | None
-    ) -> Response:
-        import httpx
-
-        settings = self.settings
-        connecting = _Connecting()
-        wire_request = client.build_request(
-            request.method,
-            settings.base_url + request.path,
-            params=request.params,
-            content=content,
-            headers={**request.headers, "Authorization": settings.authorization},
-            extensions={"trace": connecting},
-        )
-        handled = sys.exception()
-        answer: httpx.Response | None = None
-        try:
-            answer = await client.send(wire_request, stream=True)
-            return _response(settings, answer.status_code, answer.headers, await answer.aread())
-        except httpx.DecodingError as error:
-            raise _unreadable(request, error) from error
-        except httpx.RemoteProtocolError as error:
-            if answer is not None:  # cut short after the headers
-                raise _unreadable(request, error) from error
-            kind = CodatConnectionError if connecting.was_needed else _GivenUpWhileIdle
-            raise _unanswered(request, settings, error, kind) from error
-        except httpx.HTTPError as error:
-            was_sent = _was_sent_by_httpx(error)
-            raise _unanswered(request, settings, _innermost(error, handled), was_sent=was_sent) from error
-        finally:
-            if answer is not None:
-                await answer.aclose()
-
-    async def arun(self, steps: Steps) -> push_operations.PushOperation:
+    async def arun(self, steps: Steps[T]) -> T:
         """Do what :meth:`run` does without blocking the event loop.
 
         :param steps: as for :meth:`run`; each request is sent once.
@@ -457,13 +348,13 @@ class CodatHook(BaseHook):
                     step = next(steps)
                     continue
                 try:
-                    operation = await self.asend(step, attempts=1)
+                    answer = await self.asend(step, attempts=1)
                 except CodatError as error:
                     step = steps.throw(error)
                 else:
-                    step = steps.send(operation)
+                    step = steps.send(answer)
         except StopIteration as done:
-            ended: push_operations.PushOperation = done.value
+            ended: T = done.value
             return ended
 
     def _read(self, request: Request[T], response: Response) -> T:
@@ -478,90 +369,10 @@ class CodatHook(BaseHook):
             raise
 
     def _retry_rules(self, request: Request[Any], attempts: int | None) -> dict[str, Any]:
-        from tenacity import stop_never
-
         policy = self.settings.retry
         if attempts is not None:
             policy = replace(policy, max_attempts=attempts)
-        table = _RetryTable(request, policy, self.log.warning)
-        # The table itself says when to give up, so tenacity never has to.
-        return {
-            "retry": table.retry,
-            "wait": table.wait,
-            "before_sleep": table.tell,
-            "stop": stop_never,
-            "reraise": True,
-        }
-
-
-class _RetryTable:
-    """tenacity's questions about one request, answered from the one retry table."""
-
-    def __init__(self, request: Request[Any], policy: retry.RetryPolicy, warn: Callable[..., None]) -> None:
-        self._request = request
-        self._policy = policy
-        self._warn = warn
-        self._wait = 0.0
-        self._may_have_landed = False
-        self._started = time.time(), time.monotonic()
-
-    def retry(self, state: RetryCallState) -> bool:
-        error = _error_of(state)
-        if error is None:
-            return False
-        self._may_have_landed = self._may_have_landed or retry.leaves_open(error, self._request)
-        if self._may_have_landed and isinstance(error, CodatError):
-            error.may_have_landed = True
-        wait = retry.next_wait(error, state.attempt_number, self._request, self._policy, random.random)
-        self._wait = wait or 0.0
-        return wait is not None and not self._comes_too_late(wait)
-
-    def _comes_too_late(self, wait: float) -> bool:
-        """Whether a write would be sent again when its key may no longer hold, by this call or one before it."""
-        is_bounded = self._may_have_landed or self._request.idempotency_key is not None
-        return is_bounded and self._passed + wait > retry.RESENT_FOR
-
-    @property
-    def _passed(self) -> float:
-        """The seconds since the first sending, rather too many than too few.
-
-        The monotonic clock stands still while the machine is suspended, and the other one may be set back.
-        """
-        wall, monotonic = self._started
-        return max(time.time() - wall, time.monotonic() - monotonic)
-
-    def wait(self, state: RetryCallState) -> float:
-        return self._wait
-
-    def tell(self, state: RetryCallState) -> None:
-        self._warn(
-            "%s Trying again in %.1f s (attempt %d of %d failed).",
-            _error_of(state),
-            self._wait,
-            state.attempt_number,
-            self._policy.max_attempts,
-        )
-
-
-def _error_of(state: RetryCallState) -> BaseException | None:
-    return state.outcome.exception() if state.outcome is not None else None
-
-
-def _authorization(header: str) -> Callable[[requests.PreparedRequest], requests.PreparedRequest]:
-    def authorize(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
-        prepared.headers["Authorization"] = header
-        return prepared
-
-    return authorize
-
-
-def _no_redirect(_: requests.Response) -> None:
-    return None
-
-
-async def _without_location(answer: httpx.Response) -> None:
-    """Take out a redirect's target: nobody needs it, and httpx parses it all the same and may fail to."""
-    answer.headers.pop("location", None)
+        return retry_rules(request, policy, self.log.warning)
 
 
 _of_parents: list[object] = []
@@ -577,124 +388,3 @@ def _give_asgiref_a_thread() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_give_asgiref_a_thread)
-
-
-def _proxy_for(url: str, tls: ssl.SSLContext) -> httpx.Proxy | None:
-    """Return the proxy that the environment names for an address, by the rules of the blocking side; else ``None``."""
-    import httpx
-    from requests.utils import get_environ_proxies, select_proxy
-
-    proxy = select_proxy(url, get_environ_proxies(url))
-    if not proxy:
-        return None
-    proxy = proxy if "://" in proxy else f"http://{proxy}"
-    return httpx.Proxy(proxy, ssl_context=tls if proxy.lower().startswith("https:") else None)
-
-
-@functools.cache
-def _tls_context() -> ssl.SSLContext:
-    import httpx
-
-    return httpx.create_ssl_context()
-
-
-def _response(settings: ConnectionSettings, status: int, headers: Mapping[str, str], body: bytes) -> Response:
-    """Return what came over the wire; its errors leave out the key: a proxy's page may repeat the request."""
-    return Response(status, {name.lower(): value for name, value in headers.items()}, body, settings.secrets)
-
-
-class _GivenUpWhileIdle(CodatConnectionError):
-    """The server closed a connection that was kept alive, without a word: it had been idle for longer than it likes.
-
-    That may meet the first request after any pause, and says nothing of the API: what can be sent twice is, at once.
-    """
-
-
-class _Connecting:
-    """Whether a request needed a new connection: what httpx tells its ``trace`` extension."""
-
-    def __init__(self) -> None:
-        self.was_needed = False
-
-    async def __call__(self, event: str, _: Mapping[str, Any]) -> None:
-        # The first part of an event's name says through what: "connection", or "socks" for such a proxy.
-        self.was_needed = self.was_needed or event.endswith(".connect_tcp.started")
-
-
-@contextlib.asynccontextmanager
-async def _opened(request: Request[Any]) -> AsyncIterator[bytes | AsyncIterator[bytes] | None]:
-    """Do what :meth:`Request.opened` does; a file is opened, read and closed without blocking the event loop."""
-    if request.form is None:
-        yield request.content
-        return
-    from asgiref.sync import sync_to_async
-
-    form, stack = request.form, contextlib.ExitStack()
-    try:
-        yield _in_thread(await sync_to_async(lambda: stack.enter_context(form.opened()))())
-    finally:
-        await sync_to_async(stack.close)()
-
-
-async def _in_thread(blocks: Iterable[bytes]) -> AsyncIterator[bytes]:
-    from asgiref.sync import sync_to_async
-
-    read = sync_to_async(functools.partial(next, iter(blocks), b""))
-    while block := await read():
-        yield block
-
-
-def _was_sent_by_httpx(error: httpx.HTTPError) -> bool:
-    """Tell from an asynchronous request's error whether it may have reached Codat."""
-    import httpx
-
-    connecting = httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError
-    return not isinstance(error, (*connecting, httpx.UnsupportedProtocol))
-
-
-def _was_sent_by_requests(causes: Iterable[BaseException]) -> bool:
-    """Tell from the causes of a blocking request's error whether it may have reached Codat."""
-    import ssl
-
-    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
-
-    never_sent = NewConnectionError, ConnectTimeoutError, ssl.SSLCertVerificationError
-    return not any(isinstance(cause, never_sent) or _is_refused_tunnel(cause) for cause in causes)
-
-
-def _is_refused_tunnel(error: BaseException) -> bool:
-    # http.client has no class for it, and older urllib3 say ProxyError of what happens on an open tunnel, too.
-    return type(error) is OSError and str(error).startswith("Tunnel connection failed")
-
-
-def _unanswered(
-    request: Request[Any],
-    settings: ConnectionSettings,
-    reason: BaseException,
-    kind: type[CodatConnectionError] = CodatConnectionError,
-    *,
-    was_sent: bool = True,
-) -> CodatConnectionError:
-    return kind(f"{request} got no answer from {settings.base_url}: {_in_words(reason)}.", was_sent=was_sent)
-
-
-def _unreadable(request: Request[Any], reason: BaseException) -> CodatResponseError:
-    return CodatResponseError(f"{request} was answered, but the answer was cut short or garbled: {_in_words(reason)}.")
-
-
-def _in_words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".rstrip(": ")
-
-
-def _innermost(error: BaseException, handled: BaseException | None) -> BaseException:
-    """Return the first cause: the errors around it only wrap it."""
-    *_, cause = _causes(error, handled)
-    return cause
-
-
-def _causes(error: BaseException, handled: BaseException | None) -> Iterator[BaseException]:
-    cause: BaseException | None = error
-    # What is no Exception is how an event loop ends a wait, not why: below a TimeoutError lies a CancelledError.
-    while isinstance(cause, Exception) and cause is not handled:
-        yield cause
-        cause = cause.__cause__ or cause.__context__

@@ -11,9 +11,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_provider_codat.api.errors import CodatInputError
-from airflow_provider_codat.api.retry import RetryPolicy
+from airflow_provider_codat.api.http.response import Response
+from airflow_provider_codat.api.http.retry import RetryPolicy
 from airflow_provider_codat.api.sync_settings import ScheduleShape
-from airflow_provider_codat.hooks.connection_form import DEFAULT_HOST, EXTRA_FIELDS, ExtraField
+from airflow_provider_codat.hooks.form import DEFAULT_HOST, EXTRA_FIELDS, ExtraField
 
 _SHORTEST_SECRET = 5
 _HIGHEST_PORT = 65535
@@ -57,6 +58,15 @@ class ConnectionSettings:
         encoded = self.authorization.removeprefix("Basic ")
         forms = self.authorization, encoded, base64.b64decode(encoded).decode(errors="replace")
         return tuple(each for each in sorted(forms, key=len, reverse=True) if len(each) >= _SHORTEST_SECRET)
+
+    def response(self, status: int, headers: Mapping[str, str], body: bytes) -> Response:
+        """Return what came over the wire; its errors leave out the key: a proxy's page may repeat the request.
+
+        :param status: the status.
+        :param headers: the headers, in any case.
+        :param body: the body.
+        """
+        return Response(status, {name.lower(): value for name, value in headers.items()}, body, self.secrets)
 
 
 def read_connection(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperatorLink
 
 from airflow_provider_codat.api.errors import CodatInputError
-from airflow_provider_codat.api.request import identifier, path
+from airflow_provider_codat.api.http.request import identifier, path
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, TaskInstanceKey

@@ -10,9 +10,10 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
+from airflow_provider_codat.api.endpoints.push_operations import PushOperation
 from airflow_provider_codat.api.errors import CodatError, CodatInputError, CodatWaitTimeout
-from airflow_provider_codat.api.push_operations import PushOperation
-from airflow_provider_codat.api.waiting import Pace, PushOperationWait
+from airflow_provider_codat.api.waiting.pace import Pace
+from airflow_provider_codat.api.waiting.wait import PushOperationWait
 from airflow_provider_codat.links.codat import store_company_link
 from airflow_provider_codat.triggers import ending, events
 from airflow_provider_codat.triggers.polling import wait_for_end

@@ -16,8 +16,8 @@ import reprlib
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_codat.api.endpoints.push_operations import PushOperation
 from airflow_provider_codat.api.errors import CodatApiError, CodatError, CodatResponseError
-from airflow_provider_codat.api.push_operations import PushOperation
 
 
 @dataclass(frozen=True)

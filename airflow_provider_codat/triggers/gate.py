@@ -12,18 +12,18 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from airflow_provider_codat.api.budget import Budget
 from airflow_provider_codat.api.errors import (
     CodatAuthenticationError,
     CodatConnectionError,
     CodatError,
     CodatRateLimited,
 )
-from airflow_provider_codat.api.retry import can_be_waited_out
+from airflow_provider_codat.api.http.retry import can_be_waited_out
+from airflow_provider_codat.api.waiting.budget import Budget
 
 if TYPE_CHECKING:
-    from airflow_provider_codat.api.request import Request
-    from airflow_provider_codat.api.response import RateLimit
+    from airflow_provider_codat.api.http.request import Request
+    from airflow_provider_codat.api.http.response import RateLimit
     from airflow_provider_codat.hooks.codat import CodatHook
 
 T = TypeVar("T")

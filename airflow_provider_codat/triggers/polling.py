@@ -1,8 +1,9 @@
 """One poll per company for all triggers of one process that wait on it.
 
 A trigger calls :func:`wait_for_end`; everything else here happens in one task per company, which starts with the first
-wait and ends with the last. What is asked when is decided in ``airflow_provider_codat.api.polling``, what an answer
-means to a wait in ``airflow_provider_codat.api.waiting``, and when a request may be sent in ``triggers.gate``.
+wait and ends with the last. What is asked when is decided in ``airflow_provider_codat.api.waiting.polling``, what an
+answer means to a wait in ``airflow_provider_codat.api.waiting.wait``, and when a request may be sent in
+``triggers.gate``.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from airflow_provider_codat.api.endpoints.push_operations import PushOperation, look_for_push_operations
 from airflow_provider_codat.api.errors import (
     CodatApiError,
     CodatAuthenticationError,
     CodatError,
     CodatRateLimited,
 )
-from airflow_provider_codat.api.polling import (
+from airflow_provider_codat.api.http.retry import can_be_waited_out
+from airflow_provider_codat.api.waiting.polling import (
     Dialect,
     Listing,
     ListMemory,
@@ -37,13 +40,12 @@ from airflow_provider_codat.api.polling import (
     pages_to_read,
     poll_begins,
 )
-from airflow_provider_codat.api.push_operations import PushOperation, look_for_push_operations
-from airflow_provider_codat.api.retry import can_be_waited_out
 from airflow_provider_codat.triggers.gate import Gate, Turns
 
 if TYPE_CHECKING:
-    from airflow_provider_codat.api.request import Request
-    from airflow_provider_codat.api.waiting import Pace, PushOperationWait
+    from airflow_provider_codat.api.http.request import Request
+    from airflow_provider_codat.api.waiting.pace import Pace
+    from airflow_provider_codat.api.waiting.wait import PushOperationWait
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_codat import exceptions
-from airflow_provider_codat.api.push_operations import PushOperation
-from airflow_provider_codat.api.writing import OutcomeUnknown
+from airflow_provider_codat.api.endpoints.push_operations import PushOperation
+from airflow_provider_codat.api.writing.outcome import OutcomeUnknown
 
 ITEM = exceptions.ValidationItem("total", "must be positive", "Total")
 FAILED = PushOperation("key-1", "Failed", data_type="bills", error_message="Refused", errors=(ITEM,))

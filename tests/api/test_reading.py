@@ -13,12 +13,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from airflow_provider_codat.api import companies, push_history, push_operations, records, sync_settings
+from airflow_provider_codat.api import sync_settings
+from airflow_provider_codat.api.endpoints import companies, push_operations, records
+from airflow_provider_codat.api.endpoints.push_operations import PushOperation
 from airflow_provider_codat.api.errors import CodatApiError, CodatError
-from airflow_provider_codat.api.polling import Listing
-from airflow_provider_codat.api.push_operations import PushOperation
-from airflow_provider_codat.api.response import RateLimit, Response, read
-from airflow_provider_codat.api.trace import Target
+from airflow_provider_codat.api.http.response import RateLimit, Response, read
+from airflow_provider_codat.api.waiting.polling import Listing
+from airflow_provider_codat.api.writing import push_history
+from airflow_provider_codat.api.writing.target import Target
 from airflow_provider_codat.triggers import events
 
 SEEDS = range(16)

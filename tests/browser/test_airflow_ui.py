@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from browser.chromium import PATIENCE, Browser, Field, button, link
 
-from airflow_provider_codat.hooks.connection_form import EXTRA_FIELDS, STANDARD_FIELDS
+from airflow_provider_codat.hooks.form import EXTRA_FIELDS, STANDARD_FIELDS
 from airflow_provider_codat.simulator import UNDECIDED, CodatSimulator, Outcome
 
 if TYPE_CHECKING:

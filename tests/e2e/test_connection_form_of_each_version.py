@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from airflow_provider_codat.demo.airflow_stack import AirflowStack
-from airflow_provider_codat.hooks.connection_form import EXTRA_FIELDS, HIDDEN_FIELDS, STANDARD_FIELDS
+from airflow_provider_codat.hooks.form import EXTRA_FIELDS, HIDDEN_FIELDS, STANDARD_FIELDS
 from airflow_provider_codat.simulator import CodatSimulator
 
 if TYPE_CHECKING:

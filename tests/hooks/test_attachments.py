@@ -18,7 +18,7 @@ try:
 except ImportError:
     from airflow.io.path import ObjectStoragePath
 
-from airflow_provider_codat.api.multipart import BLOCK_SIZE
+from airflow_provider_codat.api.http.multipart import BLOCK_SIZE
 from airflow_provider_codat.exceptions import CodatConnectionError, CodatError, CodatInputError
 from airflow_provider_codat.simulator import Fault
 

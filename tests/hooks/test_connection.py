@@ -8,11 +8,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_provider_codat.api.retry import RetryPolicy
+from airflow_provider_codat.api.http.retry import RetryPolicy
 from airflow_provider_codat.exceptions import CodatInputError
 from airflow_provider_codat.hooks.codat import CodatHook
 from airflow_provider_codat.hooks.connection import is_loopback, read_api_key, read_base_url, read_connection
-from airflow_provider_codat.hooks.connection_form import DEFAULT_HOST, EXTRA_FIELDS
+from airflow_provider_codat.hooks.form import DEFAULT_HOST, EXTRA_FIELDS
 
 KEY = "n4Qv8-top-secret"
 BASE64 = base64.b64encode(KEY.encode()).decode()

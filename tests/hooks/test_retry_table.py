@@ -1,4 +1,4 @@
-"""The retry table of ``airflow_provider_codat.api.retry``, row by row, against a real server that counts."""
+"""The retry table of ``airflow_provider_codat.api.http.retry``, row by row, against a real server that counts."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from urllib3.exceptions import (
     ReadTimeoutError,
 )
 
-from airflow_provider_codat.api.request import Effect, Request
-from airflow_provider_codat.api.retry import RetryPolicy
+from airflow_provider_codat.api.http.request import Effect, Request
+from airflow_provider_codat.api.http.retry import RetryPolicy
 from airflow_provider_codat.api.sync_settings import SyncSchedule, SyncSetting
 from airflow_provider_codat.exceptions import (
     CodatApiError,
@@ -44,8 +44,8 @@ from airflow_provider_codat.exceptions import (
     CodatResponseError,
     CodatServerError,
 )
-from airflow_provider_codat.hooks import codat as hook_module
-from airflow_provider_codat.hooks.codat import _was_sent_by_httpx, _was_sent_by_requests
+from airflow_provider_codat.hooks import retrying
+from airflow_provider_codat.hooks.failures import was_sent_by_httpx, was_sent_by_requests
 from airflow_provider_codat.simulator import Fault
 
 ATTEMPTS = 3
@@ -225,9 +225,9 @@ def test_a_write_under_a_key_is_sent_again_for_ten_minutes_at_the_most(
 )
 def test_the_ten_minutes_are_over_when_either_clock_says_so(monkeypatch, wall, monotonic, is_too_late):
     times = SimpleNamespace(time=lambda: 1.8e9, monotonic=lambda: 50.0)
-    monkeypatch.setattr(hook_module, "time", times)
+    monkeypatch.setattr(retrying, "time", times)
     request = Request("POST", "/", bool, effect=Effect.WRITE, idempotency_key="key")
-    table = hook_module._RetryTable(request, RetryPolicy(), print)
+    table = retrying._RetryTable(request, RetryPolicy(), print)
     times.time, times.monotonic = lambda: 1.8e9 + wall, lambda: 50.0 + monotonic
     assert table._comes_too_late(0.5) is is_too_late
 
@@ -330,7 +330,7 @@ def subclasses(kind):
 
 @pytest.mark.parametrize("kind", sorted(subclasses(httpx.TransportError), key=str))
 def test_what_httpx_says_is_taken_as_sent_unless_it_was_still_connecting(kind):
-    assert _was_sent_by_httpx(kind("no")) == (kind not in CONNECTING)
+    assert was_sent_by_httpx(kind("no")) == (kind not in CONNECTING)
 
 
 @pytest.mark.parametrize(
@@ -351,7 +351,7 @@ def test_what_httpx_says_is_taken_as_sent_unless_it_was_still_connecting(kind):
     ids=lambda value: type(value).__name__,
 )
 def test_what_requests_says_is_taken_as_sent_unless_it_was_still_connecting(cause, was_sent):
-    assert _was_sent_by_requests([requests.exceptions.ConnectionError("around"), cause, OSError("below")]) == was_sent
+    assert was_sent_by_requests([requests.exceptions.ConnectionError("around"), cause, OSError("below")]) == was_sent
 
 
 # -- what may have landed ----------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from airflow_provider_codat.exceptions import CodatApiError, CodatConnectionError, CodatError
-from airflow_provider_codat.hooks import codat as hook_module
+from airflow_provider_codat.hooks import asynchronous
 from airflow_provider_codat.hooks.codat import CodatHook
 from airflow_provider_codat.simulator import CodatSimulator, Fault
 
@@ -239,7 +239,7 @@ def test_an_error_page_that_repeats_the_key_is_shown_without_it(serve, http, con
 
 
 def test_a_file_of_certificates_that_will_not_do_ends_as_an_error_of_ours(connect, do, monkeypatch, tmp_path):
-    hook_module._tls_context.cache_clear()
+    asynchronous.tls_context.cache_clear()
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/certificates.pem")
     (tmp_path / "certificates.pem").write_text("none")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificates.pem"))
@@ -260,7 +260,7 @@ def test_trouble_of_the_system_that_nobody_expects_may_have_come_after_the_reque
 
 @pytest.mark.parametrize("proxy", ["http://proxy:port", "ftp://proxy:21", "socks5://127.0.0.1:1"])
 def test_a_proxy_setting_that_is_none_ends_as_an_error_of_ours(connect, do, monkeypatch, proxy):
-    hook_module._tls_context.cache_clear()
+    asynchronous.tls_context.cache_clear()
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     with pytest.raises(CodatConnectionError):
         do(connect(host="https://api.codat.io", max_attempts=1).get_company, "c")

@@ -28,12 +28,14 @@ from typing import Any
 import pytest
 
 from airflow_provider_codat.api import errors
-from airflow_provider_codat.api.records import create_record, update_record
-from airflow_provider_codat.api.request import Request
-from airflow_provider_codat.api.trace import Target, fingerprint, task_instance_key
-from airflow_provider_codat.api.waiting import Sleep
-from airflow_provider_codat.api.writing import Write
-from airflow_provider_codat.operators.memory import STORED_AS, Memory
+from airflow_provider_codat.api.endpoints.records import create_record, update_record
+from airflow_provider_codat.api.http.request import Request
+from airflow_provider_codat.api.http.steps import Sleep
+from airflow_provider_codat.api.writing.keys import task_instance_key
+from airflow_provider_codat.api.writing.stored import fingerprint
+from airflow_provider_codat.api.writing.target import Target
+from airflow_provider_codat.api.writing.write import Write
+from airflow_provider_codat.tasks.earlier_tries import STORED_AS, Memory
 
 MINUTE = 60.0
 START = 1_800_000_000.0

@@ -19,16 +19,10 @@ from airflow.triggers.base import BaseTrigger
 from trigger_runner import run_trigger, through_the_database
 from virtual_clock import START
 
-from airflow_provider_codat.api.push_operations import PushOperation
-from airflow_provider_codat.api.trace import (
-    Past,
-    Target,
-    Trace,
-    first_key,
-    next_key,
-    resubmission_key,
-    task_instance_key,
-)
+from airflow_provider_codat.api.endpoints.push_operations import PushOperation
+from airflow_provider_codat.api.writing.keys import first_key, next_key, resubmission_key, task_instance_key
+from airflow_provider_codat.api.writing.stored import Past, Trace
+from airflow_provider_codat.api.writing.target import Target
 from airflow_provider_codat.exceptions import (
     CodatApiError,
     CodatAuthenticationError,
@@ -40,9 +34,9 @@ from airflow_provider_codat.exceptions import (
     CodatWriteOutcomeUnknown,
 )
 from airflow_provider_codat.operators.codat import CodatPushOperator
-from airflow_provider_codat.operators.memory import STORED_AS, Memory
 from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
 from airflow_provider_codat.simulator import UNDECIDED, CodatSimulator, Fault, Outcome
+from airflow_provider_codat.tasks.earlier_tries import STORED_AS, Memory
 from airflow_provider_codat.triggers import events
 from airflow_provider_codat.triggers.codat import CodatPushOperationTrigger
 

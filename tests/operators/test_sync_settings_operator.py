@@ -12,7 +12,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, BaseOperator
 
 from airflow_provider_codat.api.sync_settings import SyncSchedule, SyncSetting
-from airflow_provider_codat.api.sync_settings_apply import SETTLE
+from airflow_provider_codat.api.sync_settings.apply import SETTLE
 from airflow_provider_codat.exceptions import (
     CodatApiError,
     CodatInputError,
@@ -20,7 +20,7 @@ from airflow_provider_codat.exceptions import (
     CodatSyncSettingsNotApplied,
 )
 from airflow_provider_codat.hooks import codat as hook_module
-from airflow_provider_codat.operators import codat as operator_module
+from airflow_provider_codat.operators import sync_settings as operator_module
 from airflow_provider_codat.operators.codat import CodatSyncSettingsOperator
 from airflow_provider_codat.simulator import CodatSimulator, Fault
 

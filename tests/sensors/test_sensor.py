@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import (
 from trigger_runner import through_the_database
 from virtual_clock import START
 
-from airflow_provider_codat.api.push_operations import PushOperation
+from airflow_provider_codat.api.endpoints.push_operations import PushOperation
 from airflow_provider_codat.exceptions import (
     CodatApiError,
     CodatAuthenticationError,

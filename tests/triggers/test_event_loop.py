@@ -15,7 +15,7 @@ import pytest
 from trigger_runner import run_triggers
 from virtual_clock import START
 
-from airflow_provider_codat.hooks import codat as hook_module
+from airflow_provider_codat.hooks import asynchronous
 from airflow_provider_codat.hooks.codat import CodatHook
 from airflow_provider_codat.simulator import Fault, Outcome
 from airflow_provider_codat.triggers.codat import CodatPushOperationTrigger
@@ -107,7 +107,7 @@ def slow_things_tell(monkeypatch):
 
     monkeypatch.setattr(CodatHook, "get_connection", staticmethod(get_connection_from_a_file))
     monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", load_verify_locations)
-    hook_module._tls_context.cache_clear()
+    asynchronous.tls_context.cache_clear()
     # What is imported on first use is imported once a process; here it must not look like opening a file.
     for name in ("anyio._backends._asyncio", "asgiref.sync", "httpcore._async"):
         import_module(name)

@@ -9,7 +9,8 @@ import pytest
 from virtual_clock import START
 
 from airflow_provider_codat.api import errors
-from airflow_provider_codat.api.waiting import Pace, PushOperationWait
+from airflow_provider_codat.api.waiting.pace import Pace
+from airflow_provider_codat.api.waiting.wait import PushOperationWait
 from airflow_provider_codat.simulator import CodatSimulator, Fault, Outcome
 from airflow_provider_codat.triggers import polling
 from airflow_provider_codat.triggers.polling import LAST_LOOK, wait_for_end

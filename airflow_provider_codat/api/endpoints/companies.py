@@ -1,0 +1,99 @@
+"""Companies (https://docs.codat.io/platform-api#/operations/list-companies)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from airflow_provider_codat.api.errors import CodatResponseError
+from airflow_provider_codat.api.http.paging import DEFAULT_PAGE_SIZE, Page, check_paging, page_reader
+from airflow_provider_codat.api.http.request import Request, identifier, params, path
+from airflow_provider_codat.api.http.response import expect_object, integer_or_none, text_or_none
+from airflow_provider_codat.api.json_value import JsonValue
+
+
+@dataclass(frozen=True)
+class Company(JsonValue):
+    """A business that shares its data.
+
+    :param id: Codat's id of the company.
+    :param name: its name, or ``None``.
+    :param connection_ids: its data connections, in the API's order; default none.
+    """
+
+    id: str
+    name: str | None
+    connection_ids: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, body: Any) -> Self:
+        """Read a company in Codat's shape.
+
+        :param body: the parsed JSON.
+        :raises CodatResponseError: no object, or one without an id.
+        """
+        data = expect_object(body, "company")
+        company_id = _id(data.get("id"))
+        if company_id is None:
+            raise CodatResponseError("company: the answer has no id")
+        listed = data.get("dataConnections")
+        connections = listed if isinstance(listed, list) else []
+        return cls(
+            id=company_id,
+            name=text_or_none(data.get("name")),
+            connection_ids=tuple(
+                connection_id
+                for each in connections
+                if isinstance(each, dict) and (connection_id := _id(each.get("id"))) is not None
+            ),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the company in Codat's shape, ``{id, name, dataConnections: [{id}]}``."""
+        return {"id": self.id, "name": self.name, "dataConnections": [{"id": each} for each in self.connection_ids]}
+
+    _as_dict = to_json
+
+
+def _id(value: Any) -> str | None:
+    """Return an id; a number is taken for its digits."""
+    number = integer_or_none(value)
+    return text_or_none(value if number is None else str(number)) or None
+
+
+def get_company(company_id: str) -> Request[Company]:
+    """Read one company.
+
+    :param company_id: Codat's id of the company.
+    :raises CodatInputError: the id is malformed; nothing is sent.
+    :raises CodatNotFoundError: there is no such company.
+
+    Source: https://docs.codat.io/platform-api#/operations/get-company.
+    """
+    return Request("GET", path("companies", identifier("company_id", company_id)), Company.from_json)
+
+
+def list_companies(
+    *,
+    page: int = 1,
+    page_size: int = DEFAULT_PAGE_SIZE,
+    query: str | None = None,
+    order_by: str | None = None,
+) -> Request[Page[Company]]:
+    """Read one page of companies.
+
+    :param page: the page, from 1; default the first. ``iterate_companies`` reads them all, and takes none.
+    :param page_size: companies a page, 1 to 5000; default 100.
+    :param query: a filter in Codat's query language (https://docs.codat.io/using-the-api/querying); default none.
+    :param order_by: a field to sort by, ``-`` before it for descending; default the API's own order.
+    :raises CodatInputError: ``page``, ``page_size`` or ``query`` is out of bounds; nothing is sent.
+
+    Source: https://docs.codat.io/platform-api#/operations/list-companies.
+    """
+    check_paging(page, page_size, query)
+    return Request(
+        "GET",
+        "/companies",
+        page_reader(Company.from_json, page, page_size),
+        params(page=page, pageSize=page_size, query=query, orderBy=order_by),
+    )

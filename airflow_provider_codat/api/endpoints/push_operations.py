@@ -1,0 +1,289 @@
+"""Push operations, which Codat's newer pages call write requests (https://docs.codat.io/using-the-api/push)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, Self, TypeVar
+
+from airflow_provider_codat.api.data_types import are_different
+from airflow_provider_codat.api.errors import CodatResponseError, ValidationItem
+from airflow_provider_codat.api.http.paging import DEFAULT_PAGE_SIZE, Page, check_paging, page_reader
+from airflow_provider_codat.api.http.request import Request, identifier, params, path
+from airflow_provider_codat.api.http.response import expect_object, integer_or_none, text_or_none
+from airflow_provider_codat.api.json_value import JsonValue
+
+T = TypeVar("T")
+
+SUCCESS = "Success"
+FAILED = "Failed"
+TIMED_OUT = "TimedOut"
+WAITING_STATUSES = frozenset({"Pending", "Processing"})
+TERMINAL_STATUSES = frozenset({SUCCESS, FAILED, TIMED_OUT})
+KNOWN_STATUSES = WAITING_STATUSES | TERMINAL_STATUSES
+
+
+@dataclass(frozen=True)
+class PushOperation(JsonValue):
+    """One asynchronous write, as Codat last told it.
+
+    :param key: the push operation key, which every later question about the write names.
+    :param status: ``Pending`` or ``Processing``, then ``Success``, ``Failed`` or ``TimedOut``; the API may come to know
+        more, and a word nobody knows is not an end.
+    :param company_id: the company written to, or ``None`` where Codat has not said.
+    :param connection_id: the data connection written through, or ``None`` while Codat has not said.
+    :param data_type: such as ``bills``, or ``None`` while Codat has not said.
+    :param status_code: Codat's HTTP-like code of the status, or ``None``.
+    :param requested_on: when the write was asked for, ISO 8601 in UTC, as Codat wrote it; ``None`` where it has not
+        said.
+    :param completed_on: when it ended, ISO 8601 likewise; ``None`` while it has not.
+    :param timeout_in_minutes: minutes after which a pending write becomes ``TimedOut``, or ``None``.
+    :param error_message: Codat's message on a failed write, or ``None``.
+    :param errors: what the validation found wrong; default nothing.
+    :param warnings: what it found questionable; default nothing.
+    :param record_id: the id of the record written, once the write has succeeded; else ``None``.
+    :param changes: Codat's list of what changed, each ``{type, recordRef: {id, dataType}, attachmentId}``; default
+        nothing.
+    """
+
+    key: str
+    status: str
+    company_id: str | None = None
+    connection_id: str | None = None
+    data_type: str | None = None
+    status_code: int | None = None
+    requested_on: str | None = None
+    completed_on: str | None = None
+    timeout_in_minutes: int | None = None
+    error_message: str | None = None
+    errors: tuple[ValidationItem, ...] = ()
+    warnings: tuple[ValidationItem, ...] = ()
+    record_id: str | None = None
+    changes: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the operation has ended. A status outside the known terminal ones has not."""
+        return self.status in TERMINAL_STATUSES
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the write landed: ``Success`` and nothing else."""
+        return self.status == SUCCESS
+
+    @classmethod
+    def from_json(cls, body: Any) -> Self:
+        """Read an operation in Codat's shape.
+
+        :param body: the parsed JSON.
+        :raises CodatResponseError: no object, or one without a key or a status.
+        """
+        data = expect_object(body, "push operation")
+        for name in ("pushOperationKey", "status"):
+            if not isinstance(data.get(name), str) or not data[name]:
+                raise CodatResponseError(f"push operation: the answer has no {name}")
+        validation = data.get("validation")
+        validation = validation if isinstance(validation, dict) else {}
+        listed = data.get("changes")
+        changes = tuple(change for change in listed if isinstance(change, dict)) if isinstance(listed, list) else ()
+        return cls(
+            key=data["pushOperationKey"],
+            status=data["status"],
+            company_id=text_or_none(data.get("companyId")),
+            connection_id=text_or_none(data.get("dataConnectionKey")),
+            data_type=text_or_none(data.get("dataType")),
+            status_code=integer_or_none(data.get("statusCode")),
+            requested_on=text_or_none(data.get("requestedOnUtc")),
+            completed_on=text_or_none(data.get("completedOnUtc")),
+            timeout_in_minutes=integer_or_none(data.get("timeoutInMinutes")),
+            error_message=text_or_none(data.get("errorMessage")),
+            errors=ValidationItem.list_from_json(validation.get("errors")),
+            warnings=ValidationItem.list_from_json(validation.get("warnings")),
+            record_id=_record_id(data, changes) if data["status"] == SUCCESS else None,
+            changes=changes,
+        )
+
+    @classmethod
+    def from_stored(cls, body: Any) -> Self:
+        """Read an operation as :meth:`to_json` wrote it: in a trigger's event.
+
+        :param body: what :meth:`to_json` returned.
+        :raises CodatResponseError: no object, or one without a key or a status.
+        """
+        operation = cls.from_json(body)
+        record_id = body.get("recordId")
+        has_own = operation.is_success and isinstance(record_id, str)
+        return replace(operation, record_id=record_id) if has_own else operation
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the operation with Codat's field names and ``recordId``, without the record's content.
+
+        The content is the customer's bookkeeping: it has no business in XComs and trigger events.
+        """
+        return {
+            "pushOperationKey": self.key,
+            "status": self.status,
+            "companyId": self.company_id,
+            "dataConnectionKey": self.connection_id,
+            "dataType": self.data_type,
+            "statusCode": self.status_code,
+            "requestedOnUtc": self.requested_on,
+            "completedOnUtc": self.completed_on,
+            "timeoutInMinutes": self.timeout_in_minutes,
+            "errorMessage": self.error_message,
+            "validation": {
+                "errors": [item.to_json() for item in self.errors],
+                "warnings": [item.to_json() for item in self.warnings],
+            },
+            "changes": [dict(change) for change in self.changes],
+            "recordId": self.record_id,
+        }
+
+    _as_dict = to_json
+
+    def describe_failure(self) -> str:
+        """Return what went wrong, the validation errors one a line, for the log."""
+        head = f"Push of {self.data_type or 'a record'} ended as {self.status} (push operation {self.key})"
+        message = f": {self.error_message}" if self.error_message else ""
+        return "\n".join([head + message, *(f"  {item}" for item in self.errors)])
+
+
+def _record_id(data: Mapping[str, Any], changes: tuple[Mapping[str, Any], ...]) -> str | None:
+    """Return the id of the record that a successful write changed.
+
+    It is that of the first change of the operation's data type; or ``data.id``, where some versions keep it. Changes
+    that name another known data type are of records that the platform changed along.
+    """
+    references = [each for change in changes if isinstance(each := change.get("recordRef"), dict)]
+    ours = [each for each in references if not are_different(each.get("dataType"), data.get("dataType"))]
+    for holder in (*ours[:1], data.get("data")):
+        if isinstance(holder, dict) and (record_id := _id(holder.get("id"))):
+            return record_id
+    return None
+
+
+def _id(value: Any) -> str | None:
+    """Return an id as text. A whole number is one; a fraction, a truth value, a list or an object is none."""
+    is_id = isinstance(value, str | int) and not isinstance(value, bool)
+    return str(value) if is_id else None
+
+
+def get_push_operation(company_id: str, push_operation_key: str) -> Request[PushOperation]:
+    """Read one push operation.
+
+    :param company_id: the company written to.
+    :param push_operation_key: the key the write was answered with.
+    :raises CodatInputError: an id is malformed; nothing is sent.
+    :raises CodatNotFoundError: the company has no such operation; one that was made a moment ago may still come.
+    :raises CodatResponseError: the answer is about another operation.
+
+    Source: https://docs.codat.io/platform-api#/operations/get-push-operation.
+    """
+    route = path(
+        "companies",
+        identifier("company_id", company_id),
+        "push",
+        identifier("push_operation_key", push_operation_key),
+    )
+
+    def read(body: Any) -> PushOperation:
+        operation = _read_operation(body, pushOperationKey=push_operation_key, companyId=company_id)
+        if operation.key.casefold() != push_operation_key.casefold():
+            raise CodatResponseError(f"push operation {push_operation_key} was asked for, {operation.key} came")
+        return operation
+
+    return Request("GET", route, read)
+
+
+def _read_operation(body: Any, **asked_for: str) -> PushOperation:
+    """Read an operation whose fields may be null or absent while it is pending; what was asked for says the same."""
+    told = {name: value for name, value in expect_object(body, "push operation").items() if value is not None}
+    return PushOperation.from_json(asked_for | told)
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """What a look through a list needs of each operation in it.
+
+    :param requested_on: when the write was asked for, ISO 8601 as Codat wrote it, or ``None``.
+    :param operation: the operation, if it is one that is looked for and can be read.
+    """
+
+    requested_on: str | None
+    operation: PushOperation | None
+
+
+def look_for_push_operations(
+    company_id: str,
+    keys: Container[str],
+    *,
+    page: int,
+    page_size: int,
+    order_by: str | None = None,
+    since: str | None = None,
+) -> Request[Page[Sighting]]:
+    """Look for some operations in one page of a company's list.
+
+    One that cannot be read is passed over, so that it is a trouble to nobody who does not wait for it.
+
+    :param company_id: the company written to.
+    :param keys: the push operation keys to look for, case folded.
+    :param page: the page, from 1.
+    :param page_size: operations a page, 1 to 5000.
+    :param order_by: as in :func:`list_push_operations`; default the API's own order.
+    :param since: only operations from this time on (ISO 8601), if the API honours a ``query`` here; default all.
+    """
+
+    def read(item: Any) -> Sighting:
+        told = item if isinstance(item, dict) else {}
+        key, requested_on = told.get("pushOperationKey"), text_or_none(told.get("requestedOnUtc"))
+        operation = None
+        if isinstance(key, str) and key.casefold() in keys:
+            with suppress(CodatResponseError):
+                operation = _read_operation(told, companyId=company_id)
+        return Sighting(requested_on, operation)
+
+    query = None if since is None else f"requestedOnUtc>={since}"
+    return _list_request(company_id, read, page, page_size, query, order_by)
+
+
+def list_push_operations(
+    company_id: str,
+    *,
+    page: int = 1,
+    page_size: int = DEFAULT_PAGE_SIZE,
+    query: str | None = None,
+    order_by: str | None = None,
+) -> Request[Page[PushOperation]]:
+    """Read one page of a company's push operations.
+
+    :param company_id: the company written to.
+    :param page: the page, from 1; default the first. ``iterate_push_operations`` reads them all, and takes none.
+    :param page_size: operations a page, 1 to 5000; default 100.
+    :param query: a filter in Codat's query language (https://docs.codat.io/using-the-api/querying), which the API may
+        not honour here; default none.
+    :param order_by: a field to sort by, ``-`` before it for descending, likewise; default the API's own order.
+    :raises CodatInputError: the id is malformed, or ``page``, ``page_size`` or ``query`` out of bounds; nothing is
+        sent.
+
+    Source: https://docs.codat.io/platform-api#/operations/get-company-push-history.
+    """
+    return _list_request(company_id, PushOperation.from_json, page, page_size, query, order_by)
+
+
+def _list_request(
+    company_id: str,
+    read_item: Callable[[Any], T],
+    page: int,
+    page_size: int,
+    query: str | None,
+    order_by: str | None,
+) -> Request[Page[T]]:
+    check_paging(page, page_size, query)
+    return Request(
+        "GET",
+        path("companies", identifier("company_id", company_id), "push"),
+        page_reader(read_item, page, page_size),
+        params(page=page, pageSize=page_size, query=query, orderBy=order_by),
+    )

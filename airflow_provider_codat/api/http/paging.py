@@ -1,0 +1,139 @@
+"""Paged lists (https://docs.codat.io/using-the-api/paging)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from airflow_provider_codat.api.errors import CodatInputError, CodatResponseError
+from airflow_provider_codat.api.http.response import expect_list, expect_object, integer_or_none
+from airflow_provider_codat.api.json_value import JsonValue
+
+T = TypeVar("T")
+
+DEFAULT_PAGE_SIZE = 100
+"""Items a page, as the API has it too."""
+
+MAX_PAGE_SIZE = 5000
+"""Items a page; the API refuses more."""
+
+_HIGHEST_COUNT = 10**12  # no list is longer; what is made of a count must stay a number that floats hold
+
+MAX_QUERY_LENGTH = 2048
+"""Characters of a ``query``, which has to be shorter."""
+
+
+@dataclass(frozen=True)
+class Page(JsonValue, Generic[T]):
+    """One page of a list.
+
+    :param results: the page's items, in the API's order.
+    :param number: the page's number, from 1.
+    :param size: items a full page holds.
+    :param total: items in the whole list, or ``None`` where the API did not say.
+    :param has_next: whether the API names a page after this one.
+    """
+
+    results: tuple[T, ...]
+    number: int
+    size: int
+    total: int | None
+    has_next: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the page with Codat's field names, ``{results, pageNumber, pageSize, totalResults}``."""
+        return {
+            "results": list(self.results),
+            "pageNumber": self.number,
+            "pageSize": self.size,
+            "totalResults": self.total,
+        }
+
+    _as_dict = to_json
+
+
+def page_reader(read_item: Callable[[Any], T], number: int, size: int) -> Callable[[Any], Page[T]]:
+    """Return a reader for a page whose items ``read_item`` reads.
+
+    :param read_item: turns an item of the page into its value.
+    :param number: the page asked for; it stands in where the answer has none.
+    :param size: the items a page that were asked for, likewise.
+    """
+
+    def read(body: Any) -> Page[T]:
+        data = expect_object(body, "page")
+        page_size = _count(data.get("pageSize")) or size
+        total = _count(data.get("totalResults"))
+        results = tuple(read_item(item) for item in _items(data, is_due=(total or 0) > (number - 1) * page_size))
+        links = data.get("_links")
+        return Page(
+            results=results,
+            number=_count(data.get("pageNumber")) or number,
+            size=page_size,
+            total=total,
+            # The links are the API's own word. Without them the count decides, and without a count a full page does.
+            has_next=bool(results)
+            and (
+                _has_next_link(links)
+                if isinstance(links, dict)
+                else (number * page_size < total if total is not None else len(results) >= page_size)
+            ),
+        )
+
+    return read
+
+
+_PAGING_FIELDS = {"pageNumber", "pageSize", "totalResults", "_links"}
+
+
+def _items(data: dict[str, Any], *, is_due: bool) -> list[Any]:
+    """Return a page's items. ``results`` is optional, and left out it is empty.
+
+    It is not taken for that in an object that is no page by any other field, nor where the count says that items are
+    due: whoever looks for a write in a list would conclude that there is none, and write it again.
+    """
+    if data.get("results") is None and _PAGING_FIELDS & data.keys() and not is_due:
+        return []
+    return expect_list(data.get("results"), "page.results")
+
+
+def _count(value: Any) -> int | None:
+    number = integer_or_none(value)
+    return number if number is not None and 0 <= number <= _HIGHEST_COUNT else None
+
+
+def _has_next_link(links: dict[str, Any]) -> bool:
+    link = links.get("next")
+    return bool(link.get("href") if isinstance(link, dict) else link)
+
+
+def check_paging(page: int, page_size: int, query: str | None) -> None:
+    """Refuse what the API would refuse, before it is asked.
+
+    :param page: the page, from 1.
+    :param page_size: items a page, 1 to 5000.
+    :param query: a filter of fewer than 2048 characters, or ``None``.
+    :raises CodatInputError: naming the argument, its value and what is allowed.
+    """
+    if page < 1:
+        raise CodatInputError(f"page is {page}: pages are counted from 1")
+    if not 1 <= page_size <= MAX_PAGE_SIZE:
+        raise CodatInputError(f"page_size is {page_size}: allowed are 1 to {MAX_PAGE_SIZE}")
+    if query is not None and len(query) >= MAX_QUERY_LENGTH:
+        raise CodatInputError(f"query has {len(query)} characters: Codat takes fewer than {MAX_QUERY_LENGTH}")
+
+
+def number_after(asked: int, page: Page[Any]) -> int | None:
+    """Return the number of the page after the one asked for, or ``None`` after the last.
+
+    The next page is asked for by its number: a link in an answer is never followed, for it could lead the API key
+    elsewhere.
+
+    :param asked: the number of the page asked for.
+    :param page: the page that came.
+    :raises CodatResponseError: another page came than was asked for; going on could never end.
+    """
+    if page.number != asked:
+        raise CodatResponseError(f"page {asked} was asked for, page {page.number} came")
+    return asked + 1 if page.has_next else None

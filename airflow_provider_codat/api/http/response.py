@@ -1,0 +1,284 @@
+"""An answer as a value: status, headers and body become the parsed result or a typed error."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+from airflow_provider_codat.api.errors import (
+    CodatApiError,
+    CodatIdempotencyKeyReused,
+    CodatRateLimited,
+    CodatResponseError,
+    ValidationItem,
+    error_class,
+)
+from airflow_provider_codat.api.http.request import Request
+
+T = TypeVar("T")
+
+_EXCERPT_LENGTH = 200
+_REDIRECTED = "Redirects are not followed, for they could carry the API key elsewhere: check the host of the connection"
+_LONGEST_WAIT = 10**9  # seconds; beyond it a header is nonsense, and arithmetic with it would overflow
+_NUMBER = re.compile(r"\s*[+-]?([0-9]{1,15}(\.[0-9]{0,40})?|\.[0-9]{1,40})\s*")
+_EXACT_DIGITS = 18  # what 64 bits hold; others that handle a value later, such as msgpack, hold no more
+_LEVELS = 100
+_HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+@dataclass(frozen=True)
+class Response:
+    """What came over the wire.
+
+    :param status: the HTTP status.
+    :param headers: header names in lower case.
+    :param body: the whole body.
+    :param secrets: what no error may show, the longest first, should the answer repeat it; default nothing.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    secrets: Sequence[str] = field(default=(), repr=False)
+
+    def without_secrets(self, told: Any) -> Any:
+        """Return a text of this answer, or JSON made of such, with each secret as ``***``.
+
+        :param told: as it was parsed: in the body a secret may be written with escapes.
+        """
+        if isinstance(told, str):
+            for secret in self.secrets:
+                told = told.replace(secret, "***")
+        elif isinstance(told, dict):
+            return {name: self.without_secrets(value) for name, value in told.items()}
+        elif isinstance(told, list):
+            return [self.without_secrets(each) for each in told]
+        return told
+
+
+@dataclass(frozen=True)
+class RateLimit:
+    """The quota as Codat's headers tell it (https://docs.codat.io/using-the-api/rate-limits).
+
+    :param limit: requests a day, or ``None``.
+    :param remaining: requests left until the reset, or ``None``.
+    :param reset_at: when the quota resets, or ``None``.
+    """
+
+    limit: int | None
+    remaining: int | None
+    reset_at: datetime | None
+
+    @classmethod
+    def from_headers(cls, headers: Mapping[str, str]) -> RateLimit:
+        """Read the ``X-Rate-Limit-*`` headers; one that is missing or unreadable is ``None``.
+
+        :param headers: an answer's, by lower-case name.
+        """
+        return cls(
+            _integer(headers.get("x-rate-limit-limit")),
+            _integer(headers.get("x-rate-limit-remaining")),
+            _reset_time(headers.get("x-rate-limit-reset")),
+        )
+
+
+def _reset_time(value: str | None) -> datetime | None:
+    """Read the reset's date, which some clients have seen as a Unix time."""
+    seconds = _number(value)
+    if seconds is None:
+        return parse_datetime(value)
+    return datetime.fromtimestamp(seconds, UTC) if 0 <= seconds < _LONGEST_WAIT * 10 else None
+
+
+def read(request: Request[T], response: Response, now: datetime) -> T:
+    """Turn an answer into the request's value.
+
+    :param request: what was asked.
+    :param response: what came.
+    :param now: the current time, which a ``Retry-After`` date is measured from.
+    :raises CodatApiError: the subclass for the status, for 4xx and 5xx; for a redirect ``CodatApiError`` itself.
+    :raises CodatResponseError: a body that is not JSON, or JSON of the wrong shape.
+    :raises CodatIdempotencyKeyReused: the answer to another write.
+    """
+    if not 200 <= response.status < 300:
+        raise _api_error(request, response, now)
+    body = _decode(request, response)
+    try:
+        return request.read(body)
+    except (CodatResponseError, CodatIdempotencyKeyReused) as error:
+        # It may show what is wrong, and so what an answer repeats.
+        shown = type(error)(response.without_secrets(str(error)))
+        shown.may_have_landed = error.may_have_landed
+        raise shown from None
+
+
+def _decode(request: Request[T], response: Response) -> Any:
+    if not response.body.strip():
+        return None
+    try:
+        return _parse(response.body)
+    except (ValueError, RecursionError) as error:
+        kind = response.without_secrets(response.headers.get("content-type", "no content type"))
+        raise CodatResponseError(
+            f"{request} was answered with {response.status} and a body that is not JSON ({kind},"
+            f" {len(response.body)} bytes): a proxy's page, or a truncated answer"
+        ) from error
+
+
+def _parse(body: bytes) -> Any:
+    """Return the JSON value of a body, without what nobody after us could handle.
+
+    A number that no other reader of JSON holds, an infinity or NaN reads as null, half a character (a lone surrogate)
+    as a question mark, and what is nested too deep as empty: so one odd operation in a list does not hide the others.
+
+    :raises ValueError: it is no JSON in UTF-8.
+    :raises RecursionError: it is nested deeper than the parser goes.
+    """
+    text = body.decode("utf-8-sig")
+    value = json.loads(text, parse_int=_parse_int, parse_float=_parse_float, parse_constant=lambda _: None)
+    _empty_below(_LEVELS, value)
+    if _HALF_CHARACTER.search(text):
+        value = json.loads(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
+    return value
+
+
+def _parse_int(digits: str) -> int | float | None:
+    return int(digits) if len(digits) <= _EXACT_DIGITS else _parse_float(digits)
+
+
+def _parse_float(digits: str) -> float | None:
+    number = float(digits)
+    return number if math.isfinite(number) else None
+
+
+def _empty_below(levels: int, value: Any) -> None:
+    layer = [value]
+    for _ in range(levels):
+        layer = [child for each in layer for child in _children(each) if isinstance(child, dict | list)]
+    for each in layer:
+        each.clear()
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _api_error(request: Request[T], response: Response, now: datetime) -> CodatApiError:
+    body = _error_body(response)
+    validation = body.get("validation")
+    error = error_class(response.status)(
+        response.status,
+        str(body.get("error") or "no error text"),
+        request=str(request),
+        correlation_id=text_or_none(body.get("correlationId")),
+        validation=ValidationItem.list_from_json(validation.get("errors") if isinstance(validation, dict) else None),
+        can_be_retried=text_or_none(body.get("canBeRetried")),
+        hint=_REDIRECTED if response.status < 400 else None,
+    )
+    error.retry_after = parse_retry_after(response.headers.get("retry-after"), now)
+    if isinstance(error, CodatRateLimited):
+        error.reset_at = RateLimit.from_headers(response.headers).reset_at
+    return error
+
+
+def _error_body(response: Response) -> dict[str, Any]:
+    """Return Codat's error object, or one made of an excerpt of whatever came instead; without secrets."""
+    try:
+        body = response.without_secrets(_parse(response.body))
+    except (ValueError, RecursionError):
+        body = None
+    if isinstance(body, dict):
+        return body
+    text = " ".join(response.without_secrets(response.body.decode("utf-8", "replace")).split())
+    return {"error": text[:_EXCERPT_LENGTH] or None}
+
+
+def parse_retry_after(value: str | None, now: datetime) -> float | None:
+    """Read a ``Retry-After`` header as seconds from ``now``, never negative.
+
+    A fraction of a second is no part of the standard, and some servers send one all the same.
+
+    :param value: seconds or an HTTP date (RFC 9110, section 10.2.3); anything else reads as ``None``, and so do a
+        negative number and what is more than decades away. A date that has passed reads as 0.
+    :param now: the current time, with its zone.
+    """
+    seconds = _number(value)
+    if seconds is None:
+        date = parse_datetime(value)
+        seconds = None if date is None else max((date - now).total_seconds(), 0.0)
+    return seconds if seconds is not None and 0 <= seconds <= _LONGEST_WAIT else None
+
+
+def parse_datetime(value: str | None) -> datetime | None:
+    """Read an HTTP date or an ISO 8601 time; one without a zone is UTC, as Codat's are.
+
+    :param value: the text, or ``None``.
+
+    Source: https://docs.codat.io/using-the-api/overview. Anything else reads as ``None``.
+    """
+    if not isinstance(value, str):
+        return None
+    for parse in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            parsed = parse(value.strip())
+            return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+        except (ValueError, OverflowError):
+            continue
+    return None
+
+
+def _number(value: str | None) -> float | None:
+    return float(value) if value is not None and _NUMBER.fullmatch(value) else None
+
+
+def _integer(value: str | None) -> int | None:
+    number = _number(value)
+    return None if number is None else int(number)
+
+
+def text_or_none(value: Any) -> str | None:
+    """Return ``value`` if it is a text, else ``None``.
+
+    :param value: what was parsed, where the API has a text.
+    """
+    return value if isinstance(value, str) else None
+
+
+def integer_or_none(value: Any) -> int | None:
+    """Return ``value`` if it is a whole number, else ``None``.
+
+    :param value: what was parsed, where the API has a whole number.
+    """
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def expect_object(value: Any, what: str) -> dict[str, Any]:
+    """Return ``value`` if it is a JSON object.
+
+    :param value: what was parsed.
+    :param what: what it is called, for the error.
+    :raises CodatResponseError: it is anything else.
+    """
+    if not isinstance(value, dict):
+        raise CodatResponseError(f"{what}: expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def expect_list(value: Any, what: str) -> list[Any]:
+    """Return ``value`` if it is a JSON array.
+
+    :param value: what was parsed.
+    :param what: what it is called, for the error.
+    :raises CodatResponseError: it is anything else.
+    """
+    if not isinstance(value, list):
+        raise CodatResponseError(f"{what}: expected a JSON array, got {type(value).__name__}")
+    return value

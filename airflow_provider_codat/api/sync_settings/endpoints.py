@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from airflow_provider_codat.api.errors import CodatResponseError
+from airflow_provider_codat.api.http.request import Request, identifier, path
+from airflow_provider_codat.api.sync_settings.fields import ScheduleShape, read_bool
+from airflow_provider_codat.api.sync_settings.values import SyncSetting, SyncSettings, read_desired, refuse_hours_of_day
+
+
+def get_company_sync_settings(company_id: str) -> Request[SyncSettings]:
+    """Read a company's sync settings.
+
+    :param company_id: Codat's id of the company.
+    :raises CodatInputError: the id is malformed; nothing is sent.
+    :raises CodatResponseError: the answer has not the shape of sync settings, or is about another company.
+
+    Source: https://docs.codat.io/platform-api#/operations/get-company-syncSettings.
+    """
+
+    def read(body: Any) -> SyncSettings:
+        settings = SyncSettings.from_json(body)
+        told = body.get("companyId")
+        # What is read is written back to the company, so it must be its own.
+        if told is not None and str(told).casefold() != company_id.casefold():
+            raise CodatResponseError(f"sync settings of company {company_id} were asked for, those of {told} came")
+        return settings
+
+    return Request("GET", _company_path(company_id), read)
+
+
+def update_company_sync_settings(
+    company_id: str,
+    settings: SyncSettings | Iterable[SyncSetting | Mapping[str, Any]],
+    *,
+    overrides_defaults: bool = True,
+    shape: ScheduleShape = "integer",
+) -> Request[None]:
+    """Set a company's whole list of sync settings; a data type that is not in it has none afterwards.
+
+    :param company_id: Codat's id of the company.
+    :param settings: one entry a data type, a ``SyncSetting`` or a dict in Codat's shape; what an entry leaves out takes
+        Codat's usual value. Or the ``SyncSettings`` that were read, which are sent in the shape they came in.
+    :param overrides_defaults: ``False`` returns the company to the account's default.
+    :param shape: the shape to write schedules in; through the hook the default is the connection's
+        ``sync_schedule_shape``.
+    :raises CodatInputError: naming the entry, the field, the value and what is allowed.
+
+    Source: https://docs.codat.io/platform-api#/operations/set-company-syncSettings.
+    """
+    body = {
+        "companyId": company_id,
+        "settings": _written(settings, shape),
+        "overridesDefaults": read_bool("overrides_defaults", overrides_defaults),
+    }
+    return Request("POST", _company_path(company_id), _read_nothing, body=body)
+
+
+def get_account_sync_settings() -> Request[SyncSettings]:
+    """Read the account's default sync settings.
+
+    :raises CodatResponseError: the answer has not the shape of sync settings.
+
+    Source: https://docs.codat.io/platform-api#/operations/get-profile-syncSettings.
+    """
+    return Request("GET", _ACCOUNT_PATH, SyncSettings.from_json)
+
+
+def update_account_sync_settings(
+    client_id: str,
+    settings: SyncSettings | Iterable[SyncSetting | Mapping[str, Any]],
+    *,
+    shape: ScheduleShape = "integer",
+) -> Request[None]:
+    """Set the account's whole default list of sync settings.
+
+    :param client_id: the account's id; :func:`get_account_sync_settings` answers it.
+    :param settings: as for :func:`update_company_sync_settings`.
+    :param shape: likewise, with the same default.
+    :raises CodatInputError: naming the entry, the field, the value and what is allowed.
+
+    Source: https://docs.codat.io/platform-api#/operations/update-profile-syncSettings.
+    """
+    body = {
+        "clientId": identifier("client_id", client_id),
+        "settings": _written(settings, shape),
+        "overridesDefaults": True,
+    }
+    return Request("POST", _ACCOUNT_PATH, _read_nothing, body=body)
+
+
+def _written(
+    settings: SyncSettings | Iterable[SyncSetting | Mapping[str, Any]], shape: ScheduleShape
+) -> list[dict[str, Any]]:
+    if isinstance(settings, SyncSettings):
+        # What Codat told, or a plan made of it: it may hold values no user could ask for.
+        written: list[dict[str, Any]] = settings.to_json(settings.shape or shape)["settings"]
+        return written
+    entries = read_desired(settings)
+    refuse_hours_of_day(entries, shape)
+    return [entry.over(None).to_json(shape) for entry in entries]
+
+
+_ACCOUNT_PATH = path("profile", "syncSettings")
+
+
+def _company_path(company_id: str) -> str:
+    return path("companies", identifier("company_id", company_id), "syncSettings")
+
+
+def _read_nothing(body: Any) -> None:
+    """Read the answer to a change: 204, or whatever came with a 2xx."""

@@ -1,0 +1,121 @@
+"""What a try leaves behind of a task's write for the next one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from airflow_provider_codat.api.errors import CodatError
+from airflow_provider_codat.api.writing.target import Target
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a try leaves behind for the next one. Of the record it holds the names of its fields and hashes.
+
+    :param key: the chain's last key. PUT and DELETE do not send it; it names their write all the same.
+    :param target: where the write goes.
+    :param max_tries: Airflow's ``max_tries`` of the task instance, which a clear raises and a retry does not.
+    :param sent_on: when it may first have been sent, in epoch seconds; ``None`` if it was not.
+    :param operation_key: the push operation that came of it, or ``None`` while that is not known.
+    :param refused: whether Codat refused it, so that nothing was written; default ``False``.
+    :param fingerprint: a hash of each top-level field of the record, by name; default none.
+    """
+
+    key: str
+    target: Target
+    max_tries: int
+    sent_on: float | None = None
+    operation_key: str | None = None
+    refused: bool = False
+    fingerprint: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is known what became of the request: a push operation, or a refusal."""
+        return self.refused or self.operation_key is not None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values; :meth:`from_json` reads it."""
+        return {
+            "idempotencyKey": self.key,
+            "target": asdict(self.target),
+            "maxTries": self.max_tries,
+            "sentOn": self.sent_on,
+            "pushOperationKey": self.operation_key,
+            "refused": self.refused,
+            "fingerprint": dict(self.fingerprint),
+        }
+
+    @classmethod
+    def from_json(cls, stored: Any) -> Self:
+        """Read what :meth:`to_json` wrote.
+
+        :param stored: the mapping, as it came out of a store.
+        :raises CodatError: it is something else: what an earlier try did is then not known, so nothing may be sent.
+        """
+        try:
+            match stored:
+                case {
+                    "idempotencyKey": str(key),
+                    "target": target,
+                    "maxTries": int(max_tries),
+                    "sentOn": float() | int() | None as sent_on,
+                    "pushOperationKey": str() | None as operation_key,
+                    "refused": bool(refused),
+                    "fingerprint": dict(prints),
+                }:
+                    uuid.UUID(key)
+                    return cls(key, Target.from_json(target), max_tries, sent_on, operation_key, refused, prints)
+        except (CodatError, ValueError):
+            pass
+        raise CodatError(
+            f"What an earlier try stored of its write cannot be read, so nothing is sent: {stored!r}. If the record is"
+            " not in the company's books, clear the task with resubmit=True"
+        )
+
+
+def fingerprint(salt: str, content: Mapping[str, Any]) -> dict[str, str]:
+    """Return a hash of each top-level field of a record.
+
+    :param salt: the same for every try of a task instance.
+    :param content: the record, and what else makes it the same write.
+    :raises TypeError: the record has no JSON form.
+    """
+    as_sent = json.loads(json.dumps(dict(content)))  # where every key is text
+    return {name: _hash(salt, json.dumps(value, sort_keys=True)) for name, value in as_sent.items()}
+
+
+def _hash(salt: str, text: str) -> str:
+    return hashlib.sha256(f"{salt}{text}".encode()).hexdigest()[:16]
+
+
+def changed_fields(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return the names of the fields whose hashes differ, sorted; none if nothing is known of one side.
+
+    :param before: the one fingerprint.
+    :param now: the other.
+    """
+    names = before.keys() | now.keys() if before and now else ()
+    return sorted(name for name in names if before.get(name) != now.get(name))
+
+
+@dataclass(frozen=True)
+class Past:
+    """What is known of the tries before this one.
+
+    :param trace: what they left behind, or ``None``.
+    :param forgotten_since: the earliest time, in epoch seconds, at which a try may have written without leaving a
+        trace; ``None`` if there was none.
+    :param tries: how many there were at the most; default 0.
+    :param is_last_try: whether no other try follows; default ``False``.
+    """
+
+    trace: Trace | None = None
+    forgotten_since: float | None = None
+    tries: int = 0
+    is_last_try: bool = False

@@ -1,0 +1,373 @@
+"""``CodatPushOperator`` writes a record as a step of a DAG, and waits until it has landed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import conf
+
+from airflow_provider_codat.api.data_types import known_data_type
+from airflow_provider_codat.api.errors import CodatError, CodatInputError
+from airflow_provider_codat.api.http.request import identifier
+from airflow_provider_codat.exceptions import CodatWriteOutcomeUnknown
+from airflow_provider_codat.links.codat import store_company_link
+from airflow_provider_codat.tasks.templates import rendered
+from airflow_provider_codat.tasks.waiting import PushOperationWaiter
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_codat.api.endpoints.push_operations import PushOperation
+    from airflow_provider_codat.api.http.request import Request
+    from airflow_provider_codat.api.writing.write import Write
+
+WEEK = 7 * 24 * 60 * 60
+"""Seconds that a wait lasts where Airflow has no default for sensors."""
+
+OPTIONS = {"timeout_in_minutes", "allow_sync_on_push_complete"}
+ARGUMENTS_OF = {
+    "create": {"record", "account_id", "idempotency_key", *OPTIONS},
+    "update": {"record", "record_id", *OPTIONS},
+    "delete": {"record_id"},
+}
+"""Operation -> what it takes that not all of them do; only the record and its id must be given."""
+NOT_OF_ALL = tuple(sorted(set().union(*ARGUMENTS_OF.values())))
+"""The arguments that not all operations take."""
+
+
+class CodatPushOperator(PushOperationWaiter):
+    """Writes a record into a company's books exactly once, and waits until it has landed.
+
+    The write is asynchronous: the request is answered with a push operation in ``Pending``, and the task waits until it
+    has ended, in the triggerer or a worker, exactly as ``CodatPushOperationSensor`` does. The XCom is the operation as
+    the sensor returns it, with ``recordId``.
+
+    A ``create`` carries an ``Idempotency-Key``, a version-5 UUID of the DAG, the run, the task, the map index,
+    where the record goes and the deployment's name (``[codat] deployment``), so every try of a task instance asks for
+    the same write. A retry goes on with an operation that is pending, returns one
+    that has succeeded, and writes anew, under the next key of a chain, after one that has failed. A task that is
+    cleared after it succeeded reports what it wrote and sends nothing, unless ``resubmit`` is set. On Airflow 3.3 and
+    later the task state store remembers the operation. Before, the replayed answer leads to it, for 90 minutes from the
+    first request; after that, counted from when the DAG run could begin, the company's push history decides.
+
+    An ``update`` or ``delete`` carries no key: a later try sends it if it cannot have been sent, or if the company's
+    push history shows nothing of it.
+
+    Where nobody can know whether the record was written, the task fails with ``CodatWriteOutcomeUnknown``, without a
+    retry. Ending or clearing the task does not end a push: Codat has no way to cancel one.
+
+    :param company_id: the company to write to. Templated.
+    :param connection_id: the data connection to write through. Templated.
+    :param data_type: such as ``bills`` or ``chartOfAccounts``. Templated.
+    :param operation: ``create`` (the default), ``update`` or ``delete``. Templated.
+    :param record: the record in Codat's shape for the data type, or a template or callable that gives it, a template as
+        JSON; for ``create`` and ``update``, which need one; default ``None``. Templated, so Airflow shows it among the
+        task's rendered fields. It is in no log.
+    :param record_id: the record to change; for ``update`` and ``delete``, which need one; default ``None``. Templated.
+    :param account_id: the bank account that ``bankTransactions`` are written to; for a ``create`` of these, which needs
+        one; default ``None``. Templated.
+    :param timeout_in_minutes: minutes after which Codat ends a pending write as ``TimedOut``; default Codat's own; for
+        ``create`` and ``update``.
+    :param allow_sync_on_push_complete: whether Codat pulls the data type after the write; default Codat's own;
+        likewise.
+    :param wait_for_completion: ``False`` returns the operation as soon as Codat has taken it; default ``True``.
+    :param deferrable: wait in the triggerer instead of a worker; default Airflow's ``[operators] default_deferrable``.
+    :param end_from_trigger: have the triggerer push the XCom and end the task when the write succeeds, without a
+        worker, as for the sensor; default ``False``. It makes the operator deferrable.
+    :param poke_interval: seconds between two looks, default 5.
+    :param exponential_backoff: whether the pause doubles from look to look, default ``True``.
+    :param max_wait: the longest pause in seconds, default 60; ``None`` for no bound.
+    :param timeout: seconds to wait in one try; default Airflow's ``[sensors] default_timeout``, seven days.
+    :param fail_on_unsuccessful: ``False`` returns an operation that ended as ``Failed`` or ``TimedOut`` too; default
+        ``True``.
+    :param idempotency_key: a GUID of your own for a ``create``; default one derived from the task instance. It has to
+        be the same in every try, and another for each record. Templated.
+    :param resubmit: write once more what this task instance has written before; default ``False``. Set it, then clear
+        the task: it holds for each clear anew, never for a retry. Templated.
+    :param codat_conn_id: the id of the Airflow connection; default ``codat_default``. Templated.
+    :param kwargs: what every operator takes. What ``default_args`` have of the arguments above that does not go with
+        the operation is left out.
+    :raises CodatPushOperationFailed: the operation ended as ``Failed`` or ``TimedOut``; it lists what the validation
+        found. No retry.
+    :raises CodatWriteOutcomeUnknown: nobody can know whether the record was written. No retry.
+    :raises CodatWaitTimeout: ``timeout`` passed first; a retry goes on with the same operation.
+    :raises CodatInputError: an argument is wrong, at DAG parse for a literal; nothing was sent.
+    :raises CodatError: nothing was written, or the next try can find out.
+
+    Source: https://docs.codat.io/using-the-api/push and https://docs.codat.io/using-the-api/idempotency.
+    """
+
+    template_fields: Sequence[str] = (
+        "company_id",
+        "connection_id",
+        "data_type",
+        "operation",
+        "record",
+        "record_id",
+        "account_id",
+        "idempotency_key",
+        "resubmit",
+        "codat_conn_id",
+    )
+    push_operation_key = ""
+    template_fields_renderers = {"record": "json"}  # noqa: RUF012 - Airflow declares it as a plain dict
+    ui_color = "#fff3dc"
+
+    def __init__(
+        self,
+        *,
+        company_id: str,
+        connection_id: str,
+        data_type: str,
+        operation: str = "create",
+        record: Mapping[str, Any] | str | None = None,
+        record_id: str | None = None,
+        account_id: str | None = None,
+        timeout_in_minutes: int | None = None,
+        allow_sync_on_push_complete: bool | None = None,
+        wait_for_completion: bool = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        end_from_trigger: bool = False,
+        poke_interval: timedelta | float = 5.0,
+        exponential_backoff: bool = True,
+        max_wait: timedelta | float | None = 60.0,
+        timeout: timedelta | float | None = None,
+        fail_on_unsuccessful: bool = True,
+        idempotency_key: str | None = None,
+        resubmit: bool | str = False,
+        codat_conn_id: str = "codat_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.company_id = company_id
+        self.connection_id = connection_id
+        self.data_type = data_type
+        self.operation = operation
+        self.record = record
+        self.record_id = record_id
+        self.account_id = account_id
+        self.timeout_in_minutes = timeout_in_minutes
+        self.allow_sync_on_push_complete = allow_sync_on_push_complete
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable or end_from_trigger
+        self.end_from_trigger = end_from_trigger
+        self.poke_interval = _seconds("poke_interval", poke_interval)
+        self.exponential_backoff = exponential_backoff
+        self.max_wait = None if max_wait is None else timedelta(seconds=_seconds("max_wait", max_wait))
+        usual = conf.getfloat("sensors", "default_timeout", fallback=WEEK)
+        self.timeout = usual if timeout is None else _seconds("timeout", timeout)
+        self.fail_on_unsuccessful = fail_on_unsuccessful
+        self.idempotency_key = idempotency_key
+        self.resubmit = resubmit
+        self.codat_conn_id = codat_conn_id
+        # Airflow gives a constructor what the task itself was given and the defaults alike, and the defaults once more.
+        defaults = kwargs.get("default_args") or {}
+        self._by_default = {name for name in NOT_OF_ALL if name in defaults and defaults[name] is getattr(self, name)}
+        self.read_whole_numbers_as_text()
+        self._check_literals()
+        if end_from_trigger:
+            from airflow_provider_codat.tasks import worker_free
+
+            worker_free.warn_of_worker(self)
+
+    def _check_literals(self) -> None:
+        """Refuse at DAG parse what is wrong by then, whatever the templates will give."""
+        from airflow_provider_codat.api.endpoints.records import check_idempotency_key, options
+
+        options(self.timeout_in_minutes, self.allow_sync_on_push_complete)
+        for name in ("company_id", "connection_id", "data_type"):
+            if self.is_literal(name):
+                identifier(name, getattr(self, name))
+        if self.idempotency_key is not None and self.is_literal("idempotency_key"):
+            check_idempotency_key(self.idempotency_key)
+        if self.is_literal("resubmit"):
+            _flag("resubmit", self.resubmit)
+        if self.is_literal("operation"):
+            self._check_operation()
+            fitting = STAND_INS if self.account_id is None else {**STAND_INS, "data_type": "bankTransactions"}
+            _check(
+                self._request(ANY_KEY, {name: value for name, value in fitting.items() if not self.is_literal(name)})
+            )
+
+    def _check_operation(self) -> None:
+        """Refuse an operation that is none, and arguments that do not go with it, but for the ``default_args``."""
+        takes = ARGUMENTS_OF.get(self.operation)
+        if takes is None:
+            raise CodatInputError(f"operation is {self.operation!r}: give one of {', '.join(ARGUMENTS_OF)}")
+        has_account = not self.is_literal("data_type") or known_data_type(self.data_type) == "bankTransactions"
+        for name in self._by_default - (takes if has_account else takes - {"account_id"}):
+            setattr(self, name, None)
+        for name in NOT_OF_ALL:
+            is_given = getattr(self, name) is not None
+            if is_given and name not in takes:
+                raise CodatInputError(
+                    f"{name} is given, which operation={self.operation!r} does not take: leave it out"
+                )
+            if not is_given and name in takes & {"record", "record_id"}:
+                raise CodatInputError(f"{name} is missing, which operation={self.operation!r} needs")
+        if self.account_id is not None and not has_account:
+            raise CodatInputError(
+                f"account_id is given, which data_type={self.data_type!r} does not take: leave it out"
+            )
+
+    def _request(self, idempotency_key: str, stand_ins: Mapping[str, Any] | None = None) -> Request[PushOperation]:
+        """Return the request that does the write.
+
+        :param stand_ins: what to take for arguments that still are templates; default none are.
+        """
+        from airflow_provider_codat.api.endpoints import records
+
+        given = {name: getattr(self, name) for name in STAND_INS} | dict(stand_ins or {})
+        where = given["company_id"], given["connection_id"], given["data_type"]
+        if self.operation == "delete":
+            return records.delete_record(*where, given["record_id"])
+        record = rendered("record", given["record"])
+        options: dict[str, Any] = {
+            "timeout_in_minutes": self.timeout_in_minutes,
+            "allow_sync_on_push_complete": self.allow_sync_on_push_complete,
+        }
+        if self.operation == "update":
+            return records.update_record(*where, given["record_id"], record, **options)
+        account_id = given["account_id"]
+        return records.create_record(*where, record, account_id=account_id, idempotency_key=idempotency_key, **options)
+
+    # -- in a worker -------------------------------------------------------------------------------------------------
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Write, or find what an earlier try has written, and wait.
+
+        :return: the operation in Codat's shape, with ``recordId``.
+        :raises CodatInputError: an argument is wrong, or the context has no task instance; nothing was sent.
+        """
+        store_company_link(context.get("ti"), self.company_id)
+        if context.get("ti") is None:
+            raise CodatInputError(
+                "the context has no ti: the operator knows by the task instance what earlier tries have written. Test"
+                " the task with dag.test(), which makes one"
+            )
+        operation = self._submit(context)
+        self.push_operation_key = operation.key
+        started = time.time()
+        if self._wait.saw(operation):
+            return self.result(operation)
+        if not self.wait_for_completion:
+            return operation.to_json()
+        if self.deferrable:
+            self.hand_over(started)
+        return self.result(self._wait_here())
+
+    def _submit(self, context: Context) -> PushOperation:
+        """Return the operation that this task instance's write became, whoever sent it."""
+        from airflow_provider_codat.api.writing.outcome import OutcomeUnknown
+
+        write = self._write(context)
+        _ = self.hook.settings  # a connection that cannot be read is no write that may have been sent
+        try:
+            return self.hook.run(write.steps(), attempts=None)
+        except OutcomeUnknown as unknown:
+            raise CodatWriteOutcomeUnknown(unknown) from unknown.__cause__
+
+    def _write(self, context: Context) -> Write:
+        from airflow_provider_codat.api.endpoints.records import check_idempotency_key
+        from airflow_provider_codat.api.writing.stored import fingerprint
+        from airflow_provider_codat.api.writing.target import Target
+        from airflow_provider_codat.api.writing.write import Write
+        from airflow_provider_codat.tasks.earlier_tries import Memory
+
+        memory = Memory(context, self.log, resubmit=_flag("resubmit", self.resubmit))
+        past = memory.begin()
+        self._check_operation()
+        _check(self._request(ANY_KEY))
+        options = {name: getattr(self, name) for name in sorted(OPTIONS)}
+        data_type = known_data_type(self.data_type) or self.data_type
+        where = self.company_id, self.connection_id, data_type, self.record_id, self.account_id
+        target = Target(self.operation, *where)
+        own_key = None if self.idempotency_key is None else check_idempotency_key(self.idempotency_key)
+        return Write(
+            request=self._request,
+            root=memory.root(own_key, target),
+            target=target,
+            max_tries=memory.max_tries,
+            past=past,
+            log=self.log,
+            keep=memory.keep,
+            clock=time.time,
+            fingerprint=fingerprint(memory.identity, {**(rendered("record", self.record) or {}), **options}),
+            takes_any_end=not self.fail_on_unsuccessful,
+        )
+
+    def _wait_here(self) -> PushOperation:
+        started = time.monotonic()
+        self._wait.not_before = started + self._wait.next_pause(started, self.pace)
+        return self.hook.run(self._wait.steps(self.timeout, self.pace, time.monotonic))
+
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Finish in a worker what the trigger saw.
+
+        :param event: the trigger's event; without one, the default, the task fails.
+        :return: the operation in Codat's shape, with ``recordId``.
+        """
+        return self.result(self.ended(event))
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a deferral, a timeout of Airflow's own, or a trigger that broke."""
+        if next_method == "__fail__":
+            self.push_operation_key = self._stored_key(context) or "of this task (its log has the key)"
+            raise self.ended_without_event(next_kwargs or {})
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    def _stored_key(self, context: Context) -> str | None:
+        from airflow_provider_codat.tasks.earlier_tries import Memory
+
+        if context.get("ti") is None:
+            return None
+        with suppress(CodatError):  # what cannot be read must not hide why the wait ended
+            return Memory(context, self.log).operation_key
+        return None
+
+    def on_kill(self) -> None:
+        """Say that ending the task does not end the push, or that one may be under way."""
+        if self.push_operation_key:
+            return super().on_kill()
+        self.log.warning(
+            "The task is ended. If a request was under way, the record may be written all the same; the next try of"
+            " this task finds out."
+        )
+        return None
+
+
+ANY_KEY = "00000000-0000-0000-0000-000000000000"
+STAND_INS = {
+    "company_id": "id",
+    "connection_id": "id",
+    "data_type": "bills",
+    "record_id": "id",
+    "account_id": "id",
+    "record": {},
+}
+"""What is taken for a template, where the arguments that are none are checked."""
+
+
+def _check(request: Request[Any]) -> None:
+    """Refuse a body that has no JSON form."""
+    _ = request.content
+
+
+def _seconds(name: str, value: timedelta | float) -> float:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if not seconds > 0:
+        raise CodatInputError(f"{name} is {value}: give seconds above 0, or a timedelta")
+    return seconds
+
+
+def _flag(name: str, value: bool | str) -> bool:
+    """Return what a flag says, which a template may have made a text of."""
+    words = {"true": True, "false": False, "none": False, "": False}
+    known = words.get(str(value).strip().lower())
+    if known is None:
+        raise CodatInputError(f"{name} is {value!r}: give True or False")
+    return known

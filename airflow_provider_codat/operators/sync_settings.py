@@ -1,0 +1,162 @@
+"""``CodatSyncSettingsOperator`` applies sync schedules as a step of a DAG."""
+
+from __future__ import annotations
+
+import difflib
+import random
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_codat.api.data_types import KNOWN_DATA_TYPES
+from airflow_provider_codat.api.errors import CodatInputError
+from airflow_provider_codat.api.http.request import identifier
+from airflow_provider_codat.api.sync_settings import SyncSetting, read_bool, read_desired, refuse_hours_of_day
+from airflow_provider_codat.exceptions import CodatSyncSettingsNotApplied
+from airflow_provider_codat.links.codat import CodatCompanyLink, store_company_link
+from airflow_provider_codat.tasks.templates import TemplatedOperator, rendered
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_codat.api.sync_settings.apply import Applied
+    from airflow_provider_codat.hooks.codat import CodatHook
+
+
+class CodatSyncSettingsOperator(TemplatedOperator):
+    """Brings a company's sync settings to a wanted state: how often Codat pulls each data type.
+
+    It reads the current settings, plans the change, logs the plan as a table, writes only if something changes, and
+    five seconds later reads back what it wrote. What is not named goes back as it came. Running it again changes
+    nothing.
+
+    Codat's API sets the whole list of a company. Where several tasks do that at once, what one of them loses to another
+    is found when it is read back, and written again after a random pause.
+
+    An entry is a ``SyncSetting`` or a dict in Codat's own shape, such as
+    ``{"dataType": "invoices", "syncSchedule": 24}``; the schedule is an integer or
+    ``{"intervalHours": 24, "hourOfDay": 6}``. Hours are 0 (off), 1 (hourly, paid plans), 24, 168 and 720. A field that
+    an entry leaves out keeps its current value; a data type that has no setting yet takes ``fetchOnFirstLink`` true
+    and ``syncOrder`` 0. ``None`` clears ``syncFromUtc``, ``syncFromWindow`` or ``monthsToSync``.
+
+    The XCom is ``{changed, changes: [{dataType, field, from, to}], overridesDefaults}``.
+
+    :param company_id: the company. Templated.
+    :param settings: the entries, one a data type; default none, which goes with ``overrides_defaults=False`` only.
+        Templated.
+    :param merge: ``True`` (the default) leaves data types that are not named as they are; ``False`` sets exactly the
+        given list. A data type that is not in it has no setting of its own then: Codat shows none, or the account's
+        default, which the log says.
+    :param overrides_defaults: ``False`` returns the company to the account's default, and takes no settings; default
+        ``True``.
+    :param dry_run: plan, log and return the plan, and write nothing; default ``False``.
+    :param codat_conn_id: the id of the Airflow connection; default ``codat_default``. Templated.
+    :param kwargs: what every operator takes.
+    :raises CodatInputError: an entry is wrong, at DAG parse for a literal; the message names the entry, the field, the
+        value and what is allowed. Nothing was written. An hour of day is refused before any request where the
+        connection says ``sync_schedule_shape: integer``, and else once the API has been read to speak hours alone.
+    :raises CodatPlanLimitError: hourly syncs need a paid plan; the message names the data types that asked for them.
+    :raises CodatSyncSettingsNotApplied: Codat took the settings, and reading them back showed others for what was
+        named, twice in a row, or eight times while others wrote too.
+
+    Source: https://docs.codat.io/knowledge-base/advanced-sync-settings.
+    """
+
+    template_fields: Sequence[str] = ("company_id", "settings", "codat_conn_id")
+    template_fields_renderers = {"settings": "json"}  # noqa: RUF012 - Airflow declares it as a plain dict
+    ui_color = "#e8f7ee"
+    operator_extra_links = (CodatCompanyLink(),)
+
+    def __init__(
+        self,
+        *,
+        company_id: str,
+        settings: Sequence[SyncSetting | dict[str, Any]] = (),
+        merge: bool = True,
+        overrides_defaults: bool = True,
+        dry_run: bool = False,
+        codat_conn_id: str = "codat_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.company_id = company_id
+        self.settings = settings
+        self.merge = read_bool("merge", merge)
+        self.overrides_defaults = read_bool("overrides_defaults", overrides_defaults)
+        self.plan_only = read_bool("dry_run", dry_run)  # BaseOperator has a method of the name dry_run
+        self.codat_conn_id = codat_conn_id
+        self.read_whole_numbers_as_text()
+        if self.is_literal("company_id"):
+            identifier("company_id", self.company_id)
+        if self.is_literal("settings"):
+            self._read_settings()
+
+    @cached_property
+    def hook(self) -> CodatHook:
+        """The hook all requests of this task go through."""
+        from airflow_provider_codat.hooks.codat import CodatHook
+
+        return CodatHook(self.codat_conn_id)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Plan and apply.
+
+        :return: ``{changed, changes: [{dataType, field, from, to}], overridesDefaults}``.
+        """
+        store_company_link(context.get("ti"), self.company_id)
+        desired = self._read_settings()
+        self._warn_of_unknown_data_types(desired)
+        identifier("company_id", self.company_id)
+        if self.hook.settings.sync_schedule_shape == "integer":
+            refuse_hours_of_day(desired, "integer")
+        applied = self._apply(desired)
+        return {
+            "changed": applied.attempts > 0,
+            "changes": [change.to_json() for change in applied.planned.changes],
+            "overridesDefaults": applied.current.overrides_defaults,
+        }
+
+    def _read_settings(self) -> tuple[SyncSetting, ...]:
+        desired = read_desired(rendered("settings", self.settings))
+        if self.overrides_defaults and not desired:
+            raise CodatInputError(
+                "settings is empty: name at least one data type (syncSchedule 0 turns one off), or set"
+                " overrides_defaults=False"
+            )
+        if not self.overrides_defaults and desired:
+            raise CodatInputError(
+                "settings are given together with overrides_defaults=False, which returns the company to the account's"
+                " default: leave one of them out"
+            )
+        return desired
+
+    def _warn_of_unknown_data_types(self, desired: Sequence[SyncSetting]) -> None:
+        for setting in desired:
+            if setting.data_type not in KNOWN_DATA_TYPES:
+                near = difflib.get_close_matches(setting.data_type, KNOWN_DATA_TYPES, n=1)
+                self.log.warning(
+                    "Data type %r is not one this version knows; it is sent as it is.%s",
+                    setting.data_type,
+                    f" Did you mean {near[0]!r}?" if near else "",
+                )
+
+    def _apply(self, desired: tuple[SyncSetting, ...]) -> Applied:
+        from airflow_provider_codat.api.sync_settings.apply import Application, Goal, table
+
+        application = Application(
+            company_id=self.company_id,
+            goal=Goal(desired, self.merge, self.overrides_defaults, self.hook.schedule_shape),
+            policy=self.hook.settings.retry,
+            log=self.log,
+            clock=time.monotonic,
+            jitter=random.random,
+        )
+        applied = self.hook.run(application.steps(dry_run=self.plan_only), attempts=1)
+        if applied.left:
+            raise CodatSyncSettingsNotApplied(
+                f"Codat accepted the sync settings of company {self.company_id}, but reading them back shows that these"
+                f" were not taken ({applied.attempts} attempts):\n{table(applied.left)}\nA locked setting can be why,"
+                " or another task that wants something else of the same company"
+            )
+        return applied

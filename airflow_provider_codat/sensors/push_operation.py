@@ -1,0 +1,258 @@
+"""``CodatPushOperationSensor``: gates a DAG on a push operation's terminal status."""
+
+from __future__ import annotations
+
+import time
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
+
+from airflow_provider_codat.api.errors import CodatError, CodatInputError
+from airflow_provider_codat.api.http.request import identifier
+from airflow_provider_codat.links.codat import store_company_link
+from airflow_provider_codat.tasks.waiting import TRIGGER_GRACE, PushOperationWaiter
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+    from airflow.triggers.base import StartTriggerArgs
+
+    from airflow_provider_codat.api.endpoints.push_operations import PushOperation
+
+
+class CodatPushOperationSensor(PushOperationWaiter, BaseSensorOperator):
+    """Waits until a push operation has ended, and succeeds if the write landed.
+
+    A push (Codat also says *write request*) is asynchronous: the POST is answered with an operation in ``Pending``,
+    which ends as ``Success``, ``Failed`` or ``TimedOut`` seconds to hours later. Any other status goes on waiting.
+
+    The XCom is the operation with Codat's field names (``pushOperationKey``, ``status``, ``dataType``,
+    ``errorMessage``, ``validation``, ``changes`` and so on) and ``recordId``, the id of the record written.
+
+    A success can do without a worker: with ``start_from_trigger`` the scheduler hands the task to the triggerer, and
+    with ``end_from_trigger`` the triggerer pushes the XCom and ends the task. Each works alone too and makes the sensor
+    deferrable. Any other end goes through a worker, so that failures, retries, skips, timeouts and their callbacks are
+    the same everywhere. What such a task gives up: starting so, its place in pools and under ``max_active_tasks`` and
+    the like; ending so, what listeners do on success, and mapping over the sensor's own output, whose length Airflow
+    then does not know; both, the rendered fields in the UI.
+
+    What takes a worker gets one, and one warning at DAG parse says why: for the start, Airflow before 3.3, ids from
+    mapped tasks or through ``map``, ``zip`` or ``concat``, callables, templates with an ``xcom_pull`` without
+    ``map_indexes`` or with what the triggerer does not know, mapped task groups, ``inlets`` and a subclass's own
+    ``execute``, ``poke``, ``hook`` and the like; for the end, ``outlets``, ``on_success_callback``, ``post_execute``,
+    ``multiple_outputs``, ``map_index_template`` and a subclass's own ``execute_complete``, ``result`` and the like; and
+    for the end of what began in the triggerer, ``on_execute_callback`` and ``pre_execute``.
+
+    Passing trouble (no connection, 429, 5xx, an unreadable answer) is waited out in every mode, a 404 for one minute:
+    the first look after it fails the task. In ``reschedule`` mode, where each look is a process of its own that
+    remembers nothing, the minute is the sensor's first. Other errors fail the task at once, and its retries apply.
+
+    :param company_id: the company written to. Templated.
+    :param push_operation_key: the key the write was answered with. Templated.
+    :param codat_conn_id: the id of the Airflow connection; default ``codat_default``. Templated.
+    :param deferrable: wait in the triggerer instead of a worker; default Airflow's ``[operators] default_deferrable``.
+    :param fail_on_unsuccessful: ``False`` returns an operation that ended as ``Failed`` or ``TimedOut`` too, so that
+        the DAG can branch on its ``status``; default ``True``.
+    :param poke_interval: seconds between two looks, default 5.
+    :param exponential_backoff: whether the pause doubles from look to look, default ``True``.
+    :param max_wait: the longest pause in seconds, default 60.
+    :param start_from_trigger: start in the triggerer, without a worker; Airflow 3.3 and later, default ``False``.
+    :param end_from_trigger: have the triggerer push the XCom and end the task when it succeeds; default ``False``.
+    :param start_trigger_args: for a mapped sensor with ``start_from_trigger``: what :meth:`start_args` returns; default
+        ``None``, for the sensor to make its own.
+    :param kwargs: what every sensor takes: ``timeout`` in seconds (default Airflow's ``[sensors] default_timeout``,
+        seven days), ``mode``, ``soft_fail``, ``execution_timeout``, ``retries`` and so on.
+    :raises CodatPushOperationFailed: the operation ended as ``Failed`` or ``TimedOut``. The task fails without a retry,
+        or is skipped with ``soft_fail``.
+    :raises AirflowSensorTimeout: ``timeout`` passed first; the message names the last status seen.
+    :raises CodatInputError: an id is malformed; at DAG parse for a literal, before any request for a rendered one.
+    :raises CodatApiError: Codat refused to tell: 401, 403, or 404 for longer than a minute.
+
+    Source: https://docs.codat.io/using-the-api/push.
+    """
+
+    template_fields: Sequence[str] = ("company_id", "push_operation_key", "codat_conn_id")
+    ui_color = "#e4ecff"
+
+    def __init__(
+        self,
+        *,
+        company_id: str,
+        push_operation_key: str,
+        codat_conn_id: str = "codat_default",
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        fail_on_unsuccessful: bool = True,
+        poke_interval: timedelta | float = 5.0,
+        exponential_backoff: bool = True,
+        max_wait: timedelta | float | None = 60.0,
+        start_from_trigger: bool = False,
+        end_from_trigger: bool = False,
+        start_trigger_args: StartTriggerArgs | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            poke_interval=poke_interval, exponential_backoff=exponential_backoff, max_wait=max_wait, **kwargs
+        )
+        self.company_id = company_id
+        self.push_operation_key = push_operation_key
+        self.codat_conn_id = codat_conn_id
+        self.deferrable = deferrable or start_from_trigger or end_from_trigger
+        self.fail_on_unsuccessful = fail_on_unsuccessful
+        if self.poke_interval <= 0:
+            raise CodatInputError(
+                f"poke_interval is {poke_interval}: without a pause between two looks Codat blocks us"
+            )
+        self.read_whole_numbers_as_text()
+        for name in ("company_id", "push_operation_key"):
+            if self.is_literal(name):
+                identifier(name, getattr(self, name))
+        self.start_from_trigger = start_from_trigger
+        self.start_trigger_args = start_trigger_args
+        self.end_from_trigger = end_from_trigger
+        if start_from_trigger or end_from_trigger:
+            from airflow_provider_codat.tasks import worker_free
+
+            worker_free.settle(self, TRIGGER_GRACE)
+
+    # -- without a worker --------------------------------------------------------------------------------------------
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """Begin to map the sensor, as every operator; see :meth:`start_args` for one that starts in the triggerer."""
+        partial = super().partial(**kwargs)
+        dag, group = partial.kwargs.get("dag"), partial.kwargs.get("task_group")
+        defaults = [each.default_args or {} for each in (dag, group) if each is not None]
+        given = ChainMap(partial.kwargs, *reversed(defaults))
+        if given.get("start_from_trigger") and "start_trigger_args" not in given:
+            from airflow_provider_codat.tasks import worker_free
+
+            remedy = "mapped, it needs start_trigger_args=CodatPushOperationSensor.start_args(...)"
+            worker_free.warn(kwargs.get("task_id", "mapped"), [remedy], frames=1)
+        return partial
+
+    @classmethod
+    def start_args(cls, mapped: Any, **arguments: Any) -> StartTriggerArgs | None:
+        """Return the ``start_trigger_args`` with which a mapped sensor starts in the triggerer.
+
+        Airflow starts all instances of a mapped task with the same arguments; here, with a template that picks each
+        its own::
+
+            arguments = {"task_id": "landed", "company_id": "...", "start_from_trigger": True, "end_from_trigger": True}
+            mapped = {"push_operation_key": push_bills()}  # returns a list of keys
+            start_args = CodatPushOperationSensor.start_args(mapped, **arguments)
+            CodatPushOperationSensor.partial(**arguments, start_trigger_args=start_args).expand(**mapped)
+
+        :param mapped: what is given to ``expand``, as a mapping; or what is given to ``expand_kwargs``: the output of a
+            task that returns a list of mappings, of which the ids missing in ``arguments`` are used, the connection's
+            where a mapping has it. What else they hold, such as ``timeout``, would count in a worker only.
+        :param arguments: what is given to ``partial``.
+        :return: ``None``, and a warning, if a worker must start the task.
+        """
+        from airflow_provider_codat.tasks import worker_free
+
+        return worker_free.mapped_start_trigger_args(cls, mapped, arguments)
+
+    # -- in a worker -------------------------------------------------------------------------------------------------
+
+    def execute(self, context: Context) -> Any:
+        """Wait in the worker, or look once and hand over to the triggerer.
+
+        :return: the operation in Codat's shape, with ``recordId``.
+        """
+        store_company_link(context.get("ti"), self.company_id)
+        with self._sensor_semantics():
+            return self._poke_or_defer(context) if self.deferrable else super().execute(context)
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look at the operation once."""
+        operation = self._look()
+        if operation is None:
+            return PokeReturnValue(is_done=False)
+        return PokeReturnValue(is_done=True, xcom_value=self.result(operation))
+
+    def _look(self) -> PushOperation | None:
+        """Return the operation if it has ended. One request: looking again is what the sensor is for."""
+        try:
+            operation = self.hook.send(self._wait.request, attempts=1)
+        except CodatError as error:
+            self._wait.failed(error, time.time())
+            return None
+        return operation if self._wait.saw(operation) else None
+
+    def _get_next_poke_interval(
+        self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int
+    ) -> float:
+        """Return Airflow's pause, or a longer one where Codat asked for that, but never past the timeout.
+
+        Airflow offers no public place to say so; the signature is the same from 2.11 to 3.3.
+        """
+        elapsed = run_duration()
+        if self.reschedule:
+            # Each look is a process of its own here, so only the sensor's start tells how long a 404 has lasted.
+            self._wait.give_up_if_missing_for(elapsed)
+        pause = super()._get_next_poke_interval(started_at, run_duration, poke_count)
+        return max(min(self._wait.at_least(pause, time.time()), self.timeout - elapsed), 0.0)
+
+    # -- with the triggerer ------------------------------------------------------------------------------------------
+
+    def _poke_or_defer(self, context: Context) -> Any:
+        started = time.time()
+        poked = self.poke(context)
+        if not poked:
+            self.hand_over(started)
+        return getattr(poked, "xcom_value", None)  # a subclass may return a plain bool, as Airflow has it
+
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Finish in a worker what the trigger saw.
+
+        :param event: the trigger's event; without one, the default, the task fails.
+        :return: the operation in Codat's shape, with ``recordId``.
+        """
+        return self.result(self.ended(event))
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a deferral, a timeout of Airflow's own, or a trigger that broke."""
+        with self._sensor_semantics():
+            if next_method == "__fail__":
+                raise self.ended_without_event(next_kwargs or {})
+            return super().resume_execution(next_method, next_kwargs, context)
+
+    # -- what a sensor's end means, in every mode --------------------------------------------------------------------
+
+    def too_late(self, message: str) -> AirflowSensorTimeout:
+        """Return the error for a ``timeout`` that has passed; it is final, unlike that for ``execution_timeout``."""
+        return AirflowSensorTimeout(message)
+
+    @contextmanager
+    def _sensor_semantics(self) -> Iterator[None]:
+        """Let timeouts name the last status, and skip where ``soft_fail`` or ``never_fail`` say so.
+
+        Airflow does the latter for pokes and for most ends of a deferral; this does it for all ends alike.
+        """
+        try:
+            yield
+        except (AirflowSensorTimeout, AirflowTaskTimeout, AirflowFailException) as error:
+            told = self._naming_the_status(error)
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(f"Skipping, as soft_fail or never_fail is set: {told}") from error
+            raise told from error.__cause__
+        except CodatError as error:
+            if self.never_fail:
+                raise AirflowSkipException(f"Skipping, as never_fail is set: {error}") from error
+            raise
+
+    def _naming_the_status(self, error: BaseException) -> BaseException:
+        """Return a timeout that names the last status, where ``error`` is one of Airflow's that does not."""
+        is_bare = isinstance(error, AirflowSensorTimeout) and self.push_operation_key not in str(error)
+        return self.limit_reached() if is_bare else error

@@ -1,0 +1,92 @@
+"""The retry table as a pure function; ``tests/hooks/test_retry_table.py`` walks it over the wire."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_codat.api import errors
+from airflow_provider_codat.api.http.request import Effect, Request
+from airflow_provider_codat.api.http.retry import RetryPolicy, is_passing, leaves_open, may_be_resent, next_wait
+
+STATE = Request("GET", "/", bool)
+KEYED = Request("POST", "/", bool, effect=Effect.WRITE, idempotency_key="key")
+UNKEYED = Request("PUT", "/", bool, effect=Effect.WRITE)
+REQUESTS = [STATE, KEYED, UNKEYED]
+POLICIES = st.builds(RetryPolicy, st.integers(1, 9), st.floats(0, 1e6), st.floats(0, 1e6))
+
+NEVER_CONNECTED = errors.CodatConnectionError("refused", was_sent=False)
+LOST = errors.CodatConnectionError("reset")
+UNREADABLE = errors.CodatResponseError("html")
+
+
+def answered(status):
+    return errors.error_class(status)(status, "no")
+
+
+TABLE = {
+    # error: sent again (state, keyed, unkeyed), left open (keyed, unkeyed)
+    NEVER_CONNECTED: ((True, True, True), (False, False)),
+    LOST: ((True, True, False), (True, True)),
+    UNREADABLE: ((True, True, False), (True, True)),
+    answered(429): ((True, True, True), (False, False)),
+    answered(409): ((False, True, False), (True, False)),
+    answered(408): ((True, True, False), (True, True)),
+    answered(425): ((True, True, False), (False, False)),
+    answered(500): ((True, False, False), (True, True)),
+    **{answered(status): ((True, True, False), (True, True)) for status in (502, 503, 504)},
+    **{answered(status): ((False, False, False), (True, True)) for status in (501, 505)},
+    **{
+        answered(status): ((False, False, False), (False, False))
+        for status in (302, 400, 401, 402, 403, 404, 418, 422, 499)
+    },
+    errors.CodatInputError("no"): ((False, False, False), (False, False)),
+    errors.CodatWaitTimeout("no"): ((False, False, False), (False, False)),
+    KeyError("no"): ((False, False, False), (False, False)),
+}
+PASSING = st.sampled_from([error for error, (again, _) in TABLE.items() if again[0]])
+
+
+def limited(retry_after):
+    error = errors.CodatRateLimited(429, "Too many")
+    error.retry_after = retry_after
+    return error
+
+
+@pytest.mark.parametrize(("error", "row"), TABLE.items(), ids=str)
+def test_the_table_row_by_row(error, row):
+    again, left_open = row
+    assert tuple(may_be_resent(error, request) for request in REQUESTS) == again
+    assert tuple(leaves_open(error, request) for request in REQUESTS) == (False, *left_open)
+    assert is_passing(error) == again[0]
+
+
+@given(PASSING, st.integers(1, 10_000), POLICIES, st.floats(0, 1))
+def test_the_wait_has_full_jitter_below_a_doubling_bound_and_the_cap(error, attempt, policy, jitter):
+    wait = next_wait(error, attempt, STATE, policy, lambda: jitter)
+    if attempt >= policy.max_attempts:
+        assert wait is None
+    else:
+        assert wait == jitter * min(policy.max_wait, policy.first_wait * 2 ** (attempt - 1))
+
+
+@pytest.mark.parametrize(
+    ("error", "bounds"),
+    [(LOST, [1, 2, 4, 8, 16, 32, 60, 60, None]), (answered(409), [2, 4, 8, 16, 32, 60, 60, 60, None])],
+    ids=str,
+)
+def test_the_bounds_of_the_usual_waits(error, bounds):
+    policy = RetryPolicy(max_attempts=9)
+    assert [next_wait(error, attempt, KEYED, policy, lambda: 1.0) for attempt in range(1, 10)] == bounds
+
+
+@given(st.integers(1, 8), st.floats(0, 1))
+def test_a_write_in_progress_is_waited_for_without_jitter(attempt, jitter):
+    wait = next_wait(answered(409), attempt, KEYED, RetryPolicy(max_attempts=9), lambda: jitter)
+    assert wait == min(60, 2**attempt)
+
+
+@given(st.floats(0, 1e9), POLICIES, st.integers(1, 9), st.sampled_from(REQUESTS))
+def test_a_retry_after_is_obeyed_to_the_second_or_raised(asked, policy, attempt, request_):
+    wait = next_wait(limited(asked), attempt, request_, policy, lambda: pytest.fail("no dice where the API decides"))
+    allowed = attempt < policy.max_attempts and asked <= policy.max_wait
+    assert wait == (asked if allowed else None)
