@@ -202,7 +202,8 @@ def test_every_bill_lands_once_whatever_happens_to_the_requests(
 def test_the_demo_shows_why_a_task_failed(
     codat: CodatSimulator, airflow: AirflowStack, runs: Runs, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    unconnected = dataclasses.replace(runs.welcomed, connection_id="no-such-connection")
+    connection = dataclasses.replace(runs.welcomed.connections[0], id="no-such-connection")
+    unconnected = dataclasses.replace(runs.welcomed, connections=(connection,))
     with Display() as display:
         assert not onboard(display, codat, airflow, unconnected)
     shown = capsys.readouterr().out
