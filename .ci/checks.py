@@ -69,14 +69,12 @@ class Job:
     :param dependencies: ``newest``; ``lowest``, our own dependencies at the lower bounds of ``pyproject.toml``; or
         ``constrained``, by the list of Airflow's own constraints in the folder ``constraints``.
     :param pins: further requirements -> the reason for each; default none.
-    :param tests: the tests to run; default all that can differ on this Airflow.
     """
 
     airflow: str
     python: str
     dependencies: Literal["newest", "lowest", "constrained"]
     pins: dict[str, str] = field(default_factory=dict)
-    tests: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -291,7 +289,7 @@ class Checks:
         left_out = {*e2e} if job.lowest else {*e2e} - {*self.e2e_everywhere} | {*self.the_same_everywhere}
         output.run(
             *(self.prefix(job) / "bin" / "pytest", "--quiet", "-p", "no:cacheprovider", f"--junitxml={job.report}"),
-            *(job.tests or [f"--ignore={path}" for path in sorted(left_out)]),
+            *(f"--ignore={path}" for path in sorted(left_out)),
             cwd=self.source,
             PYTHONSAFEPATH="1",  # so that the tests' processes import the package from the wheel, not from here
         )
