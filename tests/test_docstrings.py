@@ -352,7 +352,7 @@ def test_nothing_public_is_left_out():
         "simulator.pytest_plugin.codat_simulator",
         "tasks.templates.is_literal",
         "triggers.codat.CodatPushOperationTrigger",
-        "tasks.waiting.PushOperationWaiter.pace",
+        "tasks.waiting.WaitingTask.pace",
         "tasks.worker_free.triggerer_starts_tasks",
     }
     assert Counter(subject.kind for subject in subjects) >= Counter({"class": 120, "function": 400, "number": 45})

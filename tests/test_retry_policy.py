@@ -13,7 +13,7 @@ from airflow_provider_codat import retry_policy
 from airflow_provider_codat.api.endpoints.push_operations import PushOperation
 from airflow_provider_codat.api.errors import error_class
 from airflow_provider_codat.api.writing.outcome import OutcomeUnknown
-from airflow_provider_codat.api.writing.target import Target
+from airflow_provider_codat.api.writing.target import WriteTarget
 from airflow_provider_codat.exceptions import (
     CodatConnectionError,
     CodatError,
@@ -35,7 +35,7 @@ except ImportError:  # before 3.3, where no task takes a policy
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
-TARGET = Target("create", "company-1", "connection-1", "bills")
+TARGET = WriteTarget("create", "company-1", "connection-1", "bills")
 
 
 def api_error(status, **details):

@@ -34,7 +34,7 @@ from airflow_provider_codat.api.http.response import RateLimit, Response, read
 from airflow_provider_codat.api.http.steps import Sleep, Steps
 from airflow_provider_codat.api.sync_settings import ScheduleShape
 from airflow_provider_codat.api.waiting.pace import Pace
-from airflow_provider_codat.api.waiting.wait import PushOperationWait
+from airflow_provider_codat.api.waiting.wait import OperationWait
 from airflow_provider_codat.hooks import asynchronous, blocking, form
 from airflow_provider_codat.hooks.calls import Endpoint, FileEndpoint, PagedEndpoint, ShapedEndpoint, Wait
 from airflow_provider_codat.hooks.connection import ConnectionSettings, read_connection
@@ -79,7 +79,7 @@ def wait_for_push_operation(
     _check_seconds("poll_interval", poll_interval, LONGEST_INTERVAL)
     if timeout != 0:  # then it checks once
         _check_seconds("timeout", timeout, LONGEST_WAIT, "; a CodatPushOperationSensor waits for longer")
-    wait = PushOperationWait(company_id, push_operation_key, log)
+    wait = OperationWait(company_id, push_operation_key, log)
     return wait.steps(timeout, Pace(poll_interval), time.monotonic)
 
 

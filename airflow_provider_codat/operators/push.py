@@ -16,7 +16,7 @@ from airflow_provider_codat.api.http.request import identifier
 from airflow_provider_codat.exceptions import CodatWriteOutcomeUnknown
 from airflow_provider_codat.links.codat import store_company_link
 from airflow_provider_codat.tasks.templates import rendered
-from airflow_provider_codat.tasks.waiting import PushOperationWaiter
+from airflow_provider_codat.tasks.waiting import WaitingTask
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -39,7 +39,7 @@ NOT_OF_ALL = tuple(sorted(set().union(*ARGUMENTS_OF.values())))
 """The arguments that not all operations take."""
 
 
-class CodatPushOperator(PushOperationWaiter):
+class CodatPushOperator(WaitingTask):
     """Writes a record into a company's books exactly once, and waits until it has landed.
 
     The write is asynchronous: the request is answered with a push operation in ``Pending``, and the task waits until it
@@ -274,18 +274,18 @@ class CodatPushOperator(PushOperationWaiter):
     def _write(self, context: Context) -> Write:
         from airflow_provider_codat.api.endpoints.records import check_idempotency_key
         from airflow_provider_codat.api.writing.stored import fingerprint
-        from airflow_provider_codat.api.writing.target import Target
+        from airflow_provider_codat.api.writing.target import WriteTarget
         from airflow_provider_codat.api.writing.write import Write
-        from airflow_provider_codat.tasks.earlier_tries import Memory
+        from airflow_provider_codat.tasks.earlier_tries import WriteState
 
-        memory = Memory(context, self.log, resubmit=_flag("resubmit", self.resubmit))
+        memory = WriteState(context, self.log, resubmit=_flag("resubmit", self.resubmit))
         past = memory.begin()
         self._check_operation()
         _check(self._request(ANY_KEY))
         options = {name: getattr(self, name) for name in sorted(OPTIONS)}
         data_type = known_data_type(self.data_type) or self.data_type
         where = self.company_id, self.connection_id, data_type, self.record_id, self.account_id
-        target = Target(self.operation, *where)
+        target = WriteTarget(self.operation, *where)
         own_key = None if self.idempotency_key is None else check_idempotency_key(self.idempotency_key)
         return Write(
             request=self._request,
@@ -321,12 +321,12 @@ class CodatPushOperator(PushOperationWaiter):
         return super().resume_execution(next_method, next_kwargs, context)
 
     def _stored_key(self, context: Context) -> str | None:
-        from airflow_provider_codat.tasks.earlier_tries import Memory
+        from airflow_provider_codat.tasks.earlier_tries import WriteState
 
         if context.get("ti") is None:
             return None
         with suppress(CodatError):  # what cannot be read must not hide why the wait ended
-            return Memory(context, self.log).operation_key
+            return WriteState(context, self.log).operation_key
         return None
 
     def on_kill(self) -> None:

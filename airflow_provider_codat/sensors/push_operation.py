@@ -22,7 +22,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_codat.api.errors import CodatError, CodatInputError
 from airflow_provider_codat.api.http.request import identifier
 from airflow_provider_codat.links.codat import store_company_link
-from airflow_provider_codat.tasks.waiting import TRIGGER_GRACE, PushOperationWaiter
+from airflow_provider_codat.tasks.waiting import TRIGGER_GRACE, WaitingTask
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from airflow_provider_codat.api.endpoints.push_operations import PushOperation
 
 
-class CodatPushOperationSensor(PushOperationWaiter, BaseSensorOperator):
+class CodatPushOperationSensor(WaitingTask, BaseSensorOperator):
     """Waits until a push operation has ended, and succeeds if the write landed.
 
     A push (Codat also says *write request*) is asynchronous: the POST is answered with an operation in ``Pending``,

@@ -17,8 +17,8 @@ from airflow.providers.common.compat.sdk import conf
 from airflow_provider_codat.api.errors import CodatError, CodatInputError
 from airflow_provider_codat.api.http.steps import Log
 from airflow_provider_codat.api.writing.keys import first_key, resubmission_key, task_instance_key
-from airflow_provider_codat.api.writing.stored import Past, Trace
-from airflow_provider_codat.api.writing.target import Target
+from airflow_provider_codat.api.writing.stored import EarlierTries, StoredWrite
+from airflow_provider_codat.api.writing.target import WriteTarget
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -27,7 +27,7 @@ STORED_AS = "codat_write"
 """The key of the trace in a task instance's state store."""
 
 
-class Memory:
+class WriteState:
     """The memory of one task instance.
 
     :param context: the task's context.
@@ -61,7 +61,7 @@ class Memory:
         ti = self._ti
         return task_instance_key(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
 
-    def root(self, own_key: str | None, target: Target) -> str:
+    def root(self, own_key: str | None, target: WriteTarget) -> str:
         """Return the idempotency key that the chain of writes begins with; each clear with ``resubmit`` has its own.
 
         :param own_key: the key the DAG author gave, or ``None``.
@@ -70,13 +70,13 @@ class Memory:
         key = own_key or self._derived_key(target)
         return resubmission_key(key, self.max_tries) if self._resubmit else key
 
-    def _derived_key(self, target: Target) -> str:
+    def _derived_key(self, target: WriteTarget) -> str:
         due, scoped_since = _due(self._context.get("dag_run")), _scoped_keys_since()
         if due is not None and scoped_since is not None and due < scoped_since:
             return self.identity
         return first_key(self.identity, conf.get("codat", "deployment", fallback="") or None, target)
 
-    def begin(self) -> Past:
+    def begin(self) -> EarlierTries:
         """Store that this try begins, and return what is known of those before it.
 
         :raises CodatError: the store holds something that cannot be read, and ``resubmit`` does not set it aside.
@@ -89,7 +89,7 @@ class Memory:
         self._set(stored or {})
         forgotten_since = self._earliest_begin() if self._tries.are_missing else None
         tries = self._ti.try_number - 1
-        return Past(trace, forgotten_since, tries, is_last_try=self._ti.try_number > self.max_tries)
+        return EarlierTries(trace, forgotten_since, tries, is_last_try=self._ti.try_number > self.max_tries)
 
     @property
     def operation_key(self) -> str | None:
@@ -97,7 +97,7 @@ class Memory:
         trace = self._trace(self._stored())
         return None if trace is None else trace.operation_key
 
-    def keep(self, trace: Trace) -> None:
+    def keep(self, trace: StoredWrite) -> None:
         """Store a trace for the next try, for as long as the DAG run exists.
 
         :param trace: what the next try has to know.
@@ -113,11 +113,11 @@ class Memory:
 
             self._store.set(STORED_AS, {**written, **self._tries.to_json()}, retention=NEVER_EXPIRE)
 
-    def _trace(self, stored: Any) -> Trace | None:
+    def _trace(self, stored: Any) -> StoredWrite | None:
         if stored is None or (isinstance(stored, dict) and stored.keys() <= _Tries.STORED):
             return None
         try:
-            trace = Trace.from_json(stored)
+            trace = StoredWrite.from_json(stored)
         except CodatError:
             if not self._resubmit:
                 raise

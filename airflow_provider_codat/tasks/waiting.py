@@ -19,7 +19,7 @@ from airflow_provider_codat.tasks.templates import TemplatedOperator
 if TYPE_CHECKING:
     from airflow_provider_codat.api.endpoints.push_operations import PushOperation
     from airflow_provider_codat.api.waiting.pace import Pace
-    from airflow_provider_codat.api.waiting.wait import PushOperationWait
+    from airflow_provider_codat.api.waiting.wait import OperationWait
     from airflow_provider_codat.hooks.codat import CodatHook
 
 TRIGGER_GRACE = timedelta(minutes=2)
@@ -31,7 +31,7 @@ AIRFLOWS_WORDS_FOR_A_TIMEOUT = frozenset({"Trigger timeout", "Trigger/execution 
 """How Airflow tells that it ended a deferral for its time, since 3.0 and before."""
 
 
-class PushOperationWaiter(TemplatedOperator):
+class WaitingTask(TemplatedOperator):
     """The part of a task that waits for a push operation.
 
     What a class that inherits from it sets: the ids and the pace as the sensor's parameters have them (``timeout`` and
@@ -59,10 +59,10 @@ class PushOperationWaiter(TemplatedOperator):
         return CodatHook(self.codat_conn_id)
 
     @cached_property
-    def _wait(self) -> PushOperationWait:
-        from airflow_provider_codat.api.waiting.wait import PushOperationWait
+    def _wait(self) -> OperationWait:
+        from airflow_provider_codat.api.waiting.wait import OperationWait
 
-        return PushOperationWait(self.company_id, self.push_operation_key, self.log)
+        return OperationWait(self.company_id, self.push_operation_key, self.log)
 
     @property
     def pace(self) -> Pace:

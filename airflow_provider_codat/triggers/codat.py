@@ -13,7 +13,7 @@ from asgiref.sync import sync_to_async
 from airflow_provider_codat.api.endpoints.push_operations import PushOperation
 from airflow_provider_codat.api.errors import CodatError, CodatInputError, CodatWaitTimeout
 from airflow_provider_codat.api.waiting.pace import Pace
-from airflow_provider_codat.api.waiting.wait import PushOperationWait
+from airflow_provider_codat.api.waiting.wait import OperationWait
 from airflow_provider_codat.links.codat import store_company_link
 from airflow_provider_codat.triggers import ending, events
 from airflow_provider_codat.triggers.polling import wait_for_end
@@ -104,8 +104,8 @@ class CodatPushOperationTrigger(BaseTrigger):
         """Say that ending the task does not end the push; Airflow 3.3 and later call this when a user ends it."""
         self.log.warning("The wait is ended, but %s", self._wait().goes_on)
 
-    def _wait(self) -> PushOperationWait:
-        return PushOperationWait(self.company_id, self.push_operation_key, self.log, self.not_before, self.last_status)
+    def _wait(self) -> OperationWait:
+        return OperationWait(self.company_id, self.push_operation_key, self.log, self.not_before, self.last_status)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield the one event."""

@@ -45,7 +45,7 @@ from airflow_provider_codat.triggers.gate import Gate, Turns
 if TYPE_CHECKING:
     from airflow_provider_codat.api.http.request import Request
     from airflow_provider_codat.api.waiting.pace import Pace
-    from airflow_provider_codat.api.waiting.wait import PushOperationWait
+    from airflow_provider_codat.api.waiting.wait import OperationWait
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ NEWEST_FIRST = "-requestedOnUtc"
 log = logging.getLogger(__name__)
 
 
-async def wait_for_end(codat_conn_id: str, wait: PushOperationWait, pace: Pace, deadline: float) -> PushOperation:
+async def wait_for_end(codat_conn_id: str, wait: OperationWait, pace: Pace, deadline: float) -> PushOperation:
     """Wait until a push operation has ended, together with all who wait on the same company.
 
     :param codat_conn_id: the id of the Airflow connection.
@@ -93,7 +93,7 @@ class _Waiter:
     :param context: the trigger's own: what is logged in it lands in its task's log.
     """
 
-    wait: PushOperationWait
+    wait: OperationWait
     pace: Pace
     watch: Watch
     began: float
@@ -160,7 +160,7 @@ class _CompanyPoll:
 
     # -- the waits ---------------------------------------------------------------------------------------------------
 
-    async def wait(self, wait: PushOperationWait, pace: Pace, deadline: float) -> PushOperation:
+    async def wait(self, wait: OperationWait, pace: Pace, deadline: float) -> PushOperation:
         """Wait until one operation has ended; the arguments are those of :func:`wait_for_end`."""
         began = time.time()
         waiter = self._join(wait, pace, deadline, began)
@@ -174,7 +174,7 @@ class _CompanyPoll:
         finally:
             self._leave(waiter)
 
-    def _join(self, wait: PushOperationWait, pace: Pace, deadline: float, now: float) -> _Waiter:
+    def _join(self, wait: OperationWait, pace: Pace, deadline: float, now: float) -> _Waiter:
         loop = asyncio.get_running_loop()
         if self._task is None:
             self._begins = poll_begins(now, pace.interval, random.random)

@@ -20,7 +20,7 @@ from airflow_provider_codat.api.errors import CodatApiError, CodatError
 from airflow_provider_codat.api.http.response import RateLimit, Response, read
 from airflow_provider_codat.api.waiting.polling import Listing
 from airflow_provider_codat.api.writing import push_history
-from airflow_provider_codat.api.writing.target import Target
+from airflow_provider_codat.api.writing.target import WriteTarget
 from airflow_provider_codat.triggers import events
 
 SEEDS = range(16)
@@ -29,7 +29,7 @@ CASES = 1000
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 KEY = "the-key-of-the-connection"
-TARGET = Target("create", "company", "connection", "bills")
+TARGET = WriteTarget("create", "company", "connection", "bills")
 
 
 class Raw(str):

@@ -33,9 +33,9 @@ from airflow_provider_codat.api.http.request import Request
 from airflow_provider_codat.api.http.steps import Sleep
 from airflow_provider_codat.api.writing.keys import task_instance_key
 from airflow_provider_codat.api.writing.stored import fingerprint
-from airflow_provider_codat.api.writing.target import Target
+from airflow_provider_codat.api.writing.target import WriteTarget
 from airflow_provider_codat.api.writing.write import Write
-from airflow_provider_codat.tasks.earlier_tries import STORED_AS, Memory
+from airflow_provider_codat.tasks.earlier_tries import STORED_AS, WriteState
 
 MINUTE = 60.0
 START = 1_800_000_000.0
@@ -268,12 +268,12 @@ class Task:
             self._leave_what_version_0_1_0_stores()
 
     def _write(self, content: str, *, has_store: bool, is_old: bool) -> Write:
-        target = Target(self.operation, self.company, self.connection, "bills")
+        target = WriteTarget(self.operation, self.company, self.connection, "bills")
         ids = {"dag_id": "dag", "run_id": "run", "task_id": "task", "map_index": -1}
         task = SimpleNamespace(retries=self.retries)
         ti = SimpleNamespace(**ids, try_number=self.tries, max_tries=self.max_tries, task=task)
         context: Any = {"ti": ti, "dag_run": self.dag_run} | ({"task_state_store": self.values} if has_store else {})
-        memory = Memory(context, LOG, resubmit=self.resubmit)
+        memory = WriteState(context, LOG, resubmit=self.resubmit)
         past = memory.begin()
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("AIRFLOW__CODAT__DEPLOYMENT", self.deployment)

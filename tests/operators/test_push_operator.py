@@ -21,8 +21,8 @@ from virtual_clock import START
 
 from airflow_provider_codat.api.endpoints.push_operations import PushOperation
 from airflow_provider_codat.api.writing.keys import first_key, next_key, resubmission_key, task_instance_key
-from airflow_provider_codat.api.writing.stored import Past, Trace
-from airflow_provider_codat.api.writing.target import Target
+from airflow_provider_codat.api.writing.stored import EarlierTries, StoredWrite
+from airflow_provider_codat.api.writing.target import WriteTarget
 from airflow_provider_codat.exceptions import (
     CodatApiError,
     CodatAuthenticationError,
@@ -36,7 +36,7 @@ from airflow_provider_codat.exceptions import (
 from airflow_provider_codat.operators.codat import CodatPushOperator
 from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
 from airflow_provider_codat.simulator import UNDECIDED, CodatSimulator, Fault, Outcome
-from airflow_provider_codat.tasks.earlier_tries import STORED_AS, Memory
+from airflow_provider_codat.tasks.earlier_tries import STORED_AS, WriteState
 from airflow_provider_codat.triggers import events
 from airflow_provider_codat.triggers.codat import CodatPushOperationTrigger
 
@@ -92,7 +92,7 @@ def company(codat):
 
 def target_of(company):
     """Return where the operator below writes to."""
-    return Target("create", company.id, company.connection_id, "bills")
+    return WriteTarget("create", company.id, company.connection_id, "bills")
 
 
 def root(company, map_index=-1, deployment=None):
@@ -104,7 +104,7 @@ def root(company, map_index=-1, deployment=None):
 def trace_of(company, operation_key=None):
     """Return what a try stores of a write of the operator below."""
     target = target_of(company)
-    return Trace(root(company), target, max_tries=2, sent_on=START, operation_key=operation_key)
+    return StoredWrite(root(company), target, max_tries=2, sent_on=START, operation_key=operation_key)
 
 
 def push(company, **arguments):
@@ -934,14 +934,14 @@ def test_where_nobody_can_know_the_task_fails_for_good_with_all_there_is_to_look
 def memory(*how, resubmit=False, dag_run=None, **more):
     """Return the memory of a task with two retries."""
     told = context(push(SOMEBODY), *how, **more)
-    return Memory(told | ({} if dag_run is None else {"dag_run": dag_run}), logging.getLogger(), resubmit=resubmit)
+    return WriteState(told | ({} if dag_run is None else {"dag_run": dag_run}), logging.getLogger(), resubmit=resubmit)
 
 
 MEMORIES = {
-    "the first try": ({}, Past()),
-    "a retry": ({"try_number": 2}, Past(forgotten_since=START, tries=1)),
-    "the last try": ({"try_number": 3}, Past(forgotten_since=START, tries=2, is_last_try=True)),
-    "the only try": ({"max_tries": 0}, Past(is_last_try=True)),
+    "the first try": ({}, EarlierTries()),
+    "a retry": ({"try_number": 2}, EarlierTries(forgotten_since=START, tries=1)),
+    "the last try": ({"try_number": 3}, EarlierTries(forgotten_since=START, tries=2, is_last_try=True)),
+    "the only try": ({"max_tries": 0}, EarlierTries(is_last_try=True)),
 }
 
 
@@ -951,14 +951,14 @@ def test_without_a_store_a_retry_reckons_with_all_since_the_run_began(how, past)
 
 
 def test_a_store_that_is_empty_at_a_later_try_has_forgotten_the_earlier_ones(store):
-    assert memory(store, try_number=2).begin() == Past(forgotten_since=START, tries=1)
+    assert memory(store, try_number=2).begin() == EarlierTries(forgotten_since=START, tries=1)
 
 
 def test_each_try_stores_its_number_before_it_does_anything(store):
-    assert memory(store).begin() == Past()
+    assert memory(store).begin() == EarlierTries()
     assert store.values == NOTHING_SENT
-    assert memory(store, try_number=2).begin() == Past(tries=1)
-    assert memory(store, try_number=4).begin() == Past(forgotten_since=START, tries=3, is_last_try=True)
+    assert memory(store, try_number=2).begin() == EarlierTries(tries=1)
+    assert memory(store, try_number=4).begin() == EarlierTries(forgotten_since=START, tries=3, is_last_try=True)
     assert memory(store, try_number=5).begin().forgotten_since == START  # the third try stays missing
 
 
@@ -967,13 +967,13 @@ def test_a_try_that_is_missing_stays_so_whatever_is_stored_after_it(store):
     third = memory(store, try_number=3, max_tries=9)
     third.begin()
     third.keep(trace)
-    assert memory(store, try_number=4, max_tries=9).begin() == Past(trace, forgotten_since=START, tries=3)
+    assert memory(store, try_number=4, max_tries=9).begin() == EarlierTries(trace, forgotten_since=START, tries=3)
 
 
 def test_what_version_0_1_0_stored_is_read_and_no_try_before_it_is_missing(store):
     trace = trace_of(SOMEBODY)
     store.values = {STORED_AS: trace.to_json()}
-    assert memory(store, try_number=3).begin() == Past(trace, tries=2, is_last_try=True)
+    assert memory(store, try_number=3).begin() == EarlierTries(trace, tries=2, is_last_try=True)
 
 
 @pytest.mark.parametrize(
@@ -1038,7 +1038,7 @@ def test_with_resubmit_what_was_stored_before_the_clear_is_set_aside(max_tries, 
     trace = trace_of(SOMEBODY, "key-1")
     store.values = {STORED_AS: trace.to_json()}
     past = memory(store, resubmit=True, try_number=2, max_tries=max_tries).begin()
-    assert past == Past(None if is_set_aside else trace, tries=1)
+    assert past == EarlierTries(None if is_set_aside else trace, tries=1)
     assert memory(store, try_number=2, max_tries=max_tries).begin().trace == trace
 
 
@@ -1047,7 +1047,7 @@ def test_with_resubmit_a_clear_sets_aside_what_cannot_be_read(max_tries, is_set_
     store.values = {STORED_AS: {"odd": True}}
     cleared = memory(store, resubmit=True, try_number=2, max_tries=max_tries)
     if is_set_aside:
-        assert cleared.begin() == Past(tries=1)
+        assert cleared.begin() == EarlierTries(tries=1)
     else:
         with pytest.raises(CodatError, match="nothing is sent"):
             cleared.begin()
@@ -1061,7 +1061,7 @@ def moments(**seconds):
 @pytest.mark.parametrize("dag_run", [{}, {"dag_run": None}])
 def test_without_a_dag_run_a_later_try_reckons_with_all_time(dag_run):
     told = {name: value for name, value in context(push(SOMEBODY), try_number=2).items() if name != "dag_run"}
-    assert Memory(told | dag_run, logging.getLogger()).begin() == Past(forgotten_since=0.0, tries=1)
+    assert WriteState(told | dag_run, logging.getLogger()).begin() == EarlierTries(forgotten_since=0.0, tries=1)
 
 
 DAG_RUNS = [
@@ -1177,7 +1177,7 @@ def test_a_write_begun_by_version_0_1_0_is_found_by_what_that_stored(codat, comp
     with pytest.raises(CodatError):
         run(push(company, idempotency_key=TASK_INSTANCE))
     codat.clear_faults()
-    trace = Trace(TASK_INSTANCE, target_of(company), max_tries=2, sent_on=START)
+    trace = StoredWrite(TASK_INSTANCE, target_of(company), max_tries=2, sent_on=START)
     store.values = {STORED_AS: trace.to_json()}
     run(push(company), store, try_number=2)
     assert len(books(codat, company)) == 1

@@ -10,7 +10,7 @@ from virtual_clock import START
 
 from airflow_provider_codat.api import errors
 from airflow_provider_codat.api.waiting.pace import Pace
-from airflow_provider_codat.api.waiting.wait import PushOperationWait
+from airflow_provider_codat.api.waiting.wait import OperationWait
 from airflow_provider_codat.simulator import CodatSimulator, Fault, Outcome
 from airflow_provider_codat.triggers import polling
 from airflow_provider_codat.triggers.polling import LAST_LOOK, wait_for_end
@@ -77,7 +77,7 @@ class Waits:
     async def _wait(self, company_id, key, pace, *, patience, conn_id="codat_default", after=0.0, not_before=0.0):
         TASK.set(key)
         await asyncio.sleep(after)
-        wait = PushOperationWait(company_id, key, self.log, not_before)
+        wait = OperationWait(company_id, key, self.log, not_before)
         try:
             return await wait_for_end(conn_id, wait, pace, self._clock.time() + patience)
         finally:
@@ -499,7 +499,7 @@ def test_a_cancelled_wait_takes_only_itself_away(codat, waits, clock):
         waits.add(company, key)
 
     async def first_is_cancelled():
-        wait = PushOperationWait(company.id, first, Log())
+        wait = OperationWait(company.id, first, Log())
         task = asyncio.create_task(wait_for_end("codat_default", wait, Pace(INTERVAL), START + 999))
         await asyncio.sleep(12)
         task.cancel()
@@ -515,7 +515,7 @@ def test_the_poll_ends_with_the_last_wait(codat, clock):
 
     async def wait_and_cancel():
         before = asyncio.all_tasks()
-        wait = PushOperationWait(company.id, key, Log())
+        wait = OperationWait(company.id, key, Log())
         task = asyncio.create_task(wait_for_end("codat_default", wait, Pace(INTERVAL), START + 999))
         await asyncio.sleep(12)
         assert len(asyncio.all_tasks() - before) == 2

@@ -26,7 +26,7 @@ NOT_FOUND_GRACE = 60.0
 
 
 @dataclass
-class PushOperationWait:
+class OperationWait:
     """One wait for one push operation.
 
     :param company_id: the company written to.

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import uuid
 
-from airflow_provider_codat.api.writing.target import Target
+from airflow_provider_codat.api.writing.target import WriteTarget
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "airflow-provider-codat")
 
@@ -33,7 +33,7 @@ def task_instance_key(dag_id: str, run_id: str, task_id: str, map_index: int) ->
     return str(uuid.uuid5(_NAMESPACE, json.dumps([dag_id, run_id, task_id, map_index])))
 
 
-def first_key(task_instance: str, deployment: str | None, target: Target) -> str:
+def first_key(task_instance: str, deployment: str | None, target: WriteTarget) -> str:
     """Return the key a task instance's chain begins with: a version-5 UUID.
 
     :param task_instance: what :func:`task_instance_key` returned.

@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow_provider_codat.api.endpoints.push_operations import PushOperation
 from airflow_provider_codat.api.errors import CodatError
-from airflow_provider_codat.api.writing.target import Target
+from airflow_provider_codat.api.writing.target import WriteTarget
 
 
 class OutcomeUnknown(CodatError):
@@ -25,7 +25,7 @@ class OutcomeUnknown(CodatError):
     def __init__(
         self,
         reason: str,
-        target: Target,
+        target: WriteTarget,
         idempotency_key: str,
         since: float,
         candidates: Sequence[PushOperation] = (),

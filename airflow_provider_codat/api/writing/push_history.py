@@ -13,7 +13,7 @@ from airflow_provider_codat.api.errors import CodatApiError, CodatError
 from airflow_provider_codat.api.http.paging import Page, number_after
 from airflow_provider_codat.api.http.request import Request
 from airflow_provider_codat.api.http.response import parse_datetime
-from airflow_provider_codat.api.writing.target import Target
+from airflow_provider_codat.api.writing.target import WriteTarget
 
 CLOCKS_DIFFER_BY = 300.0
 """Seconds by which Codat's clock and ours may differ."""
@@ -64,7 +64,7 @@ def moment(operation: PushOperation, otherwise: float) -> float:
     return otherwise if asked is None else asked.timestamp()
 
 
-def search(target: Target, since: float, *, narrowed: bool) -> Generator[Request[Any], Any, History]:
+def search(target: WriteTarget, since: float, *, narrowed: bool) -> Generator[Request[Any], Any, History]:
     """Look for the operations that a write may have become.
 
     :param target: where the write went.
@@ -95,7 +95,7 @@ def search(target: Target, since: float, *, narrowed: bool) -> Generator[Request
     return history
 
 
-def _take(page: Page[Sighting], target: Target, floor: float, history: History) -> None:
+def _take(page: Page[Sighting], target: WriteTarget, floor: float, history: History) -> None:
     for sighting in page.results:
         asked = parse_datetime(sighting.requested_on)
         if asked is not None and asked.timestamp() < floor:
@@ -113,7 +113,7 @@ def _is_past(page: Page[Sighting], floor: float) -> bool:
     return is_sorted and times[-1] < floor
 
 
-def _is_of_the_kind(operation: PushOperation, target: Target) -> bool:
+def _is_of_the_kind(operation: PushOperation, target: WriteTarget) -> bool:
     theirs = operation.data_type
     is_of_the_type = theirs is None or theirs == target.data_type or not are_different(theirs, target.data_type)
     if operation.connection_id is None or target.connection_id == ANY_CONNECTION:

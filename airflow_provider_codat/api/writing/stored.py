@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from airflow_provider_codat.api.errors import CodatError
-from airflow_provider_codat.api.writing.target import Target
+from airflow_provider_codat.api.writing.target import WriteTarget
 
 
 @dataclass(frozen=True)
-class Trace:
+class StoredWrite:
     """What a try leaves behind for the next one. Of the record it holds the names of its fields and hashes.
 
     :param key: the chain's last key. PUT and DELETE do not send it; it names their write all the same.
@@ -27,7 +27,7 @@ class Trace:
     """
 
     key: str
-    target: Target
+    target: WriteTarget
     max_tries: int
     sent_on: float | None = None
     operation_key: str | None = None
@@ -70,7 +70,7 @@ class Trace:
                     "fingerprint": dict(prints),
                 }:
                     uuid.UUID(key)
-                    return cls(key, Target.from_json(target), max_tries, sent_on, operation_key, refused, prints)
+                    return cls(key, WriteTarget.from_json(target), max_tries, sent_on, operation_key, refused, prints)
         except (CodatError, ValueError):
             pass
         raise CodatError(
@@ -105,7 +105,7 @@ def changed_fields(before: Mapping[str, str], now: Mapping[str, str]) -> list[st
 
 
 @dataclass(frozen=True)
-class Past:
+class EarlierTries:
     """What is known of the tries before this one.
 
     :param trace: what they left behind, or ``None``.
@@ -115,7 +115,7 @@ class Past:
     :param is_last_try: whether no other try follows; default ``False``.
     """
 
-    trace: Trace | None = None
+    trace: StoredWrite | None = None
     forgotten_since: float | None = None
     tries: int = 0
     is_last_try: bool = False

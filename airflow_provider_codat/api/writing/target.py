@@ -7,7 +7,7 @@ from airflow_provider_codat.api.errors import CodatError
 
 
 @dataclass(frozen=True)
-class Target:
+class WriteTarget:
     """Where a write goes.
 
     :param operation: ``create``, ``update`` or ``delete``.
@@ -28,7 +28,7 @@ class Target:
     def __str__(self) -> str:
         return f"{self.data_type} of company {self.company_id}"
 
-    def changed_since(self, earlier: Target) -> list[str]:
+    def changed_since(self, earlier: WriteTarget) -> list[str]:
         """Return in words what differs from an earlier target.
 
         :param earlier: where an earlier try wrote to.

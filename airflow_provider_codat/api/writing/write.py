@@ -2,11 +2,11 @@
 
 Codat does a POST once under one ``Idempotency-Key`` and replays its first answer for 90 minutes
 (https://docs.codat.io/using-the-api/idempotency), so a try that was lost anywhere is found again by asking once more.
-What an earlier try left in the store (a :class:`~airflow_provider_codat.api.writing.stored.Trace`) leads to the end of
-the chain of keys at once. Where a try may have left nothing, the replayed answers lead there, for as long as Codat
-replays them; beyond that the company's push history decides, and where that leaves two readings,
-:class:`~airflow_provider_codat.api.writing.outcome.OutcomeUnknown` is raised. PUT and DELETE carry no key; where
-an earlier try may have sent one, it is sent if the history shows nothing of that.
+What an earlier try left in the store (a :class:`~airflow_provider_codat.api.writing.stored.StoredWrite`) leads to the
+end of the chain of keys at once. Where a try may have left nothing, the replayed answers lead there, for as long as
+Codat replays them; beyond that the company's push history decides, and where that leaves two readings,
+:class:`~airflow_provider_codat.api.writing.outcome.OutcomeUnknown` is raised. PUT and DELETE carry no key; where an
+earlier try may have sent one, it is sent if the history shows nothing of that.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from airflow_provider_codat.api.writing import push_history
 from airflow_provider_codat.api.writing.keys import next_key
 from airflow_provider_codat.api.writing.outcome import OutcomeUnknown
 from airflow_provider_codat.api.writing.push_history import CLOCKS_DIFFER_BY, History, moment
-from airflow_provider_codat.api.writing.stored import Past, Trace, changed_fields
-from airflow_provider_codat.api.writing.target import Target
+from airflow_provider_codat.api.writing.stored import EarlierTries, StoredWrite, changed_fields
+from airflow_provider_codat.api.writing.target import WriteTarget
 
 REPLAYED_FOR = 90 * 60 - RESENT_FOR - CLOCKS_DIFFER_BY
 """Seconds for which a try may begin to ask again: Codat replays an answer for 90 minutes. Off these go what a call may
@@ -73,7 +73,7 @@ class _Doubt:
     """
 
     reason: str
-    trace: Trace
+    trace: StoredWrite
     since: float
     error: CodatError | None = None
     asks_until: float | None = None
@@ -107,11 +107,11 @@ class Write:
 
     request: Callable[[str], Request[PushOperation]]
     root: str
-    target: Target
+    target: WriteTarget
     max_tries: int
-    past: Past
+    past: EarlierTries
     log: Log
-    keep: Callable[[Trace], object]
+    keep: Callable[[StoredWrite], object]
     clock: Callable[[], float]
     fingerprint: Mapping[str, str] = field(default_factory=dict)
     takes_any_end: bool = False
@@ -146,8 +146,8 @@ class Write:
         """The keys that this try and those before it may come to, in order: each adds one at the most."""
         return tuple(accumulate(range(self.past.tries + 1), lambda key, _: next_key(key), initial=self.root))
 
-    def _trace(self, key: str, sent_on: float | None) -> Trace:
-        return Trace(key, self.target, self.max_tries, sent_on, fingerprint=self.fingerprint)
+    def _trace(self, key: str, sent_on: float | None) -> StoredWrite:
+        return StoredWrite(key, self.target, self.max_tries, sent_on, fingerprint=self.fingerprint)
 
     # -- what earlier tries did ---------------------------------------------------------------------------------------
 
@@ -161,7 +161,7 @@ class Write:
         doubt = _Doubt("an earlier try may have sent it, and left no trace", self._trace(key, since), since)
         return (yield from self._go_by_the_history(doubt))
 
-    def _follow(self, trace: Trace) -> Steps[PushOperation]:
+    def _follow(self, trace: StoredWrite) -> Steps[PushOperation]:
         """Go on from what an earlier try left behind."""
         if trace.operation_key is not None:
             return (yield from self._go_on(trace, (yield from self._look(trace.operation_key, trace.target))))
@@ -177,14 +177,14 @@ class Write:
         self.log.info("An earlier try was cut off as it wrote; asking again under the same idempotency key.")
         return (yield from self._write(trace.key, trace.sent_on))
 
-    def _write_anew(self, trace: Trace) -> Steps[PushOperation]:
+    def _write_anew(self, trace: StoredWrite) -> Steps[PushOperation]:
         """Write after a write that came to nothing: under the next key, or after one of another chain, the first.
 
         A try that left no trace may have done so already.
         """
         return (yield from self._begin(next_key(trace.key) if trace.key in self._chain else self.root))
 
-    def _look(self, operation_key: str, target: Target) -> Steps[PushOperation]:
+    def _look(self, operation_key: str, target: WriteTarget) -> Steps[PushOperation]:
         try:
             operation: PushOperation = yield get_push_operation(target.company_id, operation_key)
             return operation
@@ -192,7 +192,7 @@ class Write:
             # A fresh operation may not be readable yet; the wait for it knows how long to bear with that.
             return PushOperation(operation_key, "Pending", target.company_id, target.connection_id, target.data_type)
 
-    def _go_on(self, trace: Trace, operation: PushOperation) -> Steps[PushOperation]:
+    def _go_on(self, trace: StoredWrite, operation: PushOperation) -> Steps[PushOperation]:
         """Go on from an operation that an earlier try made."""
         if operation.status == FAILED:
             self.log.info("Push operation %s of an earlier try has failed: writing anew.", operation.key)
@@ -214,7 +214,7 @@ class Write:
         reason = f"push operation {operation.key} ended as {operation.status}, after which a write may still land"
         return (yield from self._give_up(_Doubt(reason, trace, moment(operation, trace.sent_on or self._began))))
 
-    def _compare(self, trace: Trace, operation: PushOperation) -> None:
+    def _compare(self, trace: StoredWrite, operation: PushOperation) -> None:
         """Say how the operation of an earlier try differs from what is wanted now.
 
         :raises CodatInputError: it went elsewhere: it is no answer to what is asked for now.
@@ -283,7 +283,9 @@ class Write:
                 operation.requested_on,
             )
 
-    def _was_not_answered(self, trace: Trace, used_since: float | None, error: CodatError) -> Steps[PushOperation]:
+    def _was_not_answered(
+        self, trace: StoredWrite, used_since: float | None, error: CodatError
+    ) -> Steps[PushOperation]:
         """Judge an error: whether the record may have been written, and whether another try can find out."""
         status = error.status_code if isinstance(error, CodatApiError) else None
         if status == _USED_OTHERWISE and self._was_refused(trace.key):
@@ -322,7 +324,7 @@ class Write:
         """Whether an earlier try may have written without leaving a trace."""
         return self.past.forgotten_since is not None
 
-    def _was_not_written(self, trace: Trace, used_since: float | None, error: CodatError) -> Steps[PushOperation]:
+    def _was_not_written(self, trace: StoredWrite, used_since: float | None, error: CodatError) -> Steps[PushOperation]:
         """End a try that has written nothing. An earlier one may have, if the key has been used."""
         if used_since is None:
             was_refused = isinstance(error, CodatApiError) and error.status_code != 429
@@ -339,12 +341,14 @@ class Write:
             raise error  # nothing tells that an earlier try got as far as writing
         raise doubt.unresolved(history) from error
 
-    def _doubt_after(self, trace: Trace, error: CodatError) -> _Doubt:
+    def _doubt_after(self, trace: StoredWrite, error: CodatError) -> _Doubt:
         since = trace.sent_on or self._began
         is_final = not self._has_key or getattr(error, "status_code", None) == 500 or not self._is_replayed(since)
         return _Doubt(str(error), trace, since, error, None if is_final else since + REPLAYED_FOR)
 
-    def _was_used_otherwise(self, trace: Trace, used_since: float | None, error: CodatError) -> Steps[PushOperation]:
+    def _was_used_otherwise(
+        self, trace: StoredWrite, used_since: float | None, error: CodatError
+    ) -> Steps[PushOperation]:
         """Answer to a 422: the key has been used for another content."""
         if used_since is None:
             if not error.may_have_landed:

@@ -12,7 +12,7 @@ from airflow_provider_codat.api import errors
 from airflow_provider_codat.api.endpoints.push_operations import PushOperation
 from airflow_provider_codat.api.http.steps import Sleep
 from airflow_provider_codat.api.waiting.pace import Pace
-from airflow_provider_codat.api.waiting.wait import NOT_FOUND_GRACE, PushOperationWait
+from airflow_provider_codat.api.waiting.wait import NOT_FOUND_GRACE, OperationWait
 
 ROUNDING = 1e-6
 EVERY_2_S = Pace(2.0)
@@ -45,7 +45,7 @@ class Course:
         self.answers, self.now, self.start = list(answers), start, start
         self.sleeps, self.woken, self.looks = [], [], 0
         self.log = Log()
-        self.wait = PushOperationWait("company-1", "key-1", self.log)
+        self.wait = OperationWait("company-1", "key-1", self.log)
         self.steps = self.wait.steps(timeout, pace, lambda: self.now)
 
     def play(self):
@@ -259,7 +259,7 @@ def test_a_retry_after_shorter_than_the_pace_changes_nothing():
 
 
 def test_a_retry_after_counts_from_its_answer():
-    wait = PushOperationWait("company-1", "key-1", Log())
+    wait = OperationWait("company-1", "key-1", Log())
     wait.failed(api_error(429, 30), now=100.0)
     assert wait.next_pause(110.0, Pace(2)) == 20
 

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from airflow_provider_codat.api import errors
 from airflow_provider_codat.api.writing.push_history import CLOCKS_DIFFER_BY, MOST_PAGES, PAGE_SIZE, TELLING, search
-from airflow_provider_codat.api.writing.target import Target
+from airflow_provider_codat.api.writing.target import WriteTarget
 
 SINCE = 1_800_000_000.0
 FLOOR = SINCE - CLOCKS_DIFFER_BY
-BILLS = Target("create", "company-1", "connection-1", "bills")
-ACCOUNTS = Target("create", "company-1", "connection-1", "chartOfAccounts")
+BILLS = WriteTarget("create", "company-1", "connection-1", "bills")
+ACCOUNTS = WriteTarget("create", "company-1", "connection-1", "chartOfAccounts")
 
 
 def iso(moment):

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from airflow_provider_codat.api.errors import CodatError
 from airflow_provider_codat.api.writing.keys import next_key, resubmission_key, task_instance_key
-from airflow_provider_codat.api.writing.stored import Trace, changed_fields, fingerprint
-from airflow_provider_codat.api.writing.target import Target
+from airflow_provider_codat.api.writing.stored import StoredWrite, changed_fields, fingerprint
+from airflow_provider_codat.api.writing.target import WriteTarget
 
 NOW = 1_800_000_000.0
 ROOT = task_instance_key("dag", "run", "task", -1)
 SECOND = next_key(ROOT)
-BILLS = Target("create", "company-1", "connection-1", "bills")
+BILLS = WriteTarget("create", "company-1", "connection-1", "bills")
 RECORD = {"reference": "INV-7", "totalAmount": 120.5}
 
 
@@ -97,9 +97,9 @@ VALUES = st.recursive(
     lambda each: st.lists(each, max_size=3) | st.dictionaries(st.text(), each, max_size=3),
     max_leaves=6,
 )
-TARGETS = st.builds(Target, *[st.text()] * 4, st.none() | st.text())
+TARGETS = st.builds(WriteTarget, *[st.text()] * 4, st.none() | st.text())
 TRACES = st.builds(
-    Trace,
+    StoredWrite,
     key=GUIDS,
     target=TARGETS,
     max_tries=st.integers(0, 99),
@@ -112,10 +112,10 @@ TRACES = st.builds(
 
 @given(TRACES)
 def test_a_trace_comes_back_from_the_store_as_it_was(trace):
-    assert Trace.from_json(json.loads(json.dumps(trace.to_json(), allow_nan=False))) == trace
+    assert StoredWrite.from_json(json.loads(json.dumps(trace.to_json(), allow_nan=False))) == trace
 
 
-READABLE = Trace(ROOT, BILLS, 2, NOW).to_json()
+READABLE = StoredWrite(ROOT, BILLS, 2, NOW).to_json()
 UNREADABLE = {
     "nothing in it": {},
     "text": "codat",
@@ -138,17 +138,17 @@ UNREADABLE = {
 @pytest.mark.parametrize("stored", UNREADABLE.values(), ids=UNREADABLE)
 def test_a_trace_that_cannot_be_read_is_refused_with_a_way_on(stored):
     with pytest.raises(CodatError, match=r"nothing is sent(.|\n)*resubmit=True"):
-        Trace.from_json(stored)
+        StoredWrite.from_json(stored)
 
 
 @given(VALUES)
 def test_anything_but_a_trace_is_refused(value):
     with pytest.raises(CodatError):
-        Trace.from_json(value)
+        StoredWrite.from_json(value)
 
 
 def test_a_field_that_a_later_release_added_to_the_trace_does_not_hinder_reading_it():
-    assert Trace.from_json(READABLE | {"later": 1}) == Trace(ROOT, BILLS, 2, NOW)
+    assert StoredWrite.from_json(READABLE | {"later": 1}) == StoredWrite(ROOT, BILLS, 2, NOW)
 
 
 RECORDS = st.dictionaries(st.text(), VALUES, max_size=4)

@@ -18,8 +18,8 @@ from airflow_provider_codat.api.http.steps import Sleep
 from airflow_provider_codat.api.writing.keys import first_key, next_key, task_instance_key
 from airflow_provider_codat.api.writing.outcome import OutcomeUnknown
 from airflow_provider_codat.api.writing.push_history import CLOCKS_DIFFER_BY
-from airflow_provider_codat.api.writing.stored import Past, Trace, fingerprint
-from airflow_provider_codat.api.writing.target import Target
+from airflow_provider_codat.api.writing.stored import EarlierTries, StoredWrite, fingerprint
+from airflow_provider_codat.api.writing.target import WriteTarget
 from airflow_provider_codat.api.writing.write import (
     HISTORY_GRACE,
     IN_PROGRESS_LOOKS,
@@ -36,7 +36,7 @@ EXPIRED = NOW - REPLAYED_FOR
 ROOT = task_instance_key("dag", "run", "task", -1)
 SECOND = next_key(ROOT)
 THIRD = next_key(SECOND)
-TARGET = Target("create", "company-1", "connection-1", "bills")
+TARGET = WriteTarget("create", "company-1", "connection-1", "bills")
 ELSEWHERE = replace(TARGET, company_id="company-2")
 RECORD = {"reference": "INV-7", "totalAmount": 120.5}
 FINGERPRINT = fingerprint(ROOT, RECORD)
@@ -88,7 +88,7 @@ class Course:
             root=ROOT,
             target=target,
             max_tries=2,
-            past=past or Past(),
+            past=past or EarlierTries(),
             log=self.log,
             keep=self.kept.append,
             clock=lambda: self.now,
@@ -197,17 +197,17 @@ def unreadable():
 
 def trace(key=ROOT, sent_on=NOW, operation_key=None, **fields):
     default = {"target": TARGET, "max_tries": 2, "fingerprint": FINGERPRINT}
-    return Trace(key, sent_on=sent_on, operation_key=operation_key, **default | fields)
+    return StoredWrite(key, sent_on=sent_on, operation_key=operation_key, **default | fields)
 
 
 def traced(key=ROOT, sent_on=LONG_AGO, tries=1, is_last_try=False, **fields):
     """Return the past of a try that follows others, the last of which left this trace."""
-    return Past(trace(key, sent_on, **fields), tries=tries, is_last_try=is_last_try)
+    return EarlierTries(trace(key, sent_on, **fields), tries=tries, is_last_try=is_last_try)
 
 
 def forgotten(since=LONG_AGO, tries=1, is_last_try=False):
     """Return the past of a try before which others may have written and left no trace."""
-    return Past(forgotten_since=since, tries=tries, is_last_try=is_last_try)
+    return EarlierTries(forgotten_since=since, tries=tries, is_last_try=is_last_try)
 
 
 def look(key):
@@ -582,7 +582,7 @@ def test_the_chain_is_the_same_with_the_store_without_it_and_from_one_to_the_oth
         codat, last, operation = Codat([*ends, "Success"]), None, None
         for number in range(len(ends) + 2):
             stored = last if remembers(number) else None
-            past = Past(stored, None if stored or not number else NOW, tries=number)
+            past = EarlierTries(stored, None if stored or not number else NOW, tries=number)
             course = Course(past=past, by=codat.answer, now=codat.now)
             try:
                 operation = course.play()
@@ -611,7 +611,7 @@ NOT_REPLAYED = [api_error(status) for status in (302, 401, 402, 403, 404, 418)]
 FROM_A_PROXY = api_error(400, is_codats=False)
 REFUSALS = [api_error(400), FROM_A_PROXY, api_error(409), *NOT_REPLAYED]
 TO_COME_BACK = [NEVER_CAME, api_error(429)]
-PASTS = {"first": Past(), "forgotten": forgotten(), "traced": traced()}
+PASTS = {"first": EarlierTries(), "forgotten": forgotten(), "traced": traced()}
 
 
 @pytest.mark.parametrize("error", [*OPEN, IN_PROGRESS], ids=str)
@@ -628,7 +628,7 @@ def test_while_tries_remain_an_open_outcome_is_left_to_the_next(error, past):
 @pytest.mark.parametrize("error", OPEN, ids=str)
 @pytest.mark.parametrize("since", [None, LONG_AGO])
 def test_on_the_last_try_an_open_outcome_is_unknown(error, since):
-    course = Course(error, page(wire("a")), past=Past(forgotten_since=since, tries=1, is_last_try=True))
+    course = Course(error, page(wire("a")), past=EarlierTries(forgotten_since=since, tries=1, is_last_try=True))
     told = unknown(course)
     assert told.__cause__ is error
     assert str(error) in str(told)
@@ -656,7 +656,7 @@ def test_a_put_that_may_have_landed_is_unknown_at_once(error):
 @pytest.mark.parametrize("is_last_try", [False, True])
 @pytest.mark.parametrize("error", REFUSALS, ids=str)
 def test_a_refusal_of_what_nobody_sent_before_is_raised_and_noted(error, is_last_try, method):
-    course = raises(Course(error, past=Past(is_last_try=is_last_try), method=method), error)
+    course = raises(Course(error, past=EarlierTries(is_last_try=is_last_try), method=method), error)
     assert course.last_trace == trace(refused=True)
     assert len(course.sent) == 1
 
@@ -665,7 +665,7 @@ def test_a_refusal_of_what_nobody_sent_before_is_raised_and_noted(error, is_last
 @pytest.mark.parametrize("is_last_try", [False, True])
 @pytest.mark.parametrize("error", TO_COME_BACK, ids=str)
 def test_what_codat_did_not_take_is_raised_and_noted_as_not_sent(error, is_last_try, method):
-    course = raises(Course(error, past=Past(is_last_try=is_last_try), method=method), error)
+    course = raises(Course(error, past=EarlierTries(is_last_try=is_last_try), method=method), error)
     assert course.last_trace == trace(sent_on=None)
     assert len(course.sent) == 1
 
@@ -738,14 +738,14 @@ def test_the_last_try_waits_for_a_write_in_progress(times, past):
 
 
 def test_a_write_that_stays_in_progress_is_unknown():
-    course = Course(*[IN_PROGRESS] * (IN_PROGRESS_LOOKS + 1), page(), past=Past(is_last_try=True))
+    course = Course(*[IN_PROGRESS] * (IN_PROGRESS_LOOKS + 1), page(), past=EarlierTries(is_last_try=True))
     told = unknown(course)
     assert (told.since, told.asks_until) == (NOW, NOW + REPLAYED_FOR)
     assert len(course.writes()) == IN_PROGRESS_LOOKS + 1
 
 
 def test_a_conflict_without_a_key_is_none_of_ours_and_not_waited_for():
-    course = Course(api_error(409), past=Past(is_last_try=True), method="PUT")
+    course = Course(api_error(409), past=EarlierTries(is_last_try=True), method="PUT")
     with pytest.raises(errors.CodatConflictError):
         course.play()
     assert (course.sleeps, course.last_trace.refused) == ([], True)
