@@ -84,8 +84,8 @@ class WriteState:
         stored = self._stored()
         trace = self._trace(stored)
         self._tries, is_behind = _Tries.after(stored, self._ti.try_number, self._first_try)
-        if is_behind and trace is not None and trace.operation_key is None:
-            trace = None  # a try after it may have begun at the first key again
+        if is_behind and trace is not None and (trace.refused or trace.sent_on is None):
+            trace = None  # it wrote nothing, and a try after it may have begun at the first key again
         self._set(stored or {})
         forgotten_since = self._earliest_begin() if self._tries.are_missing else None
         tries = self._ti.try_number - 1

@@ -172,7 +172,9 @@ class Write:
         doubt = _Doubt(f"an earlier try was cut off as it wrote{elsewhere}", trace, trace.sent_on)
         if moved:
             return (yield from self._give_up(doubt))
-        if not (self._has_key and self._is_replayed(trace.sent_on)):
+        if self._is_forgetful and trace.key in self._chain:
+            return (yield from self._begin(self.root))  # which leads along the chain to it, and to what is not known
+        if self._is_forgetful or not (self._has_key and self._is_replayed(trace.sent_on)):
             return (yield from self._go_by_the_history(doubt))
         self.log.info("An earlier try was cut off as it wrote; asking again under the same idempotency key.")
         return (yield from self._write(trace.key, trace.sent_on))

@@ -1059,6 +1059,29 @@ def test_after_a_failure_a_key_that_a_missing_try_may_have_used_is_asked_under_w
     assert course.writes() == [("POST", SECOND)]
 
 
+def test_a_write_that_was_cut_off_before_a_missing_try_is_looked_for_along_the_whole_chain():
+    """The missing try may have begun at the first key, and written under that."""
+    past = replace(traced(SECOND), forgotten_since=LONG_AGO, tries=2)
+    course = Course(wire("a", "Success", LONG_AGO), wire("a", "Success", LONG_AGO), past=past)
+    assert course.play().key == "a"
+    assert course.writes() == [("POST", ROOT)]
+
+
+@pytest.mark.parametrize("has_landed", [True, False])
+def test_a_write_of_another_chain_that_was_cut_off_before_a_missing_try_is_looked_for_in_the_history(has_landed):
+    """Asking under either chain's key could write a second record, if the write was under the other's."""
+    there = first_key(ROOT, "another deployment", TARGET)
+    past = replace(traced(there), forgotten_since=LONG_AGO, tries=2)
+    if has_landed:
+        course = Course(page(wire("a", "Success", LONG_AGO)), past=past)
+        assert [each.key for each in unknown(course).candidates] == ["a"]
+    else:
+        course = Course(page(), page(), wire("b"), past=past)
+        assert course.play().key == "b"
+        assert course.sleeps == [OTHER_KEY_GRACE]
+    assert course.writes() == ([] if has_landed else [("POST", there)])
+
+
 def test_without_a_trace_a_write_through_another_connection_counts():
     """The company may have been linked anew since."""
     moved = wire("a", "Success", requested_on=EXPIRED - 60, dataConnectionKey="connection-2")
