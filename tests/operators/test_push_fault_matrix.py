@@ -627,7 +627,7 @@ CREATE = [
             "POST, GET → CodatPushOperationFailed, failed",
             "5x POST lost again → CodatConnectionError, retry",
             "GET, POST lost, 4x POST lost again → CodatConnectionError, retry",
-            "POST again, GET → success",
+            "POST again, GET, POST again, GET → success",
         ),
     ),
     case(
