@@ -56,11 +56,13 @@ SAID_ONCE_FOR_ALL = {
 }
 """Parameters that need no words -> what they are."""
 
-INNER_MODULES = {
-    r"simulator\.[a-z_]+": "users import what airflow_provider_codat.simulator exports, which is walked there",
-    r"demo\.(display|onboarding|processes|supervisor)": "the inside of the command codat-demo",
-}
-"""Modules that need not describe all parameters -> why. What they do say is held to the same rules."""
+IMPORTED_BY_USERS = (
+    r"\w+\.codat\.",
+    r"(retry_policy|exceptions)\.",
+    r"simulator\.[A-Z]",
+)
+"""What DAGs and their tests import. Elsewhere a name and its type may say it all; what is said there is held to the same
+rules."""
 
 ENTRY_POINTS = r"(\w+\.codat|retry_policy|simulator)\.Codat\w+"
 """The classes that DAGs and their tests are made of. They name their source, and so does each call of the hook."""
@@ -254,13 +256,17 @@ def errors() -> dict[str, type[BaseException]]:
 # -- the checks --------------------------------------------------------------------------------------------------------
 
 
+def is_imported_by_users(subject: Subject) -> bool:
+    return any(re.match(pattern, subject.name) for pattern in IMPORTED_BY_USERS)
+
+
 def has_a_docstring(subject: Subject) -> Iterator[str]:
-    if not subject.doc:
+    if not subject.doc and is_imported_by_users(subject):
         yield "has no docstring"
 
 
 def describes_its_parameters(subject: Subject) -> Iterator[str]:
-    if not any(re.match(rf"{inner}\.", subject.name) for inner in INNER_MODULES):
+    if is_imported_by_users(subject):
         yield from (f"does not describe {name}" for name in subject.undescribed)
 
 
@@ -285,7 +291,7 @@ def tells_defaults(subject: Subject) -> Iterator[str]:
 
 def tells_its_errors(subject: Subject) -> Iterator[str]:
     told = tuple(errors()[name] for name in subject.told_errors if name in errors())
-    for name in subject.raised:
+    for name in subject.raised if is_imported_by_users(subject) else ():
         if not issubclass(errors()[name], told):
             yield f"does not tell that it raises {name}"
     if subject.kind == "call" and not told:
@@ -355,19 +361,19 @@ def test_nothing_public_is_left_out():
         "tasks.waiting.WaitingTask.pace",
         "tasks.worker_free.triggerer_starts_tasks",
     }
-    assert Counter(subject.kind for subject in subjects) >= Counter({"class": 120, "function": 400, "number": 45})
+    assert Counter(subject.kind for subject in subjects) >= Counter({"class": 90, "function": 300, "number": 30})
     calls = {subject.name for subject in subjects if subject.kind == "call"}
     assert len(calls) == sum(isinstance(each, Call) for each in vars(CodatHook).values()) > 10
-    assert sum(len(subject.described) for subject in subjects) > 850
-    assert sum(len(subject.raised) for subject in subjects) > 50
+    assert sum(len(subject.described) for subject in subjects if is_imported_by_users(subject)) > 200
+    assert sum(len(subject.raised) for subject in subjects) > 40
 
 
 def test_no_rule_and_no_exemption_is_idle():
     subjects = package_subjects()
     quantities = [quantity for subject in subjects for quantity in subject.quantities]
     assert [pattern for pattern, _ in UNITS if not any(re.match(pattern, each) for each in quantities)] == []
-    lacking = [subject.name for subject in subjects if subject.undescribed]
-    assert [inner for inner in INNER_MODULES if not any(re.match(rf"{inner}\.", each) for each in lacking)] == []
+    names = [subject.name for subject in subjects]
+    assert [each for each in IMPORTED_BY_USERS if not any(re.match(each, name) for name in names)] == []
     assert SAID_ONCE_FOR_ALL.keys() <= {each.name for subject in subjects for each in subject.parameters}
 
 
