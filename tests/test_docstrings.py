@@ -61,8 +61,8 @@ IMPORTED_BY_USERS = (
     r"(retry_policy|exceptions)\.",
     r"simulator\.[A-Z]",
 )
-"""What DAGs and their tests import. Elsewhere a name and its type may say it all; what is said there is held to the same
-rules."""
+"""What DAGs and their tests import. Elsewhere a name and its type may say it all, but what is said there is held to the
+same rules."""
 
 ENTRY_POINTS = r"(\w+\.codat|retry_policy|simulator)\.Codat\w+"
 """The classes that DAGs and their tests are made of. They name their source, and so does each call of the hook."""
