@@ -11,6 +11,7 @@ from zipfile import ZipFile
 import pytest
 from hatchling.build import build_sdist, build_wheel
 from packaging.requirements import Requirement
+from pages import GUIDES
 
 from airflow_provider_codat import __version__
 
@@ -20,9 +21,9 @@ STEM = f"airflow_provider_codat-{__version__}"
 
 
 def files(folder: str) -> set[str]:
-    """Return the files that belong there: Python, the mark that it is typed, and data of the tests."""
+    """Return the files that belong there: Python, the mark that it is typed, guides and pictures, data of the tests."""
     paths = (ROOT / folder).rglob("*")
-    suffixes = {".py", ".typed", ".json", ".txt", ".yaml"}
+    suffixes = {".py", ".typed", ".json", ".md", ".png", ".txt", ".yaml"}
     return {path.relative_to(ROOT).as_posix() for path in paths if path.suffix in suffixes}
 
 
@@ -48,6 +49,7 @@ def test_the_source_distribution_holds_the_package_the_examples_and_the_tests(sd
         *files("example_dags"),
         *files("tests"),
         *files(".ci/constraints"),
+        *files(".github"),
     }
 
 
@@ -68,6 +70,7 @@ def test_the_wheel_holds_the_package_and_the_examples(wheel: ZipFile) -> None:
         f"{STEM}.dist-info/licenses/LICENSE",
     }
     assert "airflow_provider_codat/py.typed" in wheel.namelist()
+    assert {guide for guide in GUIDES if guide.startswith("airflow_provider_codat/")} <= {*wheel.namelist()}
 
 
 def test_the_metadata_says_what_an_index_needs(wheel: ZipFile) -> None:

@@ -1,18 +1,20 @@
-"""The pictures of the README: all there, small, and each one that the browser takes."""
+"""The pictures of the guides: all there, small, and each one that the browser takes."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+from pages import GUIDES, pictures
+
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / ".github" / "images"
 TAKEN = re.findall(r'browser\.picture\("([\w-]+)"', Path(__file__).with_name("test_airflow_ui.py").read_text())
 
 
-def test_the_readme_shows_every_picture_that_is_taken():
-    shown = re.findall(r'<img src="([^"]+)" width="\d+" alt="[^"]+">', (ROOT / "README.md").read_text())
-    assert sorted(shown) == sorted(f".github/images/{name}.png" for name in TAKEN)
+def test_the_guides_show_every_picture_that_is_taken():
+    shown = [path for guide in GUIDES for path in pictures(guide)]
+    assert sorted(shown) == sorted(f"../../.github/images/{name}.png" for name in TAKEN)
     assert {path.name for path in IMAGES.iterdir()} == {f"{name}.png" for name in TAKEN}
 
 

@@ -18,7 +18,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-README = Path(__file__).parents[2] / "README.md"
+GUIDE = Path(__file__).parents[2] / "airflow_provider_codat/simulator/README.md"
 ADDRESS = re.compile(r"127\.0\.0\.1:(\d+)")
 
 
@@ -97,8 +97,8 @@ def shape(line: str) -> str:
 
 
 def not_printed(output: str) -> list[str]:
-    """Return the lines that the README shows and the demo has not printed, or not in this order."""
-    (shown,) = re.findall(r"^```text\n([^`]*codat_onboard_company[^`]*)^```$", README.read_text(), re.MULTILINE)
+    """Return the lines that the guide shows and the demo has not printed, or not in this order."""
+    (shown,) = re.findall(r"^```text\n([^`]*codat_onboard_company[^`]*)^```$", GUIDE.read_text(), re.MULTILINE)
     printed = iter([shape(line) for line in output.splitlines()])
     return [line for line in shown.splitlines() if line.strip() != "…" and shape(line) not in printed]
 

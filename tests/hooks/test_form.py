@@ -1,4 +1,4 @@
-"""The connection form: one table, which the parser, the forms of every Airflow and the README agree with."""
+"""The connection form: one table, which the parser, the forms of every Airflow and the guide agree with."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def test_every_field_takes_its_default_and_is_told_in_a_few_words(name):
         assert f"Give {field.unit}, " in field.description
 
 
-def test_the_readme_has_the_same_fields_and_defaults():
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    rows = re.findall(r"^\| extra `(\w+)` \|.*\| `?([\w.]+)`? \|$", readme, re.MULTILINE)
+def test_the_guide_has_the_same_fields_and_defaults():
+    guide = (Path(__file__).parents[2] / "airflow_provider_codat/hooks/README.md").read_text()
+    rows = re.findall(r"^\| extra `(\w+)` \|.*\| `?([\w.]+)`? \|$", guide, re.MULTILINE)
     # Without a word of the connection's, integers are written.
     told = {"sync_schedule_shape": "integer", "allow_http": "false"}
     assert rows == [(name, told.get(name) or f"{field.default:g}") for name, field in EXTRA_FIELDS.items()]
