@@ -146,6 +146,19 @@ def test_the_table_of_calls_names_calls_of_the_hook():
     assert [name for name in calls if not hasattr(getattr(hook("codat_default"), name), "aio")] == []
 
 
+@pytest.mark.parametrize(("page", "head", "count"), [(OPERATORS, "what happens", 3), (SENSORS, "what happens", 8)])
+def test_the_log_lines_of_the_tables_are_those_of_the_code(page: str, head: str, count: int):
+    tables = re.findall(
+        rf"^\| {head} \|.*\| (?:line in the log|what you see) \|\n(?:\|.*\n)+", pages.text(page), re.MULTILINE
+    )
+    last_cells = " ".join(row.rstrip(" |").split(" | ")[-1] for table in tables for row in table.splitlines())
+    lines = [each for each in re.findall(r"`([^`]*)`", last_cells) if " " in each]
+    source = "".join(path.read_text() for path in PACKAGE.rglob("*.py"))
+    source = re.sub(r'"\s*\n\s*f?"', "", source)
+    assert len(lines) == count
+    assert [part for line in lines for part in line.split("…") if part.strip() not in source] == []
+
+
 # -- the guide of those who contribute ---------------------------------------------------------------------------------
 
 
