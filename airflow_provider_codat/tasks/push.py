@@ -17,7 +17,7 @@ class PushTask(WaitingTask):
 
     @classmethod
     def kind(cls) -> OperationKind[PushOperation]:
-        """Push operations."""
+        """Return the kind for push operations."""
         from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION
 
         return PUSH_OPERATION

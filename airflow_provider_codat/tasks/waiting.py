@@ -96,7 +96,7 @@ class WaitingTask(TemplatedOperator):
 
     @classmethod
     def kind(cls) -> OperationKind[Any]:
-        """The kind of operation that is waited for; loaded only once it is needed, as DAG parsing has no use for it."""
+        """Return the kind of operation that is waited for. It is loaded here, so that DAG parsing does without it."""
         raise NotImplementedError
 
     @classmethod

@@ -81,7 +81,7 @@ class StartableTask(EndableTask, Protocol):
 
     @classmethod
     def kind(cls) -> OperationKind[Any]:
-        """The kind of operation that is waited for."""
+        """Return the kind of operation that is waited for."""
 
     @property
     def patience(self) -> float:
@@ -109,7 +109,7 @@ def triggerer_starts_tasks() -> bool:
 
 
 def rendered_arguments(kind: OperationKind[Any]) -> tuple[str, str, str]:
-    """Return what Airflow renders in the triggerer: template fields of a sensor that are the trigger's arguments too."""
+    """Return what Airflow renders in the triggerer: template fields of a sensor that are arguments of the trigger."""
     return "company_id", kind.key_argument, "codat_conn_id"
 
 
