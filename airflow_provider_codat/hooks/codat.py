@@ -79,7 +79,7 @@ def wait_for_push_operation(
     _check_seconds("poll_interval", poll_interval, LONGEST_INTERVAL)
     if timeout != 0:  # then it checks once
         _check_seconds("timeout", timeout, LONGEST_WAIT, "; a CodatPushOperationSensor waits for longer")
-    wait = OperationWait(company_id, push_operation_key, log)
+    wait = OperationWait(push_operations.PUSH_OPERATION, company_id, push_operation_key, log)
     return wait.steps(timeout, Pace(poll_interval), time.monotonic)
 
 

@@ -12,11 +12,11 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_codat.api.data_types import known_data_type
 from airflow_provider_codat.api.errors import CodatError, CodatInputError
-from airflow_provider_codat.api.http.request import identifier
 from airflow_provider_codat.exceptions import CodatWriteOutcomeUnknown
 from airflow_provider_codat.links.codat import store_company_link
+from airflow_provider_codat.tasks.push import PushTask
 from airflow_provider_codat.tasks.templates import rendered
-from airflow_provider_codat.tasks.waiting import WaitingTask
+from airflow_provider_codat.tasks.waiting import PacedOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from airflow_provider_codat.api.endpoints.push_operations import PushOperation
     from airflow_provider_codat.api.http.request import Request
     from airflow_provider_codat.api.writing.write import Write
-
-WEEK = 7 * 24 * 60 * 60
-"""Seconds that a wait lasts where Airflow has no default for sensors."""
 
 OPTIONS = {"timeout_in_minutes", "allow_sync_on_push_complete"}
 ARGUMENTS_OF = {
@@ -39,7 +36,7 @@ NOT_OF_ALL = tuple(sorted(set().union(*ARGUMENTS_OF.values())))
 """The arguments that not all operations take."""
 
 
-class CodatPushOperator(WaitingTask):
+class CodatPushOperator(PushTask, PacedOperator):
     """Writes a record into a company's books exactly once, and waits until it has landed.
 
     The write is asynchronous: the request is answered with a push operation in ``Pending``, and the task waits until it
@@ -78,8 +75,8 @@ class CodatPushOperator(WaitingTask):
     :param deferrable: wait in the triggerer instead of a worker; default Airflow's ``[operators] default_deferrable``.
     :param end_from_trigger: have the triggerer push the XCom and end the task when the write succeeds, without a
         worker, as for the sensor; default ``False``. It makes the operator deferrable.
-    :param poke_interval: seconds between two looks, default 5.
-    :param exponential_backoff: whether the pause doubles from look to look, default ``True``.
+    :param poke_interval: seconds between two checks, default 5.
+    :param exponential_backoff: whether the pause doubles from check to check, default ``True``.
     :param max_wait: the longest pause in seconds, default 60; ``None`` for no bound.
     :param timeout: seconds to wait in one try; default Airflow's ``[sensors] default_timeout``, seven days.
     :param fail_on_unsuccessful: ``False`` returns an operation that ended as ``Failed`` or ``TimedOut`` too; default
@@ -142,8 +139,18 @@ class CodatPushOperator(WaitingTask):
         codat_conn_id: str = "codat_default",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.company_id = company_id
+        super().__init__(
+            company_id=company_id,
+            codat_conn_id=codat_conn_id,
+            deferrable=deferrable,
+            end_from_trigger=end_from_trigger,
+            fail_on_unsuccessful=fail_on_unsuccessful,
+            poke_interval=poke_interval,
+            exponential_backoff=exponential_backoff,
+            max_wait=max_wait,
+            timeout=timeout,
+            **kwargs,
+        )
         self.connection_id = connection_id
         self.data_type = data_type
         self.operation = operation
@@ -153,35 +160,23 @@ class CodatPushOperator(WaitingTask):
         self.timeout_in_minutes = timeout_in_minutes
         self.allow_sync_on_push_complete = allow_sync_on_push_complete
         self.wait_for_completion = wait_for_completion
-        self.deferrable = deferrable or end_from_trigger
-        self.end_from_trigger = end_from_trigger
-        self.poke_interval = _seconds("poke_interval", poke_interval)
-        self.exponential_backoff = exponential_backoff
-        self.max_wait = None if max_wait is None else timedelta(seconds=_seconds("max_wait", max_wait))
-        usual = conf.getfloat("sensors", "default_timeout", fallback=WEEK)
-        self.timeout = usual if timeout is None else _seconds("timeout", timeout)
-        self.fail_on_unsuccessful = fail_on_unsuccessful
         self.idempotency_key = idempotency_key
         self.resubmit = resubmit
-        self.codat_conn_id = codat_conn_id
         # Airflow gives a constructor what the task itself was given and the defaults alike, and the defaults once more.
         defaults = kwargs.get("default_args") or {}
         self._by_default = {name for name in NOT_OF_ALL if name in defaults and defaults[name] is getattr(self, name)}
-        self.read_whole_numbers_as_text()
+        self.check_ids("company_id", "connection_id", "data_type")
         self._check_literals()
         if end_from_trigger:
             from airflow_provider_codat.tasks import worker_free
 
-            worker_free.warn_of_worker(self)
+            worker_free.warn_if_worker_ends(self)
 
     def _check_literals(self) -> None:
         """Refuse at DAG parse what is wrong by then, whatever the templates will give."""
         from airflow_provider_codat.api.endpoints.records import check_idempotency_key, options
 
         options(self.timeout_in_minutes, self.allow_sync_on_push_complete)
-        for name in ("company_id", "connection_id", "data_type"):
-            if self.is_literal(name):
-                identifier(name, getattr(self, name))
         if self.idempotency_key is not None and self.is_literal("idempotency_key"):
             check_idempotency_key(self.idempotency_key)
         if self.is_literal("resubmit"):
@@ -252,7 +247,7 @@ class CodatPushOperator(WaitingTask):
         operation = self._submit(context)
         self.push_operation_key = operation.key
         started = time.time()
-        if self._wait.saw(operation):
+        if self._wait.answered(operation):
             return self.result(operation)
         if not self.wait_for_completion:
             return operation.to_json()
@@ -303,10 +298,11 @@ class CodatPushOperator(WaitingTask):
     def _wait_here(self) -> PushOperation:
         started = time.monotonic()
         self._wait.not_before = started + self._wait.next_pause(started, self.pace)
-        return self.hook.run(self._wait.steps(self.timeout, self.pace, time.monotonic))
+        operation: PushOperation = self.hook.run(self._wait.steps(self.timeout, self.pace, time.monotonic))
+        return operation
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
-        """Finish in a worker what the trigger saw.
+        """Finish in a worker what the trigger reports.
 
         :param event: the trigger's event; without one, the default, the task fails.
         :return: the operation in Codat's shape, with ``recordId``.
@@ -330,7 +326,7 @@ class CodatPushOperator(WaitingTask):
         return None
 
     def on_kill(self) -> None:
-        """Say that ending the task does not end the push, or that one may be under way."""
+        """Log that ending the task does not end the push, or that one may be under way."""
         if self.push_operation_key:
             return super().on_kill()
         self.log.warning(
@@ -355,13 +351,6 @@ STAND_INS = {
 def _check(request: Request[Any]) -> None:
     """Refuse a body that has no JSON form."""
     _ = request.content
-
-
-def _seconds(name: str, value: timedelta | float) -> float:
-    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
-    if not seconds > 0:
-        raise CodatInputError(f"{name} is {value}: give seconds above 0, or a timedelta")
-    return seconds
 
 
 def _flag(name: str, value: bool | str) -> bool:

@@ -86,9 +86,7 @@ class CodatSyncSettingsOperator(TemplatedOperator):
         self.overrides_defaults = read_bool("overrides_defaults", overrides_defaults)
         self.plan_only = read_bool("dry_run", dry_run)  # BaseOperator has a method of the name dry_run
         self.codat_conn_id = codat_conn_id
-        self.read_whole_numbers_as_text()
-        if self.is_literal("company_id"):
-            identifier("company_id", self.company_id)
+        self.check_ids("company_id")
         if self.is_literal("settings"):
             self._read_settings()
 

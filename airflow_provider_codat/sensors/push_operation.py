@@ -19,10 +19,10 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_codat.api.errors import CodatError, CodatInputError
-from airflow_provider_codat.api.http.request import identifier
+from airflow_provider_codat.api.errors import CodatError
 from airflow_provider_codat.links.codat import store_company_link
-from airflow_provider_codat.tasks.waiting import TRIGGER_GRACE, WaitingTask
+from airflow_provider_codat.tasks.push import PushTask
+from airflow_provider_codat.tasks.waiting import TRIGGER_GRACE
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from airflow_provider_codat.api.endpoints.push_operations import PushOperation
 
 
-class CodatPushOperationSensor(WaitingTask, BaseSensorOperator):
+class CodatPushOperationSensor(PushTask, BaseSensorOperator):
     """Waits until a push operation has ended, and succeeds if the write landed.
 
     A push (Codat also says *write request*) is asynchronous: the POST is answered with an operation in ``Pending``,
@@ -55,8 +55,8 @@ class CodatPushOperationSensor(WaitingTask, BaseSensorOperator):
     for the end of what began in the triggerer, ``on_execute_callback`` and ``pre_execute``.
 
     Passing trouble (no connection, 429, 5xx, an unreadable answer) is waited out in every mode, a 404 for one minute:
-    the first look after it fails the task. In ``reschedule`` mode, where each look is a process of its own that
-    remembers nothing, the minute is the sensor's first. Other errors fail the task at once, and its retries apply.
+    the first check after it fails the task. In ``reschedule`` mode, where each check is a process of its own, the
+    minute is the sensor's first. Other errors fail the task at once, and its retries apply.
 
     :param company_id: the company written to. Templated.
     :param push_operation_key: the key the write was answered with. Templated.
@@ -64,8 +64,8 @@ class CodatPushOperationSensor(WaitingTask, BaseSensorOperator):
     :param deferrable: wait in the triggerer instead of a worker; default Airflow's ``[operators] default_deferrable``.
     :param fail_on_unsuccessful: ``False`` returns an operation that ended as ``Failed`` or ``TimedOut`` too, so that
         the DAG can branch on its ``status``; default ``True``.
-    :param poke_interval: seconds between two looks, default 5.
-    :param exponential_backoff: whether the pause doubles from look to look, default ``True``.
+    :param poke_interval: seconds between two checks, default 5.
+    :param exponential_backoff: whether the pause doubles from check to check, default ``True``.
     :param max_wait: the longest pause in seconds, default 60.
     :param start_from_trigger: start in the triggerer, without a worker; Airflow 3.3 and later, default ``False``.
     :param end_from_trigger: have the triggerer push the XCom and end the task when it succeeds; default ``False``.
@@ -77,7 +77,7 @@ class CodatPushOperationSensor(WaitingTask, BaseSensorOperator):
         or is skipped with ``soft_fail``.
     :raises AirflowSensorTimeout: ``timeout`` passed first; the message names the last status seen.
     :raises CodatInputError: an id is malformed; at DAG parse for a literal, before any request for a rendered one.
-    :raises CodatApiError: Codat refused to tell: 401, 403, or 404 for longer than a minute.
+    :raises CodatApiError: Codat refused to answer: 401, 403, or 404 for longer than a minute.
 
     Source: https://docs.codat.io/using-the-api/push.
     """
@@ -102,28 +102,24 @@ class CodatPushOperationSensor(WaitingTask, BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            poke_interval=poke_interval, exponential_backoff=exponential_backoff, max_wait=max_wait, **kwargs
+            company_id=company_id,
+            codat_conn_id=codat_conn_id,
+            deferrable=deferrable or start_from_trigger,
+            fail_on_unsuccessful=fail_on_unsuccessful,
+            poke_interval=poke_interval,
+            exponential_backoff=exponential_backoff,
+            max_wait=max_wait,
+            end_from_trigger=end_from_trigger,
+            **kwargs,
         )
-        self.company_id = company_id
         self.push_operation_key = push_operation_key
-        self.codat_conn_id = codat_conn_id
-        self.deferrable = deferrable or start_from_trigger or end_from_trigger
-        self.fail_on_unsuccessful = fail_on_unsuccessful
-        if self.poke_interval <= 0:
-            raise CodatInputError(
-                f"poke_interval is {poke_interval}: without a pause between two looks Codat blocks us"
-            )
-        self.read_whole_numbers_as_text()
-        for name in ("company_id", "push_operation_key"):
-            if self.is_literal(name):
-                identifier(name, getattr(self, name))
+        self.check_ids("company_id", "push_operation_key")
         self.start_from_trigger = start_from_trigger
         self.start_trigger_args = start_trigger_args
-        self.end_from_trigger = end_from_trigger
         if start_from_trigger or end_from_trigger:
             from airflow_provider_codat.tasks import worker_free
 
-            worker_free.settle(self, TRIGGER_GRACE)
+            worker_free.arrange(self, TRIGGER_GRACE)
 
     # -- without a worker --------------------------------------------------------------------------------------------
 
@@ -166,7 +162,7 @@ class CodatPushOperationSensor(WaitingTask, BaseSensorOperator):
     # -- in a worker -------------------------------------------------------------------------------------------------
 
     def execute(self, context: Context) -> Any:
-        """Wait in the worker, or look once and hand over to the triggerer.
+        """Wait in the worker, or check once and hand over to the triggerer.
 
         :return: the operation in Codat's shape, with ``recordId``.
         """
@@ -175,31 +171,31 @@ class CodatPushOperationSensor(WaitingTask, BaseSensorOperator):
             return self._poke_or_defer(context) if self.deferrable else super().execute(context)
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look at the operation once."""
-        operation = self._look()
+        """Check the operation once."""
+        operation = self._check()
         if operation is None:
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=self.result(operation))
 
-    def _look(self) -> PushOperation | None:
-        """Return the operation if it has ended. One request: looking again is what the sensor is for."""
+    def _check(self) -> PushOperation | None:
+        """Return the operation if it has ended. One request: checking again is what the sensor is for."""
         try:
             operation = self.hook.send(self._wait.request, attempts=1)
         except CodatError as error:
             self._wait.failed(error, time.time())
             return None
-        return operation if self._wait.saw(operation) else None
+        return operation if self._wait.answered(operation) else None
 
     def _get_next_poke_interval(
         self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int
     ) -> float:
         """Return Airflow's pause, or a longer one where Codat asked for that, but never past the timeout.
 
-        Airflow offers no public place to say so; the signature is the same from 2.11 to 3.3.
+        Airflow offers no public method for it; the signature is the same from 2.11 to 3.3.
         """
         elapsed = run_duration()
         if self.reschedule:
-            # Each look is a process of its own here, so only the sensor's start tells how long a 404 has lasted.
+            # Each check is a process of its own here, so only the sensor's start tells how long a 404 has lasted.
             self._wait.give_up_if_missing_for(elapsed)
         pause = super()._get_next_poke_interval(started_at, run_duration, poke_count)
         return max(min(self._wait.at_least(pause, time.time()), self.timeout - elapsed), 0.0)
@@ -214,7 +210,7 @@ class CodatPushOperationSensor(WaitingTask, BaseSensorOperator):
         return getattr(poked, "xcom_value", None)  # a subclass may return a plain bool, as Airflow has it
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
-        """Finish in a worker what the trigger saw.
+        """Finish in a worker what the trigger reports.
 
         :param event: the trigger's event; without one, the default, the task fails.
         :return: the operation in Codat's shape, with ``recordId``.
@@ -243,10 +239,10 @@ class CodatPushOperationSensor(WaitingTask, BaseSensorOperator):
         try:
             yield
         except (AirflowSensorTimeout, AirflowTaskTimeout, AirflowFailException) as error:
-            told = self._naming_the_status(error)
+            named = self._naming_the_status(error)
             if self.soft_fail or self.never_fail:
-                raise AirflowSkipException(f"Skipping, as soft_fail or never_fail is set: {told}") from error
-            raise told from error.__cause__
+                raise AirflowSkipException(f"Skipping, as soft_fail or never_fail is set: {named}") from error
+            raise named from error.__cause__
         except CodatError as error:
             if self.never_fail:
                 raise AirflowSkipException(f"Skipping, as never_fail is set: {error}") from error

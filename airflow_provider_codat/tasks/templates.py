@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_codat.api.errors import CodatInputError
+from airflow_provider_codat.api.http.request import identifier
 from airflow_provider_codat.api.json_value import JsonValue
 
 if TYPE_CHECKING:
@@ -143,6 +144,17 @@ class TemplatedOperator(BaseOperator):
         :param name: the argument.
         """
         return is_literal(getattr(self, name), Syntax.of(self))
+
+    def check_ids(self, *names: str) -> None:
+        """Make texts of ids that are whole numbers, and refuse at DAG parse those that are malformed.
+
+        :param names: the arguments that are ids of a path.
+        :raises CodatInputError: one of them is a literal, and malformed.
+        """
+        self.read_whole_numbers_as_text()
+        for name in names:
+            if self.is_literal(name):
+                identifier(name, getattr(self, name))
 
     def read_whole_numbers_as_text(self) -> None:
         """Make texts of ids that are whole numbers, such as another task returns; nothing is lost by that."""

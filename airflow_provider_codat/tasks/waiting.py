@@ -1,23 +1,23 @@
-"""What a task that waits for a push operation does, be it a sensor or an operator: look, hand over, and end.
+"""What a task that waits for an operation does, be it a sensor or an operator: check, hand over, and end.
 
-The sensor and ``CodatPushOperator`` wait by the same trigger and the same decisions, so a wait means the same in both.
+A sensor and an operator wait by the same trigger and the same decisions, so a wait means the same in both.
 """
 
 from __future__ import annotations
 
+import pkgutil
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator, conf
 
-from airflow_provider_codat.api.errors import CodatError, CodatWaitTimeout
-from airflow_provider_codat.exceptions import CodatPushOperationFailed
+from airflow_provider_codat.api.errors import CodatError, CodatInputError, CodatWaitTimeout
 from airflow_provider_codat.links.codat import CodatCompanyLink
 from airflow_provider_codat.tasks.templates import TemplatedOperator
 
 if TYPE_CHECKING:
-    from airflow_provider_codat.api.endpoints.push_operations import PushOperation
+    from airflow_provider_codat.api.endpoints.operation import Operation, OperationKind
     from airflow_provider_codat.api.waiting.pace import Pace
     from airflow_provider_codat.api.waiting.wait import OperationWait
     from airflow_provider_codat.hooks.codat import CodatHook
@@ -27,29 +27,82 @@ TRIGGER_GRACE = timedelta(minutes=2)
 
 Longer than a request under way at the deadline takes by default, 10 s to connect and 60 s to be answered."""
 
+WEEK = 7 * 24 * 60 * 60
+"""Seconds that a wait lasts where Airflow has no default for sensors."""
+
 AIRFLOWS_WORDS_FOR_A_TIMEOUT = frozenset({"Trigger timeout", "Trigger/execution timeout"})
-"""How Airflow tells that it ended a deferral for its time, since 3.0 and before."""
+"""How Airflow says that it ended a deferral for its time, since 3.0 and before."""
+
+
+class PacedOperator(BaseOperator):
+    """What ``BaseSensorOperator`` is to a sensor: the part of an operator that takes the pace and the timeout.
+
+    :param timeout: seconds; ``None`` for Airflow's ``[sensors] default_timeout``.
+    """
+
+    def __init__(
+        self,
+        *,
+        poke_interval: timedelta | float,
+        exponential_backoff: bool,
+        max_wait: timedelta | float | None,
+        timeout: timedelta | float | None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.poke_interval = _seconds("poke_interval", poke_interval)
+        self.exponential_backoff = exponential_backoff
+        self.max_wait = None if max_wait is None else timedelta(seconds=_seconds("max_wait", max_wait))
+        usual = conf.getfloat("sensors", "default_timeout", fallback=WEEK)
+        self.timeout = usual if timeout is None else _seconds("timeout", timeout)
 
 
 class WaitingTask(TemplatedOperator):
-    """The part of a task that waits for a push operation.
+    """The part of a task that waits for an operation.
 
-    What a class that inherits from it sets: the ids and the pace as the sensor's parameters have them (``timeout`` and
-    ``poke_interval`` in seconds, ``max_wait`` a ``timedelta`` or ``None``), and ``push_operation_key`` before it waits.
+    Whoever inherits from it inherits from ``BaseSensorOperator`` or :class:`PacedOperator` too, which take the pace and
+    the timeout, and sets the operation's key, under the name its kind has for it, before it waits.
+
+    No parameter has a default: Airflow would fill one that was left out from the DAG's ``default_args``.
     """
 
     operator_extra_links = (CodatCompanyLink(),)
 
-    company_id: str
-    push_operation_key: str
-    codat_conn_id: str
-    deferrable: bool
-    fail_on_unsuccessful: bool
+    trigger_class_path: ClassVar[str]
+
     poke_interval: float
     exponential_backoff: bool
     max_wait: timedelta | None
     timeout: float
-    end_from_trigger: bool
+
+    def __init__(
+        self,
+        *,
+        company_id: str,
+        codat_conn_id: str,
+        poke_interval: timedelta | float,
+        deferrable: bool,
+        end_from_trigger: bool,
+        fail_on_unsuccessful: bool,
+        **kwargs: Any,
+    ) -> None:
+        _seconds("poke_interval", poke_interval)
+        super().__init__(poke_interval=poke_interval, **kwargs)
+        self.company_id = company_id
+        self.codat_conn_id = codat_conn_id
+        self.deferrable = deferrable or end_from_trigger
+        self.end_from_trigger = end_from_trigger
+        self.fail_on_unsuccessful = fail_on_unsuccessful
+
+    @classmethod
+    def kind(cls) -> OperationKind[Any]:
+        """Return the kind of operation that is waited for. It is loaded here, so that DAG parsing does without it."""
+        raise NotImplementedError
+
+    @classmethod
+    def failure(cls, operation: Any) -> Exception:
+        """Return the error for an operation that ended without success."""
+        raise NotImplementedError
 
     @cached_property
     def hook(self) -> CodatHook:
@@ -58,15 +111,20 @@ class WaitingTask(TemplatedOperator):
 
         return CodatHook(self.codat_conn_id)
 
+    @property
+    def _key(self) -> str:
+        key: str = getattr(self, self.kind().key_argument)
+        return key
+
     @cached_property
-    def _wait(self) -> OperationWait:
+    def _wait(self) -> OperationWait[Any]:
         from airflow_provider_codat.api.waiting.wait import OperationWait
 
-        return OperationWait(self.company_id, self.push_operation_key, self.log)
+        return OperationWait(self.kind(), self.company_id, self._key, self.log)
 
     @property
     def pace(self) -> Pace:
-        """How long to pause between two looks."""
+        """How long to pause between two checks."""
         from airflow_provider_codat.api.waiting.pace import Pace
 
         return Pace(
@@ -82,14 +140,14 @@ class WaitingTask(TemplatedOperator):
     # -- with the triggerer ------------------------------------------------------------------------------------------
 
     def trigger_arguments(self) -> dict[str, Any]:
-        """Return what the trigger is told, whoever starts it."""
+        """Return the trigger's arguments that are the same whoever starts it."""
         from airflow_provider_codat.tasks import worker_free
 
         return {
             "poke_interval": self.pace.interval,
             "exponential_backoff": self.pace.exponential_backoff,
             "max_wait": self.pace.max_wait,
-            "end_from_trigger": self.end_from_trigger and not worker_free.hindrances_to_end(self),
+            "end_from_trigger": self.end_from_trigger and not worker_free.why_worker_ends(self),
             "fail_on_unsuccessful": self.fail_on_unsuccessful,
             "do_xcom_push": self.do_xcom_push,
         }
@@ -97,26 +155,25 @@ class WaitingTask(TemplatedOperator):
     def hand_over(self, started: float) -> NoReturn:
         """Defer the task until the operation has ended.
 
-        :param started: when the wait began and the operation was last looked at, in epoch seconds.
+        :param started: when the wait began and the operation was last checked, in epoch seconds.
         """
-        from airflow_provider_codat.triggers.codat import CodatPushOperationTrigger
-
+        arguments = {
+            "company_id": self.company_id,
+            self.kind().key_argument: self._key,
+            "codat_conn_id": self.codat_conn_id,
+            "deadline": started + self.patience,
+            "not_before": started + self._wait.next_pause(started, self.pace),
+            "last_status": self._wait.last_status,
+            **self.trigger_arguments(),
+        }
         self.defer(
-            trigger=CodatPushOperationTrigger(
-                company_id=self.company_id,
-                push_operation_key=self.push_operation_key,
-                codat_conn_id=self.codat_conn_id,
-                deadline=started + self.patience,
-                not_before=started + self._wait.next_pause(started, self.pace),
-                last_status=self._wait.last_status,
-                **self.trigger_arguments(),
-            ),
+            trigger=pkgutil.resolve_name(self.trigger_class_path)(**arguments),
             method_name="execute_complete",
             timeout=timedelta(seconds=self.patience) + TRIGGER_GRACE,
         )
 
-    def ended(self, event: Any) -> PushOperation:
-        """Return the operation that a trigger's event tells of.
+    def ended(self, event: Any) -> Any:
+        """Return the operation that a trigger's event brings.
 
         :param event: the trigger's event, whatever its shape.
         :raises CodatError: the wait could not go on.
@@ -124,37 +181,36 @@ class WaitingTask(TemplatedOperator):
         """
         from airflow_provider_codat.triggers import events
 
-        told = events.read(event)
-        if isinstance(told, events.TimedOut):
-            self.push_operation_key = told.push_operation_key or self.push_operation_key
-            self._wait.last_status, self._wait.trouble = told.last_status, told.trouble
+        outcome = events.read(self.kind(), event)
+        if isinstance(outcome, events.TimedOut):
+            setattr(self, self.kind().key_argument, outcome.key or self._key)
+            self._wait.last_status, self._wait.trouble = outcome.last_status, outcome.trouble
             raise self.limit_reached()
-        if isinstance(told, CodatError):
-            raise told
-        self.log.info("Push operation %s ended as %s.", told.key, told.status)
-        return told
+        if isinstance(outcome, CodatError):
+            raise outcome
+        self.log.info("%s %s ended as %s.", self.kind().name.capitalize(), outcome.key, outcome.status)
+        return outcome
 
-    def ended_without_event(self, told: dict[str, Any]) -> BaseException:
+    def ended_without_event(self, reason: dict[str, Any]) -> BaseException:
         """Return the error for a deferral that Airflow ended.
 
-        :param told: what Airflow resumes the task with.
+        :param reason: what Airflow resumes the task with.
         """
-        if told.get("error") in AIRFLOWS_WORDS_FOR_A_TIMEOUT:
+        if reason.get("error") in AIRFLOWS_WORDS_FOR_A_TIMEOUT:
             return self.limit_reached("the triggerer's log has its last status")
         # Airflow would skip a sensor under soft_fail, as if the push had failed. Nobody knows whether it has.
-        traceback = "\n".join(told.get("traceback") or ["no traceback"])
-        return CodatError(f"The trigger broke, so the push's status is not known:\n{traceback}")
+        traceback = "\n".join(reason.get("traceback") or ["no traceback"])
+        return CodatError(f"The trigger broke, so the {self.kind().work}'s status is not known:\n{traceback}")
 
     # -- how it ends -------------------------------------------------------------------------------------------------
 
-    def result(self, operation: PushOperation) -> dict[str, Any]:
+    def result(self, operation: Operation) -> dict[str, Any]:
         """Return the XCom of an operation that has ended.
 
-        :param operation: the operation, which has ended.
-        :raises CodatPushOperationFailed: it did not succeed, and ``fail_on_unsuccessful`` is set.
+        :raises Exception: the kind's failure, if it did not succeed and ``fail_on_unsuccessful`` is set.
         """
         if self.fail_on_unsuccessful and not operation.is_success:
-            raise CodatPushOperationFailed(operation)
+            raise self.failure(operation)
         return operation.to_json()
 
     def limit_reached(self, seen: str | None = None) -> BaseException:
@@ -166,19 +222,26 @@ class WaitingTask(TemplatedOperator):
         by_execution = self.deferrable and limit is not None and limit.total_seconds() < self.timeout
         name = f"execution_timeout of {limit}" if by_execution else f"timeout of {timedelta(seconds=self.timeout)}"
         message = (
-            f"Push operation {self.push_operation_key} had not ended within the {name};"
+            f"{self.kind().name.capitalize()} {self._key} had not ended within the {name};"
             f" {seen or self._wait.last_status_text}."
-            " The push itself goes on at Codat."
+            f" The {self.kind().work} itself goes on at Codat."
         )
         return AirflowTaskTimeout(message) if by_execution else self.too_late(message)
 
     def too_late(self, message: str) -> BaseException:
-        """Return the error for a ``timeout`` that has passed; a retry of an operator goes on with the same push.
+        """Return the error for a ``timeout`` that has passed; a retry of an operator goes on with the same operation.
 
         :param message: what was waited for, how long, and the last status.
         """
         return CodatWaitTimeout(message, self._wait.last_status)
 
     def on_kill(self) -> None:
-        """Say that ending the task does not end the push: Codat has no way to cancel one."""
+        """Log that ending the task does not end the operation: Codat has no way to cancel one."""
         self.log.warning("The task is ended, but %s", self._wait.goes_on)
+
+
+def _seconds(name: str, value: timedelta | float) -> float:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if not seconds > 0:
+        raise CodatInputError(f"{name} is {value}: give seconds above 0, or a timedelta")
+    return seconds

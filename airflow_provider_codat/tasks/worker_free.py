@@ -9,16 +9,14 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from airflow_provider_codat.tasks.templates import NeedsWorker, Syntax, element_for_triggerer, for_triggerer
 
 if TYPE_CHECKING:
     from airflow.triggers.base import StartTriggerArgs
 
-
-RENDERED = ("company_id", "push_operation_key", "codat_conn_id")
-"""What Airflow renders in the triggerer: template fields of the sensor that are arguments of the trigger too."""
+    from airflow_provider_codat.api.endpoints.operation import OperationKind
 
 ENDED_BY_A_WORKER = {
     "outlets": "outlets",
@@ -27,15 +25,15 @@ ENDED_BY_A_WORKER = {
     "multiple_outputs": "multiple_outputs",
     "map_index_template": "map_index_template",
 }
-"""Attribute -> argument of what Airflow sees to when a worker ends a task, and not when a trigger does."""
+"""Attribute -> argument of what Airflow carries out when a worker ends a task, and not when a trigger does."""
 
 BEGUN_BY_A_WORKER = {"on_execute_callback": "on_execute_callback", "_pre_execute_hook": "pre_execute"}
 """Likewise when a worker begins or resumes a task."""
 
-CALLED_BEFORE_THE_WAIT = frozenset({"execute", "poke", "pre_execute"})
-"""Methods that a worker has called by the time it defers: an end in the triggerer loses nothing of them."""
+METHODS_BEFORE_THE_WAIT = frozenset({"execute", "poke", "pre_execute"})
+"""Methods that a worker calls before it defers: a subclass may override them though the triggerer ends the task."""
 
-CALLED_AT_THE_END = frozenset(
+METHODS_AT_THE_END = frozenset(
     {
         "ended",
         "ended_without_event",
@@ -49,9 +47,9 @@ CALLED_AT_THE_END = frozenset(
         "too_late",
     }
 )
-"""Methods that a worker calls when it ends a task, whoever began it: a start in the triggerer loses none of them."""
+"""Methods that a worker calls when it ends a task: a subclass may override them though the triggerer starts it."""
 
-CALLED_AT_PARSE = frozenset({"partial", "start_args"})
+METHODS_AT_PARSE = frozenset({"partial", "start_args"})
 """Methods that no worker calls."""
 
 OF_A_CONSTRUCTOR = 3
@@ -61,7 +59,7 @@ TOO_OLD = "start_from_trigger needs Airflow 3.3 or later"
 
 
 class EndableTask(Protocol):
-    """What is to be known of a task that may end in the triggerer."""
+    """A task that may end in the triggerer."""
 
     @property
     def task_id(self) -> str:
@@ -71,8 +69,9 @@ class EndableTask(Protocol):
 
 
 class StartableTask(EndableTask, Protocol):
-    """What is to be known of a sensor that may start in the triggerer too."""
+    """A sensor that may start in the triggerer too."""
 
+    trigger_class_path: ClassVar[str]
     end_from_trigger: bool
     start_trigger_args: StartTriggerArgs | None
     timeout: float
@@ -80,12 +79,16 @@ class StartableTask(EndableTask, Protocol):
     template_ext: Sequence[str]
     inlets: list[Any]
 
+    @classmethod
+    def kind(cls) -> OperationKind[Any]:
+        """Return the kind of operation that is waited for."""
+
     @property
     def patience(self) -> float:
         """The seconds a deferred wait may last."""
 
     def trigger_arguments(self) -> dict[str, Any]:
-        """Return what the trigger is told, whoever starts it."""
+        """Return the trigger's arguments that are the same whoever starts it."""
 
     def get_closest_mapped_task_group(self) -> Any:
         """Return the mapped task group that the sensor is in, or ``None``."""
@@ -105,54 +108,53 @@ def triggerer_starts_tasks() -> bool:
     return tuple(map(int, __version__.split(".")[:2])) >= (3, 3)
 
 
-def settle(sensor: StartableTask, grace: timedelta) -> None:
-    """Have a sensor start and end in the triggerer as far as it asks for that and nothing hinders it.
+def rendered_arguments(kind: OperationKind[Any]) -> tuple[str, str, str]:
+    """Return what Airflow renders in the triggerer: template fields of a sensor that are arguments of the trigger."""
+    return "company_id", kind.key_argument, "codat_conn_id"
 
-    :param sensor: a sensor under construction.
+
+def arrange(sensor: StartableTask, grace: timedelta) -> None:
+    """Let a sensor under construction start and end in the triggerer, where it asks for that and no worker is needed.
+
     :param grace: how long after the sensor's own limit Airflow ends its trigger.
     """
-    hindrances = []
+    reasons = []
     wants_args = sensor.start_from_trigger and sensor.start_trigger_args is None
     if wants_args:
-        hindrances += hindrances_to_start(sensor)
-        sensor.start_from_trigger = not hindrances
+        reasons += why_worker_starts(sensor)
+        sensor.start_from_trigger = not reasons
     if sensor.end_from_trigger:
-        hindrances += hindrances_to_end(sensor)
-    if hindrances:
-        warn(sensor.task_id, hindrances, frames=OF_A_CONSTRUCTOR)
+        reasons += why_worker_ends(sensor)
+    if reasons:
+        warn(sensor.task_id, reasons, frames=OF_A_CONSTRUCTOR)
     if wants_args and sensor.start_from_trigger:
         sensor.start_trigger_args = _start_trigger_args(sensor, grace)
 
 
-def warn_of_worker(task: EndableTask) -> None:
-    """Tell at the construction of a task that is to end in the triggerer why a worker will end it, if one will.
-
-    :param task: a task under construction.
-    """
-    if hindrances := hindrances_to_end(task):
-        warn(task.task_id, hindrances, frames=OF_A_CONSTRUCTOR)
+def warn_if_worker_ends(task: EndableTask) -> None:
+    """Warn at the construction of a task that is to end in the triggerer if a worker will end it."""
+    if reasons := why_worker_ends(task):
+        warn(task.task_id, reasons, frames=OF_A_CONSTRUCTOR)
 
 
-def hindrances_to_start(sensor: StartableTask) -> list[str]:
-    """Return why a worker must start the sensor, each with what to do about it; empty if none must.
-
-    :param sensor: a sensor under construction.
-    """
+def why_worker_starts(sensor: StartableTask) -> list[str]:
+    """Return why a worker must start the sensor, each with what to do about it; empty if none must."""
     if not triggerer_starts_tasks():
         return [TOO_OLD]
     syntax = Syntax.of(sensor)
-    found = [told for name in RENDERED if (told := _hindrance(name, getattr(sensor, name), syntax))]
-    if lost := _overridden(type(sensor), CALLED_AT_THE_END):
-        found.append(f"start_from_trigger does not go with {', '.join(lost)}")
+    names = rendered_arguments(sensor.kind())
+    reasons = [reason for name in names if (reason := _why_worker_renders(name, getattr(sensor, name), syntax))]
+    if lost := _overridden(type(sensor), METHODS_AT_THE_END):
+        reasons.append(f"start_from_trigger does not go with {', '.join(lost)}")
     if sensor.get_closest_mapped_task_group() is not None:
-        found.append("it is in a mapped task group: map the sensor instead")
+        reasons.append("it is in a mapped task group: map the sensor instead")
     if sensor.inlets:
         # What the triggerer makes of them asks Airflow for assets, and is not answered.
-        found.append("start_from_trigger does not go with inlets")
-    return found
+        reasons.append("start_from_trigger does not go with inlets")
+    return reasons
 
 
-def _hindrance(name: str, value: Any, syntax: Syntax) -> str | None:
+def _why_worker_renders(name: str, value: Any, syntax: Syntax) -> str | None:
     try:
         for_triggerer(value, syntax)
     except NeedsWorker as why:
@@ -160,22 +162,18 @@ def _hindrance(name: str, value: Any, syntax: Syntax) -> str | None:
     return None
 
 
-def hindrances_to_end(task: EndableTask) -> list[str]:
-    """Return what would be lost without a word if a trigger ended the task; empty if nothing would.
-
-    :param task: the task.
-    """
+def why_worker_ends(task: EndableTask) -> list[str]:
+    """Return what a trigger that ended the task would leave out, so that a worker must; empty if nothing."""
     has_no_worker = task.start_from_trigger
     by_worker = ENDED_BY_A_WORKER | (BEGUN_BY_A_WORKER if has_no_worker else {})
     lost = [argument for attribute, argument in by_worker.items() if getattr(task, attribute, None)]
-    lost += _overridden(type(task), frozenset() if has_no_worker else CALLED_BEFORE_THE_WAIT)
+    lost += _overridden(type(task), frozenset() if has_no_worker else METHODS_BEFORE_THE_WAIT)
     return [f"end_from_trigger does not go with {', '.join(lost)}"] if lost else []
 
 
 def _overridden(task_class: type[EndableTask], kept: frozenset[str]) -> list[str]:
     """Return the methods and properties of ours and of Airflow's that a subclass redefines; the triggerer calls none.
 
-    :param task_class: the task's class, which may be ours.
     :param kept: methods that are called all the same.
     """
     classes = task_class.__mro__
@@ -186,19 +184,18 @@ def _overridden(task_class: type[EndableTask], kept: frozenset[str]) -> list[str
         for name, value in sorted(own.items())
         if hasattr(classes[first], name)
         and (callable(value) or hasattr(value, "__get__"))
-        and name not in kept | CALLED_AT_PARSE
+        and name not in kept | METHODS_AT_PARSE
         and not name.startswith("__")
     ]
 
 
-def warn(task_id: str, hindrances: list[str], frames: int) -> None:
-    """Tell, once a task, why a worker does what the triggerer was to do.
+def warn(task_id: str, reasons: list[str], frames: int) -> None:
+    """Warn, once a task, that a worker does what the triggerer was to do.
 
-    :param task_id: the task.
-    :param hindrances: why, each with what to do about it.
+    :param reasons: why, each with what to do about it.
     :param frames: how many there are between this function and the DAG file.
     """
-    message = f"A worker starts or ends task {task_id}, not the triggerer: {'; '.join(hindrances)}."
+    message = f"A worker starts or ends task {task_id}, not the triggerer: {'; '.join(reasons)}."
     warnings.warn(message, UserWarning, stacklevel=frames + 2)
 
 
@@ -210,9 +207,12 @@ def _start_trigger_args(sensor: StartableTask, grace: timedelta) -> StartTrigger
     # stops no earlier than Airflow does: whoever comes first, the task ends alike.
     capped = min(limit, sensor.execution_timeout or limit)
     return StartTriggerArgs(
-        trigger_cls="airflow_provider_codat.triggers.codat.CodatPushOperationTrigger",
+        trigger_cls=sensor.trigger_class_path,
         trigger_kwargs={
-            **{name: for_triggerer(getattr(sensor, name), Syntax.of(sensor)) for name in RENDERED},
+            **{
+                name: for_triggerer(getattr(sensor, name), Syntax.of(sensor))
+                for name in rendered_arguments(sensor.kind())
+            },
             **sensor.trigger_arguments(),
             "deadline": None,
             "timeout_margin": capped.total_seconds() - sensor.patience,
@@ -223,11 +223,10 @@ def _start_trigger_args(sensor: StartableTask, grace: timedelta) -> StartTrigger
 
 
 def mapped_start_trigger_args(
-    sensor_class: Callable[..., StartableTask], mapped: Any, arguments: Mapping[str, Any]
+    sensor_class: type[StartableTask], mapped: Any, arguments: Mapping[str, Any]
 ) -> StartTriggerArgs | None:
     """Return what the scheduler starts the triggers of a mapped sensor with; ``None`` if a worker must start it.
 
-    :param sensor_class: the sensor's class.
     :param mapped: what is given to ``expand`` or ``expand_kwargs``.
     :param arguments: what is given to ``partial``.
     """
@@ -235,13 +234,14 @@ def mapped_start_trigger_args(
     try:
         if not triggerer_starts_tasks():
             raise NeedsWorker(TOO_OLD)
-        elements = _elements(mapped, arguments)
+        elements = _elements(rendered_arguments(sensor_class.kind()), mapped, arguments)
     except NeedsWorker as why:
         warn(task_id, [str(why)], frames=2)
         return None
+    make_sensor: Callable[..., StartableTask] = sensor_class
     # As Airflow itself makes the sensor of one map index: with the DAG's default_args, and not as a part of the DAG.
     given = {"task_id": task_id, **arguments, **elements, "start_from_trigger": True}
-    args = sensor_class(**given, _airflow_from_mapped=True).start_trigger_args
+    args = make_sensor(**given, _airflow_from_mapped=True).start_trigger_args
     if args is not None and not isinstance(mapped, Mapping) and "codat_conn_id" not in arguments:
         kwargs = args.trigger_kwargs or {}
         kwargs["codat_conn_id"] = _connection_of_element(mapped, kwargs["codat_conn_id"])
@@ -259,13 +259,13 @@ def _connection_of_element(mappings: Any, default: str) -> str:
     return f"{{% if 'codat_conn_id' in {element} %}}{{{{ {own} }}}}{{% else %}}{default}{{% endif %}}"
 
 
-def _elements(mapped: Any, arguments: Mapping[str, Any]) -> dict[str, str]:
+def _elements(names: tuple[str, str, str], mapped: Any, arguments: Mapping[str, Any]) -> dict[str, str]:
     """Return, for each id that is mapped, the template of what one map index gets."""
     try:
         if not isinstance(mapped, Mapping):
-            of_each = {name: element_for_triggerer(mapped, name) for name in RENDERED[:2]}
+            of_each = {name: element_for_triggerer(mapped, name) for name in names[:2]}
             return {name: template for name, template in of_each.items() if name not in arguments}
-        if len(mapped) == 1 and mapped.keys() <= set(RENDERED):
+        if len(mapped) == 1 and mapped.keys() <= set(names):
             return {name: element_for_triggerer(values) for name, values in mapped.items()}
     except NeedsWorker as why:
         raise NeedsWorker(f"what it is mapped over {why}") from None

@@ -3,9 +3,9 @@
 ==================  ===========================================================================================
 ``outcome``         with it comes
 ==================  ===========================================================================================
-``ended``           ``operation``: the push operation in Codat's shape, without the record's content
-``timed_out``       ``pushOperationKey``; ``lastStatus``: the last status seen, or null; ``trouble``: what came
-                    instead at the last look
+``ended``           ``operation``: the operation in Codat's shape, without a record's content
+``timed_out``       its key (``pushOperationKey``); ``lastStatus``: the last status seen, or null; ``trouble``:
+                    what came instead of an answer at the last check
 ``failed``          ``error``: ``message``, and for an answer of Codat's all it said (``CodatApiError.to_json``)
 ==================  ===========================================================================================
 """
@@ -16,7 +16,7 @@ import reprlib
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_codat.api.endpoints.push_operations import PushOperation
+from airflow_provider_codat.api.endpoints.operation import Operation, OperationKind, OperationT
 from airflow_provider_codat.api.errors import CodatApiError, CodatError, CodatResponseError
 
 
@@ -25,60 +25,50 @@ class TimedOut:
     """The deadline passed first.
 
     :param last_status: the last status seen, or ``None`` if the operation was never read.
-    :param trouble: what came instead of an answer at the last look, or ``None``.
-    :param push_operation_key: the operation waited for; ``None`` in an event of a version that did not tell it.
+    :param trouble: what came instead of an answer at the last check, or ``None``.
+    :param key: the operation waited for; ``None`` in an event of a version that left it out.
     """
 
     last_status: str | None
     trouble: CodatError | None
-    push_operation_key: str | None = None
+    key: str | None = None
 
 
-def ended(operation: PushOperation) -> dict[str, Any]:
-    """Return the event for an operation that has ended.
-
-    :param operation: the operation as Codat last told it.
-    """
+def ended(operation: Operation) -> dict[str, Any]:
+    """Return the event for an operation that has ended."""
     return {"outcome": "ended", "operation": operation.to_json()}
 
 
-def timed_out(push_operation_key: str, last_status: str | None, trouble: CodatError | None = None) -> dict[str, Any]:
-    """Return the event for a deadline that has passed.
-
-    :param push_operation_key: the operation waited for.
-    :param last_status: the last status seen, or ``None``.
-    :param trouble: what came instead of an answer at the last look; default ``None``.
-    """
+def timed_out(
+    kind: OperationKind[Any], key: str, last_status: str | None, trouble: CodatError | None = None
+) -> dict[str, Any]:
+    """Return the event for a deadline that has passed."""
     return {
         "outcome": "timed_out",
-        "pushOperationKey": push_operation_key,
+        kind.key_field: key,
         "lastStatus": last_status,
         "trouble": None if trouble is None else str(trouble),
     }
 
 
 def failed(error: Exception) -> dict[str, Any]:
-    """Return the event for a wait that cannot go on.
-
-    :param error: why it cannot go on.
-    """
+    """Return the event for a wait that cannot go on."""
     described: dict[str, Any] = {"message": str(error) if isinstance(error, CodatError) else repr(error)}
     if isinstance(error, CodatApiError):
         described |= error.to_json()
     return {"outcome": "failed", "error": described}
 
 
-def read(event: Any) -> PushOperation | TimedOut | CodatError:
-    """Read an event back into what it tells.
+def read(kind: OperationKind[OperationT], event: Any) -> OperationT | TimedOut | CodatError:
+    """Read an event of a trigger for operations of one kind. It comes from a database: nothing is taken for granted.
 
-    :param event: what the trigger fired; it comes from a database, so nothing is taken for granted.
-    :raises CodatError: it is no event of ours, or tells of an operation that has not ended.
+    :raises CodatError: it is no event of ours, or reports an operation as ended that has not.
     """
     match event:
         case {"outcome": "ended", "operation": operation}:
-            return _ended(operation)
+            return _ended(kind, operation)
         case {"outcome": "timed_out", "lastStatus": str() | None as last_status}:
-            trouble, key = event.get("trouble"), event.get("pushOperationKey")
+            trouble, key = event.get("trouble"), event.get(kind.key_field)
             return TimedOut(
                 last_status,
                 CodatError(trouble) if isinstance(trouble, str) else None,
@@ -89,20 +79,18 @@ def read(event: Any) -> PushOperation | TimedOut | CodatError:
         case {"outcome": "failed", "error": {"message": str(message)}}:
             return CodatError(message)
     raise CodatError(
-        f"The triggerer sent an event nobody can read, so the push's status is not known: {reprlib.repr(event)}"
+        f"The triggerer sent an event nobody can read, so the {kind.work}'s status is not known: {reprlib.repr(event)}"
     )
 
 
-def _ended(value: Any) -> PushOperation:
+def _ended(kind: OperationKind[OperationT], value: Any) -> OperationT:
     try:
-        operation = PushOperation.from_stored(value)
+        operation = kind.from_stored(value)
     except CodatResponseError as error:
-        raise CodatError(
-            f"The triggerer sent no readable push operation, so its status is not known: {error}"
-        ) from None
+        raise CodatError(f"The triggerer sent no readable {kind.name}, so its status is not known: {error}") from None
     if not operation.is_terminal:
         raise CodatError(
-            f"The triggerer reported push operation {operation.key} as ended, with the status {operation.status}, which"
+            f"The triggerer reported {kind.name} {operation.key} as ended, with the status {operation.status}, which"
             " is no end"
         )
     return operation

@@ -15,10 +15,11 @@ import pytest
 
 from airflow_provider_codat.api import sync_settings
 from airflow_provider_codat.api.endpoints import companies, push_operations, records
-from airflow_provider_codat.api.endpoints.push_operations import PushOperation
+from airflow_provider_codat.api.endpoints.operation import ListedOperation
+from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION, PushOperation
 from airflow_provider_codat.api.errors import CodatApiError, CodatError
 from airflow_provider_codat.api.http.response import RateLimit, Response, read
-from airflow_provider_codat.api.waiting.polling import Listing
+from airflow_provider_codat.api.waiting.listing import Listing
 from airflow_provider_codat.api.writing import push_history
 from airflow_provider_codat.api.writing.target import WriteTarget
 from airflow_provider_codat.triggers import events
@@ -103,7 +104,7 @@ def page(*items):
 OTHERS = [{**OPERATION, "pushOperationKey": f"other-{number}", "requestedOnUtc": TIMES[number]} for number in range(3)]
 EVENTS = [
     events.ended(PushOperation.from_json(OPERATION)),
-    events.timed_out("key", "Pending", CodatError("reset")),
+    events.timed_out(PUSH_OPERATION, "key", "Pending", CodatError("reset")),
     events.failed(CodatApiError(401, "no")),
     events.failed(CodatError("no")),
 ]
@@ -205,7 +206,7 @@ READERS = {
     "push operation": (push_operations.get_push_operation("company", "key"), OPERATION),
     "push operations": (push_operations.list_push_operations("company"), page(OPERATION, *OTHERS)),
     "a look at the list": (
-        push_operations.look_for_push_operations("company", {"key", "other-1"}, page=1, page_size=100),
+        push_operations.find_push_operations("company", {"key", "other-1"}, page=1, page_size=100),
         page(OPERATION, *OTHERS),
     ),
     "create": (records.create_record(*WHERE, {}), OPERATION),
@@ -223,7 +224,7 @@ def passed_on(value):
     pickle.loads(pickle.dumps(value))  # noqa: S301
     repr(value).encode("utf-8")
     for each in getattr(value, "results", [value]):
-        operation = each.operation if isinstance(each, push_operations.Sighting) else each
+        operation = each.operation if isinstance(each, ListedOperation) else each
         if isinstance(operation, PushOperation):
             wire = json.dumps(operation.to_json(), allow_nan=False, ensure_ascii=False).encode("utf-8")
             assert PushOperation.from_stored(json.loads(wire)) == operation
@@ -257,7 +258,7 @@ def _can_be_told(error):
     assert KEY not in str(error) + repr(vars(error))
     assert len(str(pickle.loads(pickle.dumps(error))))  # noqa: S301
     event = json.loads(json.dumps(events.failed(error), allow_nan=False))
-    assert isinstance(events.read(event), CodatError)
+    assert isinstance(events.read(PUSH_OPERATION, event), CodatError)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -277,11 +278,11 @@ def test_what_is_odd_in_one_operation_of_a_list_does_not_hide_the_others(seed):
             seen = read(next(search), answer, NOW)
             history = _ended(search, seen)
             listing = Listing(frozenset({"key", "other-1"}), 100, 1, frozenset({"key"}))
-            listing.saw(seen)
+            listing.read(seen)
         except Exception as error:
             pytest.fail(f"case {case} of seed {seed}: {body[:300]!r}: {error!r}")
         assert {each["pushOperationKey"] for each in OTHERS} <= history.operations.keys()
-        assert "other-1" in listing.seen
+        assert "other-1" in listing.found
         is_readable = isinstance(odd, dict) and isinstance(odd.get("pushOperationKey"), str)
         assert is_readable or history.gap or len(history.operations) == len(OTHERS)
 
@@ -305,7 +306,7 @@ def test_no_event_ends_as_anything_but_what_it_tells_or_an_error_of_ours(seed):
         except (ValueError, RecursionError):
             continue
         try:
-            str(events.read(event)).encode("utf-8", "replace")
+            str(events.read(PUSH_OPERATION, event)).encode("utf-8", "replace")
         except CodatError as error:
             str(error)
         except Exception as error:
@@ -317,7 +318,7 @@ def test_an_event_of_any_depth_is_said_to_be_unreadable():
     for _ in range(100_000):
         event = [event]
     with pytest.raises(CodatError, match="nobody can read"):
-        events.read(event)
+        events.read(PUSH_OPERATION, event)
 
 
 def test_a_secret_that_an_answer_repeats_where_something_else_belongs_is_not_shown():

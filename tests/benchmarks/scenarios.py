@@ -30,7 +30,7 @@ class Scenario:
     :param criteria: names of the functions of ``criteria`` that judge it.
     :param waits: how many, dealt out to the companies in turn.
     :param companies: how many.
-    :param interval: between two looks of a wait.
+    :param interval: between two checks of a wait.
     :param shortest: the duration of the shortest operation; durations are uniform from here ...
     :param longest: ... to here, from the start of the wait.
     :param spread: over which the waits start; 0 for all at once.

@@ -207,7 +207,7 @@ def _parser() -> argparse.ArgumentParser:
         "sensors": (int, 20, "how many in a run"),
         "companies": (int, 4, "how many they are dealt out to"),
         "repeat": (int, 3, "how often each mode is run"),
-        "interval": (float, 5.0, "seconds between two looks of a sensor"),
+        "interval": (float, 5.0, "seconds between two checks of a sensor"),
         "lasting": (float, 20.0, "seconds from the start of a run to the end of its operations"),
         "quiet": (float, 30.0, "seconds to measure what Airflow uses to do nothing"),
     }.items():
@@ -225,7 +225,7 @@ class Bench:
 
     :param sensors: how many in each run.
     :param companies: whose operations they wait for, dealt out in turn.
-    :param interval: seconds between two looks of a sensor.
+    :param interval: seconds between two checks of a sensor.
     :param lasting: seconds from a run's start to the end of its operations.
     """
 

@@ -40,7 +40,7 @@ def test_both_contenders_see_every_end_and_their_requests_are_counted(tmp_path, 
         assert (each["ended"], each["lost"], each["wrong"], each["refused"]) == (6, 0, 0, 0)
         assert 0 < each["peak_per_minute"] <= each["requests"]
     scenario = replace(PRESETS["many"], waits=6, companies=2).scaled(1, 40)
-    # one look an interval while the operation is pending, and the one that finds it ended
+    # one check an interval while the operation is pending, and the one that finds it ended
     assert 6 <= usual["requests"] <= sum(math.ceil(end / scenario.interval) + 1 for end, _ in scenario.ends())
     assert ours["requests"] >= 2
     assert "PASS  every wait ended once, with the operation's own status: 6 of 6" in capsys.readouterr().out

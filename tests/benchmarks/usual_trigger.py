@@ -57,7 +57,7 @@ def _client(conn_id: str) -> httpx.AsyncClient:
         base_url=connection.host,
         headers={"Authorization": "Basic " + base64.b64encode(connection.password.encode()).decode()},
         timeout=httpx.Timeout(60, pool=None),
-        # Given up before the server does, after 5 s: a look that meets the closing connection would end the wait, and
+        # Given up before the server does, after 5 s: a check that meets the closing connection would end the wait, and
         # a wait that ended so asks for less than the one it is compared with.
         limits=httpx.Limits(max_connections=100, max_keepalive_connections=100, keepalive_expiry=4),
         trust_env=False,

@@ -167,7 +167,7 @@ def _scenarios(options: argparse.Namespace) -> list[Scenario]:
 _OVERRIDES = {
     "waits": (int, "how many"),
     "companies": (int, "how many"),
-    "interval": (float, "seconds between two looks of a wait"),
+    "interval": (float, "seconds between two checks of a wait"),
     "shortest": (float, "seconds of the shortest operation"),
     "longest": (float, "seconds of the longest operation"),
     "spread": (float, "seconds over which the waits start"),

@@ -19,7 +19,7 @@ from airflow.triggers.base import BaseTrigger
 from trigger_runner import run_trigger, through_the_database
 from virtual_clock import START
 
-from airflow_provider_codat.api.endpoints.push_operations import PushOperation
+from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION, PushOperation
 from airflow_provider_codat.api.writing.keys import first_key, next_key, resubmission_key, task_instance_key
 from airflow_provider_codat.api.writing.stored import EarlierTries, StoredWrite
 from airflow_provider_codat.api.writing.target import WriteTarget
@@ -659,7 +659,7 @@ def test_what_an_earlier_try_wrote_is_handed_over_without_a_write(codat, company
 @pytest.mark.parametrize("status", ["Pending", None])
 def test_a_deadline_that_passed_in_the_triggerer(status, limits, error, says):
     with pytest.raises(error) as raised:
-        resume(push(SOMEBODY, deferrable=True, **limits), events.timed_out("key-1", status))
+        resume(push(SOMEBODY, deferrable=True, **limits), events.timed_out(PUSH_OPERATION, "key-1", status))
     seen = f"last status seen: {status}" if status else "its status was not seen"
     assert names_all(raised.value, ("key-1", says, seen, "The push itself goes on at Codat."))
     assert getattr(raised.value, "last_status", status) == status

@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import (
 from trigger_runner import through_the_database
 from virtual_clock import START
 
-from airflow_provider_codat.api.endpoints.push_operations import PushOperation
+from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION, PushOperation
 from airflow_provider_codat.exceptions import (
     CodatApiError,
     CodatAuthenticationError,
@@ -218,7 +218,7 @@ def test_an_event_of_an_ended_push_becomes_the_xcom():
 @pytest.mark.parametrize("last", ["Pending", None])
 def test_an_event_of_a_timeout_names_the_last_status(last):
     with pytest.raises(AirflowSensorTimeout, match="last status seen: Pending" if last else "not seen"):
-        resume(through_the_database(events.timed_out("key", last)))
+        resume(through_the_database(events.timed_out(PUSH_OPERATION, "key", last)))
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,7 @@ CASES = {
         faults=trouble("status", status=500, times=STAYS),
         sensor={"timeout": 60},
         error=AirflowSensorTimeout,
-        says=("its status was not seen; at the last look: Codat answered 500 to GET",),
+        says=("its status was not seen; at the last check: Codat answered 500 to GET",),
         silent=("Failed", "failed"),
     ),
 }
@@ -273,5 +273,5 @@ def test_trouble_at_the_end_does_not_hide_the_last_status(mode, codat_simulator,
     key = codat_simulator.add_push(company.id, outcome=NEVER)
     clock.after(1, lambda: codat_simulator.fault(Fault("status", status=500, times=None)))
     ids = {"company_id": company.id, "push_operation_key": key}
-    with pytest.raises(AirflowSensorTimeout, match="last status seen: Pending; at the last look: Codat answered 500"):
+    with pytest.raises(AirflowSensorTimeout, match="last status seen: Pending; at the last check: Codat answered 500"):
         driver.run(mode, lambda **how: CodatPushOperationSensor(task_id="wait", timeout=60, **ids, **how))

@@ -33,7 +33,7 @@ from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseSensorOp
 
 from airflow_provider_codat import hooks, operators, sensors, tasks, triggers
 from airflow_provider_codat.hooks import codat as hook_module
-from airflow_provider_codat.triggers import polling
+from airflow_provider_codat.triggers import company_poll
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -86,8 +86,8 @@ class VirtualClock:
                 monkeypatch.setattr(module, "time", self)
         monkeypatch.setattr(airflow_sensor_module, "timezone", self)
         monkeypatch.setattr(hook_module, "datetime", self)
-        # No random phase: the first look is due at once.
-        monkeypatch.setattr(polling, "random", SimpleNamespace(random=lambda: 0.0), raising=False)
+        # No random phase: the first check is due at once.
+        monkeypatch.setattr(company_poll, "random", SimpleNamespace(random=lambda: 0.0), raising=False)
         self._watch_requests(monkeypatch)
 
     # -- the time ----------------------------------------------------------------------------------------------------

@@ -177,7 +177,7 @@ def test_no_method_of_a_subclass_is_dropped_without_a_word(name, monkeypatch):
     [warning] = warned
     assert f"Subclass.{name}" in str(warning.message)
     assert made.trigger_arguments()["end_from_trigger"] is False or name in ("execute", "poke")
-    assert made.start_from_trigger is (name in worker_free.CALLED_AT_THE_END)
+    assert made.start_from_trigger is (name in worker_free.METHODS_AT_THE_END)
 
 
 def test_an_execute_of_its_own_starts_in_a_worker_and_waits_on_its_own_key(codat_simulator, codat_connection):

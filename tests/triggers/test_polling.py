@@ -9,11 +9,13 @@ import pytest
 from virtual_clock import START
 
 from airflow_provider_codat.api import errors
+from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION
 from airflow_provider_codat.api.waiting.pace import Pace
 from airflow_provider_codat.api.waiting.wait import OperationWait
 from airflow_provider_codat.simulator import CodatSimulator, Fault, Outcome
-from airflow_provider_codat.triggers import polling
-from airflow_provider_codat.triggers.polling import LAST_LOOK, wait_for_end
+from airflow_provider_codat.triggers import company_poll, shared_polls
+from airflow_provider_codat.triggers.company_poll import LAST_CHECK
+from airflow_provider_codat.triggers.shared_polls import wait_for_end
 
 LIST = r"/companies/[^/]+/push"
 BY_KEY = r"/companies/[^/]+/push/.+"
@@ -38,7 +40,7 @@ def simulate(clock, monkeypatch):
     """Return a function that starts a simulator on the virtual clock and connects ``codat_default`` to it."""
 
     # Soon, but not before all that begin at once are there.
-    monkeypatch.setattr(polling.random, "random", lambda: 0.01)
+    monkeypatch.setattr(company_poll.random, "random", lambda: 0.01)
     started = []
 
     def simulate(extra=None, conn_id="codat_default", **options):
@@ -77,7 +79,7 @@ class Waits:
     async def _wait(self, company_id, key, pace, *, patience, conn_id="codat_default", after=0.0, not_before=0.0):
         TASK.set(key)
         await asyncio.sleep(after)
-        wait = OperationWait(company_id, key, self.log, not_before)
+        wait = OperationWait(PUSH_OPERATION, company_id, key, self.log, not_before)
         try:
             return await wait_for_end(conn_id, wait, pace, self._clock.time() + patience)
         finally:
@@ -138,7 +140,7 @@ def test_waits_for_the_same_operation_share_its_request(codat, waits, clock):
 
 
 def test_waits_that_come_in_a_burst_share_the_first_look_and_later_ones_join_the_next(codat, waits, clock, monkeypatch):
-    monkeypatch.setattr(polling.random, "random", lambda: 0.5)
+    monkeypatch.setattr(company_poll.random, "random", lambda: 0.5)
     company = codat.add_company()
     for number in range(20):
         waits.add(company, codat.add_push(company.id, outcome=Outcome(latency=12)), after=number * 0.1)
@@ -162,7 +164,7 @@ def test_companies_and_connections_do_not_share(simulate, waits, clock):
 
 def test_companies_do_not_go_in_step(codat, waits, clock, monkeypatch):
     phases = iter([0.0, 0.25, 0.5, 0.75])
-    monkeypatch.setattr(polling.random, "random", lambda: next(phases))
+    monkeypatch.setattr(company_poll.random, "random", lambda: next(phases))
     for _ in range(4):
         company = codat.add_company()
         waits.add(company, codat.add_push(company.id, outcome=Outcome(latency=4.5)))
@@ -242,7 +244,7 @@ def test_a_wait_does_not_look_before_it_may(codat, waits, clock):
 
 
 def test_a_request_that_hangs_ends_a_wait_soon_after_its_deadline(codat, waits, clock, monkeypatch):
-    monkeypatch.setattr(polling, "LAST_LOOK", 0.2)
+    monkeypatch.setattr(company_poll, "LAST_CHECK", 0.2)
     codat.fault(Fault("hang", times=None))
     company = codat.add_company()
     key = waits.add(company, codat.add_push(company.id), timeout=0.2)
@@ -478,7 +480,7 @@ def test_trouble_that_one_operation_keeps_after_an_outage_does_not_hold_up_the_o
 
 
 def test_an_answer_that_does_not_come_holds_up_nobody_else(simulate, waits, clock, monkeypatch):
-    monkeypatch.setattr(polling, "SLOW", 0.1)
+    monkeypatch.setattr(company_poll, "SLOW", 0.1)
     codat = simulate({"read_timeout": 3})
     company = codat.add_company()
     sick, well = pushes(codat, company, 2)
@@ -499,7 +501,7 @@ def test_a_cancelled_wait_takes_only_itself_away(codat, waits, clock):
         waits.add(company, key)
 
     async def first_is_cancelled():
-        wait = OperationWait(company.id, first, Log())
+        wait = OperationWait(PUSH_OPERATION, company.id, first, Log())
         task = asyncio.create_task(wait_for_end("codat_default", wait, Pace(INTERVAL), START + 999))
         await asyncio.sleep(12)
         task.cancel()
@@ -515,7 +517,7 @@ def test_the_poll_ends_with_the_last_wait(codat, clock):
 
     async def wait_and_cancel():
         before = asyncio.all_tasks()
-        wait = OperationWait(company.id, key, Log())
+        wait = OperationWait(PUSH_OPERATION, company.id, key, Log())
         task = asyncio.create_task(wait_for_end("codat_default", wait, Pace(INTERVAL), START + 999))
         await asyncio.sleep(12)
         assert len(asyncio.all_tasks() - before) == 2
@@ -523,7 +525,7 @@ def test_the_poll_ends_with_the_last_wait(codat, clock):
         await asyncio.gather(task, return_exceptions=True)
         await asyncio.sleep(100)
         assert asyncio.all_tasks() == before
-        assert polling._lines_of_this_loop()["codat_default"]._polls == {}
+        assert shared_polls.polls_of_this_loop()["codat_default"].are_idle
 
     clock.run(wait_and_cancel())
     assert len(clock.requested_at()) == 3
@@ -533,20 +535,22 @@ def test_a_poll_that_breaks_reaches_every_wait_as_an_error_and_the_triggerers_lo
     company = codat.add_company()
     for key in pushes(codat, company, 5):
         waits.add(company, key)
-    monkeypatch.setattr(polling, "pages_to_read", lambda *_: 1 / 0)
-    with caplog.at_level(logging.ERROR, polling.__name__):
+    monkeypatch.setattr(company_poll, "pages_to_read", lambda *_: 1 / 0)
+    with caplog.at_level(logging.ERROR, company_poll.__name__):
         ended = waits.run()
     assert {type(each) for each in ended} == {errors.CodatError}
     assert all(f"poll of company {company.id} broke off" in str(each) for each in ended)
-    assert [record.exc_info[0] for record in caplog.records if record.name == polling.__name__] == [ZeroDivisionError]
+    assert [record.exc_info[0] for record in caplog.records if record.name == company_poll.__name__] == [
+        ZeroDivisionError
+    ]
 
 
 def test_after_a_poll_broke_the_next_wait_begins_a_new_one(codat, waits, monkeypatch):
     company = codat.add_company()
     first, *keys = pushes(codat, company, 5)
-    original, broken = polling.pages_to_read, []
+    original, broken = company_poll.pages_to_read, []
     monkeypatch.setattr(
-        polling, "pages_to_read", lambda *them: original(*them) if broken else broken.append(1) or 1 / 0
+        company_poll, "pages_to_read", lambda *them: original(*them) if broken else broken.append(1) or 1 / 0
     )
     waits.add(company, first)
     for key in keys:
@@ -559,7 +563,7 @@ def test_after_a_poll_broke_the_next_wait_begins_a_new_one(codat, waits, monkeyp
 def test_what_the_poll_itself_tells_lands_in_no_tasks_log(codat, waits, monkeypatch):
     seen = []
     company = codat.add_company()
-    monkeypatch.setattr(polling, "pages_to_read", lambda *_: seen.append(TASK.get()) or 1)
+    monkeypatch.setattr(company_poll, "pages_to_read", lambda *_: seen.append(TASK.get()) or 1)
     for key in pushes(codat, company, 3):
         waits.add(company, key)
     waits.run()
@@ -655,7 +659,7 @@ def test_a_wait_ends_while_the_connection_is_paused(count, codat, waits, clock):
     for ended in waits.run():
         assert isinstance(ended, errors.CodatWaitTimeout)
         assert "429" in str(ended)
-    assert 60 <= min(waits.ended_at.values()) <= max(waits.ended_at.values()) <= 60 + LAST_LOOK + 1
+    assert 60 <= min(waits.ended_at.values()) <= max(waits.ended_at.values()) <= 60 + LAST_CHECK + 1
     assert codat.count() == 1
 
 

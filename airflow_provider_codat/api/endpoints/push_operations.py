@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
 from airflow_provider_codat.api.data_types import are_different
+from airflow_provider_codat.api.endpoints.operation import ListedOperation, OperationKind
 from airflow_provider_codat.api.errors import CodatResponseError, ValidationItem
 from airflow_provider_codat.api.http.paging import DEFAULT_PAGE_SIZE, Page, check_paging, page_reader
 from airflow_provider_codat.api.http.request import Request, identifier, params, path
@@ -202,19 +203,7 @@ def _read_operation(body: Any, **asked_for: str) -> PushOperation:
     return PushOperation.from_json(asked_for | told)
 
 
-@dataclass(frozen=True)
-class Sighting:
-    """What a look through a list needs of each operation in it.
-
-    :param requested_on: when the write was asked for, ISO 8601 as Codat wrote it, or ``None``.
-    :param operation: the operation, if it is one that is looked for and can be read.
-    """
-
-    requested_on: str | None
-    operation: PushOperation | None
-
-
-def look_for_push_operations(
+def find_push_operations(
     company_id: str,
     keys: Container[str],
     *,
@@ -222,27 +211,23 @@ def look_for_push_operations(
     page_size: int,
     order_by: str | None = None,
     since: str | None = None,
-) -> Request[Page[Sighting]]:
-    """Look for some operations in one page of a company's list.
+) -> Request[Page[ListedOperation[PushOperation]]]:
+    """Find some operations, by their case-folded keys, in one page of a company's list.
 
-    One that cannot be read is passed over, so that it is a trouble to nobody who does not wait for it.
+    One that cannot be read is left out, so that it fails nobody who does not wait for it.
 
-    :param company_id: the company written to.
-    :param keys: the push operation keys to look for, case folded.
-    :param page: the page, from 1.
-    :param page_size: operations a page, 1 to 5000.
     :param order_by: as in :func:`list_push_operations`; default the API's own order.
     :param since: only operations from this time on (ISO 8601), if the API honours a ``query`` here; default all.
     """
 
-    def read(item: Any) -> Sighting:
+    def read(item: Any) -> ListedOperation[PushOperation]:
         told = item if isinstance(item, dict) else {}
         key, requested_on = told.get("pushOperationKey"), text_or_none(told.get("requestedOnUtc"))
         operation = None
         if isinstance(key, str) and key.casefold() in keys:
             with suppress(CodatResponseError):
                 operation = _read_operation(told, companyId=company_id)
-        return Sighting(requested_on, operation)
+        return ListedOperation(requested_on, operation)
 
     query = None if since is None else f"requestedOnUtc>={since}"
     return _list_request(company_id, read, page, page_size, query, order_by)
@@ -287,3 +272,16 @@ def _list_request(
         page_reader(read_item, page, page_size),
         params(page=page, pageSize=page_size, query=query, orderBy=order_by),
     )
+
+
+PUSH_OPERATION = OperationKind(
+    name="push operation",
+    work="push",
+    key_argument="push_operation_key",
+    key_field="pushOperationKey",
+    known_statuses=KNOWN_STATUSES,
+    get=get_push_operation,
+    hook_call="get_push_operation",
+    find=find_push_operations,
+    from_stored=PushOperation.from_stored,
+)

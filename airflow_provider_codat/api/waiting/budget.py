@@ -28,15 +28,15 @@ FREE_SHARE = 0.5
 """The share of the day's quota that may be used as fast as it is needed; what is left then is spread to the reset."""
 
 POLL_SHARE = 0.9
-"""The share of the quota's rest that looks may use: DAGs also write, and a write is worth more than a look."""
+"""The share of the remaining quota that checks may use: DAGs also write, and a write is worth more than a check."""
 
 RESERVE = 0.01
-"""The share of the quota that looks leave alone: another triggerer may use it before we hear of it."""
+"""The share of the quota that checks leave alone: another triggerer may use it before an answer shows that."""
 
 LEAST_RESERVE = 10
 """Requests that are left alone at the least, however small the quota."""
 
-UNTOLD_PAUSE = 60.0
+DEFAULT_PAUSE = 60.0
 """Seconds to pause after a 429 that does not say for how long."""
 
 _ROUNDING = 1e-6
@@ -49,12 +49,13 @@ class Budget:
     In any 60 seconds at most ``requests_per_minute`` requests are sent: a tenth at once, the rest evenly. After a 429
     nothing is sent for as long as it says; then a single request probes, and its answer opens the way for the rest.
     Once less than half of the day's quota is left, requests are spread so that it lasts until its reset. Others who see
-    the same headers, another triggerer say, do the same, so that together they never use it up.
+    the same headers, such as another triggerer, do the same, so that together they never use it up. In all methods,
+    ``now`` is the time in epoch seconds.
 
     :param requests_per_minute: requests that may be sent in any minute; at least 10, default 900.
     :param tokens: requests that may be sent at once, as of ``counted_at``; default as many as the pace allows.
     :param counted_at: when the tokens were counted, in epoch seconds; default 0, long ago.
-    :param quota: the day's quota as the last answer told it, or ``None``.
+    :param quota: the day's quota as the last answer gave it, or ``None``.
     :param paused_until: when the pause after a 429 ends, in epoch seconds; ``None`` without one.
     :param is_probing: whether the request that ends a pause is under way; default ``False``.
     """
@@ -67,10 +68,7 @@ class Budget:
     is_probing: bool = False
 
     def wait(self, now: float) -> float:
-        """Return the seconds until a request may be sent; 0 for at once, infinity while a probe is under way.
-
-        :param now: the time in epoch seconds.
-        """
+        """Return the seconds until a request may be sent; 0 for at once, infinity while a probe is under way."""
         if self.is_probing:
             return math.inf
         if self.paused_until is not None and now < self.paused_until:
@@ -83,58 +81,48 @@ class Budget:
         return earliest if reset_at is None else min(earliest, reset_at - now)
 
     def rate(self, now: float) -> float:
-        """Return the requests a second that may be sent in the long run.
-
-        :param now: the time in epoch seconds.
-        """
+        """Return the requests a second that may be sent in the long run."""
         return min(self._full_rate, self._quota_rate(now))
 
     def is_slowed(self, now: float) -> bool:
-        """Whether the quota allows less than ``requests_per_minute`` does.
-
-        :param now: the time in epoch seconds.
-        """
+        """Whether the quota allows less than ``requests_per_minute`` does."""
         return self._quota_rate(now) < self._full_rate
 
     def sent(self, now: float) -> Self:
-        """Return the budget after a request was sent.
-
-        :param now: the time in epoch seconds.
-        """
+        """Return the budget after a request was sent."""
         return replace(self, tokens=self._tokens(now) - 1.0, counted_at=now, is_probing=self.paused_until is not None)
 
     def answered(self, quota: RateLimit | None, now: float, *, is_probe: bool) -> Self:
         """Return the budget after any answer but a 429, or after a request that was not answered at all.
 
-        :param quota: what the headers told; ``None`` where they told nothing.
+        :param quota: what the headers say; ``None`` where they say nothing.
         :param now: the time in epoch seconds.
-        :param is_probe: whether it is the probe's. Another that was under way when the pause began ends nothing, and
-            the probe ends no pause that began after it was sent.
+        :param is_probe: whether it is the probe's. No other answer ends a pause, and the probe ends none that began
+            after it was sent.
         """
-        told = self._told(quota)
+        noted = self._with_quota(quota)
         if not is_probe:
-            return told
+            return noted
         is_over = self.paused_until is None or self.paused_until <= now
-        return replace(told, paused_until=None if is_over else self.paused_until, is_probing=False)
+        return replace(noted, paused_until=None if is_over else self.paused_until, is_probing=False)
 
     def refused(self, error: CodatRateLimited, quota: RateLimit | None, now: float, *, is_probe: bool) -> Self:
         """Return the budget after a 429: paused for as long as it says, and never for less than it is already.
 
-        :param error: the 429.
-        :param quota: what its headers told; ``None`` where they told nothing.
+        :param quota: as in :meth:`answered`.
         :param now: the time in epoch seconds.
         :param is_probe: as in :meth:`answered`.
         """
-        asked = UNTOLD_PAUSE if error.retry_after is None else error.retry_after
+        asked = DEFAULT_PAUSE if error.retry_after is None else error.retry_after
         until = max(now + asked, self.paused_until or 0.0)
-        return replace(self._told(quota), paused_until=until, is_probing=self.is_probing and not is_probe)
+        return replace(self._with_quota(quota), paused_until=until, is_probing=self.is_probing and not is_probe)
 
     def abandoned(self) -> Self:
         """Return the budget after the probe was given up by its sender: the next request probes."""
         return replace(self, is_probing=False)
 
-    def _told(self, quota: RateLimit | None) -> Self:
-        """Take note of a quota, unless the answer had no headers: a proxy's own has none."""
+    def _with_quota(self, quota: RateLimit | None) -> Self:
+        """Take note of a quota, unless the answer had no headers: one that a proxy makes has none."""
         if quota is None or quota.remaining is None or quota.reset_at is None:
             return self
         return replace(self, quota=quota)
@@ -155,8 +143,10 @@ class Budget:
 
     def _reset_at(self, now: float) -> float | None:
         """Return when the quota resets, in epoch seconds; ``None`` if that is not known or past."""
-        told = self.quota.reset_at.timestamp() if self.quota is not None and self.quota.reset_at is not None else None
-        return told if told is not None and told > now else None
+        reset_at = (
+            self.quota.reset_at.timestamp() if self.quota is not None and self.quota.reset_at is not None else None
+        )
+        return reset_at if reset_at is not None and reset_at > now else None
 
     def _tokens(self, now: float) -> float:
         rate = self.rate(now)

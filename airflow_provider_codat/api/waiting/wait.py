@@ -1,4 +1,15 @@
-"""Waiting for a push operation, as decisions: what an answer means, what an error means, how long to pause.
+"""Waiting for an operation, as decisions: what an answer means, what an error means, how long to pause.
+
+===========================================  =========================================================================
+a check brings                               the wait
+===========================================  =========================================================================
+a terminal status                            ends, whatever the clock says
+any other status, known or not               goes on; each change is logged once
+a 404                                        goes on for a minute, as a fresh operation may not be readable yet
+passing trouble (no connection, 429, 5xx,    goes on, no sooner than a ``Retry-After`` says; logged once
+an unreadable answer)
+any other error                              raises it
+===========================================  =========================================================================
 
 The sensor's pokes, the trigger and ``CodatHook.wait_for_push_operation`` all decide here, so a wait means the same
 in each of them.
@@ -9,8 +20,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Generic
 
-from airflow_provider_codat.api.endpoints.push_operations import KNOWN_STATUSES, PushOperation, get_push_operation
+from airflow_provider_codat.api.endpoints.operation import OperationKind, OperationT
 from airflow_provider_codat.api.errors import (
     CodatError,
     CodatNotFoundError,
@@ -22,58 +34,58 @@ from airflow_provider_codat.api.http.steps import Log, Sleep, Steps
 from airflow_provider_codat.api.waiting.pace import Pace
 
 NOT_FOUND_GRACE = 60.0
-"""Seconds a 404 is waited out: a fresh push may not be readable yet."""
+"""Seconds a 404 is waited out."""
 
 
 @dataclass
-class OperationWait:
-    """One wait for one push operation.
+class OperationWait(Generic[OperationT]):
+    """One wait for one operation.
 
-    :param company_id: the company written to.
-    :param push_operation_key: the operation waited for.
-    :param log: where status changes and trouble are told, each once.
-    :param not_before: the time before which Codat is not to be asked, in epoch seconds, or in monotonic seconds if the
-        other times are; default none.
-    :param last_status: the last status seen; whoever goes on with a wait starts with what was seen before; default
-        ``None``.
+    Its times are in epoch seconds, or all of them in monotonic seconds.
+
+    :param log: where each change of the status, and each trouble, is logged once.
+    :param not_before: the time before which Codat is not to be asked, in epoch or monotonic seconds; default none.
+    :param last_status: the last status seen, by whoever waited before too; default ``None``.
     :param trouble: the error that came instead of the last answer, or ``None``.
     """
 
+    kind: OperationKind[OperationT]
     company_id: str
-    push_operation_key: str
+    key: str
     log: Log
     not_before: float = 0.0
     last_status: str | None = None
     trouble: CodatError | None = None
-    _looks: int = field(default=0, init=False)
+    _checks: int = field(default=0, init=False)
     _missing_since: float | None = field(default=None, init=False)
 
     @property
-    def request(self) -> Request[PushOperation]:
-        """The request that looks at the operation."""
-        return get_push_operation(self.company_id, self.push_operation_key)
+    def request(self) -> Request[OperationT]:
+        """The request that checks the operation."""
+        return self.kind.get(self.company_id, self.key)
 
-    def saw(self, operation: PushOperation) -> bool:
-        """Take note of an answer and tell whether the operation has ended.
+    # -- what a check brings -----------------------------------------------------------------------------------------
 
-        :param operation: the operation as the answer told it.
-        """
+    def answered(self, operation: OperationT) -> bool:
+        """Take note of an answer, and return whether the operation has ended."""
         self._missing_since = None
         if self.trouble:
-            self.log.info("Codat answers again about push operation %s.", self.push_operation_key)
+            self.log.info("Codat answers again about %s %s.", self.kind.name, self.key)
             self.trouble = None
         if operation.status != self.last_status:
-            self._tell(operation)
+            self._log_status(operation)
             self.last_status = operation.status
         return operation.is_terminal
 
-    def _tell(self, operation: PushOperation) -> None:
-        if operation.status in KNOWN_STATUSES:
-            self.log.info("Push operation %s is %s.", operation.key, operation.status)
+    def _log_status(self, operation: OperationT) -> None:
+        subject = self.kind.name.capitalize()
+        if operation.status in self.kind.known_statuses:
+            self.log.info("%s %s is %s.", subject, operation.key, operation.status)
         else:
             self.log.warning(
-                "Push operation %s has the status %r, which this version does not know: it is taken as not ended, and"
+                "%s %s has the status %r, which this version does not know: it is taken as not ended, and"
                 " the wait goes on.",
+                subject,
                 operation.key,
                 operation.status,
             )
@@ -81,10 +93,7 @@ class OperationWait:
     def failed(self, error: CodatError, now: float) -> None:
         """Take note of an error that came instead of an answer.
 
-        Passing trouble is waited out, by the table in ``api.http.retry``, and a 404 for a minute.
-
-        :param error: how the look ended.
-        :param now: the time, in epoch seconds or monotonic seconds as :attr:`not_before` is.
+        :param now: the time, in epoch or monotonic seconds.
         :raises CodatError: ``error`` itself, if waiting cannot help.
         """
         if isinstance(error, CodatNotFoundError):
@@ -96,9 +105,7 @@ class OperationWait:
             self.not_before = now + (retry_after(error) or 0.0)
         known, self.trouble = self.trouble, error
         if type(error) is not type(known):
-            self.log.warning(
-                "The status of push operation %s is not known: %s Going on.", self.push_operation_key, error
-            )
+            self.log.warning("The status of %s %s is not known: %s Going on.", self.kind.name, self.key, error)
 
     def give_up_if_missing_for(self, seconds: float, error: CodatNotFoundError | None = None) -> None:
         """Raise if the operation is missing and has been for longer than a fresh one may be.
@@ -109,38 +116,38 @@ class OperationWait:
         """
         if self._missing_since is None or seconds < NOT_FOUND_GRACE:
             return
-        missing = error or CodatNotFoundError(404, "push operation not found", request=str(self.request))
+        missing = error or CodatNotFoundError(404, f"{self.kind.name} not found", request=str(self.request))
         missing.hint = (
-            f"Codat has not known push operation {self.push_operation_key} of company {self.company_id} for"
+            f"Codat has not known {self.kind.name} {self.key} of company {self.company_id} for"
             f" {seconds:.0f} s: check that the two belong together"
         )
         raise missing
 
-    def next_pause(self, now: float, pace: Pace, jitter: Callable[[], float] = random.random) -> float:
-        """Count a look, and return the seconds to pause after it: the pace's, or longer where Codat asked for that.
+    # -- when to check again -----------------------------------------------------------------------------------------
 
-        :param now: the time, in epoch seconds or monotonic seconds as :attr:`not_before` is.
-        :param pace: the wait's pace.
+    def next_pause(self, now: float, pace: Pace, jitter: Callable[[], float] = random.random) -> float:
+        """Count a check, and return the seconds to pause after it: the pace's, or longer where Codat asked for that.
+
+        :param now: the time, in epoch or monotonic seconds.
         :param jitter: a source of random numbers, 0 to 1; default :func:`random.random`.
         """
-        self._looks += 1
-        return self.at_least(pace.pause(self._looks, jitter()), now)
+        self._checks += 1
+        return self.at_least(pace.pause(self._checks, jitter()), now)
 
     def at_least(self, pause: float, now: float) -> float:
         """Return ``pause``, or the longer one Codat asked for with a ``Retry-After``.
 
-        :param pause: a pause in seconds.
-        :param now: the time, in epoch seconds or monotonic seconds as :attr:`not_before` is.
+        :param pause: seconds.
+        :param now: the time, in epoch or monotonic seconds.
         """
         return max(pause, self.not_before - now)
 
-    def steps(self, timeout: float, pace: Pace, clock: Callable[[], float]) -> Steps[PushOperation]:
-        """Look and pause until the operation has ended.
+    def steps(self, timeout: float, pace: Pace, clock: Callable[[], float]) -> Steps[OperationT]:
+        """Check and pause until the operation has ended.
 
-        The status is looked at before the clock: an operation that ended in time is never reported as late.
+        A check comes before the clock: an operation that ended in time is never reported as late.
 
         :param timeout: seconds after which to stop.
-        :param pace: how long to pause between two looks.
         :param clock: returns the time in monotonic seconds. The pauses are counted as well, so a clock that stands
             still, as in a test, does not prolong the wait.
         :raises CodatWaitTimeout: the time has passed.
@@ -156,11 +163,11 @@ class OperationWait:
             slept += early
         while True:
             try:
-                operation: PushOperation = yield self.request
+                operation: OperationT = yield self.request
             except CodatError as error:
                 self.failed(error, now())
             else:
-                if self.saw(operation):
+                if self.answered(operation):
                     return operation
             left = started + timeout - now()
             if left <= 0:
@@ -169,28 +176,27 @@ class OperationWait:
             yield Sleep(pause)
             slept += pause
 
-    def timed_out(self, seconds: float) -> CodatWaitTimeout:
-        """Return the error for a wait that saw no end.
+    # -- in words ----------------------------------------------------------------------------------------------------
 
-        :param seconds: how many seconds the wait lasted.
-        """
+    def timed_out(self, seconds: float) -> CodatWaitTimeout:
+        """Return the error for a wait that lasted so many seconds and saw no end."""
         return CodatWaitTimeout(
-            f"Push operation {self.push_operation_key} of company {self.company_id} had not ended after"
-            f" {seconds:.0f} s; {self.last_status_text}. The push itself goes on at Codat",
+            f"{self.kind.name.capitalize()} {self.key} of company {self.company_id} had not ended after"
+            f" {seconds:.0f} s; {self.last_status_text}. The {self.kind.work} itself goes on at Codat",
             self.last_status,
         )
 
     @property
     def goes_on(self) -> str:
-        """What is to be said when the wait is ended but the push cannot be: Codat has no way to cancel one."""
+        """What to say when the wait is ended but the operation cannot be: Codat has no way to cancel one."""
         return (
-            f"the push itself goes on at Codat, which has no way to cancel it: push operation"
-            f" {self.push_operation_key} of company {self.company_id}. To see how it ends, call"
-            f" CodatHook().get_push_operation({self.company_id!r}, {self.push_operation_key!r})."
+            f"the {self.kind.work} itself goes on at Codat, which has no way to cancel it: {self.kind.name}"
+            f" {self.key} of company {self.company_id}. To see how it ends, call"
+            f" CodatHook().{self.kind.hook_call}({self.company_id!r}, {self.key!r})."
         )
 
     @property
     def last_status_text(self) -> str:
         """The last status in words, and what kept a later one from being seen."""
         seen = f"last status seen: {self.last_status}" if self.last_status else "its status was not seen"
-        return f"{seen}; at the last look: {' '.join(str(self.trouble).split())}" if self.trouble else seen
+        return f"{seen}; at the last check: {' '.join(str(self.trouble).split())}" if self.trouble else seen

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_codat.api.data_types import are_different
-from airflow_provider_codat.api.endpoints.push_operations import PushOperation, Sighting, look_for_push_operations
+from airflow_provider_codat.api.endpoints.operation import ListedOperation
+from airflow_provider_codat.api.endpoints.push_operations import PushOperation, find_push_operations
 from airflow_provider_codat.api.errors import CodatApiError, CodatError
 from airflow_provider_codat.api.http.paging import Page, number_after
 from airflow_provider_codat.api.http.request import Request
@@ -78,7 +79,7 @@ def search(target: WriteTarget, since: float, *, narrowed: bool) -> Generator[Re
     number: int | None = 1
     while number is not None and number <= MOST_PAGES:
         try:
-            page: Page[Sighting] = yield look_for_push_operations(
+            page: Page[ListedOperation[PushOperation]] = yield find_push_operations(
                 target.company_id, _AnyKey(), page=number, page_size=PAGE_SIZE, order_by="-requestedOnUtc", since=query
             )
             following = number_after(number, page)
@@ -95,7 +96,7 @@ def search(target: WriteTarget, since: float, *, narrowed: bool) -> Generator[Re
     return history
 
 
-def _take(page: Page[Sighting], target: WriteTarget, floor: float, history: History) -> None:
+def _take(page: Page[ListedOperation[PushOperation]], target: WriteTarget, floor: float, history: History) -> None:
     for sighting in page.results:
         asked = parse_datetime(sighting.requested_on)
         if asked is not None and asked.timestamp() < floor:
@@ -106,7 +107,7 @@ def _take(page: Page[Sighting], target: WriteTarget, floor: float, history: Hist
             history.operations[sighting.operation.key] = sighting.operation
 
 
-def _is_past(page: Page[Sighting], floor: float) -> bool:
+def _is_past(page: Page[ListedOperation[PushOperation]], floor: float) -> bool:
     """Whether a page is seen to be sorted newest first and to reach back beyond the time searched for."""
     times = [asked.timestamp() for each in page.results if (asked := parse_datetime(each.requested_on)) is not None]
     is_sorted = len(times) == len(page.results) >= TELLING and times == sorted(times, reverse=True)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_codat.api.errors import CodatRateLimited
 from airflow_provider_codat.api.http.response import RateLimit
-from airflow_provider_codat.api.waiting.budget import FREE_SHARE, LEAST_REQUESTS_PER_MINUTE, UNTOLD_PAUSE, Budget
+from airflow_provider_codat.api.waiting.budget import DEFAULT_PAUSE, FREE_SHARE, LEAST_REQUESTS_PER_MINUTE, Budget
 
 NOW = 1_800_000_000.0
 DAY = 24 * 60 * 60
@@ -92,7 +92,7 @@ def test_a_429_pauses_for_as_long_as_it_says_and_then_lets_one_request_probe(ret
 
 
 def test_a_429_that_says_nothing_pauses_for_a_minute():
-    assert Budget().refused(refusal(), None, NOW, is_probe=False).wait(NOW) == UNTOLD_PAUSE
+    assert Budget().refused(refusal(), None, NOW, is_probe=False).wait(NOW) == DEFAULT_PAUSE
 
 
 def test_a_probe_that_is_refused_too_pauses_anew():

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_codat.api import errors
-from airflow_provider_codat.api.endpoints.push_operations import PushOperation
+from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION, PushOperation
 from airflow_provider_codat.api.http.steps import Sleep
 from airflow_provider_codat.api.waiting.pace import Pace
 from airflow_provider_codat.api.waiting.wait import NOT_FOUND_GRACE, OperationWait
@@ -43,9 +43,9 @@ class Course:
 
     def __init__(self, *answers, timeout=120.0, pace=EVERY_2_S, start=1_000_000.0):
         self.answers, self.now, self.start = list(answers), start, start
-        self.sleeps, self.woken, self.looks = [], [], 0
+        self.sleeps, self.woken, self.checks = [], [], 0
         self.log = Log()
-        self.wait = OperationWait("company-1", "key-1", self.log)
+        self.wait = OperationWait(PUSH_OPERATION, "company-1", "key-1", self.log)
         self.steps = self.wait.steps(timeout, pace, lambda: self.now)
 
     def play(self):
@@ -64,7 +64,7 @@ class Course:
             self.woken.append(self.now)
             return next(self.steps)
         assert str(step) == "GET /companies/company-1/push/key-1"
-        self.looks += 1
+        self.checks += 1
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, tuple):
             took, answer = answer
@@ -89,31 +89,31 @@ def not_found():
 
 
 @pytest.mark.parametrize("interval", [0.2, 1, 1.5, 2, 3, 5])
-@pytest.mark.parametrize("looks", [1, 2, 3, 4])
-def test_the_pause_has_the_bounds_of_airflows_own(interval, looks):
+@pytest.mark.parametrize("checks", [1, 2, 3, 4])
+def test_the_pause_has_the_bounds_of_airflows_own(interval, checks):
     sensor = BaseSensorOperator(task_id="s", poke_interval=interval, exponential_backoff=True, timeout=LONG_LIVED)
-    airflows = {sensor._get_next_poke_interval(started, lambda: 0, looks) for started in range(1000)}
+    airflows = {sensor._get_next_poke_interval(started, lambda: 0, checks) for started in range(1000)}
     pace = Pace(interval, exponential_backoff=True)
-    assert pace.pause(looks, 0.0) == min(airflows)
+    assert pace.pause(checks, 0.0) == min(airflows)
     # Airflow draws a whole number of seconds, so its range ends one short of twice the lower bound.
-    assert pace.pause(looks, 1.0) == max(airflows) + 1
+    assert pace.pause(checks, 1.0) == max(airflows) + 1
 
 
-@pytest.mark.parametrize("looks", [1, 5, 12])
-def test_the_longest_pause_is_airflows_own(looks):
+@pytest.mark.parametrize("checks", [1, 5, 12])
+def test_the_longest_pause_is_airflows_own(checks):
     sensor = BaseSensorOperator(
         task_id="s", poke_interval=5, exponential_backoff=True, max_wait=timedelta(seconds=60), timeout=LONG_LIVED
     )
-    airflows = {sensor._get_next_poke_interval(started, lambda: 0, looks) for started in range(1000)}
+    airflows = {sensor._get_next_poke_interval(started, lambda: 0, checks) for started in range(1000)}
     pace = Pace(5, exponential_backoff=True, max_wait=60)
-    assert pace.pause(looks, 0.0) <= min(airflows)
-    assert max(airflows) <= pace.pause(looks, 1.0) <= 60
+    assert pace.pause(checks, 0.0) <= min(airflows)
+    assert max(airflows) <= pace.pause(checks, 1.0) <= 60
 
 
 @given(st.floats(0.001, 1e5), st.integers(1, 10**6), st.floats(0, 1), st.none() | st.just(0.0) | st.floats(1, 1e5))
-def test_a_pause_is_finite_and_never_beyond_the_longest(interval, looks, jitter, max_wait):
-    assert Pace(interval, max_wait=max_wait).pause(looks, jitter) == interval
-    pause = Pace(interval, exponential_backoff=True, max_wait=max_wait).pause(looks, jitter)
+def test_a_pause_is_finite_and_never_beyond_the_longest(interval, checks, jitter, max_wait):
+    assert Pace(interval, max_wait=max_wait).pause(checks, jitter) == interval
+    pause = Pace(interval, exponential_backoff=True, max_wait=max_wait).pause(checks, jitter)
     assert 1 <= pause < float("inf")
     assert not max_wait or pause <= max_wait
 
@@ -140,10 +140,10 @@ def test_any_end_is_returned(status):
 def test_an_end_at_the_first_look_is_returned_without_a_pause():
     course = Course("Success")
     course.play()
-    assert (course.looks, course.sleeps) == (1, [])
+    assert (course.checks, course.sleeps) == (1, [])
 
 
-def test_the_status_is_looked_at_before_the_clock():
+def test_the_status_is_checked_before_the_clock():
     late = Course("Success", timeout=-10)
     assert late.play().is_success
     slow = Course((500, "Success"), timeout=120)
@@ -166,7 +166,7 @@ def test_a_wait_that_ends_first_names_the_last_status_seen(answer, last, words):
     assert raised.value.last_status == last
     assert words in str(raised.value)
     assert course.sleeps == [2, 2, 1]
-    assert course.looks == 4
+    assert course.checks == 4
 
 
 TROUBLE = st.sampled_from([errors.CodatConnectionError("reset"), api_error(500), errors.CodatResponseError("html")])
@@ -194,7 +194,7 @@ def test_no_sleep_goes_beyond_the_deadline_and_the_last_look_comes_at_it(answers
     assert all(seconds > 0 for seconds in course.sleeps)
     assert all(woken <= timeout + ROUNDING for woken in course.woken)
     assert course.now >= timeout
-    assert course.looks == len(course.sleeps) + 1
+    assert course.checks == len(course.sleeps) + 1
 
 
 @pytest.mark.parametrize("answer", ["Pending", not_found(), api_error(429, 40)], ids=str)
@@ -218,7 +218,7 @@ def test_an_error_that_waiting_cannot_help_is_raised_at_once(error):
     with pytest.raises(type(error)) as raised:
         course.play()
     assert raised.value is error
-    assert course.looks == 2
+    assert course.checks == 2
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_an_error_that_waiting_cannot_help_is_raised_at_once(error):
 def test_passing_trouble_is_waited_out_and_told_once_with_its_end(error):
     course = Course("Pending", error, error, error, "Pending", "Success")
     assert course.play().is_success
-    assert course.looks == 6
+    assert course.checks == 6
     assert course.log.about("The status of push operation key-1 is not known") == ["warning"]
     assert course.log.about("Codat answers again") == ["info"]
     assert course.log.about("key-1 is Pending") == ["info"]
@@ -259,7 +259,7 @@ def test_a_retry_after_shorter_than_the_pace_changes_nothing():
 
 
 def test_a_retry_after_counts_from_its_answer():
-    wait = OperationWait("company-1", "key-1", Log())
+    wait = OperationWait(PUSH_OPERATION, "company-1", "key-1", Log())
     wait.failed(api_error(429, 30), now=100.0)
     assert wait.next_pause(110.0, Pace(2)) == 20
 
@@ -268,7 +268,7 @@ def test_a_retry_after_counts_from_its_answer():
     ("found_after", "found"), [(1, True), (NOT_FOUND_GRACE / 2, True), (NOT_FOUND_GRACE / 2 + 1, False)]
 )
 def test_a_missing_operation_has_a_minute_to_turn_up(found_after, found):
-    """Pauses last 2 seconds, so look number n comes 2 (n - 1) seconds after the first."""
+    """Pauses last 2 seconds, so check number n comes 2 (n - 1) seconds after the first."""
     course = Course(*[not_found() for _ in range(int(found_after))], "Success")
     if found:
         assert course.play().is_success

@@ -11,9 +11,9 @@ from airflow_provider_codat.api.waiting.budget import Budget
 from airflow_provider_codat.exceptions import CodatConnectionError, CodatRateLimited
 from airflow_provider_codat.hooks.codat import CodatHook
 from airflow_provider_codat.simulator import CodatSimulator, Fault, Outcome
-from airflow_provider_codat.triggers import gate as gate_module
+from airflow_provider_codat.triggers import sender as sender_module
 from airflow_provider_codat.triggers.codat import CodatPushOperationTrigger
-from airflow_provider_codat.triggers.gate import CONNECTION_TTL, Gate, Turns
+from airflow_provider_codat.triggers.sender import CONNECTION_TTL, CompanyQueue, Sender
 
 
 @pytest.fixture
@@ -79,21 +79,21 @@ def test_each_event_loop_has_a_hook_of_its_own(codat_simulator, codat_connection
     assert (reads.count, len(clients)) == (2, 2)
 
 
-async def opened(gate):
-    await gate.open()
-    return gate.hook
+async def opened(sender):
+    await sender.open()
+    return sender.hook
 
 
 def test_a_new_key_is_noticed_once_the_connection_is_due_to_be_read_again(connect, clock, reads, clients):
     async def over_time():
-        gate = Gate("codat_default")
+        sender = Sender("codat_default")
         connect(password="old-key")
-        before = await opened(gate)
+        before = await opened(sender)
         connect(password="new-key")
         clock.let_pass(CONNECTION_TTL / 2)
-        assert await opened(gate) is before
+        assert await opened(sender) is before
         clock.let_pass(CONNECTION_TTL / 2)
-        return before, await opened(gate)
+        return before, await opened(sender)
 
     before, after = clock.run(over_time())
     assert [hook.settings.secrets[-1] for hook in (before, after)] == ["old-key", "new-key"]
@@ -102,10 +102,10 @@ def test_a_new_key_is_noticed_once_the_connection_is_due_to_be_read_again(connec
 
 def test_an_unchanged_connection_keeps_its_client(codat_connection, clock, reads, clients):
     async def over_time():
-        gate = Gate("codat_default")
-        before = await opened(gate)
+        sender = Sender("codat_default")
+        before = await opened(sender)
         clock.let_pass(CONNECTION_TTL)
-        return before is await opened(gate)
+        return before is await opened(sender)
 
     assert clock.run(over_time())
     assert (reads.count, len(clients)) == (2, 1)
@@ -113,12 +113,12 @@ def test_an_unchanged_connection_keeps_its_client(codat_connection, clock, reads
 
 def test_a_failed_read_is_not_remembered(connect, clock):
     async def over_time():
-        gate = Gate("codat_default")
+        sender = Sender("codat_default")
         connect(max_attempts="many")
         with pytest.raises(ValueError, match="max_attempts"):
-            await gate.open()
+            await sender.open()
         connect()
-        return await opened(gate)
+        return await opened(sender)
 
     assert clock.run(over_time()).settings
 
@@ -127,11 +127,11 @@ def test_the_first_trigger_cancelled_while_it_reads_the_connection_leaves_the_ot
     codat_connection, reads, clock
 ):
     async def race():
-        gate = Gate("codat_default")
+        sender = Sender("codat_default")
         reads.release.clear()
-        first = asyncio.create_task(gate.open())
+        first = asyncio.create_task(sender.open())
         await asyncio.to_thread(reads.begun.wait, 30)
-        others = [asyncio.create_task(opened(gate)) for _ in range(5)]
+        others = [asyncio.create_task(opened(sender)) for _ in range(5)]
         await asyncio.sleep(0)
         first.cancel()
         await asyncio.sleep(0)
@@ -154,11 +154,11 @@ def test_a_probe_that_is_given_up_leaves_the_way_to_the_next(
     sent = Budget.sent
 
     async def probe_and_give_up():
-        gate = Gate("codat_default")
-        await gate.open()
+        sender = Sender("codat_default")
+        await sender.open()
         with pytest.raises(CodatRateLimited):
-            await gate.send(request, 0.0, Turns())
-        probe, follower = (asyncio.create_task(gate.send(request, due, Turns())) for due in (1.0, 2.0))
+            await sender.send(request, 0.0, CompanyQueue())
+        probe, follower = (asyncio.create_task(sender.send(request, due, CompanyQueue())) for due in (1.0, 2.0))
 
         def cancel_the_probe(budget, now):
             after = sent(budget, now)
@@ -179,14 +179,14 @@ def test_a_probe_that_is_given_up_leaves_the_way_to_the_next(
     assert 20 <= clock.passed < 30
 
 
-def send_all(gate, codat, dues):
+def send_all(sender, codat, dues):
     """Send a request for each, and return the order in which they were let in."""
     companies = {due: codat.add_company().id for due in dues}
 
     async def send():
-        await gate.open()
+        await sender.open()
         await asyncio.gather(
-            *(gate.send(get_company(companies[due]), due, Turns()) for due in dues), return_exceptions=True
+            *(sender.send(get_company(companies[due]), due, CompanyQueue()) for due in dues), return_exceptions=True
         )
 
     return companies, send()
@@ -194,7 +194,7 @@ def send_all(gate, codat, dues):
 
 def test_the_most_overdue_goes_first(codat_simulator, connect, clock):
     connect(requests_per_minute=10)
-    companies, sending = send_all(Gate("codat_default"), codat_simulator, [5.0, 3.0, 4.0, 1.0, 2.0])
+    companies, sending = send_all(Sender("codat_default"), codat_simulator, [5.0, 3.0, 4.0, 1.0, 2.0])
     clock.run(sending)
     # the first was let in before the others came
     assert [request.path.rpartition("/")[2] for request in codat_simulator.requests] == [
@@ -204,10 +204,10 @@ def test_the_most_overdue_goes_first(codat_simulator, connect, clock):
 
 def test_no_more_are_let_in_than_reach_the_wire(codat_simulator, connect, clock, monkeypatch):
     """Else all that were let in while Codat hung would go out at once when it answers again."""
-    monkeypatch.setattr(gate_module, "MOST_UNDER_WAY", 3)
+    monkeypatch.setattr(sender_module, "MOST_UNDER_WAY", 3)
     connect(read_timeout=0.3)
     codat_simulator.fault(Fault("hang", times=3))
-    _, sending = send_all(Gate("codat_default"), codat_simulator, list(map(float, range(8))))
+    _, sending = send_all(Sender("codat_default"), codat_simulator, list(map(float, range(8))))
     clock.run(sending)
     assert len([at for at in clock.requested_at() if at < 0.3]) == 3
     assert codat_simulator.count() == 8
@@ -216,12 +216,12 @@ def test_no_more_are_let_in_than_reach_the_wire(codat_simulator, connect, clock,
 def test_an_answer_that_drips_has_an_end(codat_simulator, connect, clock):
     connect(connect_timeout=0.1, read_timeout=0.2)
     codat_simulator.fault(Fault("latency", seconds=5))
-    gate = Gate("codat_default")
+    sender = Sender("codat_default")
 
     async def send():
-        await gate.open()
+        await sender.open()
         with pytest.raises(CodatConnectionError):
-            await gate.send(get_company(codat_simulator.add_company().id), 0.0, Turns())
+            await sender.send(get_company(codat_simulator.add_company().id), 0.0, CompanyQueue())
 
     clock.run(send())
     assert clock.passed < 0.5
@@ -229,12 +229,12 @@ def test_an_answer_that_drips_has_an_end(codat_simulator, connect, clock):
 
 def test_a_connection_that_cannot_be_read_again_is_used_as_it_was(connect, clock, caplog):
     async def over_time():
-        gate = Gate("codat_default")
+        sender = Sender("codat_default")
         connect()
-        before = await opened(gate)
+        before = await opened(sender)
         connect(max_attempts="many")
         clock.let_pass(CONNECTION_TTL)
-        return before is await opened(gate)
+        return before is await opened(sender)
 
     assert clock.run(over_time())
     assert "could not be read again: connection 'codat_default': extra 'max_attempts' is 'many'" in caplog.text
@@ -242,15 +242,15 @@ def test_a_connection_that_cannot_be_read_again_is_used_as_it_was(connect, clock
 
 def test_another_pace_holds_at_once(connect, clock, codat_simulator):
     async def over_time():
-        gate = Gate("codat_default")
+        sender = Sender("codat_default")
         connect(requests_per_minute=10)
-        await gate.open()
+        await sender.open()
         request = get_company(codat_simulator.add_company().id)
-        sending = [asyncio.create_task(gate.send(request, 0.0, Turns())) for _ in range(20)]
+        sending = [asyncio.create_task(sender.send(request, 0.0, CompanyQueue())) for _ in range(20)]
         await asyncio.sleep(0)
         clock.let_pass(CONNECTION_TTL)
         connect(requests_per_minute=6000)
-        await gate.open()
+        await sender.open()
         await asyncio.gather(*sending)
 
     clock.run(over_time())

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import logging
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow_provider_codat.api.errors import CodatError
+    from airflow_provider_codat.api.http.response import RateLimit
+    from airflow_provider_codat.api.waiting.budget import Budget
+
+DOWN_AFTER = 3
+"""Failures in a row after which Codat is called down: one alone may concern one operation or one company."""
+
+SAME_PAUSE = 1.0
+"""Seconds by which the ends of one pause may differ, as answers to several requests under way give them."""
+
+log = logging.getLogger(__name__)
+
+
+class ConnectionLog:
+    """Logs what happens to a connection as a whole, each change once, in the triggerer's log."""
+
+    def __init__(self, codat_conn_id: str) -> None:
+        self._name = codat_conn_id
+        self._failures = 0
+        self._down_since = 0.0
+        self._slowed_until: datetime | None = None
+
+    def failed(self, error: CodatError, now: float) -> None:
+        """Log that Codat is down, once some requests in a row have failed."""
+        self._failures += 1
+        self._down_since = now if self._failures == 1 else self._down_since
+        if self._failures == DOWN_AFTER:
+            log.warning(
+                "Codat is down for connection %r: %d requests in a row failed, the last one so: %s Going on.",
+                self._name,
+                self._failures,
+                error,
+            )
+
+    def answered(self) -> None:
+        """Log that Codat is back, if it was down."""
+        if self._failures >= DOWN_AFTER:
+            log.info(
+                "Codat is back for connection %r after %s; %d requests had failed.",
+                self._name,
+                _span(time.time() - self._down_since),
+                self._failures,
+            )
+        self._failures = 0
+
+    def budget(self, before: Budget, after: Budget, now: float) -> None:
+        """Log how the limits have changed what may be sent."""
+        self._log_pause(before, after, now)
+        self._log_pace(after, now)
+
+    def _log_pause(self, before: Budget, after: Budget, now: float) -> None:
+        if after.paused_until is None and before.paused_until is not None:
+            log.info("Codat answers connection %r again: the pause is over.", self._name)
+        elif after.paused_until is not None and before.paused_until is None:
+            log.warning(
+                "Codat limits connection %r (429): paused for %s, until %s.%s",
+                self._name,
+                _span(after.paused_until - now),
+                _moment(after.paused_until),
+                _left(after.quota),
+            )
+        elif (after.paused_until or 0.0) > (before.paused_until or 0.0) + SAME_PAUSE:
+            log.info(
+                "Codat still limits connection %r: paused until %s.", self._name, _moment(after.paused_until or 0.0)
+            )
+
+    def _log_pace(self, budget: Budget, now: float) -> None:
+        reset_at = budget.quota.reset_at if budget.quota is not None else None
+        if budget.is_slowed(now):
+            if self._slowed_until is None:
+                log.warning(
+                    "The quota of connection %r is running short: slowed to %.1f requests a minute.%s",
+                    self._name,
+                    budget.rate(now) * 60,
+                    _left(budget.quota),
+                )
+                self._slowed_until = reset_at
+        elif self._slowed_until is not None and now >= self._slowed_until.timestamp():
+            log.info("The quota of connection %r has been reset: back to full pace.%s", self._name, _left(budget.quota))
+            self._slowed_until = None
+
+
+def _left(quota: RateLimit | None) -> str:
+    if quota is None or quota.remaining is None or quota.reset_at is None:
+        return ""
+    of_all = "" if quota.limit is None else f" of {quota.limit:,}"
+    return f" {quota.remaining:,}{of_all} requests are left until {quota.reset_at:%Y-%m-%d %H:%M:%S} UTC."
+
+
+def _span(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
+
+
+def _moment(epoch: float) -> str:
+    return f"{datetime.fromtimestamp(epoch, UTC):%Y-%m-%d %H:%M:%S} UTC"
