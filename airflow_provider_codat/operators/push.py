@@ -273,8 +273,8 @@ class CodatPushOperator(PushTask, PacedOperator):
         from airflow_provider_codat.api.writing.write import Write
         from airflow_provider_codat.tasks.earlier_tries import WriteState
 
-        memory = WriteState(context, self.log, resubmit=_flag("resubmit", self.resubmit))
-        past = memory.begin()
+        write_state = WriteState(context, self.log, resubmit=_flag("resubmit", self.resubmit))
+        earlier_tries = write_state.begin()
         self._check_operation()
         _check(self._request(ANY_KEY))
         options = {name: getattr(self, name) for name in sorted(OPTIONS)}
@@ -284,14 +284,14 @@ class CodatPushOperator(PushTask, PacedOperator):
         own_key = None if self.idempotency_key is None else check_idempotency_key(self.idempotency_key)
         return Write(
             request=self._request,
-            root=memory.root(own_key, target),
+            root=write_state.root(own_key, target),
             target=target,
-            max_tries=memory.max_tries,
-            past=past,
+            max_tries=write_state.max_tries,
+            earlier_tries=earlier_tries,
             log=self.log,
-            keep=memory.keep,
+            keep=write_state.keep,
             clock=time.time,
-            fingerprint=fingerprint(memory.identity, {**(rendered("record", self.record) or {}), **options}),
+            fingerprint=fingerprint(write_state.identity, {**(rendered("record", self.record) or {}), **options}),
             takes_any_end=not self.fail_on_unsuccessful,
         )
 

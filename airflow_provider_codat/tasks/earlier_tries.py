@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 STORED_AS = "codat_write"
-"""The key of the trace in a task instance's state store."""
+"""The key of the stored write in a task instance's state store."""
 
 
 class WriteState:
-    """The memory of one task instance.
+    """What one task instance stores of its write, from try to try.
 
     :param context: the task's context.
     :param log: the task's log.
@@ -81,52 +81,49 @@ class WriteState:
 
         :raises CodatError: the store holds something that cannot be read, and ``resubmit`` does not set it aside.
         """
-        stored = self._stored()
-        trace = self._trace(stored)
-        self._tries, is_behind = _Tries.after(stored, self._ti.try_number, self._first_try)
-        if is_behind and trace is not None and (trace.refused or trace.sent_on is None):
-            trace = None  # it wrote nothing, and a try after it may have begun at the first key again
-        self._set(stored or {})
+        state = self._state()
+        stored = self._stored_write(state)
+        self._tries, is_behind = _Tries.after(state, self._ti.try_number, self._first_try)
+        if is_behind and stored is not None and (stored.refused or stored.sent_on is None):
+            stored = None  # it wrote nothing, and a try after it may have begun at the first key again
+        self._set(state or {})
         forgotten_since = self._earliest_begin() if self._tries.are_missing else None
         tries = self._ti.try_number - 1
-        return EarlierTries(trace, forgotten_since, tries, is_last_try=self._ti.try_number > self.max_tries)
+        return EarlierTries(stored, forgotten_since, tries, is_last_try=self._ti.try_number > self.max_tries)
 
     @property
     def operation_key(self) -> str | None:
         """The push operation of this task instance's write, if the store has it."""
-        trace = self._trace(self._stored())
-        return None if trace is None else trace.operation_key
+        stored = self._stored_write(self._state())
+        return None if stored is None else stored.operation_key
 
-    def keep(self, trace: StoredWrite) -> None:
-        """Store a trace for the next try, for as long as the DAG run exists.
+    def keep(self, write: StoredWrite) -> None:
+        """Store a write for the next try, for as long as the DAG run exists."""
+        self._set(write.to_json())
 
-        :param trace: what the next try has to know.
-        """
-        self._set(trace.to_json())
-
-    def _stored(self) -> Any:
+    def _state(self) -> Any:
         return None if self._store is None else self._store.get(STORED_AS)
 
-    def _set(self, written: Any) -> None:
-        if self._store is not None and isinstance(written, dict):
+    def _set(self, state: Any) -> None:
+        if self._store is not None and isinstance(state, dict):
             from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
-            self._store.set(STORED_AS, {**written, **self._tries.to_json()}, retention=NEVER_EXPIRE)
+            self._store.set(STORED_AS, {**state, **self._tries.to_json()}, retention=NEVER_EXPIRE)
 
-    def _trace(self, stored: Any) -> StoredWrite | None:
-        if stored is None or (isinstance(stored, dict) and stored.keys() <= _Tries.STORED):
+    def _stored_write(self, state: Any) -> StoredWrite | None:
+        if state is None or (isinstance(state, dict) and state.keys() <= _Tries.STORED):
             return None
         try:
-            trace = StoredWrite.from_json(stored)
+            stored = StoredWrite.from_json(state)
         except CodatError:
             if not self._resubmit:
                 raise
             self._log.warning("What an earlier try stored cannot be read; it is set aside, as resubmit is set.")
             return None
-        if self._resubmit and trace.max_tries < self.max_tries:
-            self._log.info("Writing once more, as resubmit is set; what was written before is left alone: %s", stored)
+        if self._resubmit and stored.max_tries < self.max_tries:
+            self._log.info("Writing once more, as resubmit is set; what was written before is left alone: %s", state)
             return None
-        return trace
+        return stored
 
     @property
     def _is_cleared(self) -> bool:
@@ -157,11 +154,7 @@ class WriteState:
 
 @dataclass(frozen=True)
 class _Tries:
-    """Which tries the store knows of.
-
-    :param last: the number of the newest.
-    :param are_missing: whether one before it is missing; default ``False``.
-    """
+    """Which tries the store knows of: the number of the newest, and whether one before it is missing."""
 
     STORED = frozenset({"lastTry", "triesAreMissing"})
 
@@ -169,16 +162,14 @@ class _Tries:
     are_missing: bool = False
 
     @classmethod
-    def after(cls, stored: Any, number: int, first: int) -> tuple[_Tries, bool]:
-        """Return what the store knows once it knows of a try, and whether the one before that is missing.
+    def after(cls, state: Any, number: int, first: int) -> tuple[_Tries, bool]:
+        """Return what the store knows once it knows of try ``number``, and whether the try before that is missing.
 
-        :param stored: what it holds, or ``None``.
-        :param number: of the try.
-        :param first: of the first try that counts.
+        ``state`` is what it holds, or ``None``; ``first`` the number of the first try that counts.
         """
         if number <= first:
             return cls(number), False
-        known = stored if isinstance(stored, dict) else {"lastTry": 0}
+        known = state if isinstance(state, dict) else {"lastTry": 0}
         # Version 0.1.0 stored no number, and always what it was about to send.
         last, were_missing = known.get("lastTry", number - 1), known.get("triesAreMissing", False)
         is_behind = not isinstance(last, int) or last < number - 1

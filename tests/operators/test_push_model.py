@@ -273,19 +273,19 @@ class Task:
         task = SimpleNamespace(retries=self.retries)
         ti = SimpleNamespace(**ids, try_number=self.tries, max_tries=self.max_tries, task=task)
         context: Any = {"ti": ti, "dag_run": self.dag_run} | ({"task_state_store": self.values} if has_store else {})
-        memory = WriteState(context, LOG, resubmit=self.resubmit)
-        past = memory.begin()
+        write_state = WriteState(context, LOG, resubmit=self.resubmit)
+        earlier_tries = write_state.begin()
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("AIRFLOW__CODAT__DEPLOYMENT", self.deployment)
-            root = memory.root(TASK_INSTANCE if is_old or self.keeps_old_keys else None, target)
+            root = write_state.root(TASK_INSTANCE if is_old or self.keeps_old_keys else None, target)
         return Write(
             request=lambda key: self._request(key, content),
             root=root,
             target=target,
-            max_tries=memory.max_tries,
-            past=past,
+            max_tries=write_state.max_tries,
+            earlier_tries=earlier_tries,
             log=LOG,
-            keep=memory.keep,
+            keep=write_state.keep,
             clock=lambda: self.codat.now,
             fingerprint=fingerprint(TASK_INSTANCE, {"memo": content}),
         )

@@ -1039,7 +1039,7 @@ def test_with_resubmit_what_was_stored_before_the_clear_is_set_aside(max_tries, 
     store.values = {STORED_AS: trace.to_json()}
     past = memory(store, resubmit=True, try_number=2, max_tries=max_tries).begin()
     assert past == EarlierTries(None if is_set_aside else trace, tries=1)
-    assert memory(store, try_number=2, max_tries=max_tries).begin().trace == trace
+    assert memory(store, try_number=2, max_tries=max_tries).begin().stored == trace
 
 
 @pytest.mark.parametrize(("max_tries", "is_set_aside"), [(2, False), (3, True)])

@@ -108,14 +108,14 @@ def changed_fields(before: Mapping[str, str], now: Mapping[str, str]) -> list[st
 class EarlierTries:
     """What is known of the tries before this one.
 
-    :param trace: what they left behind, or ``None``.
-    :param forgotten_since: the earliest time, in epoch seconds, at which a try may have written without leaving a
-        trace; ``None`` if there was none.
+    :param stored: what they left behind, or ``None``.
+    :param forgotten_since: the earliest time, in epoch seconds, at which a try may have written and stored nothing;
+        ``None`` if there was none.
     :param tries: how many there were at the most; default 0.
     :param is_last_try: whether no other try follows; default ``False``.
     """
 
-    trace: StoredWrite | None = None
+    stored: StoredWrite | None = None
     forgotten_since: float | None = None
     tries: int = 0
     is_last_try: bool = False

@@ -16,19 +16,19 @@ from airflow_provider_codat.api.endpoints.records import create_record, update_r
 from airflow_provider_codat.api.http.retry import RESENT_FOR
 from airflow_provider_codat.api.http.steps import Sleep
 from airflow_provider_codat.api.writing.keys import first_key, next_key, task_instance_key
-from airflow_provider_codat.api.writing.outcome import OutcomeUnknown
-from airflow_provider_codat.api.writing.push_history import CLOCKS_DIFFER_BY
-from airflow_provider_codat.api.writing.stored import EarlierTries, StoredWrite, fingerprint
-from airflow_provider_codat.api.writing.target import WriteTarget
-from airflow_provider_codat.api.writing.write import (
+from airflow_provider_codat.api.writing.known import (
     HISTORY_GRACE,
     IN_PROGRESS_LOOKS,
     IN_PROGRESS_PAUSE,
     JUST_MADE,
     OTHER_KEY_GRACE,
     REPLAYED_FOR,
-    Write,
 )
+from airflow_provider_codat.api.writing.outcome import OutcomeUnknown
+from airflow_provider_codat.api.writing.push_history import CLOCKS_DIFFER_BY
+from airflow_provider_codat.api.writing.stored import EarlierTries, StoredWrite, fingerprint
+from airflow_provider_codat.api.writing.target import WriteTarget
+from airflow_provider_codat.api.writing.write import Write
 
 NOW = 1_800_000_000.0
 LONG_AGO = NOW - 1200
@@ -73,7 +73,7 @@ class Course:
     def __init__(
         self,
         *answers,
-        past=None,
+        earlier_tries=None,
         by=None,
         method="POST",
         target=TARGET,
@@ -88,7 +88,7 @@ class Course:
             root=ROOT,
             target=target,
             max_tries=2,
-            past=past or EarlierTries(),
+            earlier_tries=earlier_tries or EarlierTries(),
             log=self.log,
             keep=self.kept.append,
             clock=lambda: self.now,
@@ -139,7 +139,7 @@ class Course:
             return "LIST", where, step.params.get("query")
         if step.method == "GET":
             return "GET", where, key.removeprefix("/")
-        last = self.kept[-1] if self.kept else self.write.past.trace
+        last = self.kept[-1] if self.kept else self.write.earlier_tries.stored
         assert last.sent_on is not None, "what is sent is stored before"
         assert last.operation_key is None
         return step.method, step.idempotency_key
@@ -201,12 +201,12 @@ def trace(key=ROOT, sent_on=NOW, operation_key=None, **fields):
 
 
 def traced(key=ROOT, sent_on=LONG_AGO, tries=1, is_last_try=False, **fields):
-    """Return the past of a try that follows others, the last of which left this trace."""
+    """Return the earlier_tries of a try that follows others, the last of which left this trace."""
     return EarlierTries(trace(key, sent_on, **fields), tries=tries, is_last_try=is_last_try)
 
 
 def forgotten(since=LONG_AGO, tries=1, is_last_try=False):
-    """Return the past of a try before which others may have written and left no trace."""
+    """Return the earlier_tries of a try before which others may have written and left no trace."""
     return EarlierTries(forgotten_since=since, tries=tries, is_last_try=is_last_try)
 
 
@@ -293,7 +293,7 @@ def test_an_operation_older_than_the_task_is_told_to_be_anothers(age, told):
     ],
 )
 def test_an_operation_that_succeeded_or_goes_on_is_returned_and_nothing_sent(status, says, method):
-    course = Course(wire("a", status), past=traced(operation_key="a"), method=method)
+    course = Course(wire("a", status), earlier_tries=traced(operation_key="a"), method=method)
     assert course.play() == PushOperation.from_json(wire("a", status))
     assert (course.sent, course.kept) == ([look("a")], [])
     assert course.log.about(f"Push operation a {says}") == ["info"]
@@ -301,40 +301,40 @@ def test_an_operation_that_succeeded_or_goes_on_is_returned_and_nothing_sent(sta
 
 @pytest.mark.parametrize(("completed", "told"), [(iso(NOW - 5), NOW - 5), (None, LONG_AGO)])
 def test_a_write_that_is_done_is_reported_with_its_time_and_the_way_to_repeat_it(completed, told):
-    course = Course(wire("a", "Success", LONG_AGO, completedOnUtc=completed), past=traced(operation_key="a"))
+    course = Course(wire("a", "Success", LONG_AGO, completedOnUtc=completed), earlier_tries=traced(operation_key="a"))
     course.play()
     assert course.log.about(f"on {iso(told)}: nothing is sent. To write it once more, set resubmit=True") == ["info"]
 
 
 def test_an_operation_that_is_not_readable_yet_counts_as_pending():
-    course = Course(api_error(404), past=traced(operation_key="a"))
+    course = Course(api_error(404), earlier_tries=traced(operation_key="a"))
     assert course.play() == PushOperation("a", "Pending", "company-1", "connection-1", "bills")
     assert course.sent == [look("a")]
 
 
 @pytest.mark.parametrize("error", [api_error(401), api_error(503), lost(False)], ids=str)
 def test_other_trouble_with_the_look_is_raised_and_nothing_sent(error):
-    course = raises(Course(error, past=traced(operation_key="a")), error)
+    course = raises(Course(error, earlier_tries=traced(operation_key="a")), error)
     assert (course.sent, course.kept) == ([look("a")], [])
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_after_a_failed_operation_the_next_key_of_the_chain_is_used(method):
-    course = Course(wire("a", "Failed", LONG_AGO), wire("b"), past=traced(operation_key="a"), method=method)
+    course = Course(wire("a", "Failed", LONG_AGO), wire("b"), earlier_tries=traced(operation_key="a"), method=method)
     assert course.play().key == "b"
     assert course.sent == [look("a"), (method, SECOND if method == "POST" else None)]
     assert course.kept == [trace(SECOND), trace(SECOND, operation_key="b")]
 
 
 def test_a_chain_goes_on_from_its_last_key():
-    course = Course(wire("b", "Failed", LONG_AGO), wire("c"), past=traced(SECOND, operation_key="b"))
+    course = Course(wire("b", "Failed", LONG_AGO), wire("c"), earlier_tries=traced(SECOND, operation_key="b"))
     course.play()
     assert course.writes() == [("POST", THIRD)]
 
 
 def test_after_a_timed_out_operation_the_write_may_still_land_so_nothing_is_sent():
     timed_out = wire("a", "TimedOut", LONG_AGO)
-    course = Course(timed_out, page(timed_out), past=traced(sent_on=LONG_AGO - 9, operation_key="a"))
+    course = Course(timed_out, page(timed_out), earlier_tries=traced(sent_on=LONG_AGO - 9, operation_key="a"))
     told = unknown(course)
     assert "a ended as TimedOut, after which a write may still land" in str(told)
     assert [each.key for each in told.candidates] == ["a"]
@@ -343,14 +343,14 @@ def test_after_a_timed_out_operation_the_write_may_still_land_so_nothing_is_sent
 
 
 def test_a_timed_out_operation_without_a_date_is_looked_for_from_when_it_was_sent():
-    course = Course(wire("a", "TimedOut", None), page(), past=traced(operation_key="a"))
+    course = Course(wire("a", "TimedOut", None), page(), earlier_tries=traced(operation_key="a"))
     assert unknown(course).since == LONG_AGO
 
 
 @pytest.mark.parametrize(("status", "sends"), [("TimedOut", False), ("Failed", True)])
 def test_where_any_end_will_do_a_time_out_is_one_and_a_failure_is_still_written_anew(status, sends):
     answers = [wire("a", status, LONG_AGO), *[wire("b")] * sends]
-    course = Course(*answers, past=traced(operation_key="a"), takes_any_end=True)
+    course = Course(*answers, earlier_tries=traced(operation_key="a"), takes_any_end=True)
     assert course.play().key == ("b" if sends else "a")
     assert bool(course.writes()) is sends
 
@@ -358,17 +358,19 @@ def test_where_any_end_will_do_a_time_out_is_one_and_a_failure_is_still_written_
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_after_a_refusal_the_same_key_is_asked_under_again(method):
     """Codat may have refused it before it looked at the key, so another key would leave this one unused."""
-    course = Course(wire(), past=traced(refused=True), method=method)
+    course = Course(wire(), earlier_tries=traced(refused=True), method=method)
     assert course.play().key == "a"
     assert course.sent == [(method, ROOT if method == "POST" else None)]
     assert course.last_trace == trace(operation_key="a", sent_on=course.last_trace.sent_on)
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 418])
-@pytest.mark.parametrize("past", [traced(refused=True), forgotten(), traced()], ids=["refused", "forgotten", "open"])
-def test_a_refusal_with_the_same_correlation_id_twice_is_replayed_so_the_next_key_is_used(past, status):
+@pytest.mark.parametrize(
+    "earlier_tries", [traced(refused=True), forgotten(), traced()], ids=["refused", "forgotten", "open"]
+)
+def test_a_refusal_with_the_same_correlation_id_twice_is_replayed_so_the_next_key_is_used(earlier_tries, status):
     refusal = api_error(status)
-    course = Course(refusal, copy(refusal), wire("b"), past=past)
+    course = Course(refusal, copy(refusal), wire("b"), earlier_tries=earlier_tries)
     assert course.play().key == "b"
     assert course.writes() == [("POST", ROOT), ("POST", ROOT), ("POST", SECOND)]
     assert course.last_trace == trace(SECOND, operation_key="b")
@@ -378,7 +380,9 @@ def test_a_refusal_with_the_same_correlation_id_twice_is_replayed_so_the_next_ke
 @pytest.mark.parametrize("is_last_try", [False, True])
 def test_what_is_refused_anew_after_a_refusal_stays_refused(is_last_try, method):
     first, second = api_error(403), api_error(403)
-    course = raises(Course(first, second, past=traced(refused=True, is_last_try=is_last_try), method=method), second)
+    course = raises(
+        Course(first, second, earlier_tries=traced(refused=True, is_last_try=is_last_try), method=method), second
+    )
     assert course.sent == [(method, ROOT if method == "POST" else None)] * 2
     assert (course.last_trace.key, course.last_trace.refused) == (ROOT, True)
     assert not second.may_have_landed
@@ -386,14 +390,14 @@ def test_what_is_refused_anew_after_a_refusal_stays_refused(is_last_try, method)
 
 def test_once_refused_a_corrected_record_is_written_under_the_next_key():
     """The key has been used for the other content, and that was refused."""
-    course = Course(api_error(422), wire("b"), past=traced(refused=True, fingerprint=OTHER_FINGERPRINT))
+    course = Course(api_error(422), wire("b"), earlier_tries=traced(refused=True, fingerprint=OTHER_FINGERPRINT))
     assert course.play().key == "b"
     assert course.writes() == [("POST", ROOT), ("POST", SECOND)]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_what_was_not_sent_is_sent_under_the_same_key(method):
-    course = Course(wire(), past=traced(SECOND, sent_on=None), method=method)
+    course = Course(wire(), earlier_tries=traced(SECOND, sent_on=None), method=method)
     course.play()
     assert course.sent == [(method, SECOND if method == "POST" else None)]
     assert course.last_trace.sent_on == NOW
@@ -402,7 +406,7 @@ def test_what_was_not_sent_is_sent_under_the_same_key(method):
 @pytest.mark.parametrize("requested_on", [LONG_AGO, NOW, None])
 def test_a_post_that_may_have_been_sent_is_asked_about_under_the_same_key(requested_on):
     looks = [] if requested_on == NOW else [wire("b", "Success", LONG_AGO)]
-    course = Course(wire("b", requested_on=requested_on), *looks, past=traced(SECOND))
+    course = Course(wire("b", requested_on=requested_on), *looks, earlier_tries=traced(SECOND))
     assert course.play().key == "b"
     assert course.sent[0] == ("POST", SECOND)
     assert course.kept == [trace(SECOND, LONG_AGO, "b")]
@@ -412,7 +416,7 @@ def test_a_post_that_may_have_been_sent_is_asked_about_under_the_same_key(reques
 def test_the_last_moment_at_which_a_try_asks_again_is_one_at_which_codat_still_replays():
     lasts_at_the_most = RESENT_FOR + CLOCKS_DIFFER_BY  # of a call that is sent again and again
     assert REPLAYED_FOR + lasts_at_the_most <= 90 * 60
-    course = Course(wire(), past=traced(sent_on=EXPIRED + 1))
+    course = Course(wire(), earlier_tries=traced(sent_on=EXPIRED + 1))
     course.play()
     assert course.sent == [("POST", ROOT)]
 
@@ -423,7 +427,7 @@ def test_the_last_moment_at_which_a_try_asks_again_is_one_at_which_codat_still_r
 @pytest.mark.parametrize("status", ["Success", "Pending"])
 def test_that_the_record_has_changed_is_told_with_the_fields(status):
     before = fingerprint(ROOT, {"reference": "INV-8", "note": "x"})
-    course = Course(wire("a", status), past=traced(operation_key="a", fingerprint=before))
+    course = Course(wire("a", status), earlier_tries=traced(operation_key="a", fingerprint=before))
     course.play()
     assert course.log.about("not the one that push operation a writes: it differs in note, reference, totalAmount") == [
         "warning"
@@ -440,14 +444,14 @@ def test_that_the_record_has_changed_is_told_with_the_fields(status):
 )
 def test_nothing_is_told_of_a_change_where_there_is_none_to_tell(status, before):
     answers = [wire("a", status), *([wire("b")] if status == "Failed" else [])]
-    course = Course(*answers, past=traced(operation_key="a", fingerprint=before))
+    course = Course(*answers, earlier_tries=traced(operation_key="a", fingerprint=before))
     course.play()
     assert course.log.about("not the one") == []
 
 
 @pytest.mark.parametrize("status", ["Success", "Pending", "TimedOut"])
 def test_an_operation_that_went_elsewhere_is_no_answer_and_nothing_is_sent(status):
-    course = Course(wire("a", status), past=traced(operation_key="a", target=ELSEWHERE))
+    course = Course(wire("a", status), earlier_tries=traced(operation_key="a", target=ELSEWHERE))
     with pytest.raises(errors.CodatInputError, match="company_id was 'company-2' and is 'company-1'") as raised:
         course.play()
     assert f"Push operation a is {status}. Nothing is sent" in str(raised.value)
@@ -456,7 +460,7 @@ def test_an_operation_that_went_elsewhere_is_no_answer_and_nothing_is_sent(statu
 
 
 def test_after_an_operation_that_failed_elsewhere_it_is_written_where_it_is_wanted_now():
-    course = Course(wire("a", "Failed"), wire("b"), past=traced(operation_key="a", target=ELSEWHERE))
+    course = Course(wire("a", "Failed"), wire("b"), earlier_tries=traced(operation_key="a", target=ELSEWHERE))
     course.play()
     assert course.writes() == [("POST", SECOND)]
     assert course.last_trace.target == TARGET
@@ -467,7 +471,7 @@ def test_after_an_operation_that_failed_elsewhere_it_is_written_where_it_is_want
 
 @pytest.mark.parametrize("status", ["Pending", "Queued", "Success"])
 def test_a_replayed_answer_leads_to_what_became_of_it(status):
-    course = Course(wire("a", requested_on=LONG_AGO), wire("a", status, LONG_AGO), past=forgotten())
+    course = Course(wire("a", requested_on=LONG_AGO), wire("a", status, LONG_AGO), earlier_tries=forgotten())
     assert course.play().status == status
     assert course.sent == [("POST", ROOT), look("a")]
     assert course.kept == [trace(sent_on=LONG_AGO), trace(ROOT, LONG_AGO, "a")]
@@ -475,20 +479,20 @@ def test_a_replayed_answer_leads_to_what_became_of_it(status):
 
 @pytest.mark.parametrize(("age", "looks"), [(JUST_MADE, 0), (JUST_MADE + 0.5, 1)])
 def test_an_operation_that_was_just_made_is_taken_for_this_trys_own(age, looks):
-    course = Course(wire("a", requested_on=NOW - age), *[wire("a", "Success")] * looks, past=forgotten())
+    course = Course(wire("a", requested_on=NOW - age), *[wire("a", "Success")] * looks, earlier_tries=forgotten())
     course.play()
     assert course.sent == [("POST", ROOT), *[look("a")] * looks]
 
 
 def test_a_failure_of_this_try_that_only_the_look_dates_is_not_written_anew():
-    course = Course(wire("a", requested_on=None), wire("a", "Failed", NOW), past=forgotten())
+    course = Course(wire("a", requested_on=None), wire("a", "Failed", NOW), earlier_tries=forgotten())
     assert course.play().status == "Failed"
     assert course.writes() == [("POST", ROOT)]
 
 
 def test_a_replayed_operation_that_timed_out_leaves_it_open():
     timed_out = wire("a", "TimedOut", LONG_AGO)
-    course = Course(wire("a", requested_on=LONG_AGO), timed_out, page(timed_out), past=forgotten())
+    course = Course(wire("a", requested_on=LONG_AGO), timed_out, page(timed_out), earlier_tries=forgotten())
     assert "ended as TimedOut" in str(unknown(course))
 
 
@@ -502,7 +506,7 @@ def test_replayed_failures_and_refusals_lead_along_the_chain():
         wire("c", requested_on=LONG_AGO + 60),
         wire("c", "Failed", LONG_AGO + 60),
         wire("d"),
-        past=forgotten(tries=3),
+        earlier_tries=forgotten(tries=3),
     )
     assert course.play().key == "d"
     keys = [ROOT, SECOND, SECOND, THIRD, next_key(THIRD)]
@@ -512,7 +516,7 @@ def test_replayed_failures_and_refusals_lead_along_the_chain():
 def test_after_a_trace_the_next_key_has_not_been_used_so_its_answer_is_no_replay():
     behind = NOW - 60  # Codat's clock, not an earlier try
     answers = wire("a", requested_on=LONG_AGO), wire("a", "Failed", LONG_AGO), wire("b", "Failed", behind)
-    assert Course(*answers, past=traced(tries=5)).play().key == "b"
+    assert Course(*answers, earlier_tries=traced(tries=5)).play().key == "b"
 
 
 @pytest.mark.parametrize("tries", [1, 2, 3])
@@ -523,7 +527,7 @@ def test_where_codats_clock_is_behind_no_more_is_sent_than_there_were_tries(trie
     def answer(method, *what):
         return wire(next(operations) if method == "POST" else what[-1], "Failed", behind)
 
-    course = Course(past=forgotten(tries=tries), by=answer)
+    course = Course(earlier_tries=forgotten(tries=tries), by=answer)
     assert course.play().status == "Failed"
     assert len(course.writes()) == tries + 1
 
@@ -531,20 +535,22 @@ def test_where_codats_clock_is_behind_no_more_is_sent_than_there_were_tries(trie
 OPEN_PUTS = {"forgotten": (forgotten(), "left no trace"), "cut off": (traced(), "cut off as it wrote")}
 
 
-@pytest.mark.parametrize(("past", "_"), OPEN_PUTS.values(), ids=OPEN_PUTS)
+@pytest.mark.parametrize(("earlier_tries", "_"), OPEN_PUTS.values(), ids=OPEN_PUTS)
 @pytest.mark.parametrize("history", [[], [wire("a", "Failed")]])
-def test_a_put_that_an_earlier_try_may_have_sent_is_sent_once_the_history_shows_nothing_of_it(history, past, _):
-    course = Course(page(*history), page(*history), wire("b"), past=past, method="PUT")
+def test_a_put_that_an_earlier_try_may_have_sent_is_sent_once_the_history_shows_nothing_of_it(
+    history, earlier_tries, _
+):
+    course = Course(page(*history), page(*history), wire("b"), earlier_tries=earlier_tries, method="PUT")
     assert course.play().key == "b"
     assert course.sent == [part(LONG_AGO), WHOLE, ("PUT", None)]
     assert course.sleeps == [OTHER_KEY_GRACE]
 
 
-@pytest.mark.parametrize(("past", "reason"), OPEN_PUTS.values(), ids=OPEN_PUTS)
+@pytest.mark.parametrize(("earlier_tries", "reason"), OPEN_PUTS.values(), ids=OPEN_PUTS)
 @pytest.mark.parametrize("status", ["Pending", "Success", "TimedOut"])
-def test_a_put_is_not_sent_if_that_of_an_earlier_try_may_have_landed(status, past, reason):
+def test_a_put_is_not_sent_if_that_of_an_earlier_try_may_have_landed(status, earlier_tries, reason):
     for answers in ([page(wire("a", status))], [page(), page(wire("a", status))]):
-        course = Course(*answers, past=past, method="PUT")
+        course = Course(*answers, earlier_tries=earlier_tries, method="PUT")
         told = unknown(course)
         assert reason in str(told)
         assert ([each.key for each in told.candidates], told.asks_until) == (["a"], None)
@@ -582,8 +588,8 @@ def test_the_chain_is_the_same_with_the_store_without_it_and_from_one_to_the_oth
         codat, last, operation = Codat([*ends, "Success"]), None, None
         for number in range(len(ends) + 2):
             stored = last if remembers(number) else None
-            past = EarlierTries(stored, None if stored or not number else NOW, tries=number)
-            course = Course(past=past, by=codat.answer, now=codat.now)
+            earlier_tries = EarlierTries(stored, None if stored or not number else NOW, tries=number)
+            course = Course(earlier_tries=earlier_tries, by=codat.answer, now=codat.now)
             try:
                 operation = course.play()
             except errors.CodatApiError:
@@ -615,10 +621,10 @@ PASTS = {"first": EarlierTries(), "forgotten": forgotten(), "traced": traced()}
 
 
 @pytest.mark.parametrize("error", [*OPEN, IN_PROGRESS], ids=str)
-@pytest.mark.parametrize("past", PASTS.values(), ids=PASTS)
-def test_while_tries_remain_an_open_outcome_is_left_to_the_next(error, past):
-    course = raises(Course(error, past=past), error)
-    kept = course.kept[-1] if course.kept else past.trace
+@pytest.mark.parametrize("earlier_tries", PASTS.values(), ids=PASTS)
+def test_while_tries_remain_an_open_outcome_is_left_to_the_next(error, earlier_tries):
+    course = raises(Course(error, earlier_tries=earlier_tries), error)
+    kept = course.kept[-1] if course.kept else earlier_tries.stored
     assert kept.sent_on is not None
     assert (kept.key, kept.operation_key, kept.refused) == (ROOT, None, False)
     assert course.sent == [("POST", ROOT)]
@@ -628,7 +634,9 @@ def test_while_tries_remain_an_open_outcome_is_left_to_the_next(error, past):
 @pytest.mark.parametrize("error", OPEN, ids=str)
 @pytest.mark.parametrize("since", [None, LONG_AGO])
 def test_on_the_last_try_an_open_outcome_is_unknown(error, since):
-    course = Course(error, page(wire("a")), past=EarlierTries(forgotten_since=since, tries=1, is_last_try=True))
+    course = Course(
+        error, page(wire("a")), earlier_tries=EarlierTries(forgotten_since=since, tries=1, is_last_try=True)
+    )
     told = unknown(course)
     assert told.__cause__ is error
     assert str(error) in str(told)
@@ -638,9 +646,9 @@ def test_on_the_last_try_an_open_outcome_is_unknown(error, since):
     assert course.last_trace.sent_on == (since or NOW)
 
 
-@pytest.mark.parametrize("past", PASTS.values(), ids=PASTS)
-def test_a_500_is_replayed_so_it_is_unknown_at_once(past):
-    told = unknown(Course(ANSWERED_WITH_500, page(), past=past))
+@pytest.mark.parametrize("earlier_tries", PASTS.values(), ids=PASTS)
+def test_a_500_is_replayed_so_it_is_unknown_at_once(earlier_tries):
+    told = unknown(Course(ANSWERED_WITH_500, page(), earlier_tries=earlier_tries))
     assert told.asks_until is None
 
 
@@ -656,7 +664,7 @@ def test_a_put_that_may_have_landed_is_unknown_at_once(error):
 @pytest.mark.parametrize("is_last_try", [False, True])
 @pytest.mark.parametrize("error", REFUSALS, ids=str)
 def test_a_refusal_of_what_nobody_sent_before_is_raised_and_noted(error, is_last_try, method):
-    course = raises(Course(error, past=EarlierTries(is_last_try=is_last_try), method=method), error)
+    course = raises(Course(error, earlier_tries=EarlierTries(is_last_try=is_last_try), method=method), error)
     assert course.last_trace == trace(refused=True)
     assert len(course.sent) == 1
 
@@ -665,20 +673,20 @@ def test_a_refusal_of_what_nobody_sent_before_is_raised_and_noted(error, is_last
 @pytest.mark.parametrize("is_last_try", [False, True])
 @pytest.mark.parametrize("error", TO_COME_BACK, ids=str)
 def test_what_codat_did_not_take_is_raised_and_noted_as_not_sent(error, is_last_try, method):
-    course = raises(Course(error, past=EarlierTries(is_last_try=is_last_try), method=method), error)
+    course = raises(Course(error, earlier_tries=EarlierTries(is_last_try=is_last_try), method=method), error)
     assert course.last_trace == trace(sent_on=None)
     assert len(course.sent) == 1
 
 
 def test_without_a_store_the_400_of_a_proxy_is_no_answer_to_an_earlier_try():
     error = copy(FROM_A_PROXY)
-    course = raises(Course(error, past=forgotten()), error)
+    course = raises(Course(error, earlier_tries=forgotten()), error)
     assert course.writes() == [("POST", ROOT)]
 
 
 def test_a_refusal_of_the_new_key_is_this_trys_own():
     refusal, error = api_error(400), api_error(400)
-    course = raises(Course(refusal, copy(refusal), error, past=forgotten()), error)
+    course = raises(Course(refusal, copy(refusal), error, earlier_tries=forgotten()), error)
     assert course.last_trace == trace(SECOND, refused=True)
 
 
@@ -694,12 +702,12 @@ NO_WORD_OF_THE_FIRST = {
 def test_another_refusal_tells_nothing_of_what_an_earlier_try_sent(answers):
     """It may come before Codat looks at the key, or from a gateway that never asks Codat."""
     refusals = [copy(each) for each in answers]  # the last one is marked as one that leaves the write open
-    course = raises(Course(*refusals, past=traced()), refusals[-1])
+    course = raises(Course(*refusals, earlier_tries=traced()), refusals[-1])
     assert (course.sent, course.kept) == ([("POST", ROOT)] * len(answers), [])  # what the earlier try stored stands
     assert course.log.about("An earlier try may have written it; the next one asks under the same key") == ["warning"]
     assert refusals[-1].may_have_landed
     refusals = [copy(each) for each in answers]
-    last = Course(*refusals, page(), past=traced(is_last_try=True))
+    last = Course(*refusals, page(), earlier_tries=traced(is_last_try=True))
     told = unknown(last)
     assert (told.__cause__, told.since) == (refusals[-1], LONG_AGO)
     assert last.sent == [("POST", ROOT)] * len(answers) + [WHOLE]
@@ -711,7 +719,7 @@ def test_another_refusal_tells_nothing_of_what_an_earlier_try_sent(answers):
 )
 def test_where_nothing_tells_that_an_earlier_try_wrote_the_last_one_ends_with_the_error(answers, history, is_known):
     *before, error = [copy(each) for each in answers]
-    course = Course(*before, error, history, past=forgotten(is_last_try=True))
+    course = Course(*before, error, history, earlier_tries=forgotten(is_last_try=True))
     if is_known:
         raises(course, error)
     else:
@@ -721,16 +729,16 @@ def test_where_nothing_tells_that_an_earlier_try_wrote_the_last_one_ends_with_th
 
 @pytest.mark.parametrize("error", [IN_PROGRESS, lost()], ids=str)
 def test_what_is_stored_while_the_outcome_is_open_is_the_content_that_was_sent_first(error):
-    assert raises(Course(error, past=traced(fingerprint=OTHER_FINGERPRINT)), error).kept == []
+    assert raises(Course(error, earlier_tries=traced(fingerprint=OTHER_FINGERPRINT)), error).kept == []
 
 
 # -- 409: the first request is still in progress -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("past", [replace(each, is_last_try=True) for each in PASTS.values()], ids=PASTS)
+@pytest.mark.parametrize("earlier_tries", [replace(each, is_last_try=True) for each in PASTS.values()], ids=PASTS)
 @pytest.mark.parametrize("times", [1, IN_PROGRESS_LOOKS])
-def test_the_last_try_waits_for_a_write_in_progress(times, past):
-    course = Course(*[IN_PROGRESS] * times, wire("a"), past=past)
+def test_the_last_try_waits_for_a_write_in_progress(times, earlier_tries):
+    course = Course(*[IN_PROGRESS] * times, wire("a"), earlier_tries=earlier_tries)
     assert course.play().key == "a"
     assert course.writes() == [("POST", ROOT)] * (times + 1)
     assert course.sleeps == [IN_PROGRESS_PAUSE] * times
@@ -738,14 +746,14 @@ def test_the_last_try_waits_for_a_write_in_progress(times, past):
 
 
 def test_a_write_that_stays_in_progress_is_unknown():
-    course = Course(*[IN_PROGRESS] * (IN_PROGRESS_LOOKS + 1), page(), past=EarlierTries(is_last_try=True))
+    course = Course(*[IN_PROGRESS] * (IN_PROGRESS_LOOKS + 1), page(), earlier_tries=EarlierTries(is_last_try=True))
     told = unknown(course)
     assert (told.since, told.asks_until) == (NOW, NOW + REPLAYED_FOR)
     assert len(course.writes()) == IN_PROGRESS_LOOKS + 1
 
 
 def test_a_conflict_without_a_key_is_none_of_ours_and_not_waited_for():
-    course = Course(api_error(409), past=EarlierTries(is_last_try=True), method="PUT")
+    course = Course(api_error(409), earlier_tries=EarlierTries(is_last_try=True), method="PUT")
     with pytest.raises(errors.CodatConflictError):
         course.play()
     assert (course.sleeps, course.last_trace.refused) == ([], True)
@@ -756,7 +764,7 @@ def test_a_conflict_without_a_key_is_none_of_ours_and_not_waited_for():
 
 def test_a_422_names_the_fields_that_differ_and_its_likely_reason():
     error = api_error(422)
-    course = Course(error, page(wire("a")), past=traced(fingerprint=OTHER_FINGERPRINT))
+    course = Course(error, page(wire("a")), earlier_tries=traced(fingerprint=OTHER_FINGERPRINT))
     told = unknown(course)
     assert "sent another content under this key (it differs in totalAmount). Was it corrected" in str(told)
     assert told.__cause__ is error
@@ -768,7 +776,7 @@ def test_a_422_right_after_a_409_is_given_time_to_be_listed():
     """The first request ended a moment ago, so what became of it may not be there yet."""
     failed = page(wire("other", "Failed", LONG_AGO))
     answers = [IN_PROGRESS] * IN_PROGRESS_LOOKS + [api_error(422), failed, page(wire("ours"), wire("other", "Failed"))]
-    course = Course(*answers, past=traced(is_last_try=True))
+    course = Course(*answers, earlier_tries=traced(is_last_try=True))
     assert {each.key for each in unknown(course).candidates} == {"ours", "other"}
     assert course.sleeps[-1] == HISTORY_GRACE
 
@@ -782,35 +790,40 @@ def test_a_422_after_an_answer_was_lost_is_not_taken_for_the_first_answer_under_
 def test_a_refusal_after_an_empty_history_does_not_say_that_the_key_is_unused():
     """An earlier try may have asked again just now, and what it wrote not be listed yet."""
     error = api_error(403)
-    course = raises(Course(page(), page(), api_error(403), error, past=traced(sent_on=EXPIRED)), error)
+    course = raises(Course(page(), page(), api_error(403), error, earlier_tries=traced(sent_on=EXPIRED)), error)
     assert course.kept == []
 
 
 def test_on_the_last_try_a_refusal_after_an_empty_history_is_told_as_it_is():
     error = api_error(403)
-    raises(Course(page(), page(), api_error(403), error, page(), past=traced(sent_on=EXPIRED, is_last_try=True)), error)
+    raises(
+        Course(page(), page(), api_error(403), error, page(), earlier_tries=traced(sent_on=EXPIRED, is_last_try=True)),
+        error,
+    )
 
 
 def test_without_a_store_a_second_correction_is_written_too():
     first, second = wire("a", "Failed", LONG_AGO), wire("b", "Failed", LONG_AGO + 60)
     answers = [api_error(422), page(first, second), page(first, second)] * 2
-    course = Course(*answers, wire("c"), past=forgotten(tries=3))
+    course = Course(*answers, wire("c"), earlier_tries=forgotten(tries=3))
     assert course.play().key == "c"
     assert course.writes() == [("POST", ROOT), ("POST", SECOND), ("POST", THIRD)]
 
 
 @pytest.mark.parametrize(
-    "past", [forgotten(), traced(fingerprint={}), traced()], ids=["forgotten", "none known", "the same"]
+    "earlier_tries", [forgotten(), traced(fingerprint={}), traced()], ids=["forgotten", "none known", "the same"]
 )
-def test_a_422_says_where_the_fields_are_not_known(past):
-    assert "which fields differ is not known" in str(unknown(Course(api_error(422), page(wire("a")), past=past)))
+def test_a_422_says_where_the_fields_are_not_known(earlier_tries):
+    assert "which fields differ is not known" in str(
+        unknown(Course(api_error(422), page(wire("a")), earlier_tries=earlier_tries))
+    )
 
 
 @pytest.mark.parametrize("failed", [["a"], ["a", "b"]])
-@pytest.mark.parametrize("past", [forgotten(), traced()], ids=["forgotten", "traced"])
-def test_after_a_422_what_has_failed_is_written_with_the_new_content(past, failed):
+@pytest.mark.parametrize("earlier_tries", [forgotten(), traced()], ids=["forgotten", "traced"])
+def test_after_a_422_what_has_failed_is_written_with_the_new_content(earlier_tries, failed):
     history = page(*(wire(key, "Failed", LONG_AGO + number) for number, key in enumerate(failed)))
-    course = Course(api_error(422), history, history, wire("c"), past=past)
+    course = Course(api_error(422), history, history, wire("c"), earlier_tries=earlier_tries)
     assert course.play().key == "c"
     assert course.sent == [("POST", ROOT), part(LONG_AGO), WHOLE, ("POST", SECOND)]
     assert course.last_trace == trace(SECOND, NOW + OTHER_KEY_GRACE, "c")
@@ -819,12 +832,12 @@ def test_after_a_422_what_has_failed_is_written_with_the_new_content(past, faile
 @pytest.mark.parametrize("statuses", [[], ["Pending"], ["Success"], ["TimedOut"], ["Failed", "Success"]], ids=str)
 def test_after_a_422_a_write_that_is_not_found_or_has_not_failed_leaves_it_open(statuses):
     history = page(*(wire(f"{number}", status) for number, status in enumerate(statuses)))
-    told = unknown(Course(api_error(422), history, past=forgotten()))
+    told = unknown(Course(api_error(422), history, earlier_tries=forgotten()))
     assert {each.status for each in told.candidates} == set(statuses)
 
 
 def test_a_422_at_a_target_of_today_is_looked_for_at_the_one_of_then():
-    course = Course(api_error(422), page(), past=traced(target=ELSEWHERE))
+    course = Course(api_error(422), page(), earlier_tries=traced(target=ELSEWHERE))
     assert unknown(course).target == ELSEWHERE
     assert course.sent[-1] == part(LONG_AGO, "company-2")
 
@@ -841,12 +854,12 @@ def test_a_422_to_what_nobody_sent_before_says_whose_key_it_may_be():
 
 OLD = {"requested_on": EXPIRED}
 TOO_LATE = {"forgotten": forgotten(EXPIRED), "traced": traced(sent_on=EXPIRED)}
-too_late = pytest.mark.parametrize("past", TOO_LATE.values(), ids=TOO_LATE)
+too_late = pytest.mark.parametrize("earlier_tries", TOO_LATE.values(), ids=TOO_LATE)
 
 
 @too_late
-def test_a_write_that_is_not_in_the_history_is_made(past):
-    course = Course(page(), page(), wire("b"), past=past)
+def test_a_write_that_is_not_in_the_history_is_made(earlier_tries):
+    course = Course(page(), page(), wire("b"), earlier_tries=earlier_tries)
     assert course.play().key == "b"
     assert course.sent == [part(EXPIRED), WHOLE, ("POST", ROOT)]
     assert course.sleeps == [HISTORY_GRACE]
@@ -854,26 +867,32 @@ def test_a_write_that_is_not_in_the_history_is_made(past):
 
 
 @too_late
-def test_if_all_that_it_may_have_become_has_failed_it_is_written_anew(past):
+def test_if_all_that_it_may_have_become_has_failed_it_is_written_anew(earlier_tries):
     history = page(wire("a", "Failed", **OLD), wire("other", "Failed", EXPIRED - 9))
-    course = Course(history, history, wire("b"), past=past)
+    course = Course(history, history, wire("b"), earlier_tries=earlier_tries)
     assert course.play().key == "b"
     assert course.writes() == [("POST", ROOT)]  # which another try, if it is not listed yet, has used too
 
 
 @too_late
-def test_if_codat_still_replays_one_that_has_failed_the_next_key_is_used(past):
+def test_if_codat_still_replays_one_that_has_failed_the_next_key_is_used(earlier_tries):
     failed = wire("a", "Failed", **OLD)
-    course = Course(page(failed), page(failed), failed, failed, wire("b"), past=past)
+    course = Course(page(failed), page(failed), failed, failed, wire("b"), earlier_tries=earlier_tries)
     assert course.play().key == "b"
     assert course.writes() == [("POST", ROOT), ("POST", SECOND)]
 
 
 @too_late
 @pytest.mark.parametrize("status", ["Pending", "Success", "Failed"])
-def test_if_it_may_have_become_a_recent_one_codat_is_asked(past, status):
+def test_if_it_may_have_become_a_recent_one_codat_is_asked(earlier_tries, status):
     recent = wire("a", status, EXPIRED + HISTORY_GRACE + 1)
-    course = Course(page(recent), page(recent), wire("a", requested_on=EXPIRED + 61), wire("a", "Success"), past=past)
+    course = Course(
+        page(recent),
+        page(recent),
+        wire("a", requested_on=EXPIRED + 61),
+        wire("a", "Success"),
+        earlier_tries=earlier_tries,
+    )
     assert course.play().key == "a"
     assert course.sent == [part(EXPIRED), WHOLE, ("POST", ROOT), look("a")]
 
@@ -881,40 +900,40 @@ def test_if_it_may_have_become_a_recent_one_codat_is_asked(past, status):
 def test_a_stored_key_is_the_newest_of_its_chain_however_many_tries_there_were():
     recent = wire("a", "Success", EXPIRED + HISTORY_GRACE + 1)
     answers = [page(recent), page(recent), wire("a", requested_on=EXPIRED + 61), wire("a", "Success")]
-    assert Course(*answers, past=traced(sent_on=EXPIRED, tries=3)).play().key == "a"
+    assert Course(*answers, earlier_tries=traced(sent_on=EXPIRED, tries=3)).play().key == "a"
 
 
 @too_late
 @pytest.mark.parametrize("requested_on", [EXPIRED, None])
 @pytest.mark.parametrize("status", ["Pending", "Processing", "Queued", "Success", "TimedOut"])
-def test_if_it_may_have_become_an_older_one_that_has_not_failed_nobody_knows(status, requested_on, past):
+def test_if_it_may_have_become_an_older_one_that_has_not_failed_nobody_knows(status, requested_on, earlier_tries):
     history = page(wire("a", status, requested_on), wire("b", "Failed", NOW - 1))
-    course = Course(history, past=past)
+    course = Course(history, earlier_tries=earlier_tries)
     told = unknown(course)
     assert {each.key for each in told.candidates} == {"a", "b"}
     assert (course.sleeps, course.kept, told.asks_until) == ([], [], None)
 
 
 @too_late
-def test_a_history_with_a_gap_says_nothing(past):
-    told = unknown(Course(api_error(503), past=past))
+def test_a_history_with_a_gap_says_nothing(earlier_tries):
+    told = unknown(Course(api_error(503), earlier_tries=earlier_tries))
     assert "could not be read" in told.history_gap
-    later = Course(page(), api_error(503), past=past)
+    later = Course(page(), api_error(503), earlier_tries=earlier_tries)
     assert "could not be read" in unknown(later).history_gap
     assert later.writes() == []
 
 
 @too_late
-def test_what_turns_up_within_the_minute_counts(past):
+def test_what_turns_up_within_the_minute_counts(earlier_tries):
     failed = wire("other", "Failed", **OLD)
-    course = Course(page(failed), page(failed, wire("ours", "Success", **OLD)), past=past)
+    course = Course(page(failed), page(failed, wire("ours", "Success", **OLD)), earlier_tries=earlier_tries)
     assert {each.key for each in unknown(course).candidates} == {"other", "ours"}
     assert course.sleeps == [HISTORY_GRACE]
 
 
 @pytest.mark.parametrize(("took", "slept"), [(HISTORY_GRACE - 20, 20), (HISTORY_GRACE, 0), (HISTORY_GRACE + 9, 0)])
 def test_the_minute_counts_from_the_begin_of_the_try(took, slept):
-    course = Course((took, page()), page(), wire("b"), past=forgotten(EXPIRED))
+    course = Course((took, page()), page(), wire("b"), earlier_tries=forgotten(EXPIRED))
     course.play()
     assert course.sleeps == [slept]
 
@@ -956,7 +975,7 @@ def test_an_unknown_outcome_survives_the_way_between_processes():
 def test_a_key_is_not_asked_again_where_a_later_one_of_its_chain_may_have_been_used(status):
     """The first was refused too long ago to be replayed; the recent write may be that of the key after it."""
     recent = wire("a", status, NOW - 45 * 60)
-    course = Course(page(recent), page(recent), wire("second"), past=forgotten(NOW - 95 * 60, tries=2))
+    course = Course(page(recent), page(recent), wire("second"), earlier_tries=forgotten(NOW - 95 * 60, tries=2))
     assert unknown(course).candidates[0].key == "a"
     assert course.writes() == []
 
@@ -964,7 +983,9 @@ def test_a_key_is_not_asked_again_where_a_later_one_of_its_chain_may_have_been_u
 def test_where_all_of_its_chain_has_failed_it_is_walked_again():
     first, second = wire("a", "Failed", NOW - 80 * 60), wire("b", "Failed", NOW - 40 * 60)
     history = page(first, second)
-    course = Course(history, history, first, first, second, second, wire("c"), past=forgotten(NOW - 95 * 60, tries=3))
+    course = Course(
+        history, history, first, first, second, second, wire("c"), earlier_tries=forgotten(NOW - 95 * 60, tries=3)
+    )
     assert course.play().key == "c"
     assert course.writes() == [("POST", ROOT), ("POST", SECOND), ("POST", THIRD)]
 
@@ -972,15 +993,15 @@ def test_where_all_of_its_chain_has_failed_it_is_walked_again():
 @pytest.mark.parametrize("seen", [page(), page(wire("other", "Failed", NOW))], ids=["nothing", "a failed one"])
 @pytest.mark.parametrize(("tries", "pause"), [(1, 60), (2, 11 * 60)])
 def test_a_write_that_may_be_in_progress_under_a_later_key_is_given_time_to_be_listed(tries, pause, seen):
-    course = Course(seen, seen, wire("b"), past=forgotten(EXPIRED, tries=tries))
+    course = Course(seen, seen, wire("b"), earlier_tries=forgotten(EXPIRED, tries=tries))
     assert course.play().key == "b"
     assert course.sleeps == [pause]
 
 
 @too_late
-def test_a_write_after_all_that_is_not_answered_does_not_name_a_time_that_has_passed(past):
+def test_a_write_after_all_that_is_not_answered_does_not_name_a_time_that_has_passed(earlier_tries):
     failed = page(wire("a", "Failed", **OLD))
-    course = Course(failed, failed, lost(), failed, past=replace(past, is_last_try=True))
+    course = Course(failed, failed, lost(), failed, earlier_tries=replace(earlier_tries, is_last_try=True))
     assert unknown(course).asks_until is None
 
 
@@ -1000,7 +1021,9 @@ def test_the_operation_of_another_write_is_no_answer(other):
 
 @pytest.mark.parametrize("other", OF_ANOTHER, ids=str)
 def test_where_an_earlier_try_may_have_written_elsewhere_it_is_not_written_again(other):
-    course = Course(wire("a", "Success", **other), page(wire("a", "Success", **OF_ANOTHER[1])), past=forgotten())
+    course = Course(
+        wire("a", "Success", **other), page(wire("a", "Success", **OF_ANOTHER[1])), earlier_tries=forgotten()
+    )
     assert [each.key for each in unknown(course).candidates] == ["a"]
     assert course.writes() == [("POST", ROOT)]
 
@@ -1018,7 +1041,7 @@ def test_another_data_type_alone_leaves_it_open_whether_this_write_was_done():
 def test_a_refusal_without_a_correlation_id_is_not_taken_for_a_replay(correlation_id):
     refusal = api_error(403)
     refusal.correlation_id = correlation_id
-    course = raises(Course(refusal, past=forgotten()), refusal)
+    course = raises(Course(refusal, earlier_tries=forgotten()), refusal)
     assert course.writes() == [("POST", ROOT)]
 
 
@@ -1036,14 +1059,14 @@ def test_a_put_that_is_answered_with_another_write_may_have_landed(other):
 @pytest.mark.parametrize("field", ["company_id", "connection_id", "data_type"])
 def test_a_write_that_was_cut_off_elsewhere_is_not_begun_here(field):
     """Asking under its key would write here, whatever it has done there."""
-    course = Course(page(), past=traced(target=replace(TARGET, **{field: "other"})))
+    course = Course(page(), earlier_tries=traced(target=replace(TARGET, **{field: "other"})))
     assert f"{field} was 'other' and is" in str(unknown(course))
     assert course.writes() == []
 
 
 def test_after_a_refusal_elsewhere_the_chain_begins_anew_here():
     there = first_key(ROOT, None, ELSEWHERE)
-    course = Course(wire("a"), past=traced(there, refused=True, target=ELSEWHERE))
+    course = Course(wire("a"), earlier_tries=traced(there, refused=True, target=ELSEWHERE))
     assert course.play().key == "a"
     assert course.writes() == [("POST", ROOT)]
 
@@ -1051,18 +1074,18 @@ def test_after_a_refusal_elsewhere_the_chain_begins_anew_here():
 @pytest.mark.parametrize("tries", [1, 2, 3])
 def test_after_a_failure_a_key_that_a_missing_try_may_have_used_is_asked_under_with_care(tries):
     """The store knows of a failure under the first key; tries without a store may have gone on from there."""
-    past = replace(traced(operation_key="a"), forgotten_since=LONG_AGO, tries=tries)
+    earlier_tries = replace(traced(operation_key="a"), forgotten_since=LONG_AGO, tries=tries)
     replayed = wire("b", "Success", requested_on=LONG_AGO + 60)
     answers = [replayed, replayed] if tries > 1 else [wire("c")]
-    course = Course(wire("a", "Failed", LONG_AGO), *answers, past=past)
+    course = Course(wire("a", "Failed", LONG_AGO), *answers, earlier_tries=earlier_tries)
     assert course.play().key == ("b" if tries > 1 else "c")
     assert course.writes() == [("POST", SECOND)]
 
 
 def test_a_write_that_was_cut_off_before_a_missing_try_is_looked_for_along_the_whole_chain():
     """The missing try may have begun at the first key, and written under that."""
-    past = replace(traced(SECOND), forgotten_since=LONG_AGO, tries=2)
-    course = Course(wire("a", "Success", LONG_AGO), wire("a", "Success", LONG_AGO), past=past)
+    earlier_tries = replace(traced(SECOND), forgotten_since=LONG_AGO, tries=2)
+    course = Course(wire("a", "Success", LONG_AGO), wire("a", "Success", LONG_AGO), earlier_tries=earlier_tries)
     assert course.play().key == "a"
     assert course.writes() == [("POST", ROOT)]
 
@@ -1071,12 +1094,12 @@ def test_a_write_that_was_cut_off_before_a_missing_try_is_looked_for_along_the_w
 def test_a_write_of_another_chain_that_was_cut_off_before_a_missing_try_is_looked_for_in_the_history(has_landed):
     """Asking under either chain's key could write a second record, if the write was under the other's."""
     there = first_key(ROOT, "another deployment", TARGET)
-    past = replace(traced(there), forgotten_since=LONG_AGO, tries=2)
+    earlier_tries = replace(traced(there), forgotten_since=LONG_AGO, tries=2)
     if has_landed:
-        course = Course(page(wire("a", "Success", LONG_AGO)), past=past)
+        course = Course(page(wire("a", "Success", LONG_AGO)), earlier_tries=earlier_tries)
         assert [each.key for each in unknown(course).candidates] == ["a"]
     else:
-        course = Course(page(), page(), wire("b"), past=past)
+        course = Course(page(), page(), wire("b"), earlier_tries=earlier_tries)
         assert course.play().key == "b"
         assert course.sleeps == [OTHER_KEY_GRACE]
     assert course.writes() == ([] if has_landed else [("POST", there)])
@@ -1085,6 +1108,6 @@ def test_a_write_of_another_chain_that_was_cut_off_before_a_missing_try_is_looke
 def test_without_a_trace_a_write_through_another_connection_counts():
     """The company may have been linked anew since."""
     moved = wire("a", "Success", requested_on=EXPIRED - 60, dataConnectionKey="connection-2")
-    assert [each.key for each in unknown(Course(page(moved), past=forgotten(EXPIRED))).candidates] == ["a"]
-    course = Course(page(moved), page(moved), wire("b"), past=traced(sent_on=EXPIRED))
+    assert [each.key for each in unknown(Course(page(moved), earlier_tries=forgotten(EXPIRED))).candidates] == ["a"]
+    course = Course(page(moved), page(moved), wire("b"), earlier_tries=traced(sent_on=EXPIRED))
     assert course.play().key == "b"  # it is known which connection that one was to go through

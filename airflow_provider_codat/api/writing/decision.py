@@ -1,0 +1,308 @@
+"""What a write does next: the table that every try of a task follows.
+
+Codat does a POST once under one ``Idempotency-Key`` and replays its first answer for 90 minutes
+(https://docs.codat.io/using-the-api/idempotency). So a write whose answer was lost is found by asking again under its
+key. A write that came to nothing (the operation has failed, or Codat refused it) is followed by one under the next key
+of a chain, which is the same for every try. Beyond 90 minutes, and for PUT and DELETE, which carry no key, the push
+history of the company decides. Where that allows two readings, nothing is sent and ``OutcomeUnknown`` is raised.
+
+*Missing tries* are earlier ones that stored nothing: Airflow has no state store, or the store was emptied. The first
+row of a part that holds is the one that counts; a letter behind an arrow names the part that goes on from there.
+
+===  ===================================================================  ==============================================
+row  what is known                                                        what is done
+===  ===================================================================  ==============================================
+S    **The try starts**
+S1   nothing is stored                                                    write under the first key → K
+S2   an operation is stored                                               read it → O
+S3   the stored write was refused or never sent                           write under its key → K; of another chain,
+                                                                          under the first key → K
+S4   it was cut off, and went elsewhere than this one                     search for the error message → H1
+S5   it was cut off; tries are missing; its key is of this chain          write under the first key → K
+S6   it was cut off; tries are missing, or no replay is to be expected    search → H
+S7   it was cut off otherwise                                             ask again under its key
+K    **To write under a key that no stored request may have used**
+K1   no missing try can have used it                                      send, as a new key
+K2   Codat still replays, or the history has shown no write in the way    send, as a key in use since the missing tries
+K3   otherwise                                                            search → H
+A    **The request is answered with an operation**
+A1   the key was new                                                      return it
+A2   the operation is of this try                                         return it
+A3   otherwise: it was replayed                                           read it → O
+O    **An operation is read**
+O1   it was replayed, and is of this try after all                        return it
+O2   it has failed                                                        write under the next key → K
+O3   it went elsewhere than this write                                    raise
+O4   it has ended as wanted                                               return it
+O5   it has not ended                                                     return it
+O6   it has ended otherwise, and may still land                           search for the error message → H1
+E    **The request is answered with an error, or not at all**
+E1   other content under this key (422), which was stored as refused      write under the next key → K
+E2   other content or another's operation; the key was new                raise: somebody else uses the key
+E3   other content or another's operation; the key was in use             search → H
+E4   a first refusal by Codat; the key was in use                         send once more
+E5   the same refusal again: a replay, so nothing was written             write under the next key → K
+E6   the write cannot have landed; the key was new                        store that; raise
+E7   this request cannot have landed, an earlier one may; tries follow    raise: the next try asks under the same key
+E8   this request cannot have landed, an earlier one may; the last try    search the whole history → H2
+E9   it is in progress (409); the last try, at most 10 times              ask again in a minute
+E10  it may have landed; there is a key and a next try; no 500            raise: the next try asks under the same key
+E11  it may have landed otherwise                                         search for the error message → H1
+H    **The push history is read**
+H1   it was read for the error message                                    raise OutcomeUnknown
+H2   after E8: nothing is there, and no earlier request is known of       raise the error
+H3   after E8 otherwise                                                   raise OutcomeUnknown
+H4   it has a gap, or an operation that may be this write                 raise OutcomeUnknown
+H5   it was read once, for the time of the write                          wait until all is listed; read the whole → H
+H6   after E3                                                             write under the next key → K
+H7   the request carries no key                                           send, as new
+H8   otherwise                                                            send under the same key, as in use
+===  ===================================================================  ==============================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeGuard
+
+from airflow_provider_codat.api.endpoints.push_operations import FAILED, PushOperation
+from airflow_provider_codat.api.errors import CodatApiError, CodatConflictError, CodatError, CodatIdempotencyKeyReused
+from airflow_provider_codat.api.writing import wording
+from airflow_provider_codat.api.writing.actions import (
+    Action,
+    Answer,
+    Answered,
+    Began,
+    Line,
+    NotAnswered,
+    OperationRead,
+    Pause,
+    Question,
+    Raise,
+    Read,
+    Return,
+    Search,
+    Searched,
+    Send,
+)
+from airflow_provider_codat.api.writing.keys import next_key
+from airflow_provider_codat.api.writing.known import (
+    HISTORY_GRACE,
+    IN_PROGRESS_LOOKS,
+    IN_PROGRESS_PAUSE,
+    OTHER_KEY_GRACE,
+    REPLAYED_FOR,
+    Known,
+    OpenWrite,
+    not_answered,
+    status_of,
+)
+from airflow_provider_codat.api.writing.push_history import History, moment
+
+_OTHER_CONTENT = 422
+_NO_REFUSALS = frozenset({408, 409, _OTHER_CONTENT, 429})
+"""Statuses below 500 that do not say that this request was refused."""
+
+
+# -- the table ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is done next, by which rows of the table, what is logged first, and what is known from then on."""
+
+    row: str
+    known: Known = field(repr=False)
+    action: Action
+    log: tuple[Line, ...] = ()
+
+    def after(self, row: str, *log: Line) -> Decision:
+        """Return it as the consequence of another row."""
+        return replace(self, row=f"{row} {self.row}", log=log + self.log)
+
+
+def decide(known: Known, answer: Answer, now: float) -> Decision:
+    """Return the row of the table for an answer; ``now`` in epoch seconds."""
+    match answer:
+        case Began():
+            return _start(known, now)
+        case Answered(sent, operation):
+            return _answered(known, sent, operation)
+        case OperationRead(read, operation):
+            return _operation_read(known, read, operation, now)
+        case NotAnswered(sent, error):
+            return _not_answered(known, sent, error, now)
+        case Searched(search, history):
+            return _searched(known, search, history, now)
+
+
+def _start(known: Known, now: float) -> Decision:
+    stored = known.earlier_tries.stored
+    if stored is None:
+        return _write_under(known, known.root, now).after("S1")
+    if stored.operation_key is not None:
+        return Decision("S2", known, Read(stored, stored.operation_key))
+    is_of_the_chain = stored.key in known.chain
+    if stored.refused or stored.sent_on is None:
+        return _write_under(known, stored.key if is_of_the_chain else known.root, now).after("S3")
+    moved = known.target.changed_since(stored.target)
+    elsewhere = f", elsewhere ({', '.join(moved)})" if moved else ""
+    cut_off = OpenWrite(f"an earlier try was cut off as it wrote{elsewhere}", stored, stored.sent_on)
+    if moved:
+        return Decision("S4", known, Search(cut_off, Question.FOR_THE_MESSAGE))
+    if known.tries_are_missing and is_of_the_chain:
+        return _write_under(known, known.root, now).after("S5")
+    if known.tries_are_missing or not known.is_replayed(stored.sent_on):
+        return Decision("S6", known, _by_the_history(known, cut_off))
+    asking = Line("An earlier try was cut off as it wrote; asking again under the same idempotency key.")
+    return Decision("S7", known, _send(known, stored.key, stored.sent_on, now), (asking,))
+
+
+def _write_under(known: Known, key: str, now: float) -> Decision:
+    since = known.earlier_tries.forgotten_since
+    if since is None or key not in known.chain[: known.earlier_tries.tries]:
+        return Decision("K1", known, _send(known, key, None, now))
+    if known.is_clear or known.is_replayed(since):
+        return Decision("K2", known, _send(known, key, since, now))
+    missing = OpenWrite("an earlier try may have sent it, and left no trace", known.to_store(key, since), since)
+    return Decision("K3", known, _by_the_history(known, missing))
+
+
+def _write_after(known: Known, key: str, now: float) -> Decision:
+    """Write after a write that came to nothing: under the next key, or after one of another chain, the first."""
+    return _write_under(known, next_key(key) if key in known.chain else known.root, now)
+
+
+def _answered(known: Known, sent: Send, operation: PushOperation) -> Decision:
+    if sent.used_since is None:
+        return Decision("A1", known, Return(operation), wording.if_older(known, operation))
+    if known.is_fresh(operation):
+        return Decision("A2", known, Return(operation))
+    return Decision("A3", known, Read(sent.write, operation.key, is_replay=True))
+
+
+def _operation_read(known: Known, read: Read, operation: PushOperation, now: float) -> Decision:
+    if read.is_replay and known.is_fresh(operation):
+        return Decision("O1", known, Return(operation))
+    if operation.status == FAILED:
+        failed = Line("Push operation %s of an earlier try has failed: writing anew.", (operation.key,))
+        return _write_after(known, read.of.key, now).after("O2", failed)
+    if elsewhere := known.target.changed_since(read.of.target):
+        return Decision("O3", known, Raise(wording.wrote_elsewhere(operation, elsewhere)))
+    changed = wording.if_changed(known, read.of, operation)
+    if operation.is_success or (operation.is_terminal and known.takes_any_end):
+        return Decision("O4", known, Return(operation), (*changed, wording.has_ended(operation)))
+    if not operation.is_terminal:
+        found = operation.key, operation.status
+        goes_on = Line("Push operation %s of an earlier try is %s: going on with it.", found)
+        return Decision("O5", known, Return(operation), (*changed, goes_on))
+    reason = f"push operation {operation.key} ended as {operation.status}, after which a write may still land"
+    since = moment(operation, known.began if read.of.sent_on is None else read.of.sent_on)
+    return Decision("O6", known, Search(OpenWrite(reason, read.of, since), Question.FOR_THE_MESSAGE), changed)
+
+
+def _not_answered(known: Known, sent: Send, error: CodatError, now: float) -> Decision:
+    write, key, is_new = sent.write, sent.write.key, sent.used_since is None
+    is_other_content = status_of(error) == _OTHER_CONTENT
+    if is_other_content and known.was_refused(key):
+        return _write_after(known, key, now).after("E1")
+    if is_other_content or isinstance(error, CodatIdempotencyKeyReused):
+        if is_new:
+            keep = None if error.may_have_landed else replace(write, sent_on=None)
+            return Decision("E2", known, Raise(error, keep, hint=wording.used_by_another(key)))
+        stored = known.stored_under(key)
+        reason = wording.sent_other_content(known, stored, error)
+        since = known.began if write.sent_on is None else write.sent_on
+        otherwise = OpenWrite(reason, stored or write, since, error)
+        listed_by = max(known.began + OTHER_KEY_GRACE, now + HISTORY_GRACE)  # it may have ended just now
+        return Decision("E3", known, Search(otherwise, Question.HAVE_ALL_FAILED, listed_by))
+    if _is_refusal(error) and (not is_new or known.was_refused(key)):
+        if key not in known.refusals:
+            learnt = replace(known, refusals={**known.refusals, key: str(error.correlation_id)})
+            return Decision("E4", learnt, _send(known, key, sent.used_since, now), (wording.ASKING_ONCE_MORE,))
+        if known.refusals[key] == error.correlation_id:
+            return _write_after(known, key, now).after("E5", wording.REFUSAL_IS_REPLAYED)
+    if not error.may_have_landed:
+        if is_new:
+            was_refused = isinstance(error, CodatApiError) and error.status_code != 429
+            keep = replace(write, refused=was_refused, sent_on=write.sent_on if was_refused else None)
+            return Decision("E6", known, Raise(error, keep))
+        if not known.is_last_try:
+            return Decision("E7", known, Raise(error, may_have_landed=True), (wording.EARLIER_MAY_HAVE_WRITTEN,))
+        left_open = not_answered(known, write, error)
+        return Decision("E8", known, Search(left_open, Question.WAS_ANY_SENT, is_of_the_whole=True))
+    is_in_progress = isinstance(error, CodatConflictError) and known.has_key
+    if is_in_progress and known.is_last_try and known.conflicts < IN_PROGRESS_LOOKS:
+        learnt = replace(known, conflicts=known.conflicts + 1)
+        again = Pause(IN_PROGRESS_PAUSE, _send(known, key, write.sent_on, now))
+        return Decision("E9", learnt, again, (wording.IN_PROGRESS,))
+    if known.has_key and not known.is_last_try and status_of(error) != 500:
+        return Decision("E10", known, Raise(error), (wording.NEXT_TRY_ASKS,))
+    return Decision("E11", known, Search(not_answered(known, write, error), Question.FOR_THE_MESSAGE))
+
+
+def _searched(known: Known, search: Search, history: History, now: float) -> Decision:
+    unresolved = Raise(search.of.unresolved(history))
+    if search.question is Question.FOR_THE_MESSAGE:
+        return Decision("H1", known, unresolved)
+    if search.question is Question.WAS_ANY_SENT:
+        no_earlier_is_known = known.tries_are_missing or not known.is_recent(search.of.since)
+        if no_earlier_is_known and history.gap is None and not history.found and search.of.error is not None:
+            return Decision("H2", known, Raise(search.of.error))
+        return Decision("H3", known, unresolved)
+    if history.gap is not None or not _is_clear(known, search.question, history.found, now):
+        return Decision("H4", known, unresolved)
+    if not search.is_of_the_whole:
+        # What was found may be another task's, and the write of an earlier try too fresh to be listed.
+        pause = max(search.listed_by - now, 0.0)
+        again = Line("The push history shows no write in the way; looking again in %.0f s, to be sure.", (pause,))
+        return Decision("H5", known, Pause(pause, replace(search, is_of_the_whole=True)), (again,))
+    key, clear = search.of.stored.key, replace(known, is_clear=True)
+    can_be_written = Line("By the company's push history (%d of this kind) it can be written.", (len(history.found),))
+    if search.question is Question.HAVE_ALL_FAILED:
+        return _write_after(clear, key, now).after("H6", can_be_written)
+    if search.question is Question.HAS_NONE_LANDED:
+        return Decision("H7", clear, _send(known, key, None, now), (can_be_written,))
+    first = min((moment(each, 0.0) for each in history.found), default=search.of.since)
+    return Decision("H8", clear, _send(known, key, first, now), (can_be_written,))
+
+
+# -- how it is done ----------------------------------------------------------------------------------------------------
+
+
+def _send(known: Known, key: str, used_since: float | None, now: float) -> Send:
+    return Send(known.to_store(key, now if used_since is None else used_since), used_since)
+
+
+def _by_the_history(known: Known, of: OpenWrite) -> Search:
+    """Search for a write that Codat cannot be asked for, or not in time."""
+    if not known.has_key:
+        return Search(of, Question.HAS_NONE_LANDED, known.began + OTHER_KEY_GRACE)
+    grace = HISTORY_GRACE if known.knows_the_key else OTHER_KEY_GRACE
+    return Search(of, Question.IS_REPLAYED, known.began + grace)
+
+
+def _is_clear(known: Known, question: Question, found: Sequence[PushOperation], now: float) -> bool:
+    """Whether nothing that a whole history lists stands in the way of a write.
+
+    What has failed never does. The other content under a key has become one of those found, so there must be one. Where
+    the same key is asked under, what is recent is replayed, unless it may be of a later key of the chain.
+    """
+    open_ones = [each for each in found if each.status != FAILED]
+    if question is Question.HAVE_ALL_FAILED:
+        return bool(found) and not open_ones
+    if question is Question.HAS_NONE_LANDED or not known.knows_the_key:
+        return not open_ones
+    return all(now - moment(each, 0.0) < REPLAYED_FOR for each in open_ones)
+
+
+def _is_refusal(error: CodatError) -> TypeGuard[CodatApiError]:
+    """Whether an error is Codat's own refusal of a request, and nothing of it can have landed.
+
+    Codat gives each answer a correlation id, and replays the one it keeps for a key with the id it had: the same id
+    twice shows that Codat knows the key, and has written nothing under it. A refusal without may be a proxy's.
+    """
+    if not isinstance(error, CodatApiError) or not error.correlation_id or error.may_have_landed:
+        return False
+    return error.status_code < 500 and error.status_code not in _NO_REFUSALS
