@@ -31,15 +31,15 @@ from airflow_provider_codat.api.errors import (
 )
 from airflow_provider_codat.api.http.request import Request
 from airflow_provider_codat.api.http.response import RateLimit, Response, read
+from airflow_provider_codat.api.http.retry import RetryPolicy
 from airflow_provider_codat.api.http.steps import Sleep, Steps
 from airflow_provider_codat.api.sync_settings import ScheduleShape
 from airflow_provider_codat.api.waiting.pace import Pace
 from airflow_provider_codat.api.waiting.wait import OperationWait
-from airflow_provider_codat.hooks import asynchronous, blocking, form
+from airflow_provider_codat.hooks import asynchronous, blocking, form, retrying
 from airflow_provider_codat.hooks.calls import Endpoint, FileEndpoint, PagedEndpoint, ShapedEndpoint, Wait
 from airflow_provider_codat.hooks.connection import ConnectionSettings, read_connection
 from airflow_provider_codat.hooks.failures import causes
-from airflow_provider_codat.hooks.retrying import retry_rules
 
 if TYPE_CHECKING:
     import httpx
@@ -236,11 +236,8 @@ class CodatHook(BaseHook):
         :param attempts: requests in all; default the connection's ``max_attempts``.
         :raises CodatError: the subclass says what went wrong.
         """
-        from tenacity import Retrying
-
-        retrying = Retrying(**self._retry_rules(request, attempts))
-        answer: T = retrying(self._send_once, request)
-        return answer
+        policy = self._retry_policy(attempts)
+        return retrying.send(self._send_once, request, policy, self.log.warning).result()
 
     def _send_once(self, request: Request[T]) -> T:
         return self._read(request, blocking.exchange(self.get_conn(), request, self.settings))
@@ -312,11 +309,9 @@ class CodatHook(BaseHook):
         :param request: as for :meth:`send`.
         :param attempts: likewise, with the same default.
         """
-        from tenacity import AsyncRetrying
-
         await self.connect()
-        retrying = AsyncRetrying(**self._retry_rules(request, attempts))
-        return await retrying(self._asend_once, request)
+        policy = self._retry_policy(attempts)
+        return (await retrying.asend(self._asend_once, request, policy, self.log.warning)).result()
 
     async def _asend_once(self, request: Request[T]) -> T:
         async with self._client_for(request) as client:
@@ -368,11 +363,9 @@ class CodatHook(BaseHook):
             )
             raise
 
-    def _retry_rules(self, request: Request[Any], attempts: int | None) -> dict[str, Any]:
+    def _retry_policy(self, attempts: int | None) -> RetryPolicy:
         policy = self.settings.retry
-        if attempts is not None:
-            policy = replace(policy, max_attempts=attempts)
-        return retry_rules(request, policy, self.log.warning)
+        return policy if attempts is None else replace(policy, max_attempts=attempts)
 
 
 _of_parents: list[object] = []

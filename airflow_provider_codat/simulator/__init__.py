@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflow_provider_codat.simulator.attachments import Attachment
     from airflow_provider_codat.simulator.books import Company, Connection
     from airflow_provider_codat.simulator.faults import Fault
-    from airflow_provider_codat.simulator.push import UNDECIDED, Outcome
+    from airflow_provider_codat.simulator.outcomes import UNDECIDED, Outcome
     from airflow_provider_codat.simulator.request_log import LoggedRequest, Traffic
     from airflow_provider_codat.simulator.server import CodatSimulator
 
@@ -34,14 +34,14 @@ __all__ = [
 ]
 
 _MODULES = {
-    "UNDECIDED": "push",
+    "UNDECIDED": "outcomes",
     "Attachment": "attachments",
     "CodatSimulator": "server",
     "Company": "books",
     "Connection": "books",
     "Fault": "faults",
     "LoggedRequest": "request_log",
-    "Outcome": "push",
+    "Outcome": "outcomes",
     "Traffic": "request_log",
 }
 

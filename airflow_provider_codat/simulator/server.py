@@ -31,7 +31,8 @@ from airflow_provider_codat.simulator.account import Account
 from airflow_provider_codat.simulator.books import Books, Company, Connection
 from airflow_provider_codat.simulator.data_types import WRITES
 from airflow_provider_codat.simulator.faults import RandomFaults
-from airflow_provider_codat.simulator.push import TERMINAL_STATUSES, UNDECIDED, Outcome, Pushes
+from airflow_provider_codat.simulator.outcomes import TERMINAL_STATUSES, UNDECIDED, Outcome
+from airflow_provider_codat.simulator.push import Pushes
 from airflow_provider_codat.simulator.rate_limit import AddressLimit, Concurrency, RateLimit
 from airflow_provider_codat.simulator.request_log import Traffic
 from airflow_provider_codat.simulator.sync_settings import SyncSettings

@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 
 from airflow_provider_codat.hooks import codat as hook_module
-from airflow_provider_codat.hooks import retrying
 from airflow_provider_codat.hooks.calls import Call
 
 
@@ -208,6 +207,5 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> Sleeps:
     monkeypatch.setattr(time, "time", lambda: real_time() + sum(sleeps))
     # In the hook alone: the event loops of other threads go by the real one.
     times = {**vars(time), "monotonic": lambda: real_monotonic() + sum(sleeps)}
-    for module in (hook_module, retrying):
-        monkeypatch.setattr(module, "time", SimpleNamespace(**times))
+    monkeypatch.setattr(hook_module, "time", SimpleNamespace(**times))
     return sleeps

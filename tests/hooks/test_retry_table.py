@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import socket
 import ssl
 import threading
+import time
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,6 +22,8 @@ import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from urllib3.exceptions import (
     ConnectTimeoutError,
     NameResolutionError,
@@ -29,14 +33,16 @@ from urllib3.exceptions import (
     ReadTimeoutError,
 )
 
+from airflow_provider_codat.api.errors import error_class
 from airflow_provider_codat.api.http.request import Effect, Request
-from airflow_provider_codat.api.http.retry import RetryPolicy
+from airflow_provider_codat.api.http.retry import RetryPolicy, leaves_open, may_be_resent
 from airflow_provider_codat.api.sync_settings import SyncSchedule, SyncSetting
 from airflow_provider_codat.exceptions import (
     CodatApiError,
     CodatAuthenticationError,
     CodatConflictError,
     CodatConnectionError,
+    CodatError,
     CodatForbiddenError,
     CodatNotFoundError,
     CodatPlanLimitError,
@@ -224,12 +230,94 @@ def test_a_write_under_a_key_is_sent_again_for_ten_minutes_at_the_most(
     ids=["at once", "in time", "late", "late by a clock that was set back", "late by a machine that was suspended"],
 )
 def test_the_ten_minutes_are_over_when_either_clock_says_so(monkeypatch, wall, monotonic, is_too_late):
-    times = SimpleNamespace(time=lambda: 1.8e9, monotonic=lambda: 50.0)
-    monkeypatch.setattr(retrying, "time", times)
+    clocks = SimpleNamespace(wall=1.8e9, monotonic=50.0)
+    monkeypatch.setattr(time, "time", lambda: clocks.wall)
+    monkeypatch.setattr(time, "monotonic", lambda: clocks.monotonic)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    sent = []
+
+    def lose(request):
+        sent.append(request)
+        clocks.wall, clocks.monotonic = 1.8e9 + wall, 50.0 + monotonic
+        raise CodatConnectionError("reset")
+
     request = Request("POST", "/", bool, effect=Effect.WRITE, idempotency_key="key")
-    table = retrying._RetryTable(request, RetryPolicy(), print)
-    times.time, times.monotonic = lambda: 1.8e9 + wall, lambda: 50.0 + monotonic
-    assert table._comes_too_late(0.5) is is_too_late
+    retrying.send(lose, request, RetryPolicy(max_attempts=2), print)
+    assert len(sent) == (1 if is_too_late else 2)
+
+
+def test_an_error_is_not_changed_before_the_loop_has_ended(connect, do, codat_simulator, monkeypatch):
+    company, hook, logged = codat_simulator.add_company(), connect(max_retry_wait=0, max_attempts=4), []
+    monkeypatch.setattr(hook.log, "warning", lambda text, error, *_: logged.append((error, error.may_have_landed)))
+    codat_simulator.fault(Fault(**gateway(502, times=2)))
+    codat_simulator.fault(Fault(**gateway(429)))
+    codat_simulator.fault(Fault(**gateway(401)))
+    with pytest.raises(CodatAuthenticationError) as raised:
+        do(*arguments(hook, "create", company.id, company.connection_id))
+    assert raised.value.may_have_landed is True
+    assert [was_open for _, was_open in logged] == [False] * 3
+    assert [error.may_have_landed for error, _ in logged] == [False] * 3
+
+
+def call(request, is_aio, attempts, policy, warn=lambda *_: None):
+    """Send a request whose attempts end as given, and return the result and how many were made."""
+    rest = iter(attempts)
+
+    def once(_):
+        ended = next(rest)
+        if isinstance(ended, BaseException):
+            raise ended
+        return ended
+
+    async def aonce(request):
+        return once(request)
+
+    if is_aio:
+        sent = asyncio.run(retrying.asend(aonce, request, policy, warn))
+    else:
+        sent = retrying.send(once, request, policy, warn)
+    return sent, len(attempts) - len(list(rest))
+
+
+ENDINGS = [
+    lambda: CodatConnectionError("refused", was_sent=False),
+    lambda: CodatConnectionError("reset"),
+    lambda: CodatResponseError("html"),
+    *(lambda code=code: error_class(code)(code, "no") for code in (400, 401, 408, 409, 425, 429, 500, 501, 502, 503)),
+]
+SENDABLE = [
+    Request("GET", "/", bool),
+    Request("POST", "/", bool, effect=Effect.WRITE, idempotency_key="key"),
+    Request("PUT", "/", bool, effect=Effect.WRITE),
+]
+
+
+@settings(deadline=None)
+@given(st.booleans(), st.sampled_from(SENDABLE), st.lists(st.sampled_from(ENDINGS), max_size=6), st.integers(1, 5))
+def test_the_loop_does_what_the_table_says_whatever_the_attempts_end_with(is_aio, request, endings, max_attempts):
+    attempts = [make() for make in endings] + ["answer"]
+    sent, made = call(request, is_aio, attempts, RetryPolicy(max_attempts=max_attempts, max_wait=0))
+    again = [not isinstance(each, str) and may_be_resent(each, request) for each in attempts]
+    expected = min(again.index(False) + 1, max_attempts)
+    assert made == expected
+    if attempts[made - 1] == "answer":
+        assert sent == retrying.Answered("answer")
+        return
+    assert sent == retrying.Failed(request, tuple(attempts[:made]))
+    assert not any(error.may_have_landed for error in attempts[:made])
+    assert sent.may_have_landed == any(leaves_open(error, request) for error in attempts[:made])
+    with pytest.raises(CodatError) as raised:
+        sent.result()
+    assert raised.value is attempts[made - 1]
+    assert raised.value.may_have_landed == sent.may_have_landed
+
+
+@pytest.mark.parametrize("is_aio", [False, True], ids=["sync", "aio"])
+def test_what_is_no_error_of_codat_goes_through_at_once(is_aio):
+    error = KeyError("a bug")
+    with pytest.raises(KeyError) as raised:
+        call(SENDABLE[1], is_aio, [CodatConnectionError("reset"), error, "answer"], RetryPolicy(max_wait=0))
+    assert raised.value is error
 
 
 # -- what never reached Codat ------------------------------------------------------------------------------------------

@@ -41,6 +41,8 @@ the wait is exponential with full jitter, up to the cap; after a 409 it is 2, 4,
 there is something to wait for. A write that may have landed is sent again for ten minutes at the most: its key does not
 hold for ever.
 
+``_BY_STATUS`` and the rows beside it are the first table. ``hooks/retrying.py`` drives it with ``tenacity``.
+
 Sources: https://docs.codat.io/using-the-api/rate-limits, https://docs.codat.io/using-the-api/idempotency,
 https://docs.codat.io/using-the-api/errors, https://www.rfc-editor.org/rfc/rfc9110 and /rfc8470.
 """
@@ -49,27 +51,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Flag, auto
 from typing import Any
 
 from airflow_provider_codat.api.errors import (
     CodatApiError,
     CodatConflictError,
     CodatConnectionError,
-    CodatRateLimited,
     CodatResponseError,
     CodatServerError,
 )
 from airflow_provider_codat.api.http.request import Effect, Request
-
-REQUEST_TIMEOUT = 408
-"""The status with which a server, or a proxy, gives up waiting for the rest of a request."""
-
-PASSING_STATUSES = frozenset({REQUEST_TIMEOUT, 425, 429, 500, 502, 503, 504})
-"""The statuses after which a request that reads or sets state is sent again."""
-
-REPLAYED_STATUS = 500
-"""The server error that Codat itself answers with, and so replays to the same key; the others come from before it."""
-
 
 RESENT_FOR = 600.0
 """Seconds from its first sending for which a write that may have landed is sent again under its key."""
@@ -89,67 +81,101 @@ class RetryPolicy:
     first_wait: float = 1.0
 
 
-def is_passing(error: BaseException) -> bool:
-    """Whether the trouble may be over by itself, so that asking again makes sense.
+class _Kind(Flag):
+    """The columns of the table: what a request does."""
 
-    :param error: how a request ended.
-    """
+    STATE = auto()
+    KEYED = auto()
+    UNKEYED = auto()
+
+
+_NONE = _Kind(0)
+_WRITES = _Kind.KEYED | _Kind.UNKEYED
+_REPEATABLE = _Kind.STATE | _Kind.KEYED
+_ALL = _Kind.STATE | _WRITES
+
+
+@dataclass(frozen=True)
+class _Row:
+    """Which kinds of requests are sent again, and which may have written their record all the same."""
+
+    again: _Kind
+    may_have_landed: _Kind
+
+
+_NEVER_CONNECTED = _Row(again=_ALL, may_have_landed=_NONE)
+_CONNECTION_LOST = _Row(again=_REPEATABLE, may_have_landed=_WRITES)
+_UNREADABLE = _Row(again=_REPEATABLE, may_have_landed=_WRITES)
+_BY_STATUS = {
+    408: _Row(again=_REPEATABLE, may_have_landed=_WRITES),
+    409: _Row(again=_Kind.KEYED, may_have_landed=_Kind.KEYED),  # without a key nothing of ours is in progress
+    425: _Row(again=_REPEATABLE, may_have_landed=_NONE),
+    429: _Row(again=_ALL, may_have_landed=_NONE),
+    500: _Row(again=_Kind.STATE, may_have_landed=_WRITES),
+    502: _Row(again=_REPEATABLE, may_have_landed=_WRITES),
+    503: _Row(again=_REPEATABLE, may_have_landed=_WRITES),
+    504: _Row(again=_REPEATABLE, may_have_landed=_WRITES),
+}
+_OTHER_5XX = _Row(again=_NONE, may_have_landed=_WRITES)
+_ANY_OTHER = _Row(again=_NONE, may_have_landed=_NONE)
+
+
+def _row(error: BaseException) -> _Row:
+    if isinstance(error, CodatConnectionError):
+        return _CONNECTION_LOST if error.was_sent else _NEVER_CONNECTED
+    if isinstance(error, CodatResponseError):
+        return _UNREADABLE
     if isinstance(error, CodatApiError):
-        return error.status_code in PASSING_STATUSES
-    return isinstance(error, CodatConnectionError | CodatResponseError)
+        return _BY_STATUS.get(error.status_code, _OTHER_5XX if isinstance(error, CodatServerError) else _ANY_OTHER)
+    return _ANY_OTHER
 
 
-def can_be_waited_out(error: BaseException) -> bool:
-    """Whether a wait checks again after this error. It does after every 5xx: a check costs little, and does nothing.
-
-    :param error: how a check ended.
-    """
-    return is_passing(error) or isinstance(error, CodatServerError)
+def _kind(request: Request[Any]) -> _Kind:
+    if request.effect is Effect.STATE:
+        return _Kind.STATE
+    return _Kind.UNKEYED if request.idempotency_key is None else _Kind.KEYED
 
 
 def may_be_resent(error: BaseException, request: Request[Any]) -> bool:
-    """Whether the table has *again* for this error and this request.
-
-    :param error: how the request ended.
-    :param request: what was sent.
-    """
-    if request.effect is Effect.STATE or _was_not_taken(error):
-        return is_passing(error)
-    if not request.is_repeatable:
-        return False
-    return isinstance(error, CodatConflictError) or (is_passing(error) and not _is_replayed(error))
+    """Whether the table has *again* for this error and this request."""
+    return _kind(request) in _row(error).again
 
 
 def leaves_open(error: BaseException, request: Request[Any]) -> bool:
-    """Whether a request that ended so may have written its record all the same.
-
-    :param error: how the request ended.
-    :param request: what was sent.
-    """
-    if request.effect is Effect.STATE or _was_not_taken(error):
-        return False
-    if isinstance(error, CodatConflictError):
-        return request.idempotency_key is not None  # without a key nothing of ours is in progress: it was refused
-    if getattr(error, "status_code", None) == REQUEST_TIMEOUT:
-        return True
-    return isinstance(error, CodatConnectionError | CodatResponseError | CodatServerError)
+    """Whether a request that ended so may have written its record all the same."""
+    return _kind(request) in _row(error).may_have_landed
 
 
-def _was_not_taken(error: BaseException) -> bool:
-    """Whether Codat did nothing with the request, nor remembers its key."""
-    return isinstance(error, CodatRateLimited) or (isinstance(error, CodatConnectionError) and not error.was_sent)
+def is_passing(error: BaseException) -> bool:
+    """Whether the trouble may be over by itself, so that a request which writes nothing is sent again."""
+    return _Kind.STATE in _row(error).again
 
 
-def _is_replayed(error: BaseException) -> bool:
-    return isinstance(error, CodatServerError) and error.status_code == REPLAYED_STATUS
+def can_be_waited_out(error: BaseException) -> bool:
+    """Whether a wait checks again after this error. It does after every 5xx: a check costs little, and does nothing."""
+    return is_passing(error) or isinstance(error, CodatServerError)
 
 
 def retry_after(error: BaseException) -> float | None:
-    """Return the wait in seconds the API asked for with this error, or ``None``.
-
-    :param error: how a request ended.
-    """
+    """Return the wait in seconds the API asked for with this error, or ``None``."""
     return getattr(error, "retry_after", None)
+
+
+def wait_after(error: BaseException, attempt: int, policy: RetryPolicy, jitter: Callable[[], float]) -> float:
+    """Return the seconds between a failed attempt and the next; above the policy's ``max_wait``, there is no next.
+
+    :param error: how the attempt ended.
+    :param attempt: its number, from 1.
+    :param policy: how hard to try.
+    :param jitter: a source of numbers in 0 to 1.
+    """
+    asked = retry_after(error)
+    if asked is not None:
+        return asked
+    bound = policy.first_wait * 2.0 ** min(attempt - 1, 62)
+    if isinstance(error, CodatConflictError):
+        return min(policy.max_wait, 2 * bound)
+    return jitter() * min(policy.max_wait, bound)
 
 
 def next_wait(
@@ -159,20 +185,8 @@ def next_wait(
     policy: RetryPolicy,
     jitter: Callable[[], float],
 ) -> float | None:
-    """Return the seconds to wait before sending ``request`` again, or ``None`` to give up.
-
-    :param error: how the last attempt ended.
-    :param attempt: its number, from 1.
-    :param request: what was sent.
-    :param policy: how hard to try.
-    :param jitter: a source of numbers in 0 to 1.
-    """
+    """Return the seconds to wait before sending ``request`` again, or ``None`` to give up."""
     if attempt >= policy.max_attempts or not may_be_resent(error, request):
         return None
-    asked = retry_after(error)
-    if asked is not None:
-        return asked if asked <= policy.max_wait else None
-    bound = policy.first_wait * 2.0 ** min(attempt - 1, 62)
-    if isinstance(error, CodatConflictError):
-        return min(policy.max_wait, 2 * bound)
-    return jitter() * min(policy.max_wait, bound)
+    wait = wait_after(error, attempt, policy, jitter)
+    return wait if wait <= policy.max_wait else None
