@@ -4,10 +4,11 @@ Needs a clean clone, Python 3.11, 3.12 and 3.13, a package index, and Chromium o
 
 Two steps run at a time, for two cores:
 
-- README command two, word for word: all tests on the newest Airflow. Then, in the environment that it has made, the
-  browser test, the test with Codat's own client, README command one, and lint and types.
-- The distributions. Then the wheel by itself, and each other job of ``versions.toml``: the wheel, the tests of the
-  source distribution that can differ there, and one real run.
+- README command two, word for word: all tests on the newest Airflow. Then, in the environment that it has made, README
+  command one, and lint and types.
+- The distributions. Then each other job of ``versions.toml``: the wheel, the tests of the source distribution that can
+  differ there, and one real run. After the job with the newest Airflow's own constraints, and in its environment, the
+  browser test and the test with Codat's own client. Then the wheel by itself.
 
 Writes only below the clone (``.venv``, ``dist``, ``build/ci``) and to a temporary folder. ``build/ci`` holds each
 step's output, test report and list of packages, and the files that tests write to ``CODAT_TEST_ARTIFACTS``.
@@ -173,16 +174,29 @@ class Checks:
     :param jobs: the jobs of ``versions.toml``; the last has the newest Airflow.
     :param e2e_everywhere: the end-to-end tests that run on every Airflow.
     :param the_same_everywhere: tests that run on the newest Airflow and with the lowest dependencies only.
+    :param newest_only: tests, by path or by path and name, that run in command two only.
+    :param fewer: environment variables that shorten the random tests outside command two.
     """
 
     def __init__(
-        self, scratch: Path, jobs: list[Job], e2e_everywhere: list[str], the_same_everywhere: list[str]
+        self,
+        scratch: Path,
+        jobs: list[Job],
+        e2e_everywhere: list[str],
+        the_same_everywhere: list[str],
+        newest_only: list[str],
+        fewer: dict[str, str],
     ) -> None:
         self.scratch = scratch
         self.jobs = jobs
         *self.others, self.newest = jobs
         self.e2e_everywhere = e2e_everywhere
         self.the_same_everywhere = the_same_everywhere
+        self.newest_only = newest_only
+        self.fewer = fewer
+        (self.constrained,) = (
+            job for job in self.others if (job.airflow, job.dependencies) == (self.newest.airflow, "constrained")
+        )
         self.env = environment(scratch)
         self.tools = scratch / "tools" / "bin"
         self.source = scratch / "source"
@@ -212,16 +226,20 @@ class Checks:
         """Run all steps, two at a time."""
         newest = two.submit(self.step, self.newest.name, self.command_two)
         two.submit(self.step, "distributions", self.build).result()
-        rest = [two.submit(self.step, job.name, partial(self.test, job)) for job in self.others]
+        rest = [two.submit(self.steps_of, job) for job in self.others]
         rest.append(two.submit(self.step, "the wheel by itself", self.use_wheel))
         newest.result()
-        browser = two.submit(self.step, "browser", self.browse)
-        rest.append(two.submit(self.step, "lint and types", self.lint))
-        browser.result()  # the next steps install into the environment in which it runs
-        two.submit(self.step, "the official client", self.use_official_client).result()
         rest.append(two.submit(self.step, "command one", self.command_one))
+        rest.append(two.submit(self.step, "lint and types", self.lint))
         for each in rest:
             each.result()
+
+    def steps_of(self, job: Job) -> None:
+        """Run a job's tests, and what else runs in its environment, one after the other."""
+        self.step(job.name, partial(self.test, job))
+        if job is self.constrained:
+            self.step("browser", self.browse)
+            self.step("the official client", self.use_official_client)
 
     def step(self, name: str, work: Callable[[Output], None]) -> None:
         """Run one step, print its output, and record how it ended. If it fails, the other steps go on."""
@@ -287,11 +305,13 @@ class Checks:
         self.install(job, output)
         e2e = [path.relative_to(self.source).as_posix() for path in (self.source / "tests/e2e").glob("test_*.py")]
         left_out = {*e2e} if job.lowest else {*e2e} - {*self.e2e_everywhere} | {*self.the_same_everywhere}
+        left_out |= {*self.newest_only}
         output.run(
             *(self.prefix(job) / "bin" / "pytest", "--quiet", "-p", "no:cacheprovider", f"--junitxml={job.report}"),
-            *(f"--ignore={path}" for path in sorted(left_out)),
+            *(f"--{'deselect' if '::' in each else 'ignore'}={each}" for each in sorted(left_out)),
             cwd=self.source,
             PYTHONSAFEPATH="1",  # so that the tests' processes import the package from the wheel, not from here
+            **self.fewer,
         )
 
     def install(self, job: Job, output: Output) -> None:
@@ -329,18 +349,19 @@ class Checks:
         if not all(Path(os.environ.get(name, usual)).exists() for name, usual in wanted.items()):
             for command in ("update", "install --yes --no-install-recommends chromium chromium-driver"):
                 output.run("apt-get", "--quiet", "--quiet", *command.split(), DEBIAN_FRONTEND="noninteractive")
-        self.uv_install(output, self.prefix(self.newest), "--group", "browser")
-        output.run(
-            *(self.prefix(self.newest) / "bin" / "pytest", "--quiet", "-p", "no:cacheprovider"),
-            *(f"--junitxml={REPORTS / 'browser.xml'}", "tests/browser"),
-        )
+        self.test_group("browser", output)
 
     def use_official_client(self, output: Output) -> None:
         """Run the tests with Codat's own client against the simulator, on the newest Airflow."""
-        self.uv_install(output, self.prefix(self.newest), "--group", "sdk")
+        self.test_group("sdk", output)
+
+    def test_group(self, name: str, output: Output) -> None:
+        """Install a dependency group into the environment of :attr:`constrained`, and run the tests that need it."""
+        self.uv_install(output, self.prefix(self.constrained), "--group", name)
         output.run(
-            *(self.prefix(self.newest) / "bin" / "pytest", "--quiet", "-p", "no:cacheprovider"),
-            *(f"--junitxml={REPORTS / 'sdk.xml'}", "tests/sdk"),
+            *(self.prefix(self.constrained) / "bin" / "pytest", "--quiet", "-p", "no:cacheprovider"),
+            *(f"--junitxml={REPORTS / f'{name}.xml'}", f"tests/{name}"),
+            PYTHONSAFEPATH="1",
         )
 
     def lint(self, output: Output) -> None:
