@@ -25,8 +25,8 @@ class Subscription:
     :param began: when it began to wait, in epoch seconds.
     :param end: the operation once it has ended, or why waiting cannot help.
     :param checked_at: when the check began that has just been answered, in epoch seconds, or ``None``.
-    :param is_postponed: whether the check that was due is left out.
-    :param context: the trigger's own: what is logged in it goes to its task's log.
+    :param is_postponed: whether the check that was due is left out; default ``False``.
+    :param context: the trigger's own, by default: what is logged in it goes to its task's log.
     """
 
     wait: OperationWait[Any]
