@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_codat import demo
-from airflow_provider_codat.demo import airflow_stack
+from airflow_provider_codat.demo import airflow_stack, flavours
 from airflow_provider_codat.demo.airflow_stack import AirflowStack
 from airflow_provider_codat.demo.processes import ProcessEnded, Processes
 
@@ -123,7 +123,7 @@ def test_a_stack_that_cannot_start_says_why_and_leaves_nothing(tmp_path: Path, m
 def test_the_users_own_airflow_does_not_reach_the_stack():
     names = ("AIRFLOW_HOME", "AIRFLOW__CORE__FERNET_KEY", "AIRFLOW_CONN_MINE", "_AIRFLOW_WWW_USER_CREATE")
     users = dict.fromkeys(names, "mine") | {"LANG": "C", "PATH": "/bin"}
-    env = airflow_stack.environment(users, {"AIRFLOW_HOME": "{home}/x"}, {"home": "/home"})
+    env = flavours.environment(users, {"AIRFLOW_HOME": "{home}/x"}, {"home": "/home"})
     assert env == {
         "LANG": "C",
         "PATH": f"{Path(PYTHON).parent}:/bin",

@@ -15,7 +15,7 @@ from airflow_provider_codat.demo.processes import ProcessEnded
 from airflow_provider_codat.simulator import CodatSimulator, Outcome
 
 if TYPE_CHECKING:
-    from airflow_provider_codat.demo.airflow_stack import DagRun
+    from airflow_provider_codat.demo.dag_runs import DagRun
     from airflow_provider_codat.simulator import Company
 
 DAG_ID = "codat_onboard_company"

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import random
 import secrets
-import socket
-import threading
 import time
 from collections import defaultdict
 from dataclasses import replace
@@ -16,10 +13,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 try:
-    import uvicorn
-
-    from airflow_provider_codat.simulator.broken_answers import ExposedTransportProtocol
     from airflow_provider_codat.simulator.middleware import Middleware
+    from airflow_provider_codat.simulator.server_thread import HOST, ServerThread, listen
 except ModuleNotFoundError as error:
     if error.name is None or error.name.partition(".")[0] not in ("h11", "starlette", "uvicorn"):
         raise
@@ -51,10 +46,6 @@ if TYPE_CHECKING:
     from airflow_provider_codat.simulator.rate_limit import Quota
     from airflow_provider_codat.simulator.request_log import LoggedRequest
     from airflow_provider_codat.simulator.sync_settings import LeftOut, SyncScheduleShape
-
-_HOST = "127.0.0.1"
-#: Seconds that a stop waits for requests under way before it closes their connections.
-_GRACE = 5.0
 
 
 class CodatSimulator:
@@ -149,7 +140,7 @@ class CodatSimulator:
             pending_fields=pending_fields,
             idempotency_compares=idempotency_compares,
         )
-        self._server: _Server | None = None
+        self._server: ServerThread | None = None
         for number in range(1, company_count + 1):
             self.add_company(name=f"Company {number}")
 
@@ -166,12 +157,9 @@ class CodatSimulator:
 
     def start(self) -> None:
         """Start the server and return when it accepts connections. After a stop it keeps its state and its port."""
-        listener = socket.create_server((_HOST, self.port), backlog=2048)
-        # asyncio sets this only for sockets whose protocol is TCP, and create_server leaves the protocol 0. Without it,
-        # each answer on a kept-alive connection takes 40 ms.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener = listen(self.port)
         self.port = listener.getsockname()[1]
-        self._server = _Server(self._middleware, listener)
+        self._server = ServerThread(self._middleware, listener)
         self._server.start()
 
     def stop(self) -> None:
@@ -183,7 +171,7 @@ class CodatSimulator:
     @property
     def url(self) -> str:
         """The base URL."""
-        return f"http://{_HOST}:{self.port}"
+        return f"http://{HOST}:{self.port}"
 
     @property
     def auth_headers(self) -> dict[str, str]:
@@ -502,55 +490,3 @@ class CodatSimulator:
 def _check_written(data_type: str) -> None:
     if data_type not in WRITES:
         raise ValueError(f"data_type is {data_type!r}, but records are written to {', '.join(WRITES)}")
-
-
-class _Server(uvicorn.Server):
-    """uvicorn in a thread. ``start`` returns when it serves, and ``stop`` does not wait for its next tick."""
-
-    def __init__(self, middleware: Middleware, listener: socket.socket) -> None:
-        super().__init__(
-            uvicorn.Config(
-                middleware,
-                http=ExposedTransportProtocol,
-                ws="none",
-                loop="asyncio",
-                lifespan="off",
-                log_level="warning",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                date_header=False,
-            )
-        )
-        self._middleware = middleware
-        middleware.stopping = asyncio.Event()  # new at every start: an event belongs to one loop
-        self._listener = listener
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._running = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="codat-simulator", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-        self._running.wait()
-        if not self.started:
-            raise RuntimeError("the simulator's server thread ended before it served")
-
-    def stop(self) -> None:
-        if self._loop is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._middleware.stopping.set)
-        self._thread.join(_GRACE)
-        self.force_exit = True
-        self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            self.run(sockets=[self._listener])
-        finally:
-            self._running.set()
-
-    async def main_loop(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        await self.on_tick(0)
-        self._running.set()
-        await self._middleware.stopping.wait()
