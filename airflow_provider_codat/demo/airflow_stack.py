@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
-from airflow_provider_codat.demo.dag_runs import DagRun
+from airflow_provider_codat.demo.dag_runs import AirflowStackError, DagRun
 from airflow_provider_codat.demo.flavours import AIRFLOW_2, AIRFLOW_3, CONFIG, environment
 from airflow_provider_codat.demo.processes import Processes
 
@@ -31,10 +31,6 @@ POLL_INTERVAL = 0.5
 
 _HOST = "127.0.0.1"
 _USERNAME = "admin"
-
-
-class AirflowStackError(RuntimeError):
-    """A request to the throw-away Airflow failed; the message says why."""
 
 
 class AirflowStack:
