@@ -53,7 +53,10 @@ class ServerThread(uvicorn.Server):
         self._thread = threading.Thread(target=self._run, name="codat-simulator", daemon=True)
 
     def start(self) -> None:
-        """Start the thread, and return when it serves."""
+        """Start the thread, and return when it serves.
+
+        :raises RuntimeError: the thread has ended before it served.
+        """
         self._thread.start()
         self._running.wait()
         if not self.started:

@@ -6,6 +6,7 @@ A sensor and an operator wait by the same trigger and the same decisions, so a w
 from __future__ import annotations
 
 import pkgutil
+from abc import abstractmethod
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
@@ -95,14 +96,14 @@ class WaitingTask(TemplatedOperator):
         self.fail_on_unsuccessful = fail_on_unsuccessful
 
     @classmethod
+    @abstractmethod
     def kind(cls) -> OperationKind[Any]:
         """Return the kind of operation that is waited for. It is loaded here, so that DAG parsing does without it."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def failure(cls, operation: Any) -> Exception:
         """Return the error for an operation that ended without success."""
-        raise NotImplementedError
 
     @cached_property
     def hook(self) -> CodatHook:
