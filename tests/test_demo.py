@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_codat import demo
 from airflow_provider_codat.demo import airflow_stack
-from airflow_provider_codat.demo.airflow_stack import AirflowStack
+from airflow_provider_codat.demo.airflow_stack import AirflowStack, AirflowStackError, DagRun
 from airflow_provider_codat.demo.processes import ProcessEnded, Processes
 
 PYTHON = sys.executable
@@ -118,6 +118,36 @@ def test_a_stack_that_cannot_start_says_why_and_leaves_nothing(tmp_path: Path, m
     with pytest.raises(ProcessEnded, match="airflow migrate ended with status"), stack:
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["dags"]
+
+
+class LockedAirflow:
+    """Airflow's REST API where the database is locked now and then, which nobody can arrange for a real one."""
+
+    def __init__(self, *answers: str) -> None:
+        self.answers = list(answers)
+
+    def call(self, method: str, path: str, **options: object) -> None:
+        if answer := self.answers.pop(0):
+            raise AirflowStackError(answer)
+
+    def check(self) -> None:
+        """Every process is running."""
+
+    wait_until = AirflowStack.wait_until
+
+
+def test_a_state_is_set_again_where_the_database_was_locked(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(airflow_stack, "POLL_INTERVAL", 0)
+    airflow = LockedAirflow("PATCH: 500 Database error", "PATCH: 500 Database error", "")
+    DagRun(airflow, "dag", "run").mark("push", "failed")
+    assert airflow.answers == []
+
+
+def test_a_state_that_airflow_refuses_is_not_set_again():
+    airflow = LockedAirflow("PATCH: 404 not found", "")
+    with pytest.raises(AirflowStackError, match="404"):
+        DagRun(airflow, "dag", "run").mark("push", "failed")
+    assert airflow.answers == [""]
 
 
 def test_the_users_own_airflow_does_not_reach_the_stack():

@@ -450,8 +450,20 @@ class DagRun:
 
         :param task_id: Airflow's id of the task.
         :param state: ``success`` or ``failed``.
+        :raises AirflowStackError: Airflow refuses it, or its database stays locked for a minute.
         """
-        self.stack.call("PATCH", f"{self._path}/taskInstances/{task_id}", json={"new_state": state})
+
+        def is_marked() -> bool:
+            try:
+                self.stack.call("PATCH", f"{self._path}/taskInstances/{task_id}", json={"new_state": state})
+            except AirflowStackError as error:
+                # SQLite does not wait for a lock where a transaction that has read begins to write.
+                if "Database error" not in str(error):
+                    raise
+                return False
+            return True
+
+        self.stack.wait_until(f"the database to take the state of {task_id}", is_marked, timeout=60)
 
     def xcom(self, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
         """Return a value that a task has pushed.
