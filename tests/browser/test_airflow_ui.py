@@ -42,10 +42,13 @@ def field(name: str) -> str:
 
 
 def press_test(browser: Browser, airflow: AirflowStack, title: str) -> str:
-    """Press the test button of the only connection, and return what Airflow tells under a title."""
+    """Press the test button of the only connection, and return what Airflow reports, with its title.
+
+    The title is drawn before the text below it, so a title alone is not yet the report.
+    """
     browser.open(f"{airflow.url}/connections")
     browser.click(button("Test Connection"))
-    return browser.see(title, '//*[@data-scope="toast" and @data-part="root"]')
+    return browser.match(rf"(?s){title}\s+\S.*", '//*[@data-scope="toast" and @data-part="root"]')[0]
 
 
 @pytest.fixture(scope="module")
