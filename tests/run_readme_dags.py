@@ -6,6 +6,7 @@ Airflow runs all of it in this one process.
 import json
 import os
 
+import one_api_server  # noqa: F401 - for what it does on import
 from airflow.models.taskinstance import TaskInstance
 from airflow.utils import db
 from airflow.utils.session import create_session

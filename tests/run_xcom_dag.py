@@ -6,6 +6,7 @@ Airflow runs all of it in this one process, but hands XComs on through its datab
 import json
 import os
 
+import one_api_server  # noqa: F401 - for what it does on import
 from airflow.providers.common.compat.sdk import DAG, task
 from airflow.utils import db
 

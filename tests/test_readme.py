@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import subprocess
@@ -10,6 +9,7 @@ import sys
 from pathlib import Path
 from textwrap import indent
 
+from airflow_process import output_of
 from pages import HOOKS, OPERATORS, PAGES, README, ROOT, SENSORS, SIMULATOR, TESTS, Block, blocks
 
 Which = tuple[str, str, str]
@@ -130,9 +130,7 @@ def test_every_dag_and_task_as_printed_runs_to_its_end(tmp_path):
     files += [dag_around(dag_id, [text(which) for which in tasks]) for dag_id, tasks in TASKS.items()]
     for number, file in enumerate(files):
         (dags / f"dag_{number}.py").write_text(file)
-    home = {"AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__DAGS_FOLDER": str(dags)}
-    printed = run(sys.executable, Path(__file__).with_name("run_readme_dags.py"), cwd=tmp_path, **home)
-    ended = json.loads(printed.splitlines()[-1])
+    ended = output_of(Path(__file__).with_name("run_readme_dags.py"), home=tmp_path, dags=dags)
     expected = {dag_id: instances for each in DAGS.values() for dag_id, instances in each.items()}
     expected |= {dag_id: {*tasks.values()} for dag_id, tasks in TASKS.items()}
     assert {dag_id: {*states} for dag_id, states in ended.items()} == expected

@@ -3,14 +3,12 @@
 import copy
 import dataclasses
 import json
-import os
 import pickle
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from airflow_process import output_of
 from run_xcom_dag import SETTINGS
 
 from airflow_provider_codat.api.endpoints.companies import Company
@@ -21,20 +19,10 @@ from airflow_provider_codat.api.json_value import JsonValue
 from airflow_provider_codat.api.sync_settings import SyncSchedule, SyncSetting, SyncSettings, read_desired
 from airflow_provider_codat.operators.codat import CodatSyncSettingsOperator
 
-HERE = Path(__file__).parent
-
 
 def test_what_the_hook_returns_arrives_in_another_task(tmp_path):
-    done = subprocess.run(  # noqa: S603 - the interpreter that runs this test
-        [sys.executable, HERE / "run_xcom_dag.py"],
-        env={**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__DAGS_FOLDER": str(HERE)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    run = json.loads(done.stdout.splitlines()[-1])
-    assert run["state"] == "success", done.stdout + done.stderr
+    run = output_of(Path(__file__).with_name("run_xcom_dag.py"), home=tmp_path)
+    assert run["state"] == "success"
     arrived = run["arrived"]
     company = {"id": "company-1", "name": "Corner Shop", "dataConnections": [{"id": run["connection_id"]}]}
     assert (arrived["company"], arrived["companies"], arrived["mapped"]) == (company, [company], company)

@@ -6,6 +6,7 @@ was serialized, as its web server does.
 
 import json
 
+import one_api_server  # noqa: F401 - for what it does on import
 from airflow.models.taskinstance import TaskInstance
 from airflow.providers.common.compat.sdk import DAG, BaseOperator, task
 from airflow.serialization import serialized_objects

@@ -1,13 +1,11 @@
 """The link to a company in the Codat Portal: where it leads, and when a task has it."""
 
-import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from airflow_process import output_of
 
 from airflow_provider_codat.get_provider_info import get_provider_info
 from airflow_provider_codat.links.codat import CodatCompanyLink, company_address, store_company_link
@@ -15,7 +13,6 @@ from airflow_provider_codat.links.codat import CodatCompanyLink, company_address
 AIRFLOW_2 = "airflow.sdk" not in sys.modules
 IDS = {"dag_id": "dag", "task_id": "task", "run_id": "run", "map_index": 2}
 COMPANY = "8a210b68-6988-11ed-a1eb-0242ac120002"
-HERE = Path(__file__).parent
 
 
 # -- where it leads ----------------------------------------------------------------------------------------------------
@@ -44,15 +41,7 @@ def test_the_link_of_a_known_company_needs_no_stored_one():
 
 
 def test_every_task_of_a_run_has_its_own(tmp_path):
-    done = subprocess.run(  # noqa: S603 - the interpreter that runs this test
-        [sys.executable, HERE / "run_and_show_links.py"],
-        env={**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__DAGS_FOLDER": str(HERE)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    links = json.loads(done.stdout.splitlines()[-1])
-    assert links == {
+    assert output_of(Path(__file__).with_name("run_and_show_links.py"), home=tmp_path) == {
         "literal[-1]": company_address("literal"),
         "template[-1]": company_address("from-params"),
         "xcom[-1]": company_address("from-xcom"),

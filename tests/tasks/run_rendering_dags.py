@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+import one_api_server  # noqa: F401 - for what it does on import
 from airflow.models.taskinstance import TaskInstance
 from airflow.providers.common.compat.sdk import DAG, task
 from airflow.utils import db

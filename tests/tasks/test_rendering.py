@@ -1,13 +1,11 @@
 """Ids and records as Airflow itself renders them, from DAGs run to their end: nothing is changed."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG
+from airflow_process import output_of
 
 from airflow_provider_codat.exceptions import CodatInputError
 from airflow_provider_codat.operators.codat import CodatPushOperator, CodatSyncSettingsOperator
@@ -23,16 +21,8 @@ RECORD = {"reference": "007", "amount": 7.5, "lines": [{"code": "1E5", "memo": "
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """Return how the DAGs of ``run_rendering_dags.py`` ended, and what they wrote."""
-    home = {"AIRFLOW_HOME": str(tmp_path_factory.mktemp("home")), "AIRFLOW__CORE__DAGS_FOLDER": str(HERE)}
-    done = subprocess.run(  # noqa: S603 - the interpreter that runs this test
-        [sys.executable, HERE / "run_rendering_dags.py", "usual", "native", "values", "syntax"],
-        env={**os.environ, **home},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    dag_ids = ("usual", "native", "values", "syntax")
+    return output_of(HERE / "run_rendering_dags.py", *dag_ids, home=tmp_path_factory.mktemp("home"))
 
 
 def schedules(body):
