@@ -1,4 +1,4 @@
-"""What Airflow's test button says: how the way to Codat went, in one sentence that tells what to do about it."""
+"""What Airflow's test button says: the result of a request to Codat, and what to do about it, in one sentence."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ WITHOUT_AN_ANSWER: tuple[tuple[type[BaseException], str], ...] = (
     ),
     (OSError, _NO_CERTIFICATES),
 )
-"""What a request that was not answered has among its causes -> what to say. The first that fits is told."""
+"""A cause of a request that got no answer -> what to say. The first row that fits counts."""
 
 _NOT_CODAT = (
     "{url} answers, but not as Codat's API does (%s): check the base URL, which is " + DEFAULT_HOST + " if left empty."
@@ -90,74 +90,59 @@ ANSWERED: tuple[tuple[type[CodatError], str], ...] = (
         "{url} answered {error.status_code} ({error.error}): check the base URL, then ask Codat's support{reference}.",
     ),
 )
-"""Likewise by how it was answered."""
+"""The same for errors that Codat answered with."""
 
 _REDIRECTED = _NOT_CODAT % "it answered {error.status_code}, a redirect"
 
 
 def reached(settings: ConnectionSettings, companies: int | None) -> str:
-    """Say that all is well.
-
-    :param settings: the connection, as it was read.
-    :param companies: how many companies the key sees, or ``None`` if Codat did not tell.
-    """
+    """Return the sentence for a connection that works; ``companies`` is ``None`` if Codat gave no number."""
     seen = "" if companies is None else f"; it sees {companies} {'company' if companies == 1 else 'companies'}"
     ignored = f"; the extra has keys that mean nothing here: {', '.join(settings.unknown)}" if settings.unknown else ""
     return f"{settings.base_url} answers and accepts the API key{seen}{ignored}."
 
 
 def refused(error: CodatInputError, conn_id: str) -> str:
-    """Say which field will not do.
-
-    :param error: what the connection was refused with.
-    :param conn_id: the connection's id, which the sentence leaves out: the test button makes up one of its own.
-    """
-    told = str(error).removeprefix(f"connection {conn_id!r}: ")
-    return f"{told[:1].upper()}{told[1:]}."
+    """Return the sentence for a field that is wrong, without the connection's id: the test button makes one up."""
+    reason = str(error).removeprefix(f"connection {conn_id!r}: ")
+    return f"{reason[:1].upper()}{reason[1:]}."
 
 
 def explain(error: CodatError, causes: Sequence[BaseException], settings: ConnectionSettings) -> str:
-    """Say what went wrong, and what to do about it.
+    """Return the sentence for a request that failed. It does not hold the key, even if an answer did.
 
-    :param error: how the request ended.
-    :param causes: the error and what is below it, the outermost first.
-    :param settings: the connection, as it was read.
-    :return: a sentence that does not hold the key, even if an answer did.
+    ``causes`` are the error and what is below it, the outermost first.
     """
-    cause, sentence = _sentence(error, causes)
-    told = sentence.format(
+    cause, template = _template(error, causes)
+    correlation_id = getattr(error, "correlation_id", None)
+    sentence = template.format(
         url=settings.base_url,
         settings=settings,
         error=error,
         cause=cause,
         innermost=causes[-1],
         wait=_wait(error) if isinstance(error, CodatRateLimited) else "",
-        reference=_reference(error),
+        reference=f", with the correlation id {correlation_id}" if correlation_id else "",
     )
     for secret in settings.secrets:
-        told = told.replace(secret, "***")
-    return " ".join(told.split())
+        sentence = sentence.replace(secret, "***")
+    return " ".join(sentence.split())
 
 
-def _sentence(error: CodatError, causes: Sequence[BaseException]) -> tuple[BaseException, str]:
+def _template(error: CodatError, causes: Sequence[BaseException]) -> tuple[BaseException, str]:
     if isinstance(error, CodatApiError) and error.status_code < 400:
         return error, _REDIRECTED
-    for kind, sentence in (*WITHOUT_AN_ANSWER, *ANSWERED):
+    for kind, template in (*WITHOUT_AN_ANSWER, *ANSWERED):
         for cause in causes:
             if isinstance(cause, kind):
-                # What reads certificates calls itself so; what speaks TLS does not.
+                # OpenSSL's library X509 reads files of certificates; another one speaks TLS.
                 is_of_a_file = isinstance(cause, ssl.SSLError) and cause.library == "X509"
-                return cause, _NO_CERTIFICATES if is_of_a_file else sentence
+                return cause, _NO_CERTIFICATES if is_of_a_file else template
     return error, "{error}"
 
 
-def _reference(error: CodatError) -> str:
-    correlation_id = getattr(error, "correlation_id", None)
-    return f", with the correlation id {correlation_id}" if correlation_id else ""
-
-
 def _wait(error: CodatRateLimited) -> str:
-    """Return when to try again. Codat tells the reset of the day's quota whatever limit it was that was reached."""
+    # Codat sends the reset of the day's quota whichever limit was reached.
     seconds = error.retry_after
     if seconds is None:
         after = "later"
