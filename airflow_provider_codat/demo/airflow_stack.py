@@ -24,21 +24,18 @@ from airflow_provider_codat.demo.processes import Processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from types import TracebackType
 
-#: Seconds between two checks of a condition. A check takes the API server a few milliseconds.
+#: Seconds between two checks of a condition.
 POLL_INTERVAL = 0.5
 
 _HOST = "127.0.0.1"
-_USERNAME = "admin"
 
 
 class AirflowStack:
     """A private Airflow that runs during a ``with`` block.
 
     It is separate from the user's own Airflow: it gets no ``AIRFLOW…`` variable of the environment, and it writes to a
-    temporary home only. When the block is left, or this program is killed, all its processes, ports and files are
-    removed.
+    temporary home only. At the end of the block, or when this program is killed, its processes and files are removed.
 
     :param dags: the DAG files to run, or folders of them; they are copied.
     :param connections: connection id -> the connection as a URI or JSON; default none.
@@ -55,7 +52,7 @@ class AirflowStack:
         start_timeout: float = 120,
         on_step: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.username = _USERNAME
+        self.username = "admin"
         self.password = secrets.token_urlsafe(12)
         self.airflow_version = version("apache-airflow")
         self._flavour = AIRFLOW_2 if self.airflow_version.startswith("2.") else AIRFLOW_3
@@ -71,12 +68,7 @@ class AirflowStack:
             self._exit = entered.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._exit.close()
 
     # --- starting ----------------------------------------------------------------------------------------------------
@@ -143,10 +135,8 @@ class AirflowStack:
     # --- using -------------------------------------------------------------------------------------------------------
 
     def trigger(self, dag_id: str, conf: Mapping[str, object] | None = None, *, timeout: float = 60) -> DagRun:
-        """Start a run of a DAG when Airflow has parsed its file.
+        """Start a run of a DAG when Airflow has parsed its file. The configuration sets the DAG's params.
 
-        :param dag_id: Airflow's id of the DAG.
-        :param conf: the run's configuration, which sets the DAG's params; default empty.
         :param timeout: seconds to wait for the DAG; default 60.
         :raises AirflowStackError: a DAG file cannot be imported, or the DAG does not appear within ``timeout``.
         """
@@ -162,12 +152,10 @@ class AirflowStack:
         return any(dag["dag_id"] == dag_id for dag in self.call("GET", "/dags")["dags"])
 
     def call(self, method: str, path: str, **options: Any) -> Any:
-        """Call Airflow's REST API.
+        """Call Airflow's REST API and return the parsed answer.
 
-        :param method: the HTTP method.
         :param path: below ``/api/v1`` or ``/api/v2``.
         :param options: as for ``httpx.request``.
-        :return: the parsed answer.
         :raises AirflowStackError: the answer is an error, or the request failed.
         :raises ProcessEnded: the request failed because a process of Airflow has ended.
         """
@@ -188,21 +176,15 @@ class AirflowStack:
         self._processes.check(*self._running)
 
     def start(self, name: str) -> None:
-        """Start a service again that :meth:`stop` has ended.
-
-        :param name: ``scheduler``, ``triggerer`` or another.
-        """
+        """Start a service, such as ``scheduler``, again if :meth:`stop` has ended it."""
         self._processes.start(name, *self._command(self._flavour.services[name]))
         self._running.add(name)
 
     def stop(self, name: str, number: signal.Signals = signal.SIGTERM, *, timeout: float = 60) -> int:
-        """End a service by a signal, and wait until its process group has ended.
+        """End a service, and wait until its process group has ended; return its exit status, negative for a signal.
 
-        :param name: ``scheduler``, ``triggerer`` or another.
-        :param number: the signal, default SIGTERM. Only the service's first process gets it, as with ``kill`` or from
-            systemd.
+        :param number: the signal, default SIGTERM. Only the service's first process gets it, as from ``kill``.
         :param timeout: seconds to wait for the other processes of the group; default 60.
-        :return: the first process's exit status, negative for a signal.
         :raises AirflowStackError: other processes of the group are still running.
         """
         pid = self.pid(name)
@@ -213,10 +195,7 @@ class AirflowStack:
         return status
 
     def pid(self, name: str) -> int:
-        """Return the process id of a service.
-
-        :param name: ``scheduler``, ``triggerer`` or another.
-        """
+        """Return the process id of a service."""
         return self._processes.pid(name)
 
     def output(self) -> dict[str, str]:

@@ -20,14 +20,12 @@ class AirflowStackError(RuntimeError):
 class TaskInstance:
     """The state of a task instance at the time of the request.
 
-    :param task_id: Airflow's id of the task.
     :param state: Airflow's name of the state, such as ``deferred``; ``None`` before it is scheduled.
-    :param map_index: its map index; -1 if it is not mapped.
-    :param started: when it started, in ISO 8601; ``None`` before that.
-    :param duration: seconds; ``None`` before it has run.
-    :param trigger: class path of its trigger while it is deferred, else ``None``.
+    :param map_index: -1 if the task is not mapped.
+    :param started: in ISO 8601.
+    :param duration: seconds.
+    :param trigger: class path of its trigger while it is deferred.
     :param tries: how many tries have begun.
-    :param pid: the process id of its last run; ``None`` before that.
     """
 
     task_id: str
@@ -59,12 +57,7 @@ class Airflow(Protocol):
 
 @dataclass(frozen=True)
 class DagRun:
-    """A run of a DAG.
-
-    :param stack: the Airflow on which it runs.
-    :param dag_id: Airflow's id of the DAG.
-    :param run_id: Airflow's id of the run.
-    """
+    """A run of a DAG. Where a method takes a ``map_index``, -1 stands for a task that is not mapped."""
 
     stack: Airflow
     dag_id: str
@@ -122,18 +115,14 @@ class DagRun:
         return self.state
 
     def clear(self, task_id: str) -> None:
-        """Clear a task, so that it runs again; a run that has ended goes on.
-
-        :param task_id: Airflow's id of the task; of a mapped task, all its instances are cleared.
-        """
-        body = {"dag_run_id": self.run_id, "task_ids": [task_id], "only_failed": False, "reset_dag_runs": True}
-        self.stack.call("POST", f"/dags/{self.dag_id}/clearTaskInstances", json={**body, "dry_run": False})
+        """Clear all instances of a task, so that they run again; a run that has ended goes on."""
+        choices = {"only_failed": False, "reset_dag_runs": True, "dry_run": False}
+        body = {"dag_run_id": self.run_id, "task_ids": [task_id], **choices}
+        self.stack.call("POST", f"/dags/{self.dag_id}/clearTaskInstances", json=body)
 
     def mark(self, task_id: str, state: str) -> None:
         """Set a task's state, as a user can; Airflow ends the task if it is running.
 
-        :param task_id: Airflow's id of the task.
-        :param state: ``success`` or ``failed``.
         :raises AirflowStackError: Airflow refuses it, or its database stays locked for a minute.
         """
 
@@ -150,13 +139,7 @@ class DagRun:
         self.stack.wait_until(f"the database to take the state of {task_id}", is_marked, timeout=60)
 
     def xcom(self, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
-        """Return a value that a task has pushed.
-
-        :param task_id: Airflow's id of the task.
-        :param key: the name of the value; default ``return_value``, what the task has returned.
-        :param map_index: its map index; default -1, for a task that is not mapped.
-        :raises AirflowStackError: there is no such value.
-        """
+        """Return a value that a task has pushed; by default what it has returned."""
         return self.stack.call(
             "GET",
             f"{self._path}/taskInstances/{task_id}/xcomEntries/{key}",
@@ -164,31 +147,19 @@ class DagRun:
         )["value"]
 
     def links(self, task_id: str, map_index: int = -1) -> dict[str, str | None]:
-        """Return the URLs of a task's links by name; ``None`` for a link without a URL.
-
-        :param task_id: Airflow's id of the task.
-        :param map_index: its map index; default -1, for a task that is not mapped.
-        """
+        """Return the URLs of a task's links by name; ``None`` for a link without a URL."""
         path = f"{self._path}/taskInstances/{task_id}/links"
         answer = self.stack.call("GET", path, params={"map_index": map_index})
         links: dict[str, str | None] = answer.get("extra_links", answer)  # below this name since Airflow 3
         return links
 
     def log(self, task_id: str, map_index: int = -1) -> str:
-        """Return the logs of a task, of all tries and of its triggers, as plain text.
-
-        :param task_id: Airflow's id of the task.
-        :param map_index: its map index; default -1, for a task that is not mapped.
-        """
+        """Return the logs of a task, of all tries and of its triggers, as plain text."""
         lines = [line for log in self.logs(task_id, map_index) for line in log.read_text().splitlines()]
         return "\n".join(map(_readable, lines))
 
     def logs(self, task_id: str, map_index: int = -1) -> list[Path]:
-        """Return the log files of a task: ``attempt=1.log`` for each try, ``….trigger.7.log`` for each deferral.
-
-        :param task_id: Airflow's id of the task.
-        :param map_index: its map index; default -1, for a task that is not mapped.
-        """
+        """Return the log files of a task: ``attempt=1.log`` for each try, ``….trigger.7.log`` for each deferral."""
         folder = self.stack.home / "logs" / f"dag_id={self.dag_id}" / f"run_id={self.run_id}" / f"task_id={task_id}"
         return sorted((folder if map_index < 0 else folder / f"map_index={map_index}").glob("attempt=*"))
 

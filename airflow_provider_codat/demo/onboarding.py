@@ -28,10 +28,9 @@ _IDS = {"companies": "{companyId}", "connections": "{connectionId}", "push": "{p
 
 
 def run(*, keep_running: bool) -> int:
-    """Run the demo and end everything that it has started.
+    """Run the demo, end everything that it has started, and return the exit status: 0 if the DAG run succeeded, else 1.
 
-    :param keep_running: whether to wait for a signal after the results are shown.
-    :return: the exit status: 0 if the DAG run succeeded, else 1.
+    With ``keep_running``, it waits for a signal after the results are shown.
     """
     with Display() as display, ExitStack() as started:
         started.callback(display.step, "Everything is removed.")
@@ -66,10 +65,7 @@ def example_dags() -> Path:
 
 
 def onboard(display: Display, codat: CodatSimulator, airflow: AirflowStack, company: Company) -> bool:
-    """Run the example DAG to its end and show the results.
-
-    :return: whether the DAG run succeeded.
-    """
+    """Run the example DAG to its end, show the results, and return whether it succeeded."""
     dag_run = airflow.trigger(DAG_ID, {"company_id": company.id, "connection_id": company.connection_id})
     state = dag_run.wait(on_check=display.tasks)
     display.step(f"{DAG_ID} ended: {state}")
