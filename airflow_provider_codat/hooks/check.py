@@ -29,70 +29,42 @@ _NO_CERTIFICATES = (
     "The file of trusted certificates cannot be used ({cause}): check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE where"
     " Airflow runs."
 )
-
-WITHOUT_AN_ANSWER: tuple[tuple[type[BaseException], str], ...] = (
-    (
-        requests.exceptions.ProxyError,
-        "The proxy on the way to {url} does not let the request through: check HTTPS_PROXY and NO_PROXY where Airflow"
-        " runs.",
-    ),
-    (
-        ssl.SSLCertVerificationError,
-        "The TLS certificate of {url} is not trusted ({cause.verify_message}): check the base URL, or name the file"
-        " with your own authority's certificate in REQUESTS_CA_BUNDLE and SSL_CERT_FILE.",
-    ),
-    (ssl.SSLError, "{url} does not speak TLS as it should ({cause}): check the scheme and port of the base URL."),
-    (socket.gaierror, "The host name in {url} is not known: check the base URL for a slip, then this machine's DNS."),
-    (ConnectionRefusedError, "Nothing listens at {url}: check the host and port of the base URL."),
-    (
-        requests.exceptions.ConnectTimeout,
-        "No connection to {url} could be made within {settings.connect_timeout:g} s: check the base URL, and that a"
-        " firewall lets Airflow out.",
-    ),
-    (
-        urllib3.exceptions.ReadTimeoutError,
-        "{url} did not answer within {settings.read_timeout:g} s: test again, or raise the read timeout.",
-    ),
-    (
-        requests.exceptions.RequestException,
-        "No complete answer came from {url} ({innermost}): test again, then check the base URL.",
-    ),
-    (OSError, _NO_CERTIFICATES),
-)
-"""A cause of a request that got no answer -> what to say. The first row that fits counts."""
-
 _NOT_CODAT = (
     "{url} answers, but not as Codat's API does (%s): check the base URL, which is " + DEFAULT_HOST + " if left empty."
 )
-
-ANSWERED: tuple[tuple[type[CodatError], str], ...] = (
-    (
-        CodatAuthenticationError,
-        "{url} refuses the API key: check the connection's password; the Codat Portal shows the key under Developers >"
-        " API keys.",
-    ),
-    (
-        CodatPlanLimitError,
-        "The Codat plan does not allow this ({error.error}): ask whoever looks after the account at Codat to change the"
-        " plan.",
-    ),
-    (
-        CodatForbiddenError,
-        "{url} does not let this API key list companies ({error.error}): give it that right in the Codat Portal under"
-        " Developers > API keys, or use another key.",
-    ),
-    (CodatNotFoundError, _NOT_CODAT % "it answered 404"),
-    (CodatResponseError, _NOT_CODAT % "with something that is not JSON of its shape"),
-    (CodatRateLimited, "Codat takes no more requests for now (429): test again {wait}."),
-    (CodatServerError, "Codat has trouble of its own (it answered {error.status_code}): test again later."),
-    (
-        CodatApiError,
-        "{url} answered {error.status_code} ({error.error}): check the base URL, then ask Codat's support{reference}.",
-    ),
-)
-"""The same for errors that Codat answered with."""
-
 _REDIRECTED = _NOT_CODAT % "it answered {error.status_code}, a redirect"
+
+SENTENCES: dict[type[BaseException], str] = {
+    # Causes of a request that got no answer.
+    requests.exceptions.ProxyError: "The proxy on the way to {url} does not let the request through: check HTTPS_PROXY"
+    " and NO_PROXY where Airflow runs.",
+    ssl.SSLCertVerificationError: "The TLS certificate of {url} is not trusted ({cause.verify_message}): check the base"
+    " URL, or name the file with your own authority's certificate in REQUESTS_CA_BUNDLE and SSL_CERT_FILE.",
+    ssl.SSLError: "{url} does not speak TLS as it should ({cause}): check the scheme and port of the base URL.",
+    socket.gaierror: "The host name in {url} is not known: check the base URL for a slip, then this machine's DNS.",
+    ConnectionRefusedError: "Nothing listens at {url}: check the host and port of the base URL.",
+    requests.exceptions.ConnectTimeout: "No connection to {url} could be made within {settings.connect_timeout:g} s:"
+    " check the base URL, and that a firewall lets Airflow out.",
+    urllib3.exceptions.ReadTimeoutError: "{url} did not answer within {settings.read_timeout:g} s: test again, or raise"
+    " the read timeout.",
+    requests.exceptions.RequestException: "No complete answer came from {url} ({innermost}): test again, then check the"
+    " base URL.",
+    OSError: _NO_CERTIFICATES,
+    # Answers.
+    CodatAuthenticationError: "{url} refuses the API key: check the connection's password; the Codat Portal shows the"
+    " key under Developers > API keys.",
+    CodatPlanLimitError: "The Codat plan does not allow this ({error.error}): ask whoever looks after the account at"
+    " Codat to change the plan.",
+    CodatForbiddenError: "{url} does not let this API key list companies ({error.error}): give it that right in the"
+    " Codat Portal under Developers > API keys, or use another key.",
+    CodatNotFoundError: _NOT_CODAT % "it answered 404",
+    CodatResponseError: _NOT_CODAT % "with something that is not JSON of its shape",
+    CodatRateLimited: "Codat takes no more requests for now (429): test again {wait}.",
+    CodatServerError: "Codat has trouble of its own (it answered {error.status_code}): test again later.",
+    CodatApiError: "{url} answered {error.status_code} ({error.error}): check the base URL, then ask Codat's"
+    " support{reference}.",
+}
+"""What is among the causes of a failed request -> what to say. The first row that fits counts."""
 
 
 def reached(settings: ConnectionSettings, companies: int | None) -> str:
@@ -132,7 +104,7 @@ def explain(error: CodatError, causes: Sequence[BaseException], settings: Connec
 def _template(error: CodatError, causes: Sequence[BaseException]) -> tuple[BaseException, str]:
     if isinstance(error, CodatApiError) and error.status_code < 400:
         return error, _REDIRECTED
-    for kind, template in (*WITHOUT_AN_ANSWER, *ANSWERED):
+    for kind, template in SENTENCES.items():
         for cause in causes:
             if isinstance(cause, kind):
                 # OpenSSL's library X509 reads files of certificates; another one speaks TLS.
