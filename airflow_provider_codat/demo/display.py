@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from airflow_provider_codat.demo.dag_runs import TaskInstance
+    from airflow_provider_codat.demo.airflow_stack import TaskInstance
 
 _STYLES = {"success": "green", "failed": "red", "upstream_failed": "red", "skipped": "dim", "deferred": "magenta"}
 #: Columns of a file or a pipe, more than any line has, so that no line is broken.

@@ -9,14 +9,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_codat.demo.airflow_stack import AirflowStack
-from airflow_provider_codat.demo.dag_runs import AirflowStackError
+from airflow_provider_codat.demo.airflow_stack import AirflowStack, AirflowStackError
 from airflow_provider_codat.demo.display import Display
 from airflow_provider_codat.demo.processes import ProcessEnded
 from airflow_provider_codat.simulator import CodatSimulator, Outcome
 
 if TYPE_CHECKING:
-    from airflow_provider_codat.demo.dag_runs import DagRun
+    from airflow_provider_codat.demo.airflow_stack import DagRun
     from airflow_provider_codat.simulator import Company
 
 DAG_ID = "codat_onboard_company"
