@@ -23,7 +23,7 @@ from airflow_provider_codat.demo.flavours import AIRFLOW_2, AIRFLOW_3, CONFIG, e
 from airflow_provider_codat.demo.processes import Processes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 #: Seconds between two checks of a condition.
 POLL_INTERVAL = 0.5
@@ -61,8 +61,8 @@ class AirflowStack:
         self.airflow_version = version("apache-airflow")
         self.flavour = AIRFLOW_2 if self.airflow_version.startswith("2.") else AIRFLOW_3
         self._dags = dags
-        as_variables = {f"AIRFLOW_CONN_{name.upper()}": value for name, value in (connections or {}).items()}
-        self._env = {**as_variables, **(env or {})}
+        self._env = {f"AIRFLOW_CONN_{name.upper()}": value for name, value in (connections or {}).items()}
+        self._env.update(env or {})
         self._start_timeout = start_timeout
         self._on_step = on_step
 
@@ -129,9 +129,8 @@ class AirflowStack:
         if self.flavour.login is None:
             self._client.auth = httpx.BasicAuth(self.username, self.password)
             return
-        answer = self._client.post(
-            self.flavour.login, json={"username": self.username, "password": self.password}
-        ).raise_for_status()
+        credentials = {"username": self.username, "password": self.password}
+        answer = self._client.post(self.flavour.login, json=credentials).raise_for_status()
         self._client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
     def trigger(self, dag_id: str, conf: Mapping[str, object] | None = None, *, timeout: float = 60) -> DagRun:
@@ -157,7 +156,6 @@ class AirflowStack:
         :param path: below ``/api/v1`` or ``/api/v2``.
         :param options: as for ``httpx.request``.
         :raises AirflowStackError: the answer is an error, or the request failed.
-        :raises ProcessEnded: the request failed because a process of Airflow has ended.
         """
         try:
             answer = self._client.request(method, self.flavour.api + path, **options)
@@ -169,10 +167,7 @@ class AirflowStack:
         return answer.json()
 
     def check(self) -> None:
-        """Check that all services are running.
-
-        :raises ProcessEnded: a service has ended; the message has the end of its output.
-        """
+        """Raise :class:`ProcessEnded` if a service has ended."""
         self.processes.check(*self.running)
 
     def start(self, name: str) -> None:
@@ -181,12 +176,10 @@ class AirflowStack:
         self.running.add(name)
 
     def wait_until(self, what: str, condition: Callable[[], bool], *, timeout: float) -> None:
-        """Wait until a condition holds, as long as Airflow is running.
+        """Wait until a condition holds, as long as Airflow is running. The error names ``what``.
 
-        :param what: the condition in words, for the error.
         :param timeout: seconds to wait.
         :raises AirflowStackError: the condition does not hold within ``timeout``.
-        :raises ProcessEnded: a process of Airflow has ended.
         """
         deadline = time.monotonic() + timeout
         while not condition():
@@ -201,7 +194,6 @@ class TaskInstance:
     """The state of a task instance at the time of the request.
 
     :param state: Airflow's name of the state, such as ``deferred``; ``None`` before it is scheduled.
-    :param map_index: -1 if the task is not mapped.
     :param started: in ISO 8601.
     :param duration: seconds.
     :param trigger: class path of its trigger while it is deferred.
@@ -216,6 +208,20 @@ class TaskInstance:
     trigger: str | None
     tries: int
     pid: int | None
+
+    @classmethod
+    def from_json(cls, answer: Mapping[str, Any]) -> Self:
+        """Read a task instance of Airflow's REST API."""
+        return cls(
+            task_id=answer["task_id"],
+            state=answer["state"],
+            map_index=answer["map_index"],
+            started=answer["start_date"],
+            duration=answer["duration"],
+            trigger=(answer["trigger"] or {}).get("classpath"),
+            tries=answer["try_number"],
+            pid=answer["pid"],
+        )
 
     @property
     def name(self) -> str:
@@ -238,36 +244,19 @@ class DagRun:
 
     def task_instances(self) -> list[TaskInstance]:
         """Return every task instance, in no particular order."""
-        return [
-            TaskInstance(
-                task_id=each["task_id"],
-                state=each["state"],
-                map_index=each["map_index"],
-                started=each["start_date"],
-                duration=each["duration"],
-                trigger=(each["trigger"] or {}).get("classpath"),
-                tries=each["try_number"],
-                pid=each["pid"],
-            )
-            for each in self._task_instances()
-        ]
-
-    def _task_instances(self) -> Iterator[dict[str, Any]]:
-        """Yield every task instance as the API returns it, 100 a page."""
+        found: list[TaskInstance] = []
         seen, total = 0, 1
         while seen < total:
-            params = {"limit": 100, "offset": seen}
-            page = self.stack.call("GET", f"{self.path}/taskInstances", params=params)
-            yield from page["task_instances"]
+            page = self.stack.call("GET", f"{self.path}/taskInstances", params={"limit": 100, "offset": seen})
+            found += map(TaskInstance.from_json, page["task_instances"])
             seen, total = seen + 100, page["total_entries"]
+        return found
 
     def wait(self, *, timeout: float = 120, on_check: Callable[[list[TaskInstance]], None] = lambda _: None) -> str:
         """Wait for the run to end and return its state, ``success`` or ``failed``.
 
         :param timeout: seconds to wait; default 120.
         :param on_check: called with the task instances at every check, the last time after the end; default none.
-        :raises AirflowStackError: it has not ended within ``timeout``.
-        :raises ProcessEnded: a process of Airflow has ended before the run.
         """
 
         def has_ended() -> bool:
@@ -281,11 +270,8 @@ class DagRun:
 
     def xcom(self, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
         """Return a value that a task has pushed; by default what it has returned."""
-        return self.stack.call(
-            "GET",
-            f"{self.path}/taskInstances/{task_id}/xcomEntries/{key}",
-            params={"map_index": map_index, "stringify": False},
-        )["value"]
+        path = f"{self.path}/taskInstances/{task_id}/xcomEntries/{key}"
+        return self.stack.call("GET", path, params={"map_index": map_index, "stringify": False})["value"]
 
     def log(self, task_id: str, map_index: int = -1) -> str:
         """Return the logs of a task, of all tries and of its triggers, as plain text."""

@@ -107,10 +107,7 @@ AIRFLOW_3 = Flavour(
 
 
 def environment(users: Mapping[str, str], config: Mapping[str, str], words: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of the stack's processes: the user's without Airflow's variables, and the configuration.
-
-    ``words`` are the values of the configuration's format strings.
-    """
+    """Return the user's environment without Airflow's variables, and the configuration, formatted with ``words``."""
     inherited = {name: value for name, value in users.items() if not name.lstrip("_").startswith("AIRFLOW")}
     # Airflow 2 starts its tasks with the command "airflow", which must be that of this Python.
     path = os.pathsep.join([str(Path(sys.executable).parent), users.get("PATH", os.defpath)])

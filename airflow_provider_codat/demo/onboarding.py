@@ -20,17 +20,12 @@ if TYPE_CHECKING:
 
 DAG_ID = "codat_onboard_company"
 
-_LOG_TAIL = 40
-_PACKAGE = Path(__file__).parents[1]
 #: The placeholder of an id in a path, by the path segment before it.
 _IDS = {"companies": "{companyId}", "connections": "{connectionId}", "push": "{pushOperationKey}"}
 
 
 def run(*, keep_running: bool) -> int:
-    """Run the demo, end everything that it has started, and return the exit status: 0 if the DAG run succeeded, else 1.
-
-    With ``keep_running``, it waits for a signal after the results are shown.
-    """
+    """Run the demo, end everything that it has started, and return the exit status: 0 if the DAG run succeeded."""
     with Display() as display, ExitStack() as started:
         started.callback(display.step, "Everything is removed.")
         codat = started.enter_context(CodatSimulator())
@@ -59,8 +54,9 @@ def run(*, keep_running: bool) -> int:
 
 def example_dags() -> Path:
     """Return the folder of the example DAGs: inside the package in a wheel, beside the package in a clone."""
-    inside = _PACKAGE / "example_dags"
-    return inside if inside.is_dir() else _PACKAGE.parent / "example_dags"
+    package = Path(__file__).parents[1]
+    inside = package / "example_dags"
+    return inside if inside.is_dir() else package.parent / "example_dags"
 
 
 def onboard(display: Display, codat: CodatSimulator, airflow: AirflowStack, company: Company) -> bool:
@@ -88,8 +84,8 @@ def _report(display: Display, dag_run: DagRun) -> None:
         "Sync plan, applied",
         ("data type", "field", "from", "to"),
         [
-            (change["dataType"] or "(company)", change["field"], _cell(change["from"]), _cell(change["to"]))
-            for change in plan["changes"]
+            (each["dataType"] or "(company)", each["field"], _cell(each["from"]), _cell(each["to"]))
+            for each in plan["changes"]
         ],
     )
     operation = dag_run.xcom("supplier_landed")
@@ -113,7 +109,7 @@ def _cell(value: object) -> str:
 def _explain(display: Display, dag_run: DagRun) -> None:
     for each in dag_run.task_instances():
         if each.state == "failed":
-            tail = dag_run.log(each.task_id, each.map_index).splitlines()[-_LOG_TAIL:]
+            tail = dag_run.log(each.task_id, each.map_index).splitlines()[-40:]
             display.failure("\n".join([f"{each.name} failed; the end of its log:", *tail]))
 
 

@@ -81,10 +81,7 @@ def refused(error: CodatInputError, conn_id: str) -> str:
 
 
 def explain(error: CodatError, causes: Sequence[BaseException], settings: ConnectionSettings) -> str:
-    """Return the sentence for a request that failed. It does not hold the key, even if an answer did.
-
-    ``causes`` are the error and what is below it, the outermost first.
-    """
+    """Return the sentence for a request that failed. It does not hold the key, even if an answer did."""
     cause, template = _template(error, causes)
     correlation_id = getattr(error, "correlation_id", None)
     sentence = template.format(
@@ -114,11 +111,11 @@ def _template(error: CodatError, causes: Sequence[BaseException]) -> tuple[BaseE
 
 
 def _wait(error: CodatRateLimited) -> str:
-    # Codat sends the reset of the day's quota whichever limit was reached.
     seconds = error.retry_after
     if seconds is None:
         after = "later"
     else:
         after = f"in {math.ceil(seconds)} s" if seconds < 120 else f"in {math.ceil(seconds / 60)} min"
+    # Codat sends this time whichever limit was reached.
     reset = f"; the day's quota is reset at {error.reset_at:%Y-%m-%d %H:%M} UTC" if error.reset_at is not None else ""
     return after + reset

@@ -11,7 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from airflow.providers.common.compat.sdk import BaseHook
 
@@ -229,8 +229,7 @@ class CodatHook(BaseHook):
         :param attempts: requests in all; default the connection's ``max_attempts``.
         :raises CodatError: the subclass says what went wrong.
         """
-        policy = self._retry_policy(attempts)
-        return retrying.send(self._send_once, request, policy, self.log.warning).result()
+        return retrying.send(self._send_once, request, self._retry_policy(attempts), self.log.warning).result()
 
     def _send_once(self, request: Request[T]) -> T:
         return self._read(request, blocking.exchange(self.get_conn(), request, self.settings))
@@ -255,8 +254,7 @@ class CodatHook(BaseHook):
                 else:
                     step = steps.send(answer)
         except StopIteration as done:
-            ended: T = done.value
-            return ended
+            return cast("T", done.value)
 
     # -- asynchronous ------------------------------------------------------------------------------------------------
 
@@ -303,8 +301,8 @@ class CodatHook(BaseHook):
         :param attempts: likewise, with the same default.
         """
         await self.connect()
-        policy = self._retry_policy(attempts)
-        return (await retrying.asend(self._asend_once, request, policy, self.log.warning)).result()
+        sent = await retrying.asend(self._asend_once, request, self._retry_policy(attempts), self.log.warning)
+        return sent.result()
 
     async def _asend_once(self, request: Request[T]) -> T:
         if request.is_repeatable:
@@ -334,8 +332,7 @@ class CodatHook(BaseHook):
                 else:
                     step = steps.send(answer)
         except StopIteration as done:
-            ended: T = done.value
-            return ended
+            return cast("T", done.value)
 
     def _read(self, request: Request[T], response: Response) -> T:
         self.rate_limit = RateLimit.from_headers(response.headers)

@@ -26,12 +26,10 @@ _ADDRESS = re.compile(
 
 @dataclass(frozen=True)
 class ConnectionSettings:
-    """The fields of a connection, checked; ``hooks/form.py`` describes those of the extra.
+    """The fields of a connection, checked; ``hooks/form.py`` describes those of the extra. Times are in seconds.
 
     :param base_url: without a slash at the end.
     :param authorization: the ``Authorization`` header. Never shown: not in the repr, not in an error.
-    :param connect_timeout: seconds.
-    :param read_timeout: seconds.
     :param unknown: keys of the extra that mean nothing, for a warning; default none.
     """
 

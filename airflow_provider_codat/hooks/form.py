@@ -47,12 +47,7 @@ def _boolean(value: Any) -> bool:
     return meant
 
 
-_READ: dict[str, Callable[[Any], Any]] = {
-    "number": _number,
-    "integer": _integer,
-    "string": _string,
-    "boolean": _boolean,
-}
+_READ = {"number": _number, "integer": _integer, "string": _string, "boolean": _boolean}
 
 
 # -- fields ------------------------------------------------------------------------------------------------------------
@@ -90,7 +85,7 @@ class ExtraField:
 
         :raises ValueError: the field does not take it.
         """
-        setting = _READ[self.type](value)
+        setting: Any = _READ[self.type](value)
         if (
             (self.above is not None and setting <= self.above)
             or (self.least is not None and setting < self.least)
