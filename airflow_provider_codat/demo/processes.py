@@ -21,7 +21,7 @@ class ProcessEnded(RuntimeError):
 
 
 class Processes:
-    """Start processes that write their output to files in ``home``, which exists, and see no environment but ``env``.
+    """Processes with the environment ``env``, which write their output to files in the existing directory ``home``.
 
     Leaving the ``with`` block, or killing this program, ends all of them and removes ``home``.
     :mod:`~airflow_provider_codat.demo.supervisor` does the work.

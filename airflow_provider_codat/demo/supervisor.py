@@ -29,6 +29,7 @@ from pathlib import Path
 
 #: From linux/prctl.h.
 PR_SET_CHILD_SUBREAPER = 36
+
 #: Seconds between SIGTERM and SIGKILL.
 GRACE = 3.0
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import httpx
 
 
-class _IdleConnectionClosed(CodatConnectionError):
+class IdleConnectionClosed(CodatConnectionError):
     """The server closed a connection that was kept alive, because it had been idle for too long."""
 
 
@@ -66,7 +66,7 @@ async def exchange(client: httpx.AsyncClient, request: Request[Any], settings: C
     async with _opened(request) as content:
         try:
             return await _exchange_once(client, request, settings, content)
-        except _IdleConnectionClosed:
+        except IdleConnectionClosed:
             if request.effect is Effect.WRITE:
                 raise
             return await _exchange_once(client, request, settings, content)
@@ -84,7 +84,7 @@ async def _exchange_once(
 
     async def note_connecting(event: str, _: Mapping[str, Any]) -> None:
         nonlocal has_connected
-        # The first part of an event's name says through what: "connection", or "socks" for such a proxy.
+        # What comes before is "connection", or "socks" where such a proxy is used.
         has_connected = has_connected or event.endswith(".connect_tcp.started")
 
     prepared = client.build_request(
@@ -105,7 +105,7 @@ async def _exchange_once(
     except httpx.RemoteProtocolError as error:
         if answer is not None:  # cut short after the headers
             raise unreadable(request, error) from error
-        kind = CodatConnectionError if has_connected else _IdleConnectionClosed
+        kind = CodatConnectionError if has_connected else IdleConnectionClosed
         raise unanswered(request, settings, error, kind) from error
     except httpx.HTTPError as error:
         *_, reason = causes(error, handled)

@@ -40,7 +40,7 @@ def exchange(session: requests.Session, request: Request[Any], settings: Connect
 
     handled = sys.exception()
     if not request.is_repeatable:
-        # If the server closed an idle connection, it would be open whether this was done: use a fresh one.
+        # If the server closed an idle connection, nobody would know whether this was done: use a fresh one.
         session.close()
     try:
         with (

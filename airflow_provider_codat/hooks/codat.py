@@ -182,7 +182,7 @@ class CodatHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Ask Codat for one company, for the test button of Airflow's connection form.
 
-        :return: whether that worked, and a sentence that says why not and what to do. It never holds the key.
+        :return: whether that worked, and a sentence with the result and what to do about it. It never holds the key.
         """
         from airflow_provider_codat.hooks import check
 
@@ -308,7 +308,7 @@ class CodatHook(BaseHook):
         if request.is_repeatable:
             response = await asynchronous.exchange(await self.connect(), request, self.settings)
         else:
-            # If the server closed an idle connection, it would be open whether this was done: use a fresh one.
+            # If the server closed an idle connection, nobody would know whether this was done: use a fresh one.
             async with self._make_async_client() as client:
                 response = await asynchronous.exchange(client, request, self.settings)
         return self._read(request, response)
