@@ -15,8 +15,8 @@ error                              what happened, and whether a task retry can h
 ``├ CodatRateLimited``             429, with ``retry_after`` and ``reset_at``; a retry helps after that time
 ``└ CodatServerError``             5xx; a retry may help
 ``CodatIdempotencyKeyReused``      the key of a write was used for another one; it was not done, and a retry ends alike
-``CodatWaitTimeout``               a wait ended before the push operation did; the push goes on
-``CodatSyncSettingsNotApplied``    Codat took the settings, and then told others
+``CodatWaitTimeout``               the push operation had not ended at the end of the wait; it goes on
+``CodatSyncSettingsNotApplied``    Codat accepted the settings, but reading them back shows others
 ``CodatWriteOutcomeUnknown``       nobody can know whether a record was written; it is not sent again, so no retry
 ``CodatPushOperationFailed``       a push ended without success; asking again changes nothing, so no retry
 =================================  ==========================================================================
@@ -76,7 +76,7 @@ __all__ = [
 
 
 class CodatSyncSettingsNotApplied(CodatError):
-    """Codat accepted sync settings, and reading them back showed others."""
+    """Codat accepted sync settings, but reading them back shows others."""
 
 
 class CodatPushOperationFailed(CodatError, AirflowFailException):
@@ -84,7 +84,7 @@ class CodatPushOperationFailed(CodatError, AirflowFailException):
 
     A terminal status never changes, so this fails the task without using up its retries.
 
-    :param operation: the operation as Codat last told it.
+    :param operation: the operation as Codat last showed it.
     """
 
     def __init__(self, operation: PushOperation) -> None:
@@ -98,7 +98,7 @@ class CodatPushOperationFailed(CodatError, AirflowFailException):
 class CodatWriteOutcomeUnknown(CodatError, AirflowFailException):
     """Nobody can know whether a record was written, and sending it again might write it twice.
 
-    The message tells what to look for, and how to go on. The task fails without using up its retries.
+    The message says what to look for, and how to go on. The task fails without using up its retries.
 
     :param unknown: what is known: ``reason``, ``idempotency_key``, ``since`` (epoch seconds) and ``candidates``, the
         push operations that the write may have become.
@@ -110,12 +110,12 @@ class CodatWriteOutcomeUnknown(CodatError, AirflowFailException):
 
     @property
     def idempotency_key(self) -> str:
-        """The key the record was sent under."""
+        """The key under which the record was sent."""
         return self.unknown.idempotency_key
 
     @property
     def candidates(self) -> tuple[PushOperation, ...]:
-        """The push operations that the write may have become, as the company's push history had them."""
+        """The push operations that the write may have become, from the company's push history."""
         return self.unknown.candidates
 
     def __reduce__(self) -> tuple[Any, ...]:

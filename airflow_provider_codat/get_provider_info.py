@@ -12,11 +12,7 @@ def get_provider_info() -> dict[str, Any]:
         "name": "Codat",
         "description": "`Codat <https://docs.codat.io/>`__: accounting, banking and commerce data of small businesses.",
         "integrations": [
-            {
-                "integration-name": "Codat",
-                "external-doc-url": "https://docs.codat.io/",
-                "tags": ["service"],
-            }
+            {"integration-name": "Codat", "external-doc-url": "https://docs.codat.io/", "tags": ["service"]}
         ],
         "hooks": [{"integration-name": "Codat", "python-modules": ["airflow_provider_codat.hooks.codat"]}],
         "operators": [{"integration-name": "Codat", "python-modules": ["airflow_provider_codat.operators.codat"]}],

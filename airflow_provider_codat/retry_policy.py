@@ -5,7 +5,7 @@ what the task failed with                               what the policy decides
 ======================================================  ==============================================================
 any error with ``may_have_landed``                      retry as after passing trouble: the next try of
                                                         ``CodatPushOperator`` finds out whether the record was written
-``CodatInputError``, ``CodatIdempotencyKeyReused``;     fail at once: another try would be refused alike
+``CodatInputError``, ``CodatIdempotencyKeyReused``;     fail at once: another try would be refused, too
 3xx, 4xx but for those below
 ``CodatWriteOutcomeUnknown``                            fail at once: another try might write the record twice
 ``CodatPushOperationFailed``                            fail at once: a terminal status never changes
@@ -75,12 +75,12 @@ class CodatRetryPolicy(RetryPolicy):
         self.max_delay = max_delay
 
     def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
-        """Decide what becomes of a task that failed; Airflow calls this in the worker.
+        """Decide whether a task that failed is retried; Airflow calls this in the worker.
 
         :param exception: what the task raised.
         :param try_number: the try that failed, from 1.
-        :param max_tries: not looked at: Airflow itself holds the number of retries.
-        :param context: not looked at; default ``None``.
+        :param max_tries: not used: Airflow itself counts the retries.
+        :param context: not used; default ``None``.
         """
         from airflow.sdk import RetryDecision
 

@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from airflow_runs import DagRun
 
 from airflow_provider_codat import demo
 from airflow_provider_codat.demo import airflow_stack, flavours
-from airflow_provider_codat.demo.airflow_stack import AirflowStack
-from airflow_provider_codat.demo.dag_runs import AirflowStackError, DagRun
+from airflow_provider_codat.demo.airflow_stack import AirflowStack, AirflowStackError
 from airflow_provider_codat.demo.processes import ProcessEnded, Processes
 
 PYTHON = sys.executable

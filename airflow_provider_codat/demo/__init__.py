@@ -8,16 +8,16 @@ import sys
 from importlib.util import find_spec
 from typing import NoReturn
 
-_NEEDED = ("rich", "starlette", "uvicorn")
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> NoReturn:
     """Run the demo; the exit status is 0 if the DAG run succeeded, 1 if not, and 128 + n after signal n."""
     arguments = _parser().parse_args()
-    missing = [name for name in _NEEDED if find_spec(name) is None]
+    missing = [name for name in ("rich", "starlette", "uvicorn") if find_spec(name) is None]
     if missing:
         sys.exit(f"codat-demo needs {', '.join(missing)}: pip install 'airflow-provider-codat[demo]'")
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _SIGNALS:
         signal.signal(number, _leave)
 
     from airflow_provider_codat.demo.onboarding import run
@@ -27,7 +27,7 @@ def main() -> NoReturn:
 
 def _leave(number: int, _: object) -> NoReturn:
     """End the demo by an exception, so that every ``with`` block cleans up. Further signals are ignored."""
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for each in _SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     raise SystemExit(128 + number)
 

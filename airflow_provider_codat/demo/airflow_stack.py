@@ -1,4 +1,4 @@
-"""A throw-away Airflow on SQLite, with scheduler, triggerer, DAG processor and API server."""
+"""A throw-away Airflow on SQLite, with scheduler, triggerer, DAG processor and API server, and the DAG runs on it."""
 
 from __future__ import annotations
 
@@ -6,39 +6,40 @@ import json
 import os
 import secrets
 import shutil
-import signal
 import socket
 import sys
 import tempfile
 import time
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
 
 import httpx
 
-from airflow_provider_codat.demo.dag_runs import AirflowStackError, DagRun
 from airflow_provider_codat.demo.flavours import AIRFLOW_2, AIRFLOW_3, CONFIG, environment
 from airflow_provider_codat.demo.processes import Processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from types import TracebackType
 
-#: Seconds between two checks of a condition. A check takes the API server a few milliseconds.
+#: Seconds between two checks of a condition.
 POLL_INTERVAL = 0.5
 
 _HOST = "127.0.0.1"
-_USERNAME = "admin"
+
+
+class AirflowStackError(RuntimeError):
+    """A request to the throw-away Airflow failed; the message says why."""
 
 
 class AirflowStack:
     """A private Airflow that runs during a ``with`` block.
 
     It is separate from the user's own Airflow: it gets no ``AIRFLOW…`` variable of the environment, and it writes to a
-    temporary home only. When the block is left, or this program is killed, all its processes, ports and files are
-    removed.
+    temporary home only. At the end of the block, or when this program is killed, its processes and files are removed.
 
     :param dags: the DAG files to run, or folders of them; they are copied.
     :param connections: connection id -> the connection as a URI or JSON; default none.
@@ -55,10 +56,10 @@ class AirflowStack:
         start_timeout: float = 120,
         on_step: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.username = _USERNAME
+        self.username = "admin"
         self.password = secrets.token_urlsafe(12)
         self.airflow_version = version("apache-airflow")
-        self._flavour = AIRFLOW_2 if self.airflow_version.startswith("2.") else AIRFLOW_3
+        self.flavour = AIRFLOW_2 if self.airflow_version.startswith("2.") else AIRFLOW_3
         self._dags = dags
         self._env = {f"AIRFLOW_CONN_{name.upper()}": value for name, value in (connections or {}).items()}
         self._env.update(env or {})
@@ -71,15 +72,8 @@ class AirflowStack:
             self._exit = entered.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._exit.close()
-
-    # --- starting ----------------------------------------------------------------------------------------------------
 
     def _start(self, entered: ExitStack) -> None:
         deadline = time.monotonic() + self._start_timeout
@@ -95,16 +89,16 @@ class AirflowStack:
             "password": self.password,
             "secret": secrets.token_urlsafe(32),
         }
-        env = environment(os.environ, {**CONFIG, **self._flavour.config}, self._words) | self._env
-        self._processes = entered.enter_context(Processes(env, self.home))
-        self._running: set[str] = set()
+        env = environment(os.environ, {**CONFIG, **self.flavour.config}, self._words) | self._env
+        self.processes = entered.enter_context(Processes(env, self.home))
+        self.running: set[str] = set()
         self._client = entered.enter_context(httpx.Client(base_url=self.url, trust_env=False, timeout=90))
         self._fill_home()
-        for name, command in self._flavour.setup.items():
+        for name, command in self.flavour.setup.items():
             self._on_step(f"airflow {command.split(' --')[0]}")
-            self._processes.run(name, *self._command(command))
-        self._on_step(f"airflow {', '.join(self._flavour.services)}")
-        for name in self._flavour.services:
+            self.processes.run(name, *self._command(command))
+        self._on_step(f"airflow {', '.join(self.flavour.services)}")
+        for name in self.flavour.services:
             self.start(name)
         self.wait_until("Airflow to become healthy", self._is_healthy, timeout=deadline - time.monotonic())
         self._log_in()
@@ -126,32 +120,27 @@ class AirflowStack:
 
     def _is_healthy(self) -> bool:
         try:
-            health = self._client.get(self._flavour.api + self._flavour.health).json()
+            health = self._client.get(self.flavour.api + self.flavour.health).json()
         except (httpx.TransportError, ValueError):
             return False  # not listening yet
-        return all((health.get(name) or {}).get("status") == "healthy" for name in self._flavour.healthy)
+        return all((health.get(name) or {}).get("status") == "healthy" for name in self.flavour.healthy)
 
     def _log_in(self) -> None:
-        if self._flavour.login is None:
+        if self.flavour.login is None:
             self._client.auth = httpx.BasicAuth(self.username, self.password)
             return
-        answer = self._client.post(
-            self._flavour.login, json={"username": self.username, "password": self.password}
-        ).raise_for_status()
+        credentials = {"username": self.username, "password": self.password}
+        answer = self._client.post(self.flavour.login, json=credentials).raise_for_status()
         self._client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
-    # --- using -------------------------------------------------------------------------------------------------------
-
     def trigger(self, dag_id: str, conf: Mapping[str, object] | None = None, *, timeout: float = 60) -> DagRun:
-        """Start a run of a DAG when Airflow has parsed its file.
+        """Start a run of a DAG when Airflow has parsed its file. The configuration sets the DAG's params.
 
-        :param dag_id: Airflow's id of the DAG.
-        :param conf: the run's configuration, which sets the DAG's params; default empty.
         :param timeout: seconds to wait for the DAG; default 60.
         :raises AirflowStackError: a DAG file cannot be imported, or the DAG does not appear within ``timeout``.
         """
         self.wait_until(f"DAG {dag_id}", lambda: self._knows(dag_id), timeout=timeout)
-        body = {**self._flavour.run_defaults, "conf": dict(conf or {})}
+        body = {**self.flavour.run_defaults, "conf": dict(conf or {})}
         run = self.call("POST", f"/dags/{dag_id}/dagRuns", json=body)
         return DagRun(self, dag_id, run["dag_run_id"])
 
@@ -162,17 +151,14 @@ class AirflowStack:
         return any(dag["dag_id"] == dag_id for dag in self.call("GET", "/dags")["dags"])
 
     def call(self, method: str, path: str, **options: Any) -> Any:
-        """Call Airflow's REST API.
+        """Call Airflow's REST API and return the parsed answer.
 
-        :param method: the HTTP method.
         :param path: below ``/api/v1`` or ``/api/v2``.
         :param options: as for ``httpx.request``.
-        :return: the parsed answer.
         :raises AirflowStackError: the answer is an error, or the request failed.
-        :raises ProcessEnded: the request failed because a process of Airflow has ended.
         """
         try:
-            answer = self._client.request(method, self._flavour.api + path, **options)
+            answer = self._client.request(method, self.flavour.api + path, **options)
         except httpx.TransportError as error:
             self.check()
             raise AirflowStackError(f"{method} {path}: {error!r}") from error
@@ -181,56 +167,19 @@ class AirflowStack:
         return answer.json()
 
     def check(self) -> None:
-        """Check that all services are running, except those that :meth:`stop` has ended.
-
-        :raises ProcessEnded: a service has ended; the message has the end of its output.
-        """
-        self._processes.check(*self._running)
+        """Raise :class:`ProcessEnded` if a service has ended."""
+        self.processes.check(*self.running)
 
     def start(self, name: str) -> None:
-        """Start a service again that :meth:`stop` has ended.
-
-        :param name: ``scheduler``, ``triggerer`` or another.
-        """
-        self._processes.start(name, *self._command(self._flavour.services[name]))
-        self._running.add(name)
-
-    def stop(self, name: str, number: signal.Signals = signal.SIGTERM, *, timeout: float = 60) -> int:
-        """End a service by a signal, and wait until its process group has ended.
-
-        :param name: ``scheduler``, ``triggerer`` or another.
-        :param number: the signal, default SIGTERM. Only the service's first process gets it, as with ``kill`` or from
-            systemd.
-        :param timeout: seconds to wait for the other processes of the group; default 60.
-        :return: the first process's exit status, negative for a signal.
-        :raises AirflowStackError: other processes of the group are still running.
-        """
-        pid = self.pid(name)
-        self._running.discard(name)
-        os.kill(pid, number)
-        status = self._processes.wait(name)
-        self.wait_until(f"the end of all processes of {name}", lambda: not _group_exists(pid), timeout=timeout)
-        return status
-
-    def pid(self, name: str) -> int:
-        """Return the process id of a service.
-
-        :param name: ``scheduler``, ``triggerer`` or another.
-        """
-        return self._processes.pid(name)
-
-    def output(self) -> dict[str, str]:
-        """Return the standard output and error of every process so far, by name."""
-        return {name: self._processes.output(name) for name in [*self._flavour.setup, *self._flavour.services]}
+        """Start a service, such as ``scheduler``."""
+        self.processes.start(name, *self._command(self.flavour.services[name]))
+        self.running.add(name)
 
     def wait_until(self, what: str, condition: Callable[[], bool], *, timeout: float) -> None:
-        """Wait until a condition holds, as long as Airflow is running.
+        """Wait until a condition holds, as long as Airflow is running. The error names ``what``.
 
-        :param what: the condition in words, for the error.
-        :param condition: called every :data:`POLL_INTERVAL` seconds.
         :param timeout: seconds to wait.
         :raises AirflowStackError: the condition does not hold within ``timeout``.
-        :raises ProcessEnded: a process of Airflow has ended.
         """
         deadline = time.monotonic() + timeout
         while not condition():
@@ -240,12 +189,117 @@ class AirflowStack:
             time.sleep(POLL_INTERVAL)
 
 
-def _group_exists(group: int) -> bool:
+@dataclass(frozen=True)
+class TaskInstance:
+    """The state of a task instance at the time of the request.
+
+    :param state: Airflow's name of the state, such as ``deferred``; ``None`` before it is scheduled.
+    :param started: in ISO 8601.
+    :param duration: seconds.
+    :param trigger: class path of its trigger while it is deferred.
+    :param tries: how many tries have begun.
+    """
+
+    task_id: str
+    state: str | None
+    map_index: int
+    started: str | None
+    duration: float | None
+    trigger: str | None
+    tries: int
+    pid: int | None
+
+    @classmethod
+    def from_json(cls, answer: Mapping[str, Any]) -> Self:
+        """Read a task instance of Airflow's REST API."""
+        return cls(
+            task_id=answer["task_id"],
+            state=answer["state"],
+            map_index=answer["map_index"],
+            started=answer["start_date"],
+            duration=answer["duration"],
+            trigger=(answer["trigger"] or {}).get("classpath"),
+            tries=answer["try_number"],
+            pid=answer["pid"],
+        )
+
+    @property
+    def name(self) -> str:
+        """The task's id, with the map index in brackets if it is mapped."""
+        return self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]"
+
+
+@dataclass(frozen=True)
+class DagRun:
+    """A run of a DAG. Where a method takes a ``map_index``, -1 stands for a task that is not mapped."""
+
+    stack: AirflowStack
+    dag_id: str
+    run_id: str
+
+    @property
+    def state(self) -> str:
+        """Airflow's name of the run's state, such as ``running``."""
+        return str(self.stack.call("GET", self.path)["state"])
+
+    def task_instances(self) -> list[TaskInstance]:
+        """Return every task instance, in no particular order."""
+        found: list[TaskInstance] = []
+        seen, total = 0, 1
+        while seen < total:
+            page = self.stack.call("GET", f"{self.path}/taskInstances", params={"limit": 100, "offset": seen})
+            found += map(TaskInstance.from_json, page["task_instances"])
+            seen, total = seen + 100, page["total_entries"]
+        return found
+
+    def wait(self, *, timeout: float = 120, on_check: Callable[[list[TaskInstance]], None] = lambda _: None) -> str:
+        """Wait for the run to end and return its state, ``success`` or ``failed``.
+
+        :param timeout: seconds to wait; default 120.
+        :param on_check: called with the task instances at every check, the last time after the end; default none.
+        """
+
+        def has_ended() -> bool:
+            # Read before the task instances, so that the last of these are final.
+            ended = self.state in {"success", "failed"}
+            on_check(self.task_instances())
+            return ended
+
+        self.stack.wait_until(f"{self.dag_id} to end", has_ended, timeout=timeout)
+        return self.state
+
+    def xcom(self, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
+        """Return a value that a task has pushed; by default what it has returned."""
+        path = f"{self.path}/taskInstances/{task_id}/xcomEntries/{key}"
+        return self.stack.call("GET", path, params={"map_index": map_index, "stringify": False})["value"]
+
+    def log(self, task_id: str, map_index: int = -1) -> str:
+        """Return the logs of a task, of all tries and of its triggers, as plain text."""
+        lines = [line for log in self.logs(task_id, map_index) for line in log.read_text().splitlines()]
+        return "\n".join(map(_readable, lines))
+
+    def logs(self, task_id: str, map_index: int = -1) -> list[Path]:
+        """Return the log files of a task: ``attempt=1.log`` for each try, ``….trigger.7.log`` for each deferral."""
+        folder = self.stack.home / "logs" / f"dag_id={self.dag_id}" / f"run_id={self.run_id}" / f"task_id={task_id}"
+        return sorted((folder if map_index < 0 else folder / f"map_index={map_index}").glob("attempt=*"))
+
+    @property
+    def path(self) -> str:
+        """The run's path in Airflow's REST API."""
+        return f"/dags/{self.dag_id}/dagRuns/{quote(self.run_id, safe='')}"
+
+
+def _readable(line: str) -> str:
+    """Return one line of a task log as plain text: Airflow 3 writes JSON, Airflow 2 plain text."""
     try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
+        entry = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(entry, dict):
+        return line
+    text = f"{entry.get('timestamp', '')} {entry.get('level', '').upper()} {entry.get('event', '')}"
+    errors = [f"{error['exc_type']}: {error['exc_value']}" for error in entry.get("error_detail") or []]
+    return "\n".join([text, *errors])
 
 
 def _free_port() -> int:

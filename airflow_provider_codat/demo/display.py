@@ -13,15 +13,12 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
     from rich.console import RenderableType
 
-    from airflow_provider_codat.demo.dag_runs import TaskInstance
+    from airflow_provider_codat.demo.airflow_stack import TaskInstance
 
 _STYLES = {"success": "green", "failed": "red", "upstream_failed": "red", "skipped": "dim", "deferred": "magenta"}
-#: Columns of a file or a pipe, more than any line has, so that no line is broken.
-_WIDE = 200
 
 
 class Display:
@@ -30,7 +27,7 @@ class Display:
     def __init__(self) -> None:
         self._console = Console(highlight=False, soft_wrap=True)
         if not self._console.is_terminal:
-            self._console.width = _WIDE
+            self._console.width = 200  # more than any line has, so that no line is broken
         self._began = time.monotonic()
         self._spinner = Spinner("dots")
         self._tasks: list[TaskInstance] = []
@@ -41,12 +38,7 @@ class Display:
             self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._live.stop()
 
     def step(self, what: str) -> None:
@@ -71,9 +63,7 @@ class Display:
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Show a table. It has no head if no column has a name."""
-        table = Table(title=title, title_justify="left", title_style="bold", show_header=any(columns))
-        for column in columns:
-            table.add_column(column)
+        table = Table(*columns, title=title, title_justify="left", title_style="bold", show_header=any(columns))
         for row in rows:
             table.add_row(*map(Text, row))
         self._console.print(table)

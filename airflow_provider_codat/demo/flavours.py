@@ -13,18 +13,15 @@ from pathlib import Path
 class Flavour:
     """The differences between Airflow's major versions.
 
-    :param api: path of the REST API.
+    Commands and configuration values are format strings over ``port``, ``host``, ``home``, ``username``, ``password``
+    and ``secret``.
+
     :param health: path of the health endpoint below ``api``.
     :param healthy: components that must be healthy before the stack is ready.
     :param setup: commands to run one by one before the services start.
-    :param services: the long-running commands by name.
-    :param login: path that returns a token for user name and password; None if every request sends both.
+    :param login: path that returns a token for user name and password; ``None`` if every request sends both.
     :param config: configuration beyond :data:`CONFIG`.
-    :param run_defaults: required fields of the request for a new DAG run besides its configuration;
-        default none.
-
-    Commands and configuration values are format strings over ``port``, ``host``, ``home``, ``username``, ``password``
-    and ``secret``.
+    :param run_defaults: what Airflow requires in the request for a new DAG run; default nothing.
     """
 
     api: str
@@ -110,12 +107,7 @@ AIRFLOW_3 = Flavour(
 
 
 def environment(users: Mapping[str, str], config: Mapping[str, str], words: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of the stack's processes.
-
-    :param users: the user's own environment, from which Airflow's variables are left out.
-    :param config: variables to add, as format strings over ``words``.
-    :param words: the values of the format strings.
-    """
+    """Return the user's environment without Airflow's variables, and the configuration, formatted with ``words``."""
     inherited = {name: value for name, value in users.items() if not name.lstrip("_").startswith("AIRFLOW")}
     # Airflow 2 starts its tasks with the command "airflow", which must be that of this Python.
     path = os.pathsep.join([str(Path(sys.executable).parent), users.get("PATH", os.defpath)])

@@ -9,30 +9,23 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_codat.demo.airflow_stack import AirflowStack
-from airflow_provider_codat.demo.dag_runs import AirflowStackError
+from airflow_provider_codat.demo.airflow_stack import AirflowStack, AirflowStackError
 from airflow_provider_codat.demo.display import Display
 from airflow_provider_codat.demo.processes import ProcessEnded
 from airflow_provider_codat.simulator import CodatSimulator, Outcome
 
 if TYPE_CHECKING:
-    from airflow_provider_codat.demo.dag_runs import DagRun
+    from airflow_provider_codat.demo.airflow_stack import DagRun
     from airflow_provider_codat.simulator import Company
 
 DAG_ID = "codat_onboard_company"
 
-_LOG_TAIL = 40
-_PACKAGE = Path(__file__).parents[1]
 #: The placeholder of an id in a path, by the path segment before it.
 _IDS = {"companies": "{companyId}", "connections": "{connectionId}", "push": "{pushOperationKey}"}
 
 
 def run(*, keep_running: bool) -> int:
-    """Run the demo and end everything that it has started.
-
-    :param keep_running: whether to wait for a signal after the results are shown.
-    :return: the exit status: 0 if the DAG run succeeded, else 1.
-    """
+    """Run the demo, end everything that it has started, and return the exit status: 0 if the DAG run succeeded."""
     with Display() as display, ExitStack() as started:
         started.callback(display.step, "Everything is removed.")
         codat = started.enter_context(CodatSimulator())
@@ -61,15 +54,13 @@ def run(*, keep_running: bool) -> int:
 
 def example_dags() -> Path:
     """Return the folder of the example DAGs: inside the package in a wheel, beside the package in a clone."""
-    inside = _PACKAGE / "example_dags"
-    return inside if inside.is_dir() else _PACKAGE.parent / "example_dags"
+    package = Path(__file__).parents[1]
+    inside = package / "example_dags"
+    return inside if inside.is_dir() else package.parent / "example_dags"
 
 
 def onboard(display: Display, codat: CodatSimulator, airflow: AirflowStack, company: Company) -> bool:
-    """Run the example DAG to its end and show the results.
-
-    :return: whether the DAG run succeeded.
-    """
+    """Run the example DAG to its end, show the results, and return whether it succeeded."""
     dag_run = airflow.trigger(DAG_ID, {"company_id": company.id, "connection_id": company.connection_id})
     state = dag_run.wait(on_check=display.tasks)
     display.step(f"{DAG_ID} ended: {state}")
@@ -93,8 +84,8 @@ def _report(display: Display, dag_run: DagRun) -> None:
         "Sync plan, applied",
         ("data type", "field", "from", "to"),
         [
-            (change["dataType"] or "(company)", change["field"], _cell(change["from"]), _cell(change["to"]))
-            for change in plan["changes"]
+            (each["dataType"] or "(company)", each["field"], _cell(each["from"]), _cell(each["to"]))
+            for each in plan["changes"]
         ],
     )
     operation = dag_run.xcom("supplier_landed")
@@ -118,7 +109,7 @@ def _cell(value: object) -> str:
 def _explain(display: Display, dag_run: DagRun) -> None:
     for each in dag_run.task_instances():
         if each.state == "failed":
-            tail = dag_run.log(each.task_id, each.map_index).splitlines()[-_LOG_TAIL:]
+            tail = dag_run.log(each.task_id, each.map_index).splitlines()[-40:]
             display.failure("\n".join([f"{each.name} failed; the end of its log:", *tail]))
 
 

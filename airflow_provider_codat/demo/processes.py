@@ -8,11 +8,10 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
 
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 
@@ -22,12 +21,10 @@ class ProcessEnded(RuntimeError):
 
 
 class Processes:
-    """Start processes that share a directory. Leaving the ``with`` block ends all processes and removes the directory.
+    """Processes with the environment ``env``, which write their output to files in the existing directory ``home``.
 
-    The same happens when this program is killed. :mod:`~airflow_provider_codat.demo.supervisor` does the work.
-
-    :param env: the complete environment of every process.
-    :param home: an existing directory. Every process writes its output to a file there.
+    Leaving the ``with`` block, or killing this program, ends all of them and removes ``home``.
+    :mod:`~airflow_provider_codat.demo.supervisor` does the work.
     """
 
     def __init__(self, env: Mapping[str, str], home: Path) -> None:
@@ -49,22 +46,13 @@ class Processes:
             )
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._channel:
             self._channel.shutdown(socket.SHUT_RDWR)  # ends the supervisor, even if a fork of this process holds a copy
         self._supervisor.wait()
 
     def start(self, name: str, *argv: str) -> None:
-        """Start a process.
-
-        :param name: a name for :meth:`pid` and :meth:`output`; may be that of a process that has ended.
-        :param argv: the program's full path and its arguments.
-        """
+        """Start a program, given by its full path; the name may be that of a process that has ended."""
         self._pids.pop(name, None)
         self._statuses.pop(name, None)
         self._channel.sendall(json.dumps({"name": name, "argv": argv}).encode() + b"\n")
@@ -113,13 +101,10 @@ class Processes:
                 raise ProcessEnded("The process that supervises the others has ended.")
             *lines, self._unread = (self._unread + chunk).split(b"\n")
             for event in map(json.loads, lines):
-                self._record(event)
+                self._pids[event["name"]] = event["pid"]
+                if "status" in event:
+                    self._statuses[event["name"]] = event["status"]
             timeout = 0
-
-    def _record(self, event: dict[str, Any]) -> None:
-        self._pids[event["name"]] = event["pid"]
-        if "status" in event:
-            self._statuses[event["name"]] = event["status"]
 
     def _ended(self, name: str) -> ProcessEnded:
         tail = "\n".join(self.output(name).splitlines()[-30:])

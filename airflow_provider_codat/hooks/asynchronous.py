@@ -12,14 +12,7 @@ from airflow_provider_codat.api.errors import CodatConnectionError
 from airflow_provider_codat.api.http.request import Effect, Request
 from airflow_provider_codat.api.http.response import Response
 from airflow_provider_codat.hooks.connection import ConnectionSettings
-from airflow_provider_codat.hooks.failures import (
-    GivenUpWhileIdle,
-    in_words,
-    innermost,
-    unanswered,
-    unreadable,
-    was_sent_by_httpx,
-)
+from airflow_provider_codat.hooks.failures import causes, in_words, unanswered, unreadable, was_sent_by_httpx
 
 if TYPE_CHECKING:
     import ssl
@@ -27,17 +20,20 @@ if TYPE_CHECKING:
     import httpx
 
 
-def open_client(settings: ConnectionSettings) -> httpx.AsyncClient:
-    """Return a client; it blocks for a while, for it reads the certificates.
+class IdleConnectionClosed(CodatConnectionError):
+    """The server closed a connection that was kept alive, because it had been idle for too long."""
 
-    :param settings: the connection.
+
+def open_client(settings: ConnectionSettings) -> httpx.AsyncClient:
+    """Return a client. The call blocks: it reads the certificates.
+
     :raises CodatConnectionError: the certificates or the proxy of the environment cannot be used.
     """
     import httpx
 
     # Waiting for a free connection of the pool is no network trouble, so it has no time limit of its own.
     timeout = httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout, pool=None)
-    # Kept alive for longer than the usual pause between two looks: a new TLS handshake costs more than the look.
+    # Kept alive for longer than the usual pause between two checks: a new TLS handshake costs more than the check.
     limits = httpx.Limits(max_connections=100, max_keepalive_connections=100, keepalive_expiry=90)
     try:
         tls = tls_context()
@@ -46,7 +42,7 @@ def open_client(settings: ConnectionSettings) -> httpx.AsyncClient:
             limits=limits,
             follow_redirects=False,
             verify=tls,
-            # Given, for httpx reads the environment otherwise than requests does, and refuses some of it.
+            # Given, because httpx does not read the environment as requests does, and refuses some of it.
             proxy=_proxy_for(settings.base_url, tls),
             trust_env=False,
             event_hooks={"response": [_without_location]},
@@ -60,20 +56,17 @@ def open_client(settings: ConnectionSettings) -> httpx.AsyncClient:
 
 
 async def exchange(client: httpx.AsyncClient, request: Request[Any], settings: ConnectionSettings) -> Response:
-    """Send a request, and return what was answered.
+    """Send a request, and return the answer.
 
-    It is sent twice only where the server closed a kept connection without a word, and sending twice is safe.
+    If the server closes an idle connection, the request is sent again at once where that is safe.
 
-    :param client: what :func:`open_client` returned.
-    :param request: the request.
-    :param settings: the connection.
     :raises CodatConnectionError: no answer came.
-    :raises CodatResponseError: one came that was cut short or garbled.
+    :raises CodatResponseError: the answer was cut short or garbled.
     """
     async with _opened(request) as content:
         try:
             return await _exchange_once(client, request, settings, content)
-        except GivenUpWhileIdle:
+        except IdleConnectionClosed:
             if request.effect is Effect.WRITE:
                 raise
             return await _exchange_once(client, request, settings, content)
@@ -87,42 +80,48 @@ async def _exchange_once(
 ) -> Response:
     import httpx
 
-    connecting = _Connecting()
-    wire_request = client.build_request(
+    has_connected = False
+
+    async def note_connecting(event: str, _: Mapping[str, Any]) -> None:
+        nonlocal has_connected
+        # What comes before is "connection", or "socks" where such a proxy is used.
+        has_connected = has_connected or event.endswith(".connect_tcp.started")
+
+    prepared = client.build_request(
         request.method,
         settings.base_url + request.path,
         params=request.params,
         content=content,
         headers={**request.headers, "Authorization": settings.authorization},
-        extensions={"trace": connecting},
+        extensions={"trace": note_connecting},
     )
     handled = sys.exception()
     answer: httpx.Response | None = None
     try:
-        answer = await client.send(wire_request, stream=True)
+        answer = await client.send(prepared, stream=True)
         return settings.response(answer.status_code, answer.headers, await answer.aread())
     except httpx.DecodingError as error:
         raise unreadable(request, error) from error
     except httpx.RemoteProtocolError as error:
         if answer is not None:  # cut short after the headers
             raise unreadable(request, error) from error
-        kind = CodatConnectionError if connecting.was_needed else GivenUpWhileIdle
+        kind = CodatConnectionError if has_connected else IdleConnectionClosed
         raise unanswered(request, settings, error, kind) from error
     except httpx.HTTPError as error:
-        was_sent = was_sent_by_httpx(error)
-        raise unanswered(request, settings, innermost(error, handled), was_sent=was_sent) from error
+        *_, reason = causes(error, handled)
+        raise unanswered(request, settings, reason, was_sent=was_sent_by_httpx(error)) from error
     finally:
         if answer is not None:
             await answer.aclose()
 
 
 async def _without_location(answer: httpx.Response) -> None:
-    """Take out a redirect's target: nobody needs it, and httpx parses it all the same and may fail to."""
+    """Remove a redirect's target: nobody needs it, but httpx parses it and may fail."""
     answer.headers.pop("location", None)
 
 
 def _proxy_for(url: str, tls: ssl.SSLContext) -> httpx.Proxy | None:
-    """Return the proxy that the environment names for an address, by the rules of the blocking side; else ``None``."""
+    """Return the proxy that the environment names for an address, by the rules of the blocking side."""
     import httpx
     from requests.utils import get_environ_proxies, select_proxy
 
@@ -135,21 +134,10 @@ def _proxy_for(url: str, tls: ssl.SSLContext) -> httpx.Proxy | None:
 
 @functools.cache
 def tls_context() -> ssl.SSLContext:
-    """Return the certificates that are trusted, read once a process."""
+    """Return the trusted certificates, which a process reads once."""
     import httpx
 
     return httpx.create_ssl_context()
-
-
-class _Connecting:
-    """Whether a request needed a new connection: what httpx tells its ``trace`` extension."""
-
-    def __init__(self) -> None:
-        self.was_needed = False
-
-    async def __call__(self, event: str, _: Mapping[str, Any]) -> None:
-        # The first part of an event's name says through what: "connection", or "socks" for such a proxy.
-        self.was_needed = self.was_needed or event.endswith(".connect_tcp.started")
 
 
 @contextlib.asynccontextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_codat.api.http.request import Request
@@ -16,35 +15,32 @@ if TYPE_CHECKING:
 
 
 def open_session(settings: ConnectionSettings) -> requests.Session:
-    """Return a session that is authorised.
-
-    :param settings: the connection.
-    """
+    """Return a session that is authorised."""
     import requests
 
+    def authorize(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+        prepared.headers["Authorization"] = settings.authorization
+        return prepared
+
     session = requests.Session()
-    # As an auth callable, not as a header: requests would let a .netrc entry replace a header.
-    session.auth = _authorization(settings.authorization)
-    # No redirect is followed, so nobody needs its target, which requests parses all the same and may fail to.
-    session.get_redirect_target = _no_redirect  # type: ignore[assignment,method-assign]
+    session.auth = authorize  # not as a header, which requests would let a .netrc entry replace
+    # No redirect is followed, so nobody needs its target, but requests parses it and may fail.
+    session.get_redirect_target = lambda _: None  # type: ignore[assignment,method-assign]
     return session
 
 
 def exchange(session: requests.Session, request: Request[Any], settings: ConnectionSettings) -> Response:
-    """Send a request once, and return what was answered.
+    """Send a request once, and return the answer.
 
-    :param session: what :func:`open_session` returned.
-    :param request: the request.
-    :param settings: the connection.
     :raises CodatConnectionError: no answer came.
-    :raises CodatResponseError: one came that was cut short or garbled.
+    :raises CodatResponseError: the answer was cut short or garbled.
     """
     import requests
     from urllib3.exceptions import IncompleteRead
 
-    handled = sys.exception()  # what the caller may be handling is no cause of what happens here
+    handled = sys.exception()
     if not request.is_repeatable:
-        # A connection that the server gives up just now would leave it open whether this was done: use a fresh one.
+        # If the server closed an idle connection, nobody would know whether this was done: use a fresh one.
         session.close()
     try:
         with (
@@ -69,17 +65,5 @@ def exchange(session: requests.Session, request: Request[Any], settings: Connect
             raise unreadable(request, error) from error
         raise unanswered(request, settings, found[-1], was_sent=was_sent_by_requests(found)) from error
     except OSError as error:
-        # Without a number it is requests' own word for a file of certificates that is not there.
+        # One without a number is requests' own, for a missing file of certificates.
         raise unanswered(request, settings, error, was_sent=error.errno is not None) from error
-
-
-def _authorization(header: str) -> Callable[[requests.PreparedRequest], requests.PreparedRequest]:
-    def authorize(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
-        prepared.headers["Authorization"] = header
-        return prepared
-
-    return authorize
-
-
-def _no_redirect(_: requests.Response) -> None:
-    return None

@@ -1,7 +1,7 @@
-"""An endpoint as a method of the hook: defined once, called either way.
+"""An endpoint as a method of the hook: defined once in ``airflow_provider_codat.api``, called either way.
 
 ``hook.get_company(id)`` sends the request and returns the answer; ``await hook.get_company.aio(id)`` does the same
-without blocking the event loop. The endpoint itself is a function of ``airflow_provider_codat.api``.
+without blocking the event loop.
 """
 
 from __future__ import annotations
@@ -21,61 +21,38 @@ A = TypeVar("A")
 T = TypeVar("T")
 
 
-class Caller(Protocol):
-    """What carries a call out: the hook."""
+class _Hook(Protocol):
+    """What a call needs of the hook, whose module imports this one."""
 
     @property
-    def schedule_shape(self) -> ScheduleShape:
-        """The shape of ``syncSchedule`` to write where the API does not tell."""
-
-    async def load(self) -> Any:
-        """Read the connection without blocking the event loop."""
-
-    def send(self, request: Request[T]) -> T:
-        """Send a request and return its answer.
-
-        :param request: the request.
-        """
-
-    async def asend(self, request: Request[T]) -> T:
-        """Do the same without blocking the event loop.
-
-        :param request: the request.
-        """
-
-    def run(self, steps: Steps[T]) -> T:
-        """Do the steps of a course and return what it comes to.
-
-        :param steps: the course.
-        """
-
-    async def arun(self, steps: Steps[T]) -> T:
-        """Do the same without blocking the event loop.
-
-        :param steps: the course.
-        """
+    def schedule_shape(self) -> ScheduleShape: ...
+    async def load(self) -> Any: ...
+    def send(self, request: Request[T]) -> T: ...
+    async def asend(self, request: Request[T]) -> T: ...
+    def run(self, steps: Steps[T]) -> T: ...
+    async def arun(self, steps: Steps[T]) -> T: ...
 
 
 class Call(Generic[P, A]):
     """A function of the API that becomes a method of the hook.
 
-    :param build: the function; it takes the call's arguments and returns what is to be done.
-    :param hook: who does it; ``None`` in the class, set once the method is looked up on an instance.
+    :param build: the function, which takes the call's arguments.
+    :param hook: ``None`` in the class; set when the method is read from an instance.
     """
 
-    def __init__(self, build: Callable[P, A], hook: Caller | None = None) -> None:
+    def __init__(self, build: Callable[P, A], hook: _Hook | None = None) -> None:
         self._build = build
         self._hook = hook
         self.__doc__ = build.__doc__
 
-    def __get__(self, hook: Caller | None, owner: type[Caller] | None = None) -> Self:
+    def __get__(self, hook: _Hook | None, owner: type[_Hook] | None = None) -> Self:
         return self if hook is None else type(self)(self._build, hook)
 
     @property
-    def hook(self) -> Caller:
+    def hook(self) -> _Hook:
         """The hook this call goes through.
 
-        :raises TypeError: the call was looked up on the class, not on a hook.
+        :raises TypeError: the call was read from the class, not from a hook.
         """
         if self._hook is None:
             raise TypeError(f"{self.__class__.__name__} belongs to a CodatHook: call it on an instance")
@@ -95,7 +72,7 @@ class Endpoint(Call[P, Request[T]]):
 
 
 class FileEndpoint(Endpoint[P, T]):
-    """An endpoint that looks at a file to make its request, which blocks."""
+    """An endpoint that reads the size of a file to make its request, which blocks."""
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Do the same without blocking the event loop."""
@@ -130,22 +107,22 @@ class PagedEndpoint(Call[P, Request[Page[T]]]):
         """Iterate over the items of all pages without blocking the event loop."""
         return self._aitems(self._pages(*args, **kwargs))
 
-    def _pages(self, *args: P.args, **kwargs: P.kwargs) -> Callable[[int], Request[Page[T]]]:
+    def _pages(self, *args: P.args, **kwargs: P.kwargs) -> Callable[..., Request[Page[T]]]:
         build = cast("Callable[..., Request[Page[T]]]", functools.partial(self._build, *args, **kwargs))
         build(page=1)  # bad arguments are refused by the call, not by the first item
-        return lambda number: build(page=number)
+        return build
 
-    def _items(self, pages: Callable[[int], Request[Page[T]]]) -> Iterator[T]:
+    def _items(self, build: Callable[..., Request[Page[T]]]) -> Iterator[T]:
         number: int | None = 1
         while number is not None:
-            page = self.hook.send(pages(number))
+            page = self.hook.send(build(page=number))
             yield from page.results
             number = number_after(number, page)
 
-    async def _aitems(self, pages: Callable[[int], Request[Page[T]]]) -> AsyncIterator[T]:
+    async def _aitems(self, build: Callable[..., Request[Page[T]]]) -> AsyncIterator[T]:
         number: int | None = 1
         while number is not None:
-            page = await self.hook.asend(pages(number))
+            page = await self.hook.asend(build(page=number))
             for item in page.results:
                 yield item
             number = number_after(number, page)

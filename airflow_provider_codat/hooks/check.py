@@ -1,4 +1,4 @@
-"""What Airflow's test button says: how the way to Codat went, in one sentence that tells what to do about it."""
+"""What Airflow's test button says: the result of a request to Codat, and what to do about it, in one sentence."""
 
 from __future__ import annotations
 
@@ -29,139 +29,93 @@ _NO_CERTIFICATES = (
     "The file of trusted certificates cannot be used ({cause}): check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE where"
     " Airflow runs."
 )
-
-WITHOUT_AN_ANSWER: tuple[tuple[type[BaseException], str], ...] = (
-    (
-        requests.exceptions.ProxyError,
-        "The proxy on the way to {url} does not let the request through: check HTTPS_PROXY and NO_PROXY where Airflow"
-        " runs.",
-    ),
-    (
-        ssl.SSLCertVerificationError,
-        "The TLS certificate of {url} is not trusted ({cause.verify_message}): check the base URL, or name the file"
-        " with your own authority's certificate in REQUESTS_CA_BUNDLE and SSL_CERT_FILE.",
-    ),
-    (ssl.SSLError, "{url} does not speak TLS as it should ({cause}): check the scheme and port of the base URL."),
-    (socket.gaierror, "The host name in {url} is not known: check the base URL for a slip, then this machine's DNS."),
-    (ConnectionRefusedError, "Nothing listens at {url}: check the host and port of the base URL."),
-    (
-        requests.exceptions.ConnectTimeout,
-        "No connection to {url} could be made within {settings.connect_timeout:g} s: check the base URL, and that a"
-        " firewall lets Airflow out.",
-    ),
-    (
-        urllib3.exceptions.ReadTimeoutError,
-        "{url} did not answer within {settings.read_timeout:g} s: test again, or raise the read timeout.",
-    ),
-    (
-        requests.exceptions.RequestException,
-        "No complete answer came from {url} ({innermost}): test again, then check the base URL.",
-    ),
-    (OSError, _NO_CERTIFICATES),
-)
-"""What a request that was not answered has among its causes -> what to say. The first that fits is told."""
-
 _NOT_CODAT = (
     "{url} answers, but not as Codat's API does (%s): check the base URL, which is " + DEFAULT_HOST + " if left empty."
 )
-
-ANSWERED: tuple[tuple[type[CodatError], str], ...] = (
-    (
-        CodatAuthenticationError,
-        "{url} refuses the API key: check the connection's password; the Codat Portal shows the key under Developers >"
-        " API keys.",
-    ),
-    (
-        CodatPlanLimitError,
-        "The Codat plan does not allow this ({error.error}): ask whoever looks after the account at Codat to change the"
-        " plan.",
-    ),
-    (
-        CodatForbiddenError,
-        "{url} does not let this API key list companies ({error.error}): give it that right in the Codat Portal under"
-        " Developers > API keys, or use another key.",
-    ),
-    (CodatNotFoundError, _NOT_CODAT % "it answered 404"),
-    (CodatResponseError, _NOT_CODAT % "with something that is not JSON of its shape"),
-    (CodatRateLimited, "Codat takes no more requests for now (429): test again {wait}."),
-    (CodatServerError, "Codat has trouble of its own (it answered {error.status_code}): test again later."),
-    (
-        CodatApiError,
-        "{url} answered {error.status_code} ({error.error}): check the base URL, then ask Codat's support{reference}.",
-    ),
-)
-"""Likewise by how it was answered."""
-
 _REDIRECTED = _NOT_CODAT % "it answered {error.status_code}, a redirect"
+
+SENTENCES: dict[type[BaseException], str] = {
+    # Causes of a request that got no answer.
+    requests.exceptions.ProxyError: "The proxy on the way to {url} does not let the request through: check HTTPS_PROXY"
+    " and NO_PROXY where Airflow runs.",
+    ssl.SSLCertVerificationError: "The TLS certificate of {url} is not trusted ({cause.verify_message}): check the base"
+    " URL, or name the file with your own authority's certificate in REQUESTS_CA_BUNDLE and SSL_CERT_FILE.",
+    ssl.SSLError: "{url} does not speak TLS as it should ({cause}): check the scheme and port of the base URL.",
+    socket.gaierror: "The host name in {url} is not known: check the base URL for a slip, then this machine's DNS.",
+    ConnectionRefusedError: "Nothing listens at {url}: check the host and port of the base URL.",
+    requests.exceptions.ConnectTimeout: "No connection to {url} could be made within {settings.connect_timeout:g} s:"
+    " check the base URL, and that a firewall lets Airflow out.",
+    urllib3.exceptions.ReadTimeoutError: "{url} did not answer within {settings.read_timeout:g} s: test again, or raise"
+    " the read timeout.",
+    requests.exceptions.RequestException: "No complete answer came from {url} ({innermost}): test again, then check the"
+    " base URL.",
+    OSError: _NO_CERTIFICATES,
+    # Answers.
+    CodatAuthenticationError: "{url} refuses the API key: check the connection's password; the Codat Portal shows the"
+    " key under Developers > API keys.",
+    CodatPlanLimitError: "The Codat plan does not allow this ({error.error}): ask whoever looks after the account at"
+    " Codat to change the plan.",
+    CodatForbiddenError: "{url} does not let this API key list companies ({error.error}): give it that right in the"
+    " Codat Portal under Developers > API keys, or use another key.",
+    CodatNotFoundError: _NOT_CODAT % "it answered 404",
+    CodatResponseError: _NOT_CODAT % "with something that is not JSON of its shape",
+    CodatRateLimited: "Codat takes no more requests for now (429): test again {wait}.",
+    CodatServerError: "Codat has trouble of its own (it answered {error.status_code}): test again later.",
+    CodatApiError: "{url} answered {error.status_code} ({error.error}): check the base URL, then ask Codat's"
+    " support{reference}.",
+}
+"""What is among the causes of a failed request -> what to say. The first row that fits counts."""
 
 
 def reached(settings: ConnectionSettings, companies: int | None) -> str:
-    """Say that all is well.
-
-    :param settings: the connection, as it was read.
-    :param companies: how many companies the key sees, or ``None`` if Codat did not tell.
-    """
+    """Return the sentence for a connection that works; ``companies`` is ``None`` if Codat gave no number."""
     seen = "" if companies is None else f"; it sees {companies} {'company' if companies == 1 else 'companies'}"
     ignored = f"; the extra has keys that mean nothing here: {', '.join(settings.unknown)}" if settings.unknown else ""
     return f"{settings.base_url} answers and accepts the API key{seen}{ignored}."
 
 
 def refused(error: CodatInputError, conn_id: str) -> str:
-    """Say which field will not do.
-
-    :param error: what the connection was refused with.
-    :param conn_id: the connection's id, which the sentence leaves out: the test button makes up one of its own.
-    """
-    told = str(error).removeprefix(f"connection {conn_id!r}: ")
-    return f"{told[:1].upper()}{told[1:]}."
+    """Return the sentence for a field that is wrong, without the connection's id: the test button makes one up."""
+    reason = str(error).removeprefix(f"connection {conn_id!r}: ")
+    return f"{reason[:1].upper()}{reason[1:]}."
 
 
 def explain(error: CodatError, causes: Sequence[BaseException], settings: ConnectionSettings) -> str:
-    """Say what went wrong, and what to do about it.
-
-    :param error: how the request ended.
-    :param causes: the error and what is below it, the outermost first.
-    :param settings: the connection, as it was read.
-    :return: a sentence that does not hold the key, even if an answer did.
-    """
-    cause, sentence = _sentence(error, causes)
-    told = sentence.format(
+    """Return the sentence for a request that failed. It does not hold the key, even if an answer did."""
+    cause, template = _template(error, causes)
+    correlation_id = getattr(error, "correlation_id", None)
+    sentence = template.format(
         url=settings.base_url,
         settings=settings,
         error=error,
         cause=cause,
         innermost=causes[-1],
         wait=_wait(error) if isinstance(error, CodatRateLimited) else "",
-        reference=_reference(error),
+        reference=f", with the correlation id {correlation_id}" if correlation_id else "",
     )
     for secret in settings.secrets:
-        told = told.replace(secret, "***")
-    return " ".join(told.split())
+        sentence = sentence.replace(secret, "***")
+    return " ".join(sentence.split())
 
 
-def _sentence(error: CodatError, causes: Sequence[BaseException]) -> tuple[BaseException, str]:
+def _template(error: CodatError, causes: Sequence[BaseException]) -> tuple[BaseException, str]:
     if isinstance(error, CodatApiError) and error.status_code < 400:
         return error, _REDIRECTED
-    for kind, sentence in (*WITHOUT_AN_ANSWER, *ANSWERED):
+    for kind, template in SENTENCES.items():
         for cause in causes:
             if isinstance(cause, kind):
-                # What reads certificates calls itself so; what speaks TLS does not.
+                # OpenSSL's library X509 reads files of certificates; another one speaks TLS.
                 is_of_a_file = isinstance(cause, ssl.SSLError) and cause.library == "X509"
-                return cause, _NO_CERTIFICATES if is_of_a_file else sentence
+                return cause, _NO_CERTIFICATES if is_of_a_file else template
     return error, "{error}"
 
 
-def _reference(error: CodatError) -> str:
-    correlation_id = getattr(error, "correlation_id", None)
-    return f", with the correlation id {correlation_id}" if correlation_id else ""
-
-
 def _wait(error: CodatRateLimited) -> str:
-    """Return when to try again. Codat tells the reset of the day's quota whatever limit it was that was reached."""
     seconds = error.retry_after
     if seconds is None:
         after = "later"
     else:
         after = f"in {math.ceil(seconds)} s" if seconds < 120 else f"in {math.ceil(seconds / 60)} min"
+    # Codat sends this time whichever limit was reached.
     reset = f"; the day's quota is reset at {error.reset_at:%Y-%m-%d %H:%M} UTC" if error.reset_at is not None else ""
     return after + reset

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import logging
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from airflow.providers.common.compat.sdk import BaseHook
 
@@ -24,11 +22,7 @@ except ImportError:  # Airflow 2
 
 from airflow_provider_codat.api import sync_settings
 from airflow_provider_codat.api.endpoints import companies, push_operations, records
-from airflow_provider_codat.api.errors import (
-    CodatAuthenticationError,
-    CodatError,
-    CodatInputError,
-)
+from airflow_provider_codat.api.errors import CodatAuthenticationError, CodatError, CodatInputError
 from airflow_provider_codat.api.http.request import Request
 from airflow_provider_codat.api.http.response import RateLimit, Response, read
 from airflow_provider_codat.api.http.retry import RetryPolicy
@@ -49,14 +43,13 @@ T = TypeVar("T")
 
 DEFAULT_CONN_ID = "codat_default"
 
-log = logging.getLogger(__name__)
-
-
 LONGEST_WAIT = 4 * 3600
-"""Seconds that a wait may be given. Sensors wait for longer; a number above is most likely one of milliseconds."""
+"""Seconds that a wait may be given. A larger number is most likely one of milliseconds; sensors wait for longer."""
 
 LONGEST_INTERVAL = 600
 """Seconds between two checks, likewise."""
+
+log = logging.getLogger(__name__)
 
 
 def wait_for_push_operation(
@@ -119,7 +112,7 @@ class CodatHook(BaseHook):
         super().__init__()
         self.codat_conn_id = codat_conn_id
         self.rate_limit: RateLimit | None = None
-        """The quota as Codat's last answer told it, or ``None`` before the first."""
+        """The quota as of Codat's last answer, or ``None`` before the first."""
         self._session: requests.Session | None = None
         self._async_client: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
         self._process = os.getpid()
@@ -183,13 +176,13 @@ class CodatHook(BaseHook):
 
     @property
     def schedule_shape(self) -> ScheduleShape:
-        """The shape of ``syncSchedule`` to write where the API does not tell; default ``integer``."""
+        """The shape of ``syncSchedule`` to write where the API does not show it; default ``integer``."""
         return self.settings.sync_schedule_shape or "integer"
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask Codat for one company: what the test button of Airflow's connection form does.
+        """Ask Codat for one company, for the test button of Airflow's connection form.
 
-        :return: whether that worked, and in one sentence how it went and what to do. The sentence never holds the key.
+        :return: whether that worked, and a sentence with the result and what to do about it. It never holds the key.
         """
         from airflow_provider_codat.hooks import check
 
@@ -211,20 +204,20 @@ class CodatHook(BaseHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return what the connection form makes of the standard fields; Airflow before 3.2 asks for it."""
+        """Return how the connection form shows the standard fields; Airflow before 3.2 asks for it."""
         return form.field_behaviour()
 
     # -- blocking ----------------------------------------------------------------------------------------------------
 
     def get_conn(self) -> requests.Session:
-        """Return the session all blocking calls of this process use, authorised and kept alive over calls."""
+        """Return the authorised session that all blocking calls of this process share."""
         self._leave_to_the_parent()
         if self._session is None:
             self._session = blocking.open_session(self.settings)
         return self._session
 
     def _leave_to_the_parent(self) -> None:
-        """After a fork, forget what the parent has open: on a shared socket one would read the other's answers."""
+        # After a fork, forget what the parent has open: on a shared socket one would read the other's answers.
         if self._process != os.getpid():
             _of_parents.append((self._session, self._async_client))
             self._session, self._async_client, self._process = None, None, os.getpid()
@@ -236,8 +229,7 @@ class CodatHook(BaseHook):
         :param attempts: requests in all; default the connection's ``max_attempts``.
         :raises CodatError: the subclass says what went wrong.
         """
-        policy = self._retry_policy(attempts)
-        return retrying.send(self._send_once, request, policy, self.log.warning).result()
+        return retrying.send(self._send_once, request, self._retry_policy(attempts), self.log.warning).result()
 
     def _send_once(self, request: Request[T]) -> T:
         return self._read(request, blocking.exchange(self.get_conn(), request, self.settings))
@@ -246,45 +238,44 @@ class CodatHook(BaseHook):
         """Do the steps of a wait or a write, blocking.
 
         :param steps: a wait's or a write's, whose requests are sent one after another.
-        :param attempts: as in :meth:`send`; default 1, since looking again is a wait's own business.
+        :param attempts: as in :meth:`send`; default 1, since a wait decides itself whether to check again.
         """
         try:
             step = next(steps)
             while True:
-                if isinstance(step, Sleep):
-                    time.sleep(step.seconds)
-                    step = next(steps)
-                    continue
+                answer: Any = None
                 try:
-                    answer = self.send(step, attempts=attempts)
+                    if isinstance(step, Sleep):
+                        time.sleep(step.seconds)
+                    else:
+                        answer = self.send(step, attempts=attempts)
                 except CodatError as error:
                     step = steps.throw(error)
                 else:
                     step = steps.send(answer)
         except StopIteration as done:
-            ended: T = done.value
-            return ended
+            return cast("T", done.value)
 
     # -- asynchronous ------------------------------------------------------------------------------------------------
 
     async def load(self) -> ConnectionSettings:
         """Read the connection without blocking the event loop.
 
-        Airflow's lookups must run neither on the triggerer's loop nor in a thread of our own making, and one function
-        in one thread has to do everything that touches the connection: hence ``sync_to_async`` around the property.
+        Airflow's lookups must run neither on the triggerer's loop nor in a thread of our own: hence ``sync_to_async``,
+        around everything that touches the connection.
         """
         from asgiref.sync import sync_to_async
 
         return await sync_to_async(lambda: self.settings)()
 
     async def connect(self) -> httpx.AsyncClient:
-        """Return the client all asynchronous calls use; one belongs to the event loop it was made in."""
+        """Return the client that all asynchronous calls of the running event loop share."""
         from asgiref.sync import sync_to_async
 
         self._leave_to_the_parent()
         loop = asyncio.get_running_loop()
         if self._async_client is None or self._async_client[0] is not loop:
-            # In a thread, for reading the certificates takes a while; others may have come here in the meantime.
+            # In a thread, because reading the certificates takes a while; another task may have made one meanwhile.
             client = await sync_to_async(self._make_async_client)()
             if self._async_client is None or self._async_client[0] is not loop:
                 self._async_client = loop, client
@@ -310,25 +301,17 @@ class CodatHook(BaseHook):
         :param attempts: likewise, with the same default.
         """
         await self.connect()
-        policy = self._retry_policy(attempts)
-        return (await retrying.asend(self._asend_once, request, policy, self.log.warning)).result()
+        sent = await retrying.asend(self._asend_once, request, self._retry_policy(attempts), self.log.warning)
+        return sent.result()
 
     async def _asend_once(self, request: Request[T]) -> T:
-        async with self._client_for(request) as client:
-            response = await asynchronous.exchange(client, request, self.settings)
-        return self._read(request, response)
-
-    @contextlib.asynccontextmanager
-    async def _client_for(self, request: Request[Any]) -> AsyncIterator[httpx.AsyncClient]:
-        """Return the client to send with: the one of all calls, or one whose connection is fresh.
-
-        A connection that the server gives up just now would leave it open whether what cannot be sent twice was done.
-        """
         if request.is_repeatable:
-            yield await self.connect()
+            response = await asynchronous.exchange(await self.connect(), request, self.settings)
         else:
+            # If the server closed an idle connection, nobody would know whether this was done: use a fresh one.
             async with self._make_async_client() as client:
-                yield client
+                response = await asynchronous.exchange(client, request, self.settings)
+        return self._read(request, response)
 
     async def arun(self, steps: Steps[T]) -> T:
         """Do what :meth:`run` does without blocking the event loop.
@@ -338,19 +321,18 @@ class CodatHook(BaseHook):
         try:
             step = next(steps)
             while True:
-                if isinstance(step, Sleep):
-                    await asyncio.sleep(step.seconds)
-                    step = next(steps)
-                    continue
+                answer: Any = None
                 try:
-                    answer = await self.asend(step, attempts=1)
+                    if isinstance(step, Sleep):
+                        await asyncio.sleep(step.seconds)
+                    else:
+                        answer = await self.asend(step, attempts=1)
                 except CodatError as error:
                     step = steps.throw(error)
                 else:
                     step = steps.send(answer)
         except StopIteration as done:
-            ended: T = done.value
-            return ended
+            return cast("T", done.value)
 
     def _read(self, request: Request[T], response: Response) -> T:
         self.rate_limit = RateLimit.from_headers(response.headers)
@@ -369,12 +351,12 @@ class CodatHook(BaseHook):
 
 
 _of_parents: list[object] = []
-"""What a parent process had open before this one was forked off. It is kept, for destroying it could end what the
-parent goes on using, such as its event loop's place in the selector that both share."""
+"""What a parent process had open before the fork. It is kept, because destroying it could end what the parent still
+uses, such as its event loop's place in the selector that both share."""
 
 
 def _give_asgiref_a_thread() -> None:
-    """Replace the one thread of ``sync_to_async`` in the child of a fork, where it does not run: all would wait."""
+    """Replace the one thread of ``sync_to_async`` in the child of a fork, where it does not run and all would wait."""
     if (asgiref := sys.modules.get("asgiref.sync")) is not None:
         asgiref.SyncToAsync.single_thread_executor = ThreadPoolExecutor(max_workers=1)
 

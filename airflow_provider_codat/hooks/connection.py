@@ -26,17 +26,11 @@ _ADDRESS = re.compile(
 
 @dataclass(frozen=True)
 class ConnectionSettings:
-    """What a connection says, checked.
+    """The fields of a connection, checked; ``hooks/form.py`` describes those of the extra. Times are in seconds.
 
-    :param base_url: scheme, host and port, and a path prefix if the host has one; no slash at the end.
+    :param base_url: without a slash at the end.
     :param authorization: the ``Authorization`` header. Never shown: not in the repr, not in an error.
-    :param connect_timeout: seconds to wait for a TCP connection.
-    :param read_timeout: seconds to wait for the next bytes of an answer.
-    :param retry: how hard to try.
-    :param requests_per_minute: how many requests the triggerer may send in any minute.
-    :param max_concurrent_requests: how many it may have under way at once for one company.
-    :param sync_schedule_shape: the shape of ``syncSchedule`` the connection names, or ``None`` if it names none.
-    :param unknown: extra keys nobody knows, for a warning; default none.
+    :param unknown: keys of the extra that mean nothing, for a warning; default none.
     """
 
     base_url: str
@@ -51,21 +45,16 @@ class ConnectionSettings:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must not be shown, the longest first: the key in every form, raw, in base64, and as the whole header.
+        """The key in every form, raw, in base64, and as the whole header, the longest first.
 
-        As in Airflow's masker, what is shorter than five characters is part of any text, and left out.
+        As in Airflow's masker, one of fewer than five characters is left out: it may be part of any text.
         """
         encoded = self.authorization.removeprefix("Basic ")
         forms = self.authorization, encoded, base64.b64decode(encoded).decode(errors="replace")
         return tuple(each for each in sorted(forms, key=len, reverse=True) if len(each) >= _SHORTEST_SECRET)
 
     def response(self, status: int, headers: Mapping[str, str], body: bytes) -> Response:
-        """Return what came over the wire; its errors leave out the key: a proxy's page may repeat the request.
-
-        :param status: the status.
-        :param headers: the headers, in any case.
-        :param body: the body.
-        """
+        """Return a response whose errors leave out the key, since a proxy's page may repeat the request."""
         return Response(status, {name.lower(): value for name, value in headers.items()}, body, self.secrets)
 
 
@@ -78,14 +67,8 @@ def read_connection(
     password: str | None,
     extra: Any,
 ) -> ConnectionSettings:
-    """Read an Airflow connection's fields.
+    """Read an Airflow connection's fields; ``extra`` is parsed already.
 
-    :param conn_id: the connection's id, for the error.
-    :param host: base URL, or host name, or ``None`` for Codat's.
-    :param schema: ``http`` or ``https``, where the host names none.
-    :param port: the port, where the host names none.
-    :param password: the API key, or the ready-made ``Basic ...`` header.
-    :param extra: the parsed extra, a mapping.
     :raises CodatInputError: naming the connection, the field, the value (never the key) and what to give.
     """
     try:
@@ -118,9 +101,8 @@ def _read_extra(name: str, spec: ExtraField, extra: Mapping[str, Any]) -> Any:
 
 
 def read_api_key(password: str | None) -> str:
-    """Return the ``Authorization`` header for an API key, or for the ready-made header the Portal hands out.
+    """Return the ``Authorization`` header for an API key, or for the ready-made header from the Codat Portal.
 
-    :param password: the connection's password.
     :raises CodatInputError: it is missing or malformed; the value is not shown.
     """
     key = (password or "").strip()
@@ -148,12 +130,9 @@ def read_api_key(password: str | None) -> str:
 def read_base_url(host: str | None, schema: str | None, port: int | None, *, allow_http: bool) -> str:
     """Return the base URL a connection's host, schema and port make.
 
-    A scheme or port in the host wins over the connection's own fields; without any scheme it is ``https``.
+    A scheme or port in the host wins over the connection's own fields; without any scheme it is ``https``, without a
+    host Codat's.
 
-    :param host: base URL, or host name, or ``None`` for Codat's.
-    :param schema: ``http`` or ``https``, where the host names none; ``None`` is ``https``.
-    :param port: the port, where the host names none.
-    :param allow_http: whether plain ``http`` to another machine will do.
     :raises CodatInputError: it is no HTTP address, holds a user, a query or a fragment, has a port that is none, or is
         plain ``http`` to another machine while the extra ``allow_http`` is not set.
     """
@@ -162,7 +141,7 @@ def read_base_url(host: str | None, schema: str | None, port: int | None, *, all
     text = (host or "").strip() or DEFAULT_HOST
     text = text if "://" in text else f"{schema or 'https'}://{text}"
     try:
-        # A stricter eye than urlsplit's: HTTP libraries differ in where they see the host of an odd address.
+        # Stricter than urlsplit: HTTP libraries differ in what they take for the host of an odd address.
         url = urlsplit(text if _ADDRESS.fullmatch(text) else "")
         hostname, url_port = url.hostname, url.port
     except ValueError:
@@ -182,10 +161,7 @@ def read_base_url(host: str | None, schema: str | None, port: int | None, *, all
 
 
 def is_loopback(hostname: str) -> bool:
-    """Whether a host name is this machine: ``localhost`` or a loopback address.
-
-    :param hostname: the name or address, an IPv6 one without brackets.
-    """
+    """Whether a host name is ``localhost`` or a loopback address, an IPv6 one without brackets."""
     try:
         return ipaddress.ip_address(hostname).is_loopback
     except ValueError:

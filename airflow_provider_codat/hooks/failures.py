@@ -13,18 +13,8 @@ if TYPE_CHECKING:
     import httpx
 
 
-class GivenUpWhileIdle(CodatConnectionError):
-    """The server closed a connection that was kept alive, without a word: it had been idle for longer than it likes.
-
-    That may meet the first request after any pause, and says nothing of the API: what can be sent twice is, at once.
-    """
-
-
 def was_sent_by_httpx(error: httpx.HTTPError) -> bool:
-    """Tell from an asynchronous request's error whether it may have reached Codat.
-
-    :param error: how the request ended.
-    """
+    """Return whether an asynchronous request that ended so may have reached Codat."""
     import httpx
 
     connecting = httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError
@@ -32,10 +22,7 @@ def was_sent_by_httpx(error: httpx.HTTPError) -> bool:
 
 
 def was_sent_by_requests(causes: Iterable[BaseException]) -> bool:
-    """Tell from the causes of a blocking request's error whether it may have reached Codat.
-
-    :param causes: the error and what lies below it.
-    """
+    """Return whether a blocking request with such :func:`causes` of its error may have reached Codat."""
     import ssl
 
     from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
@@ -57,52 +44,24 @@ def unanswered(
     *,
     was_sent: bool = True,
 ) -> CodatConnectionError:
-    """Return the error for a request that got no answer.
-
-    :param request: what was sent.
-    :param settings: the connection.
-    :param reason: why.
-    :param kind: the error's class; default :class:`CodatConnectionError`.
-    :param was_sent: whether it may have reached Codat; default ``True``.
-    """
+    """Return the error for a request that got no answer; ``was_sent`` says whether it may have reached Codat."""
     return kind(f"{request} got no answer from {settings.base_url}: {in_words(reason)}.", was_sent=was_sent)
 
 
 def unreadable(request: Request[Any], reason: BaseException) -> CodatResponseError:
-    """Return the error for an answer that cannot be read to its end.
-
-    :param request: what was sent.
-    :param reason: why.
-    """
+    """Return the error for an answer that cannot be read to its end."""
     return CodatResponseError(f"{request} was answered, but the answer was cut short or garbled: {in_words(reason)}.")
 
 
 def in_words(error: BaseException) -> str:
-    """Return an error's class and text.
-
-    :param error: the error.
-    """
+    """Return an error's class and text."""
     return f"{type(error).__name__}: {error}".rstrip(": ")
 
 
-def innermost(error: BaseException, handled: BaseException | None) -> BaseException:
-    """Return the first cause: the errors around it only wrap it.
-
-    :param error: how a request ended.
-    :param handled: what the caller was handling already, which is no cause of it.
-    """
-    *_, cause = causes(error, handled)
-    return cause
-
-
 def causes(error: BaseException, handled: BaseException | None) -> Iterator[BaseException]:
-    """Iterate over an error and what lies below it.
-
-    :param error: how a request ended.
-    :param handled: what the caller was handling already, which is no cause of it.
-    """
+    """Iterate over an error and its causes, the innermost last. What the caller was handling already is no cause."""
     cause: BaseException | None = error
-    # What is no Exception is how an event loop ends a wait, not why: below a TimeoutError lies a CancelledError.
+    # Below a TimeoutError lies a CancelledError, by which the event loop ended a wait: not why it did.
     while isinstance(cause, Exception) and cause is not handled:
         yield cause
         cause = cause.__cause__ or cause.__context__

@@ -47,12 +47,7 @@ def _boolean(value: Any) -> bool:
     return meant
 
 
-_READ: dict[str, Callable[[Any], Any]] = {
-    "number": _number,
-    "integer": _integer,
-    "string": _string,
-    "boolean": _boolean,
-}
+_READ = {"number": _number, "integer": _integer, "string": _string, "boolean": _boolean}
 
 
 # -- fields ------------------------------------------------------------------------------------------------------------
@@ -60,11 +55,7 @@ _READ: dict[str, Callable[[Any], Any]] = {
 
 @dataclass(frozen=True)
 class StandardField:
-    """A field that every connection has.
-
-    :param label: what the form calls it.
-    :param placeholder: what the form shows in the empty field; there is no other room for help.
-    """
+    """A field that every connection has. The form has no place for help but the empty field's placeholder."""
 
     label: str
     placeholder: str
@@ -74,14 +65,10 @@ class StandardField:
 class ExtraField:
     """A key of the connection's extra.
 
-    :param label: what the form calls it.
-    :param help: what it is for, in a sentence or two for someone who has read nothing else.
-    :param type: its type in JSON.
-    :param default: the setting where the key is missing or empty.
+    :param help: a sentence or two for someone who has read nothing else.
     :param unit: the unit of a number; default empty, for a count.
     :param above: a number has to be larger than this; default ``None``, for no such bound.
     :param least: a number has to be at least this; default ``None``, likewise.
-    :param choices: the words a text has to be one of; default any.
     """
 
     label: str
@@ -94,12 +81,11 @@ class ExtraField:
     choices: tuple[str, ...] = ()
 
     def read(self, value: Any) -> Any:
-        """Turn a value of the extra into a setting. It may be text: in a URI, and in the form of Airflow 2.11, all are.
+        """Turn a value of the extra into a setting. In a URI, and in the form of Airflow 2.11, all values are text.
 
-        :param value: what stands in the extra.
         :raises ValueError: the field does not take it.
         """
-        setting = _READ[self.type](value)
+        setting: Any = _READ[self.type](value)
         if (
             (self.above is not None and setting <= self.above)
             or (self.least is not None and setting < self.least)
@@ -121,13 +107,13 @@ class ExtraField:
 
     @property
     def description(self) -> str:
-        """The help text; for a number with what to give, and what is taken otherwise."""
+        """The help text, for a number with its bound and its default."""
         is_number = self.type in ("number", "integer")
         return f"{self.help} Give {self.expected}; the default is {self.default:g}." if is_number else self.help
 
     @property
     def schema(self) -> dict[str, Any]:
-        """What the field takes, as JSON schema; Airflow's form goes by ``minimum``, not by ``exclusiveMinimum``."""
+        """The field as JSON schema; Airflow's form reads ``minimum``, but not ``exclusiveMinimum``."""
         schema = {
             "type": [self.type, "null"],
             "default": self.default,
@@ -226,10 +212,7 @@ def declared_form() -> dict[str, Any]:
 
 
 def field_behaviour() -> dict[str, Any]:
-    """Return what becomes of the standard fields, as Airflow 2.11 and 3.1 ask the hook for it.
-
-    Airflow 3 shows the extra as JSON all the same, below the fields.
-    """
+    """Return how to show the standard fields. Airflow 3 shows the extra as JSON all the same, below the fields."""
     return {
         "hidden_fields": list(HIDDEN_FIELDS),
         "relabeling": {name: field.label for name, field in STANDARD_FIELDS.items()},
@@ -240,7 +223,7 @@ def field_behaviour() -> dict[str, Any]:
 def form_widgets() -> dict[str, Any]:
     """Return the fields of the extra, as Airflow 2.11 and 3.1 ask the hook for them.
 
-    3.1 has stand-ins for the classes named here, and for hardly any other. None is there for a number with a fraction.
+    3.1 has stand-ins for the classes imported here, and for hardly any other; it has none for a decimal number.
     """
     from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
     from wtforms import BooleanField, IntegerField, StringField
@@ -262,10 +245,8 @@ def form_widgets() -> dict[str, Any]:
 
 
 def _validator(field: ExtraField) -> Callable[[Any, Any], None]:
-    """Return what has a form refuse a value that the parser refuses, in its words."""
-
     def validate(_: Any, filled: Any) -> None:
-        from wtforms.validators import ValidationError
+        from wtforms.validators import ValidationError  # here, because 3.1 has no stand-in for it
 
         try:
             field.read(filled.data)

@@ -8,8 +8,8 @@
 ``before_sleep``   one line in the log
 =================  =================================================================================
 
-A failed attempt may have written the record all the same. What all attempts of a call came to is decided once, when the
-loop has ended, by :class:`Failed`; the errors stay as they are until then.
+A failed attempt may have written the record all the same. Whether any attempt may have is decided once, when the loop
+has ended, by :class:`Failed`; until then the errors stay as they are.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Answered(Generic[T]):
-    """What became of a request: an answer."""
+    """A request that was answered."""
 
     answer: T
 
@@ -44,7 +44,7 @@ class Answered(Generic[T]):
 
 @dataclass(frozen=True)
 class Failed:
-    """What became of a request: each attempt ended with an error. The oldest comes first."""
+    """A request of which each attempt ended with an error; the oldest comes first."""
 
     request: Request[Any]
     errors: tuple[CodatError, ...]
@@ -55,7 +55,7 @@ class Failed:
         return any(error.may_have_landed or leaves_open(error, self.request) for error in self.errors)
 
     def result(self) -> NoReturn:
-        """Raise the last error, which now says what all attempts came to."""
+        """Raise the last error, with :attr:`may_have_landed` of all attempts."""
         error = self.errors[-1]
         error.may_have_landed = self.may_have_landed
         raise error
@@ -64,23 +64,18 @@ class Failed:
 def send(
     once: Callable[[Request[T]], T], request: Request[T], policy: RetryPolicy, warn: Callable[..., None]
 ) -> Answered[T] | Failed:
-    """Send a request until it is answered or the table gives up.
-
-    :param once: sends it once, and returns the answer or raises.
-    :param request: what is sent.
-    :param policy: how hard to try.
-    :param warn: logs a warning, as :meth:`logging.Logger.warning` does.
-    """
+    """Send a request until it is answered or the table gives up. ``once`` sends it once; ``warn`` is a logger's."""
     from tenacity import Retrying
 
     errors: list[CodatError] = []
-    with suppress(CodatError):  # tenacity raises the last one, which is in the list already
+    with suppress(CodatError):  # tenacity raises the last one
         for attempt in Retrying(**_rules(request, policy, warn)):
             with attempt:
-                answered = Answered(once(request))
-            if (error := _error_of(attempt.retry_state)) is None:
-                return answered
-            errors += [error] if isinstance(error, CodatError) else []
+                try:
+                    return Answered(once(request))
+                except CodatError as error:
+                    errors.append(error)
+                    raise
     return Failed(request, tuple(errors))
 
 
@@ -94,63 +89,49 @@ async def asend(
     with suppress(CodatError):
         async for attempt in AsyncRetrying(**_rules(request, policy, warn)):
             with attempt:
-                answered = Answered(await once(request))
-            if (error := _error_of(attempt.retry_state)) is None:
-                return answered
-            errors += [error] if isinstance(error, CodatError) else []
+                try:
+                    return Answered(await once(request))
+                except CodatError as error:
+                    errors.append(error)
+                    raise
     return Failed(request, tuple(errors))
 
 
 def _rules(request: Request[Any], policy: RetryPolicy, warn: Callable[..., None]) -> dict[str, Any]:
-    from tenacity import retry_if_exception, stop_after_attempt
+    from tenacity import retry_if_exception
+
+    began = time.time()
+
+    def wait(state: RetryCallState) -> float:
+        return wait_after(_error_of(state), state.attempt_number, policy, random.random)
+
+    def stop(state: RetryCallState) -> bool:
+        # tenacity's monotonic clock stands still while the machine is suspended, and the wall clock may be set back.
+        passed = max(time.time() - began, state.seconds_since_start or 0.0)
+        return (
+            state.attempt_number >= policy.max_attempts
+            or state.upcoming_sleep > policy.max_wait  # longer than a worker should sleep
+            # The key may no longer hold after the wait. Earlier task tries may have used it.
+            or (request.idempotency_key is not None and passed + state.upcoming_sleep > RESENT_FOR)
+        )
+
+    def log_retry(state: RetryCallState) -> None:
+        warn(
+            "%s Trying again in %.1f s (attempt %d of %d failed).",
+            _error_of(state),
+            state.upcoming_sleep,
+            state.attempt_number,
+            policy.max_attempts,
+        )
 
     return {
         "retry": retry_if_exception(lambda error: may_be_resent(error, request)),
-        "wait": _wait_by_the_table(policy),
-        "stop": _any_of(stop_after_attempt(policy.max_attempts), _wait_exceeds(policy), _key_expires(request)),
-        "before_sleep": _log_retry(policy, warn),
+        "wait": wait,
+        "stop": stop,
+        "before_sleep": log_retry,
         "reraise": True,
     }
 
 
-def _any_of(*stops: Callable[[RetryCallState], bool]) -> Callable[[RetryCallState], bool]:
-    return lambda state: any(stop(state) for stop in stops)
-
-
-def _wait_by_the_table(policy: RetryPolicy) -> Callable[[RetryCallState], float]:
-    def wait(state: RetryCallState) -> float:
-        error = _error_of(state)
-        return 0.0 if error is None else wait_after(error, state.attempt_number, policy, random.random)
-
-    return wait
-
-
-def _wait_exceeds(policy: RetryPolicy) -> Callable[[RetryCallState], bool]:
-    """Return whether the API asks for a longer wait than a worker should sleep for."""
-    return lambda state: state.upcoming_sleep > policy.max_wait
-
-
-def _key_expires(request: Request[Any]) -> Callable[[RetryCallState], bool]:
-    """Return whether the key of a write may no longer hold after the wait. Earlier task tries may have used it."""
-    began = time.time()
-
-    def expires(state: RetryCallState) -> bool:
-        # tenacity's monotonic clock stands still while the machine is suspended, and the wall clock may be set back.
-        passed = max(time.time() - began, state.seconds_since_start or 0.0)
-        return passed + state.upcoming_sleep > RESENT_FOR
-
-    return expires if request.idempotency_key is not None else lambda _: False
-
-
-def _log_retry(policy: RetryPolicy, warn: Callable[..., None]) -> Callable[[RetryCallState], None]:
-    return lambda state: warn(
-        "%s Trying again in %.1f s (attempt %d of %d failed).",
-        _error_of(state),
-        state.upcoming_sleep,
-        state.attempt_number,
-        policy.max_attempts,
-    )
-
-
-def _error_of(state: RetryCallState) -> BaseException | None:
-    return state.outcome.exception() if state.outcome is not None else None
+def _error_of(state: RetryCallState) -> Any:
+    return state.outcome and state.outcome.exception()

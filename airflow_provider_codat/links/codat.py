@@ -2,7 +2,7 @@
 
 Airflow 3 shows what a task has stored under a link's ``xcom_key``, and a worker that is done with a task stores what
 ``get_link`` returns. Airflow 2 has the webserver call ``get_link``, which knows the operator as it was before its
-templates were rendered. So a task stores its link itself, as soon as its company is known: :func:`store_company_link`.
+templates were rendered. So a task stores its link itself with :func:`store_company_link`, when its company is known.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ class CodatCompanyLink(BaseOperatorLink):
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the address, or an empty string while it is not known.
 
-        :param operator: one with a ``company_id``; what is a template still is none.
-        :param ti_key: whose link it is.
+        :param operator: one with a ``company_id``, which does not count while it is a template.
+        :param ti_key: the task instance.
         """
         known = company_address(getattr(operator, "company_id", None))
         return known or _xcom().get_value(ti_key=ti_key, key=XCOM_KEY) or ""
 
 
 def company_address(company_id: Any) -> str:
-    """Return the address of a company's page, or an empty string for what is no id.
+    """Return the address of a company's page, or an empty string for a value that is no id.
 
-    :param company_id: Codat's id of the company, or whatever stands in its place.
+    :param company_id: Codat's id of the company.
     """
     try:
         return PORTAL + path("companies", identifier("company_id", company_id), "summary")
@@ -55,9 +55,9 @@ def company_address(company_id: Any) -> str:
 
 
 def store_company_link(task_instance: Any, company_id: str) -> None:
-    """Store the link of a task, for :class:`CodatCompanyLink`. No trouble with that is trouble for the task.
+    """Store the link of a task, for :class:`CodatCompanyLink`. A failure is only logged.
 
-    :param task_instance: whose link it is.
+    :param task_instance: the task instance that has the link.
     :param company_id: the company, rendered.
     """
     try:
@@ -80,5 +80,5 @@ def _xcom() -> Any:
         from airflow.models.xcom import XCom
 
         return XCom
-    # Airflow 3 reads links as they are in its database, so the XCom backend that may be set up is passed by.
+    # Not the configured XCom backend: Airflow 3 shows links as they are in its database.
     return BaseXCom

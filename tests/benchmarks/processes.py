@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 import psutil
 
 if TYPE_CHECKING:
-    from airflow_provider_codat.demo.airflow_stack import AirflowStack
+    from support.airflow_runs import AirflowStack
 
 WORKERS = "workers and their tasks"
 SERVICES = ("api-server", "triggerer", "dag-processor")

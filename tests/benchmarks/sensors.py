@@ -47,8 +47,7 @@ from benchmarks.criteria import Verdict
 from benchmarks.processes import WORKERS, Cpu, CpuMeter, TaskProcesses
 from benchmarks.scenarios import Scenario
 from benchmarks.simulated import SimulatorProcess
-
-from airflow_provider_codat.demo.airflow_stack import AirflowStack
+from support.airflow_runs import AirflowStack
 
 WORKER, DEFERRED, WORKER_FREE = "worker", "deferred", "worker-free"
 MODES: dict[str, dict[str, Any]] = {

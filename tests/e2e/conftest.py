@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from airflow_runs import AirflowStack
 
-from airflow_provider_codat.demo.airflow_stack import AirflowStack
 from airflow_provider_codat.demo.onboarding import example_dags
 from airflow_provider_codat.simulator import CodatSimulator
 

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from airflow_provider_codat.demo.airflow_stack import AirflowStack
-    from airflow_provider_codat.demo.dag_runs import DagRun, TaskInstance
+    from airflow_runs import AirflowStack, DagRun
+
+    from airflow_provider_codat.demo.airflow_stack import TaskInstance
     from airflow_provider_codat.simulator import CodatSimulator, Company
 
 TRIGGER = "airflow_provider_codat.triggers.codat.CodatPushOperationTrigger"

@@ -11,8 +11,8 @@ import pytest
 from airflow_provider_codat.simulator import UNDECIDED
 
 if TYPE_CHECKING:
-    from airflow_provider_codat.demo.airflow_stack import AirflowStack
-    from airflow_provider_codat.demo.dag_runs import DagRun
+    from airflow_runs import AirflowStack, DagRun
+
     from airflow_provider_codat.simulator import CodatSimulator
 
 #: Who waits for whose push. Both that are mapped wait for the same two.

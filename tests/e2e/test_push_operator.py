@@ -20,8 +20,9 @@ from airflow_provider_codat.simulator import UNDECIDED, Fault, Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_codat.demo.airflow_stack import AirflowStack
-    from airflow_provider_codat.demo.dag_runs import DagRun, TaskInstance
+    from airflow_runs import AirflowStack, DagRun
+
+    from airflow_provider_codat.demo.airflow_stack import TaskInstance
     from airflow_provider_codat.simulator import CodatSimulator, Company, LoggedRequest
 
 pytestmark = pytest.mark.timeout(900)

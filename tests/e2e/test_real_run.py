@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from airflow_runs import AirflowStack, DagRun
 
-from airflow_provider_codat.demo.airflow_stack import AirflowStack
 from airflow_provider_codat.demo.onboarding import example_dags
 from airflow_provider_codat.simulator import UNDECIDED, CodatSimulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_provider_codat.demo.dag_runs import DagRun
 
 #: Seconds that one step may take. Airflow 2.11 on SQLite runs one task at a time, each in a process of its own.
 PATIENCE = 300

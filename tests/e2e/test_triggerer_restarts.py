@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+from airflow_runs import AirflowStack
 
-from airflow_provider_codat.demo.airflow_stack import AirflowStack
 from airflow_provider_codat.simulator import UNDECIDED, CodatSimulator, Outcome
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import pytest
 from airflow_provider_codat.simulator import UNDECIDED, Fault, Outcome
 
 if TYPE_CHECKING:
-    from airflow_provider_codat.demo.airflow_stack import AirflowStack
-    from airflow_provider_codat.demo.dag_runs import DagRun
+    from airflow_runs import AirflowStack, DagRun
+
     from airflow_provider_codat.simulator import CodatSimulator
 
 DAG_ID = "codat_worker_free"

@@ -1,0 +1,80 @@
+"""A throw-away Airflow whose services a test stops, and whose tasks it clears and marks."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+
+from airflow_provider_codat.demo import airflow_stack
+from airflow_provider_codat.demo.airflow_stack import AirflowStackError
+
+
+class AirflowStack(airflow_stack.AirflowStack):
+    """The demo's Airflow, and what only tests do to it."""
+
+    def trigger(self, dag_id: str, conf: Mapping[str, object] | None = None, *, timeout: float = 60) -> DagRun:
+        return DagRun(**vars(super().trigger(dag_id, conf, timeout=timeout)))
+
+    def stop(self, name: str, number: signal.Signals = signal.SIGTERM, *, timeout: float = 60) -> int:
+        """End a service, and wait until its process group has ended; return its exit status, negative for a signal.
+
+        Only the service's first process gets the signal, as from ``kill``. :meth:`start` starts the service again.
+        """
+        pid = self.pid(name)
+        self.running.discard(name)
+        os.kill(pid, number)
+        status = self.processes.wait(name)
+        self.wait_until(f"the end of all processes of {name}", lambda: not group_exists(pid), timeout=timeout)
+        return status
+
+    def pid(self, name: str) -> int:
+        return self.processes.pid(name)
+
+    def output(self) -> dict[str, str]:
+        """Return the standard output and error of every process so far, by name."""
+        return {name: self.processes.output(name) for name in [*self.flavour.setup, *self.flavour.services]}
+
+
+class DagRun(airflow_stack.DagRun):
+    """The demo's DAG run, and what only tests ask of it and do to it."""
+
+    def states(self) -> dict[str, str | None]:
+        """Return the state of each task instance by its name, such as ``push`` or ``schedule[0]``."""
+        return {each.name: each.state for each in self.task_instances()}
+
+    def clear(self, task_id: str) -> None:
+        """Clear all instances of a task, so that they run again; a run that has ended goes on."""
+        choices = {"only_failed": False, "reset_dag_runs": True, "dry_run": False}
+        body = {"dag_run_id": self.run_id, "task_ids": [task_id], **choices}
+        self.stack.call("POST", f"/dags/{self.dag_id}/clearTaskInstances", json=body)
+
+    def mark(self, task_id: str, state: str) -> None:
+        """Set a task's state, as a user can; Airflow ends the task if it is running."""
+
+        def is_marked() -> bool:
+            try:
+                self.stack.call("PATCH", f"{self.path}/taskInstances/{task_id}", json={"new_state": state})
+            except AirflowStackError as error:
+                # SQLite does not wait for a lock where a transaction that has read begins to write.
+                if "Database error" not in str(error):
+                    raise
+                return False
+            return True
+
+        self.stack.wait_until(f"the database to take the state of {task_id}", is_marked, timeout=60)
+
+    def links(self, task_id: str, map_index: int = -1) -> dict[str, str | None]:
+        """Return the URLs of a task's links by name; ``None`` for a link without a URL."""
+        path = f"{self.path}/taskInstances/{task_id}/links"
+        answer = self.stack.call("GET", path, params={"map_index": map_index})
+        links: dict[str, str | None] = answer.get("extra_links", answer)  # below this name since Airflow 3
+        return links
+
+
+def group_exists(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
