@@ -1,7 +1,8 @@
-"""One throw-away Airflow and one simulated Codat for all end-to-end tests: real processes, started once."""
+"""One throw-away Airflow and one simulated Codat for almost all end-to-end tests: real processes, started once."""
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,19 +27,26 @@ def hasty(codat: CodatSimulator) -> str:
     return codat.connection(max_attempts=2, max_retry_wait=0)
 
 
+def dags() -> Iterator[Path]:
+    """Yield the examples, which run on every Airflow, and the DAGs of the tests that run on the newest."""
+    yield example_dags()
+    if version("apache-airflow") >= "3.3":
+        yield Path(__file__).with_name("dags")
+
+
 @pytest.fixture(scope="session")
 def airflow(codat: CodatSimulator) -> Iterator[AirflowStack]:
     with AirflowStack(
-        example_dags(),
-        Path(__file__).with_name("dags"),
+        *dags(),
         connections={"codat_default": codat.connection_uri, "codat_hasty": hasty(codat)},
         env={
+            "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
             # Without a Fernet key trigger arguments are stored in plain text, so that a leak into them can be seen.
             "AIRFLOW__CORE__FERNET_KEY": "",
             # A worker tells every second that it lives. One that was killed is missed after so many, not after 300.
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
         },
-        start_timeout=240,  # where others want the processor too
+        start_timeout=300,  # where others want the processor too
     ) as airflow:
         yield airflow

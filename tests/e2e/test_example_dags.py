@@ -123,7 +123,7 @@ def test_a_push_gates_what_comes_after_it(codat: CodatSimulator, airflow: Airflo
     assert gate.xcom("bill_landed")["recordId"] == gate.xcom("use_record_id") == "bill-1"
     assert codat.records[company.id, "bills"]["bill-1"]["reference"] == "INV-2041"
     assert codat.count("POST", rf"/companies/{company.id}/.*") == 1
-    # One look by the worker before it deferred, one at least by the trigger, none by the worker that went on.
+    # One check by the worker before it deferred, at least one by the trigger, none by the worker that went on.
     assert codat.count("GET", f"/companies/{company.id}/push/{key}") >= 2
     assert any(".trigger." in log.name for log in gate.logs("bill_landed"))
 

@@ -71,15 +71,17 @@ def shown(codat: CodatSimulator, airflow: AirflowStack) -> Shown:
     def all_wait() -> bool:
         return WAITING.keys() <= {name for name, state in run.states().items() if state == "deferred"}
 
-    def looks() -> dict[str, int]:
+    def checks() -> dict[str, int]:
         return {each.id: codat.count("GET", rf"/companies/{each.id}/push.*") for each in companies.values()}
 
     airflow.wait_until("all to be deferred", all_wait, timeout=240)
-    # Nobody but the triggerer asks now. At its second look it has what it runs well under way, and Airflow has settled
-    # the last deferral: a trigger that fires sooner makes it take the resumed task for one that was killed.
-    before = looks()
+    # Only the triggerer sends requests now. At its second check Airflow has stored the last deferral, too: a trigger
+    # that fires sooner makes Airflow take the resumed task for one that was killed.
+    before = checks()
     due = {company.id for name, company in companies.items() if name != "schedule"}
-    airflow.wait_until("two looks at each", lambda: all(looks()[each] - before[each] >= 2 for each in due), timeout=240)
+    airflow.wait_until(
+        "two checks of each", lambda: all(checks()[each] - before[each] >= 2 for each in due), timeout=240
+    )
     waiting = {name: each for name, each in links(run).items() if name in WAITING}
     for company in companies.values():
         for key in keys(codat, company.id):

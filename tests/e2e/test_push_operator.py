@@ -95,7 +95,7 @@ class Push:
         """Wait until the triggerer has looked at the operation, and return its key."""
         self.wait_for("deferred", tries=1)
         path = f"/companies/{self.company.id}/push/{self.operation_key()}"
-        self.airflow.wait_until("a look", lambda: self.codat.count("GET", path) > 0, timeout=PATIENCE)
+        self.airflow.wait_until("a check", lambda: self.codat.count("GET", path) > 0, timeout=PATIENCE)
         return self.operation_key()
 
     def wait_for_log(self, text: str) -> None:

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from airflow_runs import AirflowStack, DagRun
 
-from airflow_provider_codat.demo.onboarding import example_dags
-from airflow_provider_codat.simulator import UNDECIDED, CodatSimulator
+from airflow_provider_codat.simulator import UNDECIDED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from airflow_runs import AirflowStack, DagRun
 
+    from airflow_provider_codat.simulator import CodatSimulator
 
 #: Seconds that one step may take. Airflow 2.11 on SQLite runs one task at a time, each in a process of its own.
 PATIENCE = 300
@@ -29,7 +28,7 @@ class Ended:
     """Two runs that have ended, and what Codat has of them.
 
     :param pushes: the push operations, by their keys.
-    :param looks: how many requests for push operations came while all was deferred.
+    :param checks: how many requests for push operations came while all was deferred.
     :param links: those of what was deferred, by task, at that time.
     """
 
@@ -38,7 +37,7 @@ class Ended:
     onboarding: DagRun
     pushing: DagRun
     pushes: dict[str, dict[str, object]]
-    looks: int
+    checks: int
     links: dict[str, dict[str, str | None]]
 
     @property
@@ -50,45 +49,38 @@ class Ended:
 
 
 @pytest.fixture(scope="module")
-def ended() -> Iterator[Ended]:
-    with (
-        CodatSimulator() as codat,
-        # One of its own, with nothing but the examples: what else the tests run is for Airflow 3.
-        AirflowStack(
-            example_dags(), connections={"codat_default": codat.connection_uri}, start_timeout=PATIENCE
-        ) as airflow,
-    ):
-        company = codat.add_company("Corner Bakery")
-        codat.outcome(UNDECIDED)
-        ids = {"company_id": company.id, "connection_id": company.connection_id}
-        onboarding = airflow.trigger("codat_onboard_company", ids, timeout=PATIENCE)
-        pushing = airflow.trigger("codat_push_bills", {**ids, "bills": BILLS}, timeout=PATIENCE)
+def ended(codat: CodatSimulator, airflow: AirflowStack) -> Ended:
+    company = codat.add_company("Corner Bakery")
+    codat.outcome(UNDECIDED, company_id=company.id)
+    ids = {"company_id": company.id, "connection_id": company.connection_id}
+    onboarding = airflow.trigger("codat_onboard_company", ids, timeout=PATIENCE)
+    pushing = airflow.trigger("codat_push_bills", {**ids, "bills": BILLS}, timeout=PATIENCE)
 
-        def all_wait() -> bool:
-            return DEFERRED.items() <= {**onboarding.states(), **pushing.states()}.items()
+    def all_wait() -> bool:
+        return DEFERRED.items() <= {**onboarding.states(), **pushing.states()}.items()
 
-        def looks() -> int:
-            return codat.count("GET", rf"/companies/{company.id}/push.*")
+    def checks() -> int:
+        return codat.count("GET", rf"/companies/{company.id}/push.*")
 
-        airflow.wait_until("all to be deferred", all_wait, timeout=PATIENCE)
-        before = looks()
-        # Nobody but the triggerer asks now. At its second look Airflow has settled the last deferral, too: a trigger
-        # that fires sooner makes it take the resumed task for one that was killed.
-        airflow.wait_until("two looks by the triggerer", lambda: looks() - before >= 2, timeout=PATIENCE)
-        links = {
-            each.name: run.links(each.task_id, each.map_index)
-            for run in (onboarding, pushing)
-            for each in run.task_instances()
-            if each.name in DEFERRED
-        }
-        looked = looks() - before if all_wait() else 0
-        listed = httpx.get(f"{codat.url}/companies/{company.id}/push", headers=codat.auth_headers, trust_env=False)
-        pushes = {push["pushOperationKey"]: push for push in listed.raise_for_status().json()["results"]}
-        for key in pushes:
-            codat.finish(key)
-        for run in (onboarding, pushing):
-            run.wait(timeout=PATIENCE)
-        yield Ended(codat, company.id, onboarding, pushing, pushes, looked, links)
+    airflow.wait_until("all to be deferred", all_wait, timeout=PATIENCE)
+    before = checks()
+    # Only the triggerer sends requests now. At its second check Airflow has stored the last deferral, too: a trigger
+    # that fires sooner makes Airflow take the resumed task for one that was killed.
+    airflow.wait_until("two checks by the triggerer", lambda: checks() - before >= 2, timeout=PATIENCE)
+    links = {
+        each.name: run.links(each.task_id, each.map_index)
+        for run in (onboarding, pushing)
+        for each in run.task_instances()
+        if each.name in DEFERRED
+    }
+    checked = checks() - before if all_wait() else 0
+    listed = httpx.get(f"{codat.url}/companies/{company.id}/push", headers=codat.auth_headers, trust_env=False)
+    pushes = {push["pushOperationKey"]: push for push in listed.raise_for_status().json()["results"]}
+    for key in pushes:
+        codat.finish(key)
+    for run in (onboarding, pushing):
+        run.wait(timeout=PATIENCE)
+    return Ended(codat, company.id, onboarding, pushing, pushes, checked, links)
 
 
 def test_every_task_ends_as_it_should(ended: Ended) -> None:
@@ -111,7 +103,7 @@ def test_every_task_ends_as_it_should(ended: Ended) -> None:
 
 
 def test_what_waits_does_so_in_the_triggerer(ended: Ended) -> None:
-    assert ended.looks >= 2
+    assert ended.checks >= 2
     for run, task_id, map_index in [
         (ended.onboarding, "supplier_landed", -1),
         (ended.pushing, "push_bill", 0),
