@@ -28,7 +28,6 @@ class Attachment:
 def read_upload(content_type: str, body: bytes) -> Attachment:
     """Read a ``multipart/form-data`` body (RFC 7578) that has one part, a file.
 
-    :param content_type: the header, which names the boundary.
     :raises ApiError: 400 for any other body.
     """
     try:
@@ -51,7 +50,6 @@ def _boundary(content_type: str) -> bytes:
 
 
 def _only_part(boundary: bytes, body: bytes) -> tuple[bytes, bytes]:
-    """Return the headers and the unchanged content of the only part."""
     # The line break before a delimiter is part of the delimiter, so the first delimiter gets one, too.
     _, *parts = (b"\r\n" + body).split(b"\r\n--" + boundary)
     if len(parts) != 2 or not parts[1].startswith(b"--"):

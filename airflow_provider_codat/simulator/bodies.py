@@ -15,23 +15,14 @@ _SHOWN = 50
 
 
 class Problem(NamedTuple):
-    """A problem of a body.
-
-    :param where: the path of the field, such as ``settings[0].dataType``.
-    :param what: the problem, as the rest of a sentence that begins with the path: "is missing".
-    """
+    """The path of a field, such as ``settings[0].dataType``, and the rest of a sentence about it: "is missing"."""
 
     where: str
     what: str
 
 
 class Field(NamedTuple):
-    """The values that a field accepts. If the field is optional, null is the same as a missing field.
-
-    :param accepts: returns whether the field accepts a JSON value.
-    :param wanted: the accepted values in words.
-    :param required: whether the field must be in the body; default ``False``.
-    """
+    """The values that a field accepts, also in words. For an optional field, null is the same as a missing field."""
 
     accepts: Callable[[Any], bool]
     wanted: str
@@ -60,7 +51,7 @@ def is_number_of_months(value: Any) -> bool:
 
 def is_instant(value: Any) -> bool:
     """Return whether a JSON value is a date, or a date with a time."""
-    return is_text(value) and timestamps.from_wire(value) is not None
+    return is_text(value) and timestamps.parse(value) is not None
 
 
 def json_object(body: bytes) -> dict[str, Any]:
@@ -78,10 +69,7 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 
 def problems(body: Mapping[str, Any], fields: Mapping[str, Field], where: str = "") -> list[Problem]:
-    """Return the problems of an object's fields; only the fields named in ``fields`` are checked.
-
-    :param where: the path of the object, with a dot at its end; default empty, for the body itself.
-    """
+    """Return the problems of an object's ``fields``; ``where`` is the path of the object, with a dot at its end."""
     found = []
     for name, field in fields.items():
         value = body.get(name)
@@ -96,7 +84,6 @@ def problems(body: Mapping[str, Any], fields: Mapping[str, Field], where: str = 
 def refuse(found: Sequence[Problem], validator: str) -> None:
     """Refuse a body that has problems.
 
-    :param validator: Codat's name of the check that has found them.
     :raises ApiError: 400 with a validation item for each problem, if there is any.
     """
     if found:

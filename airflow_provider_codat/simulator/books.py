@@ -107,7 +107,7 @@ class Company:
         """
         return replace(self, connections=tuple(each for each in self.connections if each.id != connection_id))
 
-    def to_wire(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return the company as Codat answers it."""
         return {
             "id": self.id,
@@ -116,15 +116,15 @@ class Company:
             "platform": "",
             "redirect": f"https://link.codat.io/company/{self.id}",
             "lastSync": None,
-            "dataConnections": [self.connection_to_wire(connection) for connection in self.connections],
-            "created": timestamps.to_wire(self.created),
+            "dataConnections": [self.connection_to_json(connection) for connection in self.connections],
+            "created": timestamps.text(self.created),
             "createdByUserName": "Codat simulator",
             "products": [],
             "tags": self.tags,
             "referenceSubsidiaryCompanies": [],
         }
 
-    def connection_to_wire(self, connection: Connection) -> dict[str, Any]:
+    def connection_to_json(self, connection: Connection) -> dict[str, Any]:
         """Return one of its connections as Codat answers it.
 
         :param connection: the connection.
@@ -139,7 +139,7 @@ class Company:
             "linkUrl": f"https://link-api.codat.io/companies/{self.id}/connections/{connection.id}/start",
             "status": connection.status,
             "lastSync": None,
-            "created": timestamps.to_wire(connection.created),
+            "created": timestamps.text(connection.created),
         }
 
 

@@ -17,7 +17,7 @@ from airflow_provider_codat.simulator.paging import Collection, ListRequest
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from airflow_provider_codat.simulator.account import Account
+    from airflow_provider_codat.simulator.account import Account, Handlers
 
 #: The characters that Codat removes from a company's name.
 _FORBIDDEN_IN_NAME = re.compile(r"[^A-Za-z0-9\s\-',&@.?!]")
@@ -53,19 +53,35 @@ _NEW_CONNECTION = {
 
 
 class CompanyEndpoints:
-    """One method for each endpoint; it takes a request and its body and returns the answer.
-
-    :param account: the state that the endpoints read and change.
-    """
+    """One method for each endpoint; it takes a request and its body and returns the answer."""
 
     def __init__(self, account: Account) -> None:
         self._account = account
         self._books = account.books
 
+    def handlers(self) -> Handlers:
+        """Return the endpoints by path and method."""
+        connection = "/companies/{company_id}/connections/{connection_id}"
+        return {
+            "/companies": {"GET": self._list_companies, "POST": self._create_company},
+            "/companies/{company_id}": {
+                "GET": self._get_company,
+                "PUT": self._replace_company,
+                "PATCH": self._update_company,
+                "DELETE": self._delete_company,
+            },
+            "/companies/{company_id}/connections": {"GET": self._list_connections, "POST": self._create_connection},
+            connection: {
+                "GET": self._get_connection,
+                "PATCH": self._unlink_connection,
+                "DELETE": self._delete_connection,
+            },
+            f"{connection}/authorization": {"PUT": self._authorize_connection},
+        }
+
     # --- companies ---------------------------------------------------------------------------------------------------
 
-    def list_companies(self, request: Request, _: bytes) -> Response:
-        """GET /companies."""
+    def _list_companies(self, request: Request, _: bytes) -> Response:
         companies = list(self._books.companies.values())
         tags = request.query_params.get("tags")
         if tags is not None:
@@ -75,79 +91,69 @@ class CompanyEndpoints:
             items=sorted(companies, key=lambda company: company.created),
             ordered_by="created",
             instant=lambda company: timestamps.instant(company.created),
-            view=Company.to_wire,
+            view=Company.to_json,
             fields=COMPANY_FIELDS,
         )
         return self._listed(request, collection)
 
-    def create_company(self, _: Request, body: bytes) -> Response:
-        """POST /companies."""
+    def _create_company(self, _: Request, body: bytes) -> Response:
         company = Company(id=str(uuid4()), created=self._account.clock(), **_details(body, _CREATED))
-        return JSONResponse(self._books.put(company).to_wire())
+        return JSONResponse(self._books.put(company).to_json())
 
-    def get_company(self, request: Request, _: bytes) -> Response:
-        """GET /companies/{companyId}."""
-        return JSONResponse(self._company(request).to_wire())
+    def _get_company(self, request: Request, _: bytes) -> Response:
+        return JSONResponse(self._company(request).to_json())
 
-    def replace_company(self, request: Request, body: bytes) -> Response:
-        """PUT /companies/{companyId}: fields that are not in the body are reset."""
+    def _replace_company(self, request: Request, body: bytes) -> Response:
         company, details = self._company(request), _details(body, _CREATED)
-        return JSONResponse(self._books.put(replace(company, **{"description": None, "tags": {}, **details})).to_wire())
+        # fields that are not in the body are reset
+        return JSONResponse(self._books.put(replace(company, **{"description": None, "tags": {}, **details})).to_json())
 
-    def update_company(self, request: Request, body: bytes) -> Response:
-        """PATCH /companies/{companyId}: fields that are not in the body stay."""
-        return JSONResponse(self._books.put(replace(self._company(request), **_details(body, _UPDATED))).to_wire())
+    def _update_company(self, request: Request, body: bytes) -> Response:
+        return JSONResponse(self._books.put(replace(self._company(request), **_details(body, _UPDATED))).to_json())
 
-    def delete_company(self, request: Request, _: bytes) -> Response:
-        """DELETE /companies/{companyId}."""
+    def _delete_company(self, request: Request, _: bytes) -> Response:
         del self._books.companies[self._company(request).id]
         return Response(status_code=204)
 
     # --- connections -------------------------------------------------------------------------------------------------
 
-    def list_connections(self, request: Request, _: bytes) -> Response:
-        """GET /companies/{companyId}/connections."""
+    def _list_connections(self, request: Request, _: bytes) -> Response:
         company = self._company(request)
         collection = Collection(
             items=company.connections,
             ordered_by="created",
             instant=lambda connection: timestamps.instant(connection.created),
-            view=company.connection_to_wire,
+            view=company.connection_to_json,
             fields=CONNECTION_FIELDS,
         )
         return self._listed(request, collection)
 
-    def create_connection(self, request: Request, body: bytes) -> Response:
-        """POST /companies/{companyId}/connections: the new connection is ``PendingAuth``."""
+    def _create_connection(self, request: Request, body: bytes) -> Response:
         company, fields = self._company(request), json_object(body)
         refuse(problems(fields, _NEW_CONNECTION), "CreateConnection")
         connection = Connection(str(uuid4()), self._account.clock(), "PendingAuth", fields["platformKey"])
         return self._changed(company, connection)
 
-    def get_connection(self, request: Request, _: bytes) -> Response:
-        """GET /companies/{companyId}/connections/{connectionId}."""
+    def _get_connection(self, request: Request, _: bytes) -> Response:
         company = self._company(request)
-        return JSONResponse(company.connection_to_wire(self._connection(company, request)))
+        return JSONResponse(company.connection_to_json(self._connection(company, request)))
 
-    def unlink_connection(self, request: Request, body: bytes) -> Response:
-        """PATCH /companies/{companyId}/connections/{connectionId}: a linked one becomes ``Unlinked``."""
+    def _unlink_connection(self, request: Request, body: bytes) -> Response:
         company, fields = self._company(request), json_object(body)
         connection = self._connection(company, request)
         wanted = fields.get("status")
         if wanted is None:
-            return JSONResponse(company.connection_to_wire(connection))
+            return JSONResponse(company.connection_to_json(connection))
         if (connection.status, wanted) != ("Linked", "Unlinked"):
             problem = f"cannot change from {connection.status} to {wanted}, only from Linked to Unlinked"
             refuse([Problem("status", problem)], "UpdateConnection")
         return self._changed(company, replace(connection, status="Unlinked"))
 
-    def authorize_connection(self, request: Request, body: bytes) -> Response:
-        """PUT /companies/{companyId}/connections/{connectionId}/authorization: any credentials link it."""
-        company, _ = self._company(request), json_object(body)
+    def _authorize_connection(self, request: Request, body: bytes) -> Response:
+        company, _ = self._company(request), json_object(body)  # any credentials are accepted
         return self._changed(company, replace(self._connection(company, request), status="Linked"))
 
-    def delete_connection(self, request: Request, _: bytes) -> Response:
-        """DELETE /companies/{companyId}/connections/{connectionId}."""
+    def _delete_connection(self, request: Request, _: bytes) -> Response:
         company = self._company(request)
         self._books.put(company.without_connection(self._connection(company, request).id))
         return Response(status_code=200)
@@ -161,20 +167,14 @@ class CompanyEndpoints:
         return company.connection(request.path_params["connection_id"])
 
     def _changed(self, company: Company, connection: Connection) -> Response:
-        return JSONResponse(self._books.put(company.with_connection(connection)).connection_to_wire(connection))
+        return JSONResponse(self._books.put(company.with_connection(connection)).connection_to_json(connection))
 
     def _listed(self, request: Request, collection: Collection[Any]) -> Response:
-        listing = ListRequest.read(request.query_params, self._account.query_support, self._account.order_by_support)
-        found = listing.select(collection)
-        results = [collection.view(each) for each in listing.on_page(found)]
-        return JSONResponse(listing.body(request.url.path, results, len(found)))
+        listing = ListRequest(request.query_params, self._account.query_support, self._account.order_by_support)
+        return JSONResponse(listing.answer(request.url.path, collection))
 
 
 def _details(body: bytes, fields: dict[str, Field]) -> dict[str, Any]:
-    """Return the fields of a company that are in a body.
-
-    :raises ApiError: 400 if the body is malformed.
-    """
     sent = json_object(body)
     refuse(problems(sent, fields), "Company")
     details = given(sent, fields)

@@ -13,54 +13,6 @@ from airflow_provider_codat.simulator.errors import ApiError
 if TYPE_CHECKING:
     from airflow_provider_codat.simulator.push import ChangeType
 
-DATA_TYPES = frozenset(
-    {
-        "accountTransactions",
-        "balanceSheet",
-        "bankAccounts",
-        "bankTransactions",
-        "billCreditNotes",
-        "billPayments",
-        "bills",
-        "cashFlowStatement",
-        "chartOfAccounts",
-        "company",
-        "creditNotes",
-        "customers",
-        "directCosts",
-        "directIncomes",
-        "invoices",
-        "itemReceipts",
-        "items",
-        "journalEntries",
-        "journals",
-        "paymentMethods",
-        "payments",
-        "profitAndLoss",
-        "purchaseOrders",
-        "salesOrders",
-        "suppliers",
-        "taxRates",
-        "trackingCategories",
-        "transfers",
-        "banking-accountBalances",
-        "banking-accounts",
-        "banking-transactionCategories",
-        "banking-transactions",
-        "commerce-companyInfo",
-        "commerce-customers",
-        "commerce-disputes",
-        "commerce-locations",
-        "commerce-orders",
-        "commerce-paymentMethods",
-        "commerce-payments",
-        "commerce-productCategories",
-        "commerce-products",
-        "commerce-taxComponents",
-        "commerce-transactions",
-    }
-)
-
 #: The request of a write, by the change of the record.
 METHODS: dict[ChangeType, str] = {
     "Created": "POST",
@@ -90,6 +42,34 @@ WRITES: dict[str, tuple[ChangeType, ...]] = {
     "purchaseOrders": (_CREATE, _UPDATE),
     "suppliers": (_CREATE, _UPDATE),
     "transfers": (_CREATE, _ATTACH),
+}
+
+DATA_TYPES = frozenset(WRITES) | {
+    "accountTransactions",
+    "balanceSheet",
+    "cashFlowStatement",
+    "company",
+    "itemReceipts",
+    "paymentMethods",
+    "profitAndLoss",
+    "salesOrders",
+    "taxRates",
+    "trackingCategories",
+    "banking-accountBalances",
+    "banking-accounts",
+    "banking-transactionCategories",
+    "banking-transactions",
+    "commerce-companyInfo",
+    "commerce-customers",
+    "commerce-disputes",
+    "commerce-locations",
+    "commerce-orders",
+    "commerce-paymentMethods",
+    "commerce-payments",
+    "commerce-productCategories",
+    "commerce-products",
+    "commerce-taxComponents",
+    "commerce-transactions",
 }
 
 #: Written below a bank account, and so without a path segment of its own.

@@ -14,20 +14,14 @@ if TYPE_CHECKING:
 
 
 class HeldAnswers:
-    """The requests whose answers are held in the server's loop. Other threads release them.
-
-    :param lock: guards the list of requests.
-    """
+    """The requests whose answers are held in the server's loop. Other threads release them."""
 
     def __init__(self, lock: threading.RLock) -> None:
         self._changed = threading.Condition(lock)
         self._held: dict[asyncio.Task[None], LoggedRequest] = {}
 
     async def hold(self, request: LoggedRequest, sleep: Coroutine[None, None, None]) -> None:
-        """Hold the answer to a request until it is released.
-
-        :param sleep: ends the hold if the answer is not released before; its errors are raised.
-        """
+        """Hold the answer to a request until it is released or ``sleep`` ends, whose errors are raised."""
         sleeping = asyncio.ensure_future(sleep)
         with self._listed(request, sleeping):
             await asyncio.wait({sleeping})
@@ -45,7 +39,6 @@ class HeldAnswers:
     def wait_until(self, count: int, timeout: float) -> list[LoggedRequest]:
         """Return the requests whose answers are held, when they are at least ``count``.
 
-        :param timeout: in seconds.
         :raises TimeoutError: if it takes longer.
         """
         with self._changed:

@@ -29,12 +29,10 @@ from airflow_provider_codat.simulator.errors import ApiError, standard_error
 from airflow_provider_codat.simulator.faults import Fault, Faults
 from airflow_provider_codat.simulator.held_answers import HeldAnswers
 from airflow_provider_codat.simulator.idempotency import Compares, IdempotencyKeys
-from airflow_provider_codat.simulator.push import PendingFields, blank_finished_fields
+from airflow_provider_codat.simulator.push import blank_finished_fields
 from airflow_provider_codat.simulator.request_log import LoggedRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from airflow_provider_codat.simulator.account import Account
@@ -54,32 +52,25 @@ class SimulatorStopped(Exception):
 
 
 class Middleware:
-    """The ASGI application that uvicorn runs.
+    """The ASGI application that uvicorn runs. The account's lock also guards the state of the middleware.
 
-    :param account: the state behind the endpoints; its lock also guards the state of the middleware.
     :param api_key: the only key that is accepted.
-    :param clock: returns epoch seconds.
-    :param rate_limit: limits requests per day.
-    :param address_limit: limits requests per minute and address.
-    :param concurrency: limits requests under way per company.
     :param response_time: seconds from a request to its answer.
-    :param pending_fields: the shape of a pending push, for the fault ``unknown_status``.
-    :param idempotency_compares: what two requests with one idempotency key must share.
     """
 
     def __init__(
         self,
         account: Account,
         api_key: str,
-        clock: Callable[[], float],
         *,
         rate_limit: RateLimit,
         address_limit: AddressLimit,
         concurrency: Concurrency,
         response_time: float,
-        pending_fields: PendingFields,
         idempotency_compares: Compares,
     ) -> None:
+        self.api_key = api_key
+        self.lock = account.lock
         self.faults = Faults()
         self.held = HeldAnswers(account.lock)
         self.log: list[LoggedRequest] = []
@@ -88,15 +79,9 @@ class Middleware:
         self._address_limit = address_limit
         self._concurrency = concurrency
         self._response_time = response_time
-        self._account = account
         self._application = application(account)
-        self.set_api_key(api_key)
-        self._idempotency: IdempotencyKeys[Response] = IdempotencyKeys(clock, idempotency_compares)
-        self._pending_fields = pending_fields
-
-    def set_api_key(self, api_key: str) -> None:
-        """Accept this key only."""
-        self._authorization = b"Basic " + base64.b64encode(api_key.encode())
+        self._idempotency = IdempotencyKeys(account.clock, idempotency_compares)
+        self._pending_fields = account.pushes.pending_fields
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -105,7 +90,7 @@ class Middleware:
             body = await request.body()
         except ClientDisconnect:  # the request has not arrived completely
             return
-        with self._account.lock:
+        with self.lock:
             fault = self.faults.take(request.method, request.url.path)
             entry = _log_entry(request, body, fault)
             self.log.append(entry)
@@ -118,7 +103,7 @@ class Middleware:
         except SimulatorStopped:
             await broken_answers.reset(scope, receive)
             return
-        with self._account.lock:
+        with self.lock:
             response.headers.update(self.rate_limit.headers())
         if kind == "reset_after":
             await broken_answers.reset(scope, receive)
@@ -136,7 +121,7 @@ class Middleware:
         headers = Headers(scope=scope)
         company = _COMPANY.match(entry.path)
         with self._concurrency.enter(company and company[1]) as entered:
-            with self._account.lock:
+            with self.lock:
                 refusal = self._refusal(scope["client"][0], headers)
             if refusal is not None:
                 return refusal
@@ -152,7 +137,8 @@ class Middleware:
     def _refusal(self, address: str, headers: Headers) -> Response | None:
         if not self._address_limit.admit(address):
             return _too_many(self._address_limit.retry_after(address))
-        if not hmac.compare_digest(headers.get("authorization", "").encode(), self._authorization):
+        authorization = b"Basic " + base64.b64encode(self.api_key.encode())
+        if not hmac.compare_digest(headers.get("authorization", "").encode(), authorization):
             return error_response(standard_error(401))
         if not self.rate_limit.admit():
             return _too_many(self.rate_limit.retry_after())
@@ -163,7 +149,7 @@ class Middleware:
     ) -> Response:
         """Handle the first request with an idempotency key, and replay its answer to the others."""
         try:
-            with self._account.lock:
+            with self.lock:
                 kept = self._idempotency.claim(key, (entry.method, entry.path, scope["query_string"]), body)
         except ApiError as error:
             return error_response(error)
@@ -173,13 +159,13 @@ class Middleware:
         try:
             response = await self._handle(scope, body, fault)
         except BaseException:
-            with self._account.lock:
+            with self.lock:
                 self._idempotency.release(key)
             raise
         try:
             await self._hold(fault, entry)
         finally:  # the answer is kept even if the simulator stops before it is sent
-            with self._account.lock:
+            with self.lock:
                 if response.status_code == 429:
                     self._idempotency.release(key)
                 else:

@@ -17,19 +17,13 @@ from uuid import uuid4
 
 from airflow_provider_codat.simulator import timestamps
 from airflow_provider_codat.simulator.errors import ApiError
-from airflow_provider_codat.simulator.outcomes import (
-    Outcome,
-    OutcomeRules,
-    ValidationItem,
-)
+from airflow_provider_codat.simulator.outcomes import Outcome, OutcomeRules, ValidationItem
 
 if TYPE_CHECKING:
     from airflow_provider_codat.simulator.attachments import Attachment
     from airflow_provider_codat.simulator.books import Books, Record
 
 _STATUS_CODES = {"Success": 200, "Failed": 400, "TimedOut": 408}
-#: The status code of every push that has not ended.
-_PENDING_STATUS_CODE = 202
 
 #: The fields that say how a push has ended.
 FINISHED_FIELDS = ("completedOnUtc", "changes", "errorMessage", "validation")
@@ -93,11 +87,7 @@ class PushOperation:
 class Pushes:
     """All push operations of an account.
 
-    :param books: the books that they change.
-    :param clock: returns epoch seconds.
     :param default: the outcome of pushes that no rule decides.
-    :param pending_fields: the shape of :data:`FINISHED_FIELDS` before the end.
-    :param record_id_at: where an answer has a written record's id.
     :param hidden_gets: how many reads of a new push answer 404.
     :param hidden_lists: how many list answers leave out a new push.
     """
@@ -117,7 +107,7 @@ class Pushes:
         self.default = default
         self._books = books
         self._clock = clock
-        self._pending_fields = pending_fields
+        self.pending_fields = pending_fields
         self._record_id_at = record_id_at
         self._hidden_gets = hidden_gets
         self._hidden_lists = hidden_lists
@@ -254,9 +244,9 @@ class Pushes:
             push.pending_reads += 1
             if push.outcome.processing:
                 push.status = "Processing"
-        return self.to_wire(push)
+        return self.to_json(push)
 
-    def to_wire(self, push: PushOperation) -> dict[str, Any]:
+    def to_json(self, push: PushOperation) -> dict[str, Any]:
         """Return a push as Codat answers it, without counting a read."""
         body: dict[str, Any] = {
             "pushOperationKey": push.key,
@@ -264,26 +254,23 @@ class Pushes:
             "dataConnectionKey": push.connection_id,
             "dataType": push.data_type,
             "status": push.status,
-            "statusCode": _STATUS_CODES.get(push.status, _PENDING_STATUS_CODE),
-            "requestedOnUtc": timestamps.to_wire(push.requested_on),
+            "statusCode": _STATUS_CODES.get(push.status, 202),
+            "requestedOnUtc": timestamps.text(push.requested_on),
             "timeoutInMinutes": push.timeout_in_minutes,
         }
         if push.completed_on is not None:
             return body | self._finished_fields(push, push.completed_on)
-        return blank_finished_fields(body, self._pending_fields)
+        return blank_finished_fields(body, self.pending_fields)
 
     def _finished_fields(self, push: PushOperation, completed_on: float) -> dict[str, Any]:
-        change: dict[str, Any] = {"changes": []}
-        if push.status == "Success":
-            change = self._change(push)
         return {
-            "completedOnUtc": timestamps.to_wire(completed_on),
+            "completedOnUtc": timestamps.text(completed_on),
             "errorMessage": push.outcome.error_message,
             "validation": {
                 "errors": [_validation_item(item) for item in push.outcome.errors],
                 "warnings": [_validation_item(item) for item in push.outcome.warnings],
             },
-            **change,
+            **(self._change(push) if push.status == "Success" else {"changes": []}),
         }
 
     def _change(self, push: PushOperation) -> dict[str, Any]:

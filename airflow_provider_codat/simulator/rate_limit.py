@@ -23,11 +23,9 @@ Quota = int | Literal["codat"] | None
 class RateLimit:
     """The daily quota and its headers. The count starts again at midnight UTC.
 
-    :param clock: returns epoch seconds.
-    :param quota: requests per day. With None nothing is refused, and the headers count against Codat's quota.
-    :param retry_after: the ``Retry-After`` of a refusal: seconds, a text such as an HTTP date, or None for the
-        seconds until midnight.
-    :param connected_companies: returns how many companies count for Codat's quota.
+    Without a quota nothing is refused, and the headers count against Codat's quota.
+
+    :param retry_after: the ``Retry-After`` of a refusal: seconds, an HTTP date, or None for the seconds until midnight.
     """
 
     def __init__(
@@ -63,7 +61,7 @@ class RateLimit:
         return {
             "X-Rate-Limit-Limit": str(granted),
             "X-Rate-Limit-Remaining": str(max(0, granted - self._used)),
-            "X-Rate-Limit-Reset": timestamps.to_wire(self._resets_on),
+            "X-Rate-Limit-Reset": timestamps.text(self._resets_on),
         }
 
     def retry_after(self) -> str:
@@ -84,8 +82,6 @@ class AddressLimit:
 
     Refused requests count, too: like a block, the refusals last as long as the address goes on.
 
-    :param clock: returns epoch seconds.
-    :param per_minute: requests in any 60 seconds, at least 1; None for no limit.
     :raises ValueError: for a limit below 1.
     """
 
@@ -111,10 +107,7 @@ class AddressLimit:
 
 
 class Concurrency:
-    """Limits the requests under way at once for one company.
-
-    :param per_company: the limit; None for none.
-    """
+    """Limits the requests under way at once for one company."""
 
     def __init__(self, per_company: int | None) -> None:
         self._per_company = per_company
@@ -122,11 +115,7 @@ class Concurrency:
 
     @contextmanager
     def enter(self, company_id: str | None) -> Iterator[bool]:
-        """Count a request as under way, unless it is refused.
-
-        :param company_id: the company; None for a request without one, which is never refused.
-        :returns: whether the request is within the limit.
-        """
+        """Count a request as under way and yield whether it is within the limit; one without a company always is."""
         if company_id is None or self._per_company is None:
             yield True
         elif self._under_way[company_id] >= self._per_company:

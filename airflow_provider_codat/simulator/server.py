@@ -1,10 +1,8 @@
-"""``CodatSimulator``: a uvicorn server in a thread of this process, and the methods with which tests control it."""
+"""``CodatSimulator``: a simulated Codat account behind an HTTP server, and the methods with which tests control it."""
 
 from __future__ import annotations
 
-import base64
 import json
-import random
 import secrets
 import time
 from collections import defaultdict
@@ -13,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 try:
+    from airflow_provider_codat.simulator.http_server import HttpServer
     from airflow_provider_codat.simulator.middleware import Middleware
-    from airflow_provider_codat.simulator.server_thread import HOST, ServerThread, listen
 except ModuleNotFoundError as error:
     if error.name is None or error.name.partition(".")[0] not in ("h11", "starlette", "uvicorn"):
         raise
@@ -25,30 +23,24 @@ except ModuleNotFoundError as error:
 from airflow_provider_codat.simulator.account import Account
 from airflow_provider_codat.simulator.books import Books, Company, Connection
 from airflow_provider_codat.simulator.data_types import WRITES
-from airflow_provider_codat.simulator.faults import RandomFaults
 from airflow_provider_codat.simulator.outcomes import TERMINAL_STATUSES, UNDECIDED, Outcome
 from airflow_provider_codat.simulator.push import Pushes
 from airflow_provider_codat.simulator.rate_limit import AddressLimit, Concurrency, RateLimit
-from airflow_provider_codat.simulator.request_log import Traffic
 from airflow_provider_codat.simulator.sync_settings import SyncSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from types import TracebackType
-    from typing import Self
 
     from airflow_provider_codat.simulator.attachments import Attachment
     from airflow_provider_codat.simulator.books import Record
-    from airflow_provider_codat.simulator.faults import Fault
     from airflow_provider_codat.simulator.idempotency import Compares
     from airflow_provider_codat.simulator.paging import OrderBySupport, QuerySupport
     from airflow_provider_codat.simulator.push import PendingFields, RecordIdAt
     from airflow_provider_codat.simulator.rate_limit import Quota
-    from airflow_provider_codat.simulator.request_log import LoggedRequest
     from airflow_provider_codat.simulator.sync_settings import LeftOut, SyncScheduleShape
 
 
-class CodatSimulator:
+class CodatSimulator(HttpServer):
     """An embedded Codat, served on the loopback interface during a ``with`` block, or from ``start`` to ``stop``.
 
     :param port: TCP port; 0, the default, lets the kernel choose a free one.
@@ -108,8 +100,6 @@ class CodatSimulator:
         hidden_lists: int = 0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.port = port
-        self.api_key = api_key or secrets.token_urlsafe(24)
         self._clock = clock
         books = Books()
         self._account = Account(
@@ -128,55 +118,18 @@ class CodatSimulator:
             order_by_support=order_by_support,
             clock=clock,
         )
-        self._lock = self._account.lock
-        self._middleware = Middleware(
+        middleware = Middleware(
             self._account,
-            self.api_key,
-            clock,
+            api_key or secrets.token_urlsafe(24),
             rate_limit=RateLimit(clock, quota, quota_retry_after, self._account.connected_companies),
             address_limit=AddressLimit(clock, requests_per_minute),
             concurrency=Concurrency(concurrency_per_company),
             response_time=response_time,
-            pending_fields=pending_fields,
             idempotency_compares=idempotency_compares,
         )
-        self._server: ServerThread | None = None
+        super().__init__(middleware, port)
         for number in range(1, company_count + 1):
             self.add_company(name=f"Company {number}")
-
-    # --- running -----------------------------------------------------------------------------------------------------
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def start(self) -> None:
-        """Start the server and return when it accepts connections. After a stop it keeps its state and its port."""
-        listener = listen(self.port)
-        self.port = listener.getsockname()[1]
-        self._server = ServerThread(self._middleware, listener)
-        self._server.start()
-
-    def stop(self) -> None:
-        """End the server and its thread. Companies, records and the request log stay."""
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
-
-    @property
-    def url(self) -> str:
-        """The base URL."""
-        return f"http://{HOST}:{self.port}"
-
-    @property
-    def auth_headers(self) -> dict[str, str]:
-        """The header with which an HTTP client authenticates."""
-        return {"Authorization": "Basic " + base64.b64encode(self.api_key.encode()).decode()}
 
     @property
     def connection_uri(self) -> str:
@@ -192,15 +145,6 @@ class CodatSimulator:
         if self._account.sync_settings.shape != "integer":
             extra = {"sync_schedule_shape": self._account.sync_settings.shape, **extra}
         return json.dumps(connection | ({"extra": extra} if extra else {}))
-
-    def rotate_api_key(self, api_key: str | None = None) -> str:
-        """Accept another key instead, and return it.
-
-        :param api_key: the new key; default a random one.
-        """
-        self.api_key = api_key or secrets.token_urlsafe(24)
-        self._middleware.set_api_key(self.api_key)
-        return self.api_key
 
     # --- companies and books -----------------------------------------------------------------------------------------
 
@@ -369,7 +313,7 @@ class CodatSimulator:
         :raises KeyError: for an unknown key.
         """
         with self._lock:
-            return self._account.pushes.to_wire(self._account.pushes.find(key))
+            return self._account.pushes.to_json(self._account.pushes.find(key))
 
     # --- sync settings -----------------------------------------------------------------------------------------------
 
@@ -399,92 +343,6 @@ class CodatSimulator:
         """
         with self._lock:
             self._account.sync_settings.set(company_id, settings, overrides_defaults=overrides_defaults)
-
-    # --- faults, quota, log ------------------------------------------------------------------------------------------
-
-    def fault(self, fault: Fault) -> None:
-        """Play a fault on the next requests that it matches.
-
-        :param fault: what happens, on which requests, how often.
-        """
-        with self._lock:
-            self._middleware.faults.add(fault)
-
-    def random_faults(
-        self,
-        faults: Sequence[Fault],
-        *,
-        probability: float,
-        seed: int = 0,
-        method: str | None = None,
-        path: str | None = None,
-    ) -> None:
-        """Play random faults until :meth:`clear_faults`, on requests that no fault of :meth:`fault` matches.
-
-        :param faults: equally likely if they match the request; their ``times`` is ignored.
-        :param probability: that a fault is played on a request, 0 to 1.
-        :param seed: seed of the draw, default 0: the same requests in the same order draw the same faults.
-        :param method: only requests with this HTTP method; default any.
-        :param path: only requests with this path, which may be a regular expression for the whole path; default any.
-        :raises ValueError: for a probability outside 0 to 1.
-        """
-        dice = random.Random(seed)  # noqa: S311 - a simulation, not a secret
-        drawn = RandomFaults(tuple(faults), probability, dice, method, path)
-        with self._lock:
-            self._middleware.faults.add_random(drawn)
-
-    @property
-    def faults_not_played(self) -> list[Fault]:
-        """The faults of :meth:`fault` that have been played on no request so far, oldest first."""
-        with self._lock:
-            return self._middleware.faults.not_played
-
-    def clear_faults(self) -> None:
-        """Remove all faults. Held answers stay held until :meth:`release`."""
-        with self._lock:
-            self._middleware.faults.clear()
-
-    def wait_until_held(self, count: int = 1, timeout: float = 30.0) -> list[LoggedRequest]:
-        """Wait until a fault of kind ``hold`` holds answers, and return the requests, which have been handled.
-
-        :param count: how many answers, at least; default 1.
-        :param timeout: in seconds; default 30.
-        :raises TimeoutError: if it takes longer.
-        """
-        return self._middleware.held.wait_until(count, timeout)
-
-    def release(self) -> None:
-        """Release the answers that are held now, and return when none of them is held any more."""
-        self._middleware.held.release()
-
-    def set_quota(self, quota: Quota) -> None:
-        """Set another quota and start its count again.
-
-        :param quota: requests per day, ``codat`` for Codat's quota, or ``None`` for no limit.
-        """
-        with self._lock:
-            self._middleware.rate_limit.set_quota(quota)
-
-    @property
-    def requests(self) -> list[LoggedRequest]:
-        """All requests so far, in the order of arrival."""
-        with self._lock:
-            return list(self._middleware.log)
-
-    def count(self, method: str | None = None, path: str | None = None) -> int:
-        """Count the requests so far.
-
-        :param method: only those with this HTTP method; default any.
-        :param path: only those with this path, which may be a regular expression for the whole path; default any.
-        """
-        return sum(request.is_for(method, path) for request in self.requests)
-
-    def traffic(self, since: float = 0.0) -> Traffic:
-        """Return figures of the requests so far.
-
-        :param since: only requests that arrived then or later, in monotonic seconds; default all.
-        """
-        return Traffic.of(request for request in self.requests if request.at >= since)
 
 
 def _check_written(data_type: str) -> None:

@@ -11,7 +11,7 @@ from airflow_provider_codat.simulator.bodies import Field, given, is_flag, is_te
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from airflow_provider_codat.simulator.account import Account
+    from airflow_provider_codat.simulator.account import Account, Handlers
 
 
 def _are_texts(value: Any) -> bool:
@@ -29,40 +29,45 @@ _PROFILE = {
 
 
 class SettingsEndpoints:
-    """One method for each endpoint; it takes a request and its body and returns the answer.
-
-    :param account: the state that the endpoints read and change.
-    """
+    """One method for each endpoint; it takes a request and its body and returns the answer."""
 
     def __init__(self, account: Account) -> None:
         self._account = account
 
-    def get_profile(self, _: Request, __: bytes) -> Response:
-        """GET /profile."""
+    def handlers(self) -> Handlers:
+        """Return the endpoints by path and method."""
+        return {
+            "/companies/{company_id}/syncSettings": {
+                "GET": self._get_company_sync_settings,
+                "POST": self._update_company_sync_settings,
+            },
+            "/profile": {"GET": self._get_profile, "PUT": self._update_profile},
+            "/profile/syncSettings": {
+                "GET": self._get_account_sync_settings,
+                "POST": self._update_account_sync_settings,
+            },
+        }
+
+    def _get_profile(self, _: Request, __: bytes) -> Response:
         return JSONResponse(self._account.profile)
 
-    def update_profile(self, _: Request, body: bytes) -> Response:
-        """PUT /profile: fields that are not in the body are removed."""
+    def _update_profile(self, _: Request, body: bytes) -> Response:
         fields = json_object(body)
         refuse(problems(fields, _PROFILE), "Profile")
         self._account.profile = given(fields, _PROFILE)
         return JSONResponse(self._account.profile)
 
-    def get_company_sync_settings(self, request: Request, _: bytes) -> Response:
-        """GET /companies/{companyId}/syncSettings."""
+    def _get_company_sync_settings(self, request: Request, _: bytes) -> Response:
         return JSONResponse(self._account.sync_settings.company(self._company_id(request)))
 
-    def update_company_sync_settings(self, request: Request, body: bytes) -> Response:
-        """POST /companies/{companyId}/syncSettings."""
+    def _update_company_sync_settings(self, request: Request, body: bytes) -> Response:
         self._account.sync_settings.update_company(self._company_id(request), json_object(body))
         return Response(status_code=204)
 
-    def get_account_sync_settings(self, _: Request, __: bytes) -> Response:
-        """GET /profile/syncSettings."""
+    def _get_account_sync_settings(self, _: Request, __: bytes) -> Response:
         return JSONResponse(self._account.sync_settings.account(self._account.client_id))
 
-    def update_account_sync_settings(self, _: Request, body: bytes) -> Response:
-        """POST /profile/syncSettings."""
+    def _update_account_sync_settings(self, _: Request, body: bytes) -> Response:
         self._account.sync_settings.update_account(self._account.client_id, json_object(body))
         return Response(status_code=204)
 

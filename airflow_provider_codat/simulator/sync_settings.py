@@ -53,12 +53,10 @@ _VALIDATOR = "SyncSettings"
 
 
 def _integer_hours(schedule: Any) -> int | None:
-    """Return the hours of a schedule that is an integer, or None for anything else."""
     return schedule if is_integer(schedule) else None
 
 
 def _object_hours(schedule: Any) -> int | None:
-    """Return the hours of a schedule that is an object, or None for anything else."""
     if not isinstance(schedule, dict) or set(schedule) - {"intervalHours", "hourOfDay"}:
         return None
     hours, hour_of_day = schedule.get("intervalHours"), schedule.get("hourOfDay", 0)
@@ -66,21 +64,19 @@ def _object_hours(schedule: Any) -> int | None:
     return hours if in_day and is_integer(hours) else None
 
 
+#: Shape -> returns the hours of a schedule in this shape, or None for anything else.
 _HOURS: dict[SyncScheduleShape, Callable[[Any], int | None]] = {"integer": _integer_hours, "object": _object_hours}
 
 
 class SyncSettings:
-    """The account's list of settings, and the lists of companies that have their own.
+    """The account's list of settings, and the lists of companies that have their own. A free plan has no hourly syncs.
 
-    :param shape: the shape of ``syncSchedule`` that is answered and accepted.
-    :param free_plan: whether hourly syncs are refused with 402.
-    :param left_out: how a data type is answered that a company's own list leaves out: ``absent``, the default, or
-        ``account_default``; Codat does not document which.
+    :param left_out: how a data type is answered that a company's own list leaves out; Codat does not document it.
     """
 
-    def __init__(self, shape: SyncScheduleShape, *, free_plan: bool, left_out: LeftOut = "absent") -> None:
+    def __init__(self, shape: SyncScheduleShape, *, free_plan: bool, left_out: LeftOut) -> None:
         self.shape = shape
-        self.free_plan = free_plan
+        self._free_plan = free_plan
         self._left_out = left_out
         self._hours = _HOURS[shape]
         self._fields = {
@@ -154,7 +150,6 @@ class SyncSettings:
         self.set(None, settings, overrides_defaults=True)
 
     def _checked(self, body: Mapping[str, Any], owner: Mapping[str, Field]) -> list[Setting]:
-        """Return the settings of a body as they are stored."""
         found = problems(
             body,
             {
@@ -167,7 +162,7 @@ class SyncSettings:
         settings: list[Any] = body["settings"]
         refuse([each for position, one in enumerate(settings) for each in self._problems(position, one)], _VALIDATOR)
         refuse(_repeated(settings), _VALIDATOR)
-        if self.free_plan and any(self._hours(setting["syncSchedule"]) == HOURLY for setting in settings):
+        if self._free_plan and any(self._hours(setting["syncSchedule"]) == HOURLY for setting in settings):
             raise ApiError(402, "SyncSettingsValidationException: Sync schedule not allowed")
         return self._in_shape({k: v for k, v in setting.items() if v is not None} for setting in settings)
 
