@@ -1,11 +1,14 @@
-"""Reading and checking the JSON body of a request."""
+"""Reading and checking the body of a request: JSON, or the upload of a file."""
 
 from __future__ import annotations
 
 import json
+from email.parser import HeaderParser
 from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
 
 from airflow_provider_codat.simulator import timestamps
+from airflow_provider_codat.simulator.books import Attachment
 from airflow_provider_codat.simulator.errors import ApiError, standard_error
 
 if TYPE_CHECKING:
@@ -91,6 +94,43 @@ def refuse(found: Sequence[Problem], validator: str) -> None:
         raise ApiError(400, "Error processing request - " + " ".join(item["message"] for item in items), items)
 
 
-def given(body: Mapping[str, Any], names: Mapping[str, Field]) -> dict[str, Any]:
-    """Return the fields of a body that are in ``names`` and not null."""
-    return {name: body[name] for name in names if body.get(name) is not None}
+def checked(body: bytes, fields: Mapping[str, Field], validator: str) -> dict[str, Any]:
+    """Return the fields of a body that are in ``fields`` and not null; refuse a body that has problems."""
+    value = json_object(body)
+    refuse(problems(value, fields), validator)
+    return {name: value[name] for name in fields if value.get(name) is not None}
+
+
+def read_upload(content_type: str, body: bytes) -> Attachment:
+    """Read a ``multipart/form-data`` body (RFC 7578) that has one part, a file.
+
+    :raises ApiError: 400 for any other body.
+    """
+    try:
+        head, content = _only_part(_boundary(content_type), body)
+        headers = HeaderParser().parsestr(head.decode())
+        name = headers.get_filename()
+        if headers.get_content_disposition() != "form-data" or not name:
+            raise ValueError("the part is no file")
+    except ValueError as error:
+        raise ApiError(400, f"Error processing request - {error}.") from None
+    return Attachment(str(uuid4()), name, headers.get_content_type(), content)
+
+
+def _boundary(content_type: str) -> bytes:
+    header = HeaderParser().parsestr(f"Content-Type: {content_type}")
+    boundary = header.get_boundary()
+    if header.get_content_type() != "multipart/form-data" or not boundary:
+        raise ValueError("the content type is not multipart/form-data with a boundary")
+    return boundary.encode()
+
+
+def _only_part(boundary: bytes, body: bytes) -> tuple[bytes, bytes]:
+    # The line break before a delimiter is part of the delimiter, so the first delimiter gets one, too.
+    _, *parts = (b"\r\n" + body).split(b"\r\n--" + boundary)
+    if len(parts) != 2 or not parts[1].startswith(b"--"):
+        raise ValueError("the body is not one part between two boundaries")
+    head, blank_line, content = parts[0].partition(b"\r\n\r\n")
+    if not (head.startswith(b"\r\n") and blank_line):
+        raise ValueError("the part has no headers")
+    return head.removeprefix(b"\r\n"), content

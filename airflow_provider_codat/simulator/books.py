@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
 from airflow_provider_codat.simulator import timestamps
-from airflow_provider_codat.simulator.attachments import Attachment
 from airflow_provider_codat.simulator.errors import ApiError
 
 Record = dict[str, Any]
@@ -143,13 +143,29 @@ class Company:
         }
 
 
+@dataclass(frozen=True)
+class Attachment:
+    """A file in the books, https://docs.codat.io/accounting-api#/schemas/Attachment.
+
+    :param id: its id, which the push that uploaded it shows in ``changes[0].attachmentId``.
+    :param name: the name of the file.
+    :param content_type: its media type, without parameters.
+    :param content: its bytes.
+    """
+
+    id: str
+    name: str
+    content_type: str
+    content: bytes = field(repr=False)
+
+
 class Books:
     """Companies by id; records by company and data type, then by id; attachments by company, data type and record."""
 
     def __init__(self) -> None:
         self.companies: dict[str, Company] = {}
-        self.records: dict[tuple[str, str], dict[str, Record]] = {}
-        self.attachments: dict[tuple[str, str, str], list[Attachment]] = {}
+        self.records: defaultdict[tuple[str, str], dict[str, Record]] = defaultdict(dict)
+        self.attachments: defaultdict[tuple[str, str, str], list[Attachment]] = defaultdict(list)
 
     def company(self, company_id: str) -> Company:
         """Return a company.
@@ -164,20 +180,3 @@ class Books:
         """Add a company, or replace the one with the same id, and return it."""
         self.companies[company.id] = company
         return company
-
-    def has(self, company_id: str, data_type: str, record_id: str) -> bool:
-        """Return whether a record exists."""
-        return record_id in self.records.get((company_id, data_type), {})
-
-    def write(self, company_id: str, data_type: str, record_id: str, record: Record) -> None:
-        """Create or overwrite a record."""
-        self.records.setdefault((company_id, data_type), {})[record_id] = {**record, "id": record_id}
-
-    def delete(self, company_id: str, data_type: str, record_id: str) -> None:
-        """Delete a record and its attachments, if it exists."""
-        self.records.get((company_id, data_type), {}).pop(record_id, None)
-        self.attachments.pop((company_id, data_type, record_id), None)
-
-    def attach(self, company_id: str, data_type: str, record_id: str, attachment: Attachment) -> None:
-        """Attach a file to a record."""
-        self.attachments.setdefault((company_id, data_type, record_id), []).append(attachment)

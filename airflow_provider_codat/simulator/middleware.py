@@ -24,7 +24,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from airflow_provider_codat.simulator import broken_answers
-from airflow_provider_codat.simulator.endpoints import application, error_response
+from airflow_provider_codat.simulator.endpoints import Endpoints, error_response
 from airflow_provider_codat.simulator.errors import ApiError, standard_error
 from airflow_provider_codat.simulator.faults import Fault, Faults
 from airflow_provider_codat.simulator.held_answers import HeldAnswers
@@ -33,7 +33,7 @@ from airflow_provider_codat.simulator.push import blank_finished_fields
 from airflow_provider_codat.simulator.request_log import LoggedRequest
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import Receive, Scope, Send
 
     from airflow_provider_codat.simulator.account import Account
     from airflow_provider_codat.simulator.rate_limit import AddressLimit, Concurrency, RateLimit
@@ -79,7 +79,7 @@ class Middleware:
         self._address_limit = address_limit
         self._concurrency = concurrency
         self._response_time = response_time
-        self._application = application(account)
+        self._endpoints = Endpoints(account)
         self._idempotency = IdempotencyKeys(account.clock, idempotency_compares)
         self._pending_fields = account.pushes.pending_fields
 
@@ -176,12 +176,10 @@ class Middleware:
         delay = self._response_time + (fault.delay if fault else 0.0)
         if delay:
             await self._sleep(delay)
-        if fault is None:
-            return await _call(self._application, scope, body)
-        if fault.kind in ("status", "not_found"):
+        if fault and fault.kind in ("status", "not_found"):
             return _fault_response(fault)
-        response = await _call(self._application, scope, body)
-        if fault.kind == "unknown_status" and response.status_code == 200:
+        response = self._endpoints.answer(scope, body)
+        if fault and fault.kind == "unknown_status" and response.status_code == 200:
             return self._with_status_word(response, fault.status_word)
         return response
 
@@ -242,21 +240,4 @@ def _fault_response(fault: Fault) -> Response:
     response.headers.update(fault.headers)
     if fault.retry_after is not None:
         response.headers["Retry-After"] = str(fault.retry_after)
-    return response
-
-
-async def _call(application: ASGIApp, scope: Scope, body: bytes) -> Response:
-    """Run the endpoints on a request and return their answer instead of sending it."""
-    messages: list[Message] = []
-
-    async def receive() -> Message:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    async def send(message: Message) -> None:
-        messages.append(message)
-
-    await application(scope, receive, send)
-    content = b"".join(message.get("body", b"") for message in messages[1:])
-    response = Response(content, status_code=messages[0]["status"])
-    response.raw_headers = list(messages[0]["headers"])
     return response

@@ -11,7 +11,7 @@ import heapq
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
@@ -20,8 +20,7 @@ from airflow_provider_codat.simulator.errors import ApiError
 from airflow_provider_codat.simulator.outcomes import Outcome, OutcomeRules, ValidationItem
 
 if TYPE_CHECKING:
-    from airflow_provider_codat.simulator.attachments import Attachment
-    from airflow_provider_codat.simulator.books import Books, Record
+    from airflow_provider_codat.simulator.books import Attachment, Books, Record
 
 _STATUS_CODES = {"Success": 200, "Failed": 400, "TimedOut": 408}
 
@@ -60,17 +59,17 @@ RecordIdAt = Literal["changes", "data"]
 class PushOperation:
     """The state of a push operation. Times are epoch seconds."""
 
-    key: str
     company_id: str
     connection_id: str
     data_type: str
-    change: ChangeType
-    record: Record
-    record_id: str | None
     requested_on: float
-    timeout_in_minutes: int | None
     outcome: Outcome
+    change: ChangeType = "Created"
+    record: Record = field(default_factory=dict)
+    record_id: str | None = None
     attachment: Attachment | None = None
+    timeout_in_minutes: int | None = None
+    key: str = field(default_factory=lambda: str(uuid4()))
     status: str = "Pending"
     completed_on: float | None = None
     due: float = math.inf
@@ -119,39 +118,12 @@ class Pushes:
         self._due: list[tuple[float, int, str]] = []
         self._entry = itertools.count()
 
-    def add(
-        self,
-        company_id: str,
-        connection_id: str,
-        data_type: str,
-        *,
-        outcome: Outcome,
-        change: ChangeType = "Created",
-        record: Record | None = None,
-        record_id: str | None = None,
-        attachment: Attachment | None = None,
-        timeout_in_minutes: int | None = None,
-        requested_on: float | None = None,
-    ) -> PushOperation:
-        """Add a push. It is pending, whatever its outcome, until the next read."""
-        push = PushOperation(
-            key=str(uuid4()),
-            company_id=company_id,
-            connection_id=connection_id,
-            data_type=data_type,
-            change=change,
-            record=record or {},
-            record_id=record_id,
-            requested_on=self._clock() if requested_on is None else requested_on,
-            timeout_in_minutes=timeout_in_minutes,
-            outcome=outcome,
-            attachment=attachment,
-            hidden_gets=self._hidden_gets,
-            hidden_lists=self._hidden_lists,
-        )
+    def add(self, push: PushOperation) -> PushOperation:
+        """Add a push and return it. It is pending, whatever its outcome, until the next read."""
+        push.hidden_gets, push.hidden_lists = self._hidden_gets, self._hidden_lists
         self._by_key[push.key] = push
-        bisect.insort(self._by_company.setdefault(company_id, []), push, key=lambda each: each.requested_on)
-        self.decide(push, outcome)
+        bisect.insort(self._by_company.setdefault(push.company_id, []), push, key=lambda each: each.requested_on)
+        self.decide(push, push.outcome)
         return push
 
     def find(self, key: str) -> PushOperation:
@@ -163,13 +135,18 @@ class Pushes:
         self.end_due()
         return push
 
-    def decide(self, push: PushOperation, outcome: Outcome) -> None:
-        """Set the outcome of a pending push.
+    def find_pending(self, key: str) -> PushOperation:
+        """Return a push that has not ended, as :meth:`find` does.
 
-        :raises ValueError: if it has already ended.
+        :raises ValueError: if it has ended.
         """
+        push = self.find(key)
         if push.is_terminal:
-            raise ValueError(f"push operation {push.key} has already ended as {push.status}")
+            raise ValueError(f"push operation {key} has already ended as {push.status}")
+        return push
+
+    def decide(self, push: PushOperation, outcome: Outcome) -> None:
+        """Set the outcome of a pending push."""
         latency = outcome.latency if outcome.polls is None else math.inf
         push.outcome = outcome
         push.due = push.requested_on + latency
@@ -194,19 +171,20 @@ class Pushes:
         push.outcome, push.status, push.completed_on = outcome, outcome.status, at
         if not outcome.reaches_books:
             return
+        key = (push.company_id, push.data_type)
         if push.record_id is None:
             push.record_id = outcome.record_id or str(uuid4())
-        elif not self._books.has(push.company_id, push.data_type, push.record_id):
+        elif push.record_id not in self._books.records.get(key, {}):
             push.status = "Failed"
             push.outcome = replace(outcome, error_message=f"Record {push.record_id} was not found")
             return
-        where = (push.company_id, push.data_type, push.record_id)
         if push.attachment is not None:
-            self._books.attach(*where, push.attachment)
+            self._books.attachments[(*key, push.record_id)].append(push.attachment)
         elif push.change == "Deleted":
-            self._books.delete(*where)
+            del self._books.records[key][push.record_id]
+            self._books.attachments.pop((*key, push.record_id), None)
         else:
-            self._books.write(*where, push.record)
+            self._books.records[key][push.record_id] = {**push.record, "id": push.record_id}
 
     def read(self, company_id: str, key: str) -> dict[str, Any]:
         """Answer a GET of one push.

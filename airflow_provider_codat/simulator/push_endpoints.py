@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from starlette.responses import JSONResponse, Response
 
 from airflow_provider_codat.simulator import data_types, timestamps
-from airflow_provider_codat.simulator.attachments import Attachment, read_upload
-from airflow_provider_codat.simulator.bodies import json_object
+from airflow_provider_codat.simulator.bodies import json_object, read_upload
 from airflow_provider_codat.simulator.errors import ApiError, standard_error
 from airflow_provider_codat.simulator.paging import Collection, ListRequest
-from airflow_provider_codat.simulator.push import PUSH_FIELDS, ChangeType
+from airflow_provider_codat.simulator.push import PUSH_FIELDS, ChangeType, PushOperation
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from airflow_provider_codat.simulator.account import Account, Handlers
-    from airflow_provider_codat.simulator.books import Company, Connection
+    from airflow_provider_codat.simulator.books import Attachment, Company, Connection
 
 
 class Target(NamedTuple):
@@ -128,18 +127,19 @@ class PushEndpoints:
         attachment: Attachment | None = None,
     ) -> Response:
         pushes = self._account.pushes
-        push = pushes.add(
+        push = PushOperation(
             target.company.id,
             target.connection.id,
             target.data_type,
+            self._account.clock(),
+            outcome=pushes.rules.next(target.company.id, target.data_type) or pushes.default,
             change=change,
-            record=record,
+            record=record or {},
             record_id=target.record_id,
             attachment=attachment,
             timeout_in_minutes=target.timeout_in_minutes,
-            outcome=pushes.rules.next(target.company.id, target.data_type) or pushes.default,
         )
-        return JSONResponse(pushes.to_json(push))
+        return JSONResponse(pushes.to_json(pushes.add(push)))
 
 
 def _check_linked(connection: Connection) -> None:

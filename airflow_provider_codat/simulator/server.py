@@ -24,15 +24,14 @@ from airflow_provider_codat.simulator.account import Account
 from airflow_provider_codat.simulator.books import Books, Company, Connection
 from airflow_provider_codat.simulator.data_types import WRITES
 from airflow_provider_codat.simulator.outcomes import TERMINAL_STATUSES, UNDECIDED, Outcome
-from airflow_provider_codat.simulator.push import Pushes
+from airflow_provider_codat.simulator.push import Pushes, PushOperation
 from airflow_provider_codat.simulator.rate_limit import AddressLimit, Concurrency, RateLimit
 from airflow_provider_codat.simulator.sync_settings import SyncSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from airflow_provider_codat.simulator.attachments import Attachment
-    from airflow_provider_codat.simulator.books import Record
+    from airflow_provider_codat.simulator.books import Attachment, Record
     from airflow_provider_codat.simulator.idempotency import Compares
     from airflow_provider_codat.simulator.paging import OrderBySupport, QuerySupport
     from airflow_provider_codat.simulator.push import PendingFields, RecordIdAt
@@ -232,7 +231,7 @@ class CodatSimulator(HttpServer):
             if key is None:
                 self._account.pushes.rules.set(outcome, company_id, data_type)
             else:
-                self._account.pushes.decide(self._account.pushes.find(key), outcome)
+                self._account.pushes.decide(self._account.pushes.find_pending(key), outcome)
 
     def outcomes(self, outcomes: Sequence[Outcome], *, weights: Sequence[float] | None = None, seed: int = 0) -> None:
         """Set how the next pushes end, one by one, or the outcomes that pushes draw at random.
@@ -278,14 +277,10 @@ class CodatSimulator(HttpServer):
             ended = status in TERMINAL_STATUSES
             if outcome is None:
                 outcome = Outcome() if ended else pushes.rules.next(company_id, data_type) or UNDECIDED
-            push = pushes.add(
-                company_id,
-                company.connection_id,
-                data_type,
-                record=record,
-                outcome=outcome,
-                requested_on=requested_on,
-            )
+            requested_on = self._clock() if requested_on is None else requested_on
+            push = PushOperation(company_id, company.connection_id, data_type, requested_on, outcome)
+            push.record = record or {}
+            pushes.add(push)
             if ended:
                 pushes.end(push, replace(outcome, status=status), push.requested_on)
             else:
@@ -301,10 +296,8 @@ class CodatSimulator(HttpServer):
         :raises ValueError: if it has already ended.
         """
         with self._lock:
-            push = self._account.pushes.find(key)
-            if push.is_terminal:
-                raise ValueError(f"push operation {key} has already ended as {push.status}")
-            self._account.pushes.end(push, outcome or Outcome(), self._clock())
+            pushes = self._account.pushes
+            pushes.end(pushes.find_pending(key), outcome or Outcome(), self._clock())
 
     def push(self, key: str) -> dict[str, Any]:
         """Return a push as Codat would answer it. This does not count as a read for ``Outcome.polls``.

@@ -1,4 +1,4 @@
-"""The endpoints of companies and their connections, https://docs.codat.io/platform-api."""
+"""The endpoints of companies, connections, sync settings and the profile, https://docs.codat.io/platform-api."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uuid import uuid4
 from starlette.responses import JSONResponse, Response
 
 from airflow_provider_codat.simulator import query, timestamps
-from airflow_provider_codat.simulator.bodies import Field, Problem, given, is_text, json_object, problems, refuse
+from airflow_provider_codat.simulator.bodies import Field, Problem, checked, is_flag, is_text, json_object, refuse
 from airflow_provider_codat.simulator.books import COMPANY_FIELDS, CONNECTION_FIELDS, Company, Connection
 from airflow_provider_codat.simulator.paging import Collection, ListRequest
 
@@ -35,12 +35,12 @@ def _are_tags(value: Any) -> bool:
     )
 
 
-def _is_name(value: Any) -> bool:
-    return is_text(value) and bool(_clean(value))
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(is_text(each) for each in value)
 
 
 _UPDATED = {
-    "name": Field(_is_name, "a name of letters and digits"),
+    "name": Field(lambda value: is_text(value) and _clean(value) != "", "a name of letters and digits"),
     "description": Field(is_text, "a text"),
     "tags": Field(_are_tags, "at most 10 texts of up to 100 characters under names of up to 27"),
 }
@@ -52,31 +52,46 @@ _NEW_CONNECTION = {
 }
 
 
-class CompanyEndpoints:
+_PROFILE = {
+    "name": Field(is_text, "a text", True),
+    "redirectUrl": Field(is_text, "a text", True),
+    "logoUrl": Field(is_text, "a text"),
+    "iconUrl": Field(is_text, "a text"),
+    "whiteListUrls": Field(_are_texts, "a list of texts"),
+    "confirmCompanyName": Field(is_flag, "true or false"),
+}
+
+
+class PlatformEndpoints:
     """One method for each endpoint; it takes a request and its body and returns the answer."""
 
     def __init__(self, account: Account) -> None:
         self._account = account
         self._books = account.books
+        self._sync_settings = account.sync_settings
 
     def handlers(self) -> Handlers:
         """Return the endpoints by path and method."""
-        connection = "/companies/{company_id}/connections/{connection_id}"
+        company = "/companies/{company_id}"
+        connection = f"{company}/connections/{{connection_id}}"
         return {
             "/companies": {"GET": self._list_companies, "POST": self._create_company},
-            "/companies/{company_id}": {
+            company: {
                 "GET": self._get_company,
                 "PUT": self._replace_company,
                 "PATCH": self._update_company,
                 "DELETE": self._delete_company,
             },
-            "/companies/{company_id}/connections": {"GET": self._list_connections, "POST": self._create_connection},
+            f"{company}/connections": {"GET": self._list_connections, "POST": self._create_connection},
             connection: {
                 "GET": self._get_connection,
                 "PATCH": self._unlink_connection,
                 "DELETE": self._delete_connection,
             },
             f"{connection}/authorization": {"PUT": self._authorize_connection},
+            f"{company}/syncSettings": {"GET": self._get_company_settings, "POST": self._update_company_settings},
+            "/profile": {"GET": self._get_profile, "PUT": self._update_profile},
+            "/profile/syncSettings": {"GET": self._get_account_settings, "POST": self._update_account_settings},
         }
 
     # --- companies ---------------------------------------------------------------------------------------------------
@@ -129,8 +144,7 @@ class CompanyEndpoints:
         return self._listed(request, collection)
 
     def _create_connection(self, request: Request, body: bytes) -> Response:
-        company, fields = self._company(request), json_object(body)
-        refuse(problems(fields, _NEW_CONNECTION), "CreateConnection")
+        company, fields = self._company(request), checked(body, _NEW_CONNECTION, "CreateConnection")
         connection = Connection(str(uuid4()), self._account.clock(), "PendingAuth", fields["platformKey"])
         return self._changed(company, connection)
 
@@ -158,6 +172,29 @@ class CompanyEndpoints:
         self._books.put(company.without_connection(self._connection(company, request).id))
         return Response(status_code=200)
 
+    # --- sync settings and profile -----------------------------------------------------------------------------------
+
+    def _get_company_settings(self, request: Request, _: bytes) -> Response:
+        return JSONResponse(self._sync_settings.company(self._company(request).id))
+
+    def _update_company_settings(self, request: Request, body: bytes) -> Response:
+        self._sync_settings.update_company(self._company(request).id, json_object(body))
+        return Response(status_code=204)
+
+    def _get_account_settings(self, _: Request, __: bytes) -> Response:
+        return JSONResponse(self._sync_settings.account(self._account.client_id))
+
+    def _update_account_settings(self, _: Request, body: bytes) -> Response:
+        self._sync_settings.update_account(self._account.client_id, json_object(body))
+        return Response(status_code=204)
+
+    def _get_profile(self, _: Request, __: bytes) -> Response:
+        return JSONResponse(self._account.profile)
+
+    def _update_profile(self, _: Request, body: bytes) -> Response:
+        self._account.profile = checked(body, _PROFILE, "Profile")  # fields that are not in the body are removed
+        return JSONResponse(self._account.profile)
+
     # -----------------------------------------------------------------------------------------------------------------
 
     def _company(self, request: Request) -> Company:
@@ -175,7 +212,5 @@ class CompanyEndpoints:
 
 
 def _details(body: bytes, fields: dict[str, Field]) -> dict[str, Any]:
-    sent = json_object(body)
-    refuse(problems(sent, fields), "Company")
-    details = given(sent, fields)
+    details = checked(body, fields, "Company")
     return details | ({"name": _clean(details["name"])} if "name" in details else {})
