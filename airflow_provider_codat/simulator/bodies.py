@@ -7,7 +7,6 @@ from email.parser import HeaderParser
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-from airflow_provider_codat.simulator import timestamps
 from airflow_provider_codat.simulator.books import Attachment
 from airflow_provider_codat.simulator.errors import ApiError, standard_error
 
@@ -45,16 +44,6 @@ def is_flag(value: Any) -> bool:
 def is_integer(value: Any) -> bool:
     """Return whether a JSON value is a whole number; true is none, unlike in Python."""
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_number_of_months(value: Any) -> bool:
-    """Return whether a JSON value is a whole number that is not negative."""
-    return is_integer(value) and value >= 0
-
-
-def is_instant(value: Any) -> bool:
-    """Return whether a JSON value is a date, or a date with a time."""
-    return is_text(value) and timestamps.parse(value) is not None
 
 
 def json_object(body: bytes) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from airflow_provider_codat.simulator.broken_answers import ExposedTransportProtocol
 from airflow_provider_codat.simulator.faults import RandomFaults
+from airflow_provider_codat.simulator.faulty_answers import ExposedTransportProtocol
 from airflow_provider_codat.simulator.request_log import Traffic
 
 if TYPE_CHECKING:

@@ -58,10 +58,7 @@ class Collection(Generic[Item]):
     fields: frozenset[str]
 
     def matching(self, text: str) -> Sequence[Item]:
-        """Return the items that match a query.
-
-        :raises ApiError: 400 for a malformed query and for an unknown field.
-        """
+        """Return the items that match a query."""
         matches = query.parse(text, self.fields)
         bounds = query.bounds(text, self.ordered_by)
         if bounds is None:
@@ -74,10 +71,7 @@ class Collection(Generic[Item]):
         return self.items[start:end]
 
     def ordered(self, items: Sequence[Item], order_by: str) -> Sequence[Item]:
-        """Return items in the order of a field, descending if a minus precedes its name.
-
-        :raises ApiError: 400 for an unknown field.
-        """
+        """Return items in the order of a field, descending if a minus precedes its name."""
         field, descending = order_by.removeprefix("-"), order_by.startswith("-")
         query.check_field(field, self.fields)
         if field == self.ordered_by:
@@ -105,12 +99,7 @@ class ListRequest:
     def answer(
         self, path: str, collection: Collection[Item], show: Callable[[Item], dict[str, Any]] | None = None
     ) -> dict[str, Any]:
-        """Return the body of the answer.
-
-        :param path: the path of the list, for the links.
-        :param show: as the collection's ``view``, but for the items of the page only; default ``view``.
-        :raises ApiError: 400 for a malformed query and for an unknown field.
-        """
+        """Return the body of the answer; ``show`` takes the place of the ``view`` of the items on the page."""
         items = collection.matching(self._query) if self._query else collection.items
         if self._order_by:
             items = collection.ordered(items, self._order_by)

@@ -83,6 +83,7 @@ class PushOperation:
         return self.completed_on is not None
 
 
+@dataclass(eq=False)
 class Pushes:
     """All push operations of an account.
 
@@ -91,25 +92,16 @@ class Pushes:
     :param hidden_lists: how many list answers leave out a new push.
     """
 
-    def __init__(
-        self,
-        books: Books,
-        clock: Callable[[], float],
-        *,
-        default: Outcome,
-        pending_fields: PendingFields,
-        record_id_at: RecordIdAt,
-        hidden_gets: int,
-        hidden_lists: int,
-    ) -> None:
+    books: Books
+    clock: Callable[[], float]
+    default: Outcome
+    pending_fields: PendingFields
+    record_id_at: RecordIdAt
+    hidden_gets: int
+    hidden_lists: int
+
+    def __post_init__(self) -> None:
         self.rules = OutcomeRules()
-        self.default = default
-        self._books = books
-        self._clock = clock
-        self.pending_fields = pending_fields
-        self._record_id_at = record_id_at
-        self._hidden_gets = hidden_gets
-        self._hidden_lists = hidden_lists
         self._by_key: dict[str, PushOperation] = {}
         self._by_company: dict[str, list[PushOperation]] = {}  # oldest first
         # The pushes that a list request can change, by company and key: hidden ones, and those with ``polls``.
@@ -120,7 +112,7 @@ class Pushes:
 
     def add(self, push: PushOperation) -> PushOperation:
         """Add a push and return it. It is pending, whatever its outcome, until the next read."""
-        push.hidden_gets, push.hidden_lists = self._hidden_gets, self._hidden_lists
+        push.hidden_gets, push.hidden_lists = self.hidden_gets, self.hidden_lists
         self._by_key[push.key] = push
         bisect.insort(self._by_company.setdefault(push.company_id, []), push, key=lambda each: each.requested_on)
         self.decide(push, push.outcome)
@@ -159,7 +151,7 @@ class Pushes:
 
     def end_due(self) -> None:
         """End every push that is due."""
-        now = self._clock()
+        now = self.clock()
         while self._due and self._due[0][0] <= now:
             due, _, key = heapq.heappop(self._due)
             push = self._by_key[key]
@@ -174,17 +166,17 @@ class Pushes:
         key = (push.company_id, push.data_type)
         if push.record_id is None:
             push.record_id = outcome.record_id or str(uuid4())
-        elif push.record_id not in self._books.records.get(key, {}):
+        elif push.record_id not in self.books.records.get(key, {}):
             push.status = "Failed"
             push.outcome = replace(outcome, error_message=f"Record {push.record_id} was not found")
             return
         if push.attachment is not None:
-            self._books.attachments[(*key, push.record_id)].append(push.attachment)
+            self.books.attachments[(*key, push.record_id)].append(push.attachment)
         elif push.change == "Deleted":
-            del self._books.records[key][push.record_id]
-            self._books.attachments.pop((*key, push.record_id), None)
+            del self.books.records[key][push.record_id]
+            self.books.attachments.pop((*key, push.record_id), None)
         else:
-            self._books.records[key][push.record_id] = {**push.record, "id": push.record_id}
+            self.books.records[key][push.record_id] = {**push.record, "id": push.record_id}
 
     def read(self, company_id: str, key: str) -> dict[str, Any]:
         """Answer a GET of one push.
@@ -252,7 +244,7 @@ class Pushes:
         }
 
     def _change(self, push: PushOperation) -> dict[str, Any]:
-        if self._record_id_at == "data" and push.attachment is None:
+        if self.record_id_at == "data" and push.attachment is None:
             return {"changes": None, "data": {**push.record, "id": push.record_id}}
         reference = {"id": push.record_id, "dataType": push.data_type}
         attachment_id = push.attachment.id if push.attachment else None
@@ -261,7 +253,7 @@ class Pushes:
     def _end_if_read_enough(self, push: PushOperation) -> None:
         polls = push.outcome.polls
         if not push.is_terminal and polls is not None and push.pending_reads >= polls:
-            self.end(push, push.outcome, self._clock())
+            self.end(push, push.outcome, self.clock())
 
 
 def blank_finished_fields(body: dict[str, Any], pending_fields: PendingFields) -> dict[str, Any]:

@@ -100,18 +100,19 @@ class CodatSimulator(HttpServer):
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._clock = clock
-        books = Books()
+        self._books = Books()
+        self._pushes = Pushes(
+            self._books,
+            clock,
+            default=Outcome(latency=latency),
+            pending_fields=pending_fields,
+            record_id_at=record_id_at,
+            hidden_gets=hidden_gets,
+            hidden_lists=hidden_lists,
+        )
         self._account = Account(
-            books=books,
-            pushes=Pushes(
-                books,
-                clock,
-                default=Outcome(latency=latency),
-                pending_fields=pending_fields,
-                record_id_at=record_id_at,
-                hidden_gets=hidden_gets,
-                hidden_lists=hidden_lists,
-            ),
+            self._books,
+            self._pushes,
             sync_settings=SyncSettings(sync_schedule_shape, free_plan=free_plan, left_out=left_out_data_types),
             query_support=query_support,
             order_by_support=order_by_support,
@@ -167,7 +168,7 @@ class CodatSimulator(HttpServer):
         connection = Connection(str(uuid4()), now, connection_status)
         company = Company(id or str(uuid4()), name, now, (connection,), tags=tags or {})
         with self._lock:
-            return self._account.books.put(company)
+            return self._books.put(company)
 
     def set_connection_status(self, company_id: str, status: str, connection_id: str | None = None) -> Company:
         """Change the status of a company's connection, and return the company.
@@ -180,29 +181,29 @@ class CodatSimulator(HttpServer):
         :raises ValueError: for an unknown status.
         """
         with self._lock:
-            company = self._account.books.company(company_id)
+            company = self._books.company(company_id)
             connection = company.connection(connection_id or company.connection_id)
-            return self._account.books.put(company.with_connection(replace(connection, status=status)))
+            return self._books.put(company.with_connection(replace(connection, status=status)))
 
     @property
     def companies(self) -> list[Company]:
         """All companies, oldest first."""
         with self._lock:
-            return list(self._account.books.companies.values())
+            return list(self._books.companies.values())
 
     @property
     def records(self) -> dict[tuple[str, str], dict[str, Record]]:
         """The written records: (company id, data type) -> record id -> record; missing keys are empty."""
         with self._lock:
-            self._account.pushes.end_due()
-            return defaultdict(dict, {key: dict(records) for key, records in self._account.books.records.items()})
+            self._pushes.end_due()
+            return defaultdict(dict, {key: dict(records) for key, records in self._books.records.items()})
 
     @property
     def attachments(self) -> dict[tuple[str, str, str], list[Attachment]]:
         """The attachments: (company id, data type, record id) -> files, oldest first; missing keys are empty."""
         with self._lock:
-            self._account.pushes.end_due()
-            return defaultdict(list, {key: list(files) for key, files in self._account.books.attachments.items()})
+            self._pushes.end_due()
+            return defaultdict(list, {key: list(files) for key, files in self._books.attachments.items()})
 
     # --- pushes ------------------------------------------------------------------------------------------------------
 
@@ -229,9 +230,9 @@ class CodatSimulator(HttpServer):
             _check_written(data_type)
         with self._lock:
             if key is None:
-                self._account.pushes.rules.set(outcome, company_id, data_type)
+                self._pushes.rules.set(outcome, company_id, data_type)
             else:
-                self._account.pushes.decide(self._account.pushes.find_pending(key), outcome)
+                self._pushes.decide(self._pushes.find_pending(key), outcome)
 
     def outcomes(self, outcomes: Sequence[Outcome], *, weights: Sequence[float] | None = None, seed: int = 0) -> None:
         """Set how the next pushes end, one by one, or the outcomes that pushes draw at random.
@@ -243,9 +244,9 @@ class CodatSimulator(HttpServer):
         """
         with self._lock:
             if weights is None:
-                self._account.pushes.rules.enqueue(outcomes)
+                self._pushes.rules.queue.extend(outcomes)
             else:
-                self._account.pushes.rules.distribute(outcomes, weights, seed)
+                self._pushes.rules.distribute(outcomes, weights, seed)
 
     def add_push(
         self,
@@ -272,17 +273,16 @@ class CodatSimulator(HttpServer):
         """
         _check_written(data_type)
         with self._lock:
-            pushes = self._account.pushes
-            company = self._account.books.company(company_id)
+            company = self._books.company(company_id)
             ended = status in TERMINAL_STATUSES
             if outcome is None:
-                outcome = Outcome() if ended else pushes.rules.next(company_id, data_type) or UNDECIDED
+                outcome = Outcome() if ended else self._pushes.rules.next(company_id, data_type) or UNDECIDED
             requested_on = self._clock() if requested_on is None else requested_on
             push = PushOperation(company_id, company.connection_id, data_type, requested_on, outcome)
             push.record = record or {}
-            pushes.add(push)
+            self._pushes.add(push)
             if ended:
-                pushes.end(push, replace(outcome, status=status), push.requested_on)
+                self._pushes.end(push, replace(outcome, status=status), push.requested_on)
             else:
                 push.status = status
             return push.key
@@ -296,8 +296,7 @@ class CodatSimulator(HttpServer):
         :raises ValueError: if it has already ended.
         """
         with self._lock:
-            pushes = self._account.pushes
-            pushes.end(pushes.find_pending(key), outcome or Outcome(), self._clock())
+            self._pushes.end(self._pushes.find_pending(key), outcome or Outcome(), self._clock())
 
     def push(self, key: str) -> dict[str, Any]:
         """Return a push as Codat would answer it. This does not count as a read for ``Outcome.polls``.
@@ -306,7 +305,7 @@ class CodatSimulator(HttpServer):
         :raises KeyError: for an unknown key.
         """
         with self._lock:
-            return self._account.pushes.to_json(self._account.pushes.find(key))
+            return self._pushes.to_json(self._pushes.find(key))
 
     # --- sync settings -----------------------------------------------------------------------------------------------
 
