@@ -18,7 +18,6 @@ from airflow_provider_codat.simulator.request_log import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
     from typing import Self
 
     from airflow_provider_codat.simulator.faults import Fault
@@ -30,15 +29,6 @@ HOST = "127.0.0.1"
 
 GRACE = 5.0
 """Seconds that a stop waits for requests under way before it closes their connections."""
-
-
-def listen(port: int) -> socket.socket:
-    """Return a socket that listens on a port; 0 for a free one."""
-    listener = socket.create_server((HOST, port), backlog=2048)
-    # asyncio sets this only for sockets whose protocol is TCP, and create_server leaves the protocol 0. Without it,
-    # each answer on a kept-alive connection takes 40 ms.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
 
 
 class ServerThread(uvicorn.Server):
@@ -117,14 +107,15 @@ class HttpServer:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self) -> None:
         """Start the server and return when it accepts connections. After a stop it keeps its state and its port."""
-        listener = listen(self.port)
+        listener = socket.create_server((HOST, self.port), backlog=2048)
+        # asyncio sets this only for sockets whose protocol is TCP, and create_server leaves the protocol 0. Without it,
+        # each answer on a kept-alive connection takes 40 ms.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port = listener.getsockname()[1]
         self._server = ServerThread(self._middleware, listener)
         self._server.start()

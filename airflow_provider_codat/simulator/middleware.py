@@ -90,7 +90,7 @@ class Middleware:
         response = None
         if entry.fault != "reset":
             with suppress(SimulatorStopped):
-                response = await self.answer(scope, body, fault, entry)
+                response = await self.answer(scope, fault, entry)
         if response is None or entry.fault == "reset_after":
             await faulty_answers.reset(scope, receive)
             return
@@ -102,7 +102,7 @@ class Middleware:
         else:
             await response(scope, receive, send)
 
-    async def answer(self, scope: Scope, body: bytes, fault: Fault | None, entry: LoggedRequest) -> Response:
+    async def answer(self, scope: Scope, fault: Fault | None, entry: LoggedRequest) -> Response:
         """Return the answer to a request; a fault may still break it."""
         if fault is not None and fault.kind in faulty_answers.ANSWERED_BY_PROXY:
             return faulty_answers.answer_of(fault)
@@ -117,10 +117,10 @@ class Middleware:
                 return _too_many(retry_after="1")
             key = headers.get("idempotency-key")
             if key is None or entry.method not in _IDEMPOTENT_BY_KEY:
-                response = await self._handle(scope, body, fault)
+                response = await self._handle(scope, fault, entry)
                 await self._hold(fault, entry)
                 return response
-            return await self._handle_once(key, scope, body, fault, entry)
+            return await self._handle_once(key, scope, fault, entry)
 
     def _refusal(self, address: str, headers: Headers) -> Response | None:
         if not self.address_limit.admit(address):
@@ -132,20 +132,18 @@ class Middleware:
             return _too_many(self.rate_limit.retry_after())
         return None
 
-    async def _handle_once(
-        self, key: str, scope: Scope, body: bytes, fault: Fault | None, entry: LoggedRequest
-    ) -> Response:
+    async def _handle_once(self, key: str, scope: Scope, fault: Fault | None, entry: LoggedRequest) -> Response:
         """Handle the first request with an idempotency key, and replay its answer to the others."""
         try:
             with self.lock:
-                kept = self._idempotency.claim(key, (entry.method, entry.path, scope["query_string"]), body)
+                kept = self._idempotency.claim(key, (entry.method, entry.path, scope["query_string"]), entry.body)
         except ApiError as error:
             return _error_response(error)
         if kept is not None:
             entry.replayed = True
             return kept
         try:
-            response = await self._handle(scope, body, fault)
+            response = await self._handle(scope, fault, entry)
         except BaseException:
             with self.lock:
                 self._idempotency.release(key)
@@ -160,13 +158,13 @@ class Middleware:
                     self._idempotency.keep(key, response)
         return response
 
-    async def _handle(self, scope: Scope, body: bytes, fault: Fault | None) -> Response:
+    async def _handle(self, scope: Scope, fault: Fault | None, entry: LoggedRequest) -> Response:
         delay = self.response_time + (fault.delay if fault else 0.0)
         if delay:
             await self._sleep(delay)
         if fault and fault.kind in ("status", "not_found"):
             return faulty_answers.answer_of(fault)
-        response = self._call_endpoint(scope, body)
+        response = self._call_endpoint(scope, entry.body)
         if fault and fault.kind == "unknown_status" and response.status_code == 200:
             return self._with_status_word(response, fault.status_word)
         return response

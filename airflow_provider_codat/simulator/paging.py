@@ -27,26 +27,13 @@ QuerySupport = Literal["honour", "ignore", "refuse"]
 OrderBySupport = Literal["honour", "ignore"]
 
 
-#: Operator on the field by which items are ordered -> how to find the first matching item, and the end of the matching
-#: ones. None: the operator does not limit this side.
-_CUTS: dict[str, tuple[Callable[..., int] | None, Callable[..., int] | None]] = {
-    ">=": (bisect_left, None),
-    ">": (bisect_right, None),
-    "<": (None, bisect_left),
-    "<=": (None, bisect_right),
-    "=": (bisect_left, bisect_right),
-}
-
-
 @dataclass(frozen=True)
 class Collection(Generic[Item]):
-    """The items of a list endpoint.
+    """The items of a list endpoint, oldest first by ``instant``, the value of their field ``ordered_by``.
 
-    A query or an order that names the field ``ordered_by`` only, such as the newest items first, takes the same time
-    for a hundred items and for a hundred thousand. Any other query or order reads every item.
+    A query or an order that names only this field, such as the newest items first, takes the same time for a hundred
+    items and for a hundred thousand. Any other query or order reads every item.
 
-    :param items: in the order of ``ordered_by``, oldest first.
-    :param ordered_by: the name of a field whose value, which ``instant`` returns, is an instant.
     :param view: returns an item as Codat answers it.
     :param fields: the fields that a query or an order may name.
     """
@@ -65,9 +52,10 @@ class Collection(Generic[Item]):
             return [item for item in self.items if matches(self.view(item))]
         start, end = 0, len(self.items)
         for sign, instant in bounds:
-            first, last = _CUTS[sign]
-            start = max(start, first(self.items, instant, key=self.instant)) if first else start
-            end = min(end, last(self.items, instant, key=self.instant)) if last else end
+            left = bisect_left(self.items, instant, key=self.instant)
+            right = bisect_right(self.items, instant, key=self.instant)
+            start = max(start, {">=": left, "=": left, ">": right}.get(sign, start))
+            end = min(end, {"<=": right, "=": right, "<": left}.get(sign, end))
         return self.items[start:end]
 
     def ordered(self, items: Sequence[Item], order_by: str) -> Sequence[Item]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse, Response
 
@@ -16,17 +17,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from airflow_provider_codat.simulator.account import Account, Handlers
-    from airflow_provider_codat.simulator.books import Attachment, Company, Connection
-
-
-class Target(NamedTuple):
-    """The target of a write; a record to create has no id."""
-
-    company: Company
-    connection: Connection
-    data_type: str
-    record_id: str | None
-    timeout_in_minutes: int | None
+    from airflow_provider_codat.simulator.books import Company, Connection
 
 
 class PushEndpoints:
@@ -69,77 +60,55 @@ class PushEndpoints:
         self._company(request).connection(request.path_params["connection_id"])
         data_type = request.path_params["data_type"]
         data_types.check_writable(data_type)
-        return JSONResponse(
-            {
-                "type": "Object",
-                "displayName": data_type,
-                "description": "The simulator accepts any fields.",
-                "properties": {},
-                "required": True,
-            }
-        )
+        text = "The simulator accepts any fields."
+        options = {"type": "Object", "displayName": data_type, "description": text, "properties": {}, "required": True}
+        return JSONResponse(options)
 
     def _create_record(self, request: Request, body: bytes) -> Response:
-        return self._push(self._target(request, "Created"), "Created", record=json_object(body))
+        return self._push(self._operation(request, "Created"), record=json_object(body))
 
     def _create_bank_transactions(self, request: Request, body: bytes) -> Response:
         # The account need not be in the simulator's books: the company has it in its accounting software.
-        target = self._addressed(request, data_types.BANK_TRANSACTIONS)
-        return self._push(target, "Created", record=json_object(body))
+        operation = self._operation(request, "Created", data_types.BANK_TRANSACTIONS)
+        return self._push(operation, record=json_object(body))
 
     def _update_record(self, request: Request, body: bytes) -> Response:
-        return self._push(self._target(request, "Modified"), "Modified", record=json_object(body))
+        return self._push(self._operation(request, "Modified"), record=json_object(body))
 
     def _delete_record(self, request: Request, _: bytes) -> Response:
-        return self._push(self._target(request, "Deleted"), "Deleted")
+        return self._push(self._operation(request, "Deleted"))
 
     def _upload_attachment(self, request: Request, body: bytes) -> Response:
-        target = self._target(request, "AttachmentUploaded")
-        if request.path_params["attached_at"] != data_types.attached_at(target.data_type):
+        operation = self._operation(request, "AttachmentUploaded")
+        if request.path_params["attached_at"] != data_types.attached_at(operation.data_type):
             raise standard_error(404)
-        attachment = read_upload(request.headers.get("content-type", ""), body)
-        return self._push(target, "AttachmentUploaded", attachment=attachment)
+        return self._push(operation, attachment=read_upload(request.headers.get("content-type", ""), body))
 
     def _company(self, request: Request) -> Company:
         return self._account.books.company(request.path_params["company_id"])
 
-    def _target(self, request: Request, change: ChangeType) -> Target:
-        return self._addressed(request, data_types.written_at(request.path_params["segment"], change))
-
-    def _addressed(self, request: Request, data_type: str) -> Target:
+    def _operation(self, request: Request, change: ChangeType, data_type: str | None = None) -> PushOperation:
+        data_type = data_type or data_types.written_at(request.path_params["segment"], change)
         company = self._company(request)
         connection = company.connection(request.path_params["connection_id"])
         _check_linked(connection)
-        _check_flag(request.query_params.get("allowSyncOnPushComplete"))
-        return Target(
-            company,
-            connection,
+        if request.query_params.get("allowSyncOnPushComplete", "true").lower() not in ("true", "false"):
+            raise standard_error(400)
+        return PushOperation(
+            company.id,
+            connection.id,
             data_type,
+            self._account.clock(),
+            self._account.pushes.default,
+            change=change,
             record_id=request.path_params.get("record_id"),
             timeout_in_minutes=_timeout(request.query_params.get("timeoutInMinutes")),
         )
 
-    def _push(
-        self,
-        target: Target,
-        change: ChangeType,
-        record: dict[str, Any] | None = None,
-        attachment: Attachment | None = None,
-    ) -> Response:
+    def _push(self, operation: PushOperation, **written: Any) -> Response:
         pushes = self._account.pushes
-        push = PushOperation(
-            target.company.id,
-            target.connection.id,
-            target.data_type,
-            self._account.clock(),
-            outcome=pushes.rules.next(target.company.id, target.data_type) or pushes.default,
-            change=change,
-            record=record or {},
-            record_id=target.record_id,
-            attachment=attachment,
-            timeout_in_minutes=target.timeout_in_minutes,
-        )
-        return JSONResponse(pushes.to_json(pushes.add(push)))
+        outcome = pushes.rules.next(operation.company_id, operation.data_type) or pushes.default
+        return JSONResponse(pushes.to_json(pushes.add(replace(operation, outcome=outcome, **written))))
 
 
 def _check_linked(connection: Connection) -> None:
@@ -148,11 +117,6 @@ def _check_linked(connection: Connection) -> None:
         message = f"Data connection {connection.id} is {connection.status}; records are written through a Linked one."
         item = {"itemId": connection.id, "message": message, "validatorName": "DataConnection"}
         raise ApiError(400, f"Error processing request - {message}", [item])
-
-
-def _check_flag(text: str | None) -> None:
-    if text is not None and text.lower() not in ("true", "false"):
-        raise standard_error(400)
 
 
 def _timeout(text: str | None) -> int | None:

@@ -46,8 +46,7 @@ class CodatSimulator(HttpServer):
     :param api_key: the key that is accepted; default a random one.
     :param company_count: how many companies there are at first; default 0.
     :param latency: seconds after which a push succeeds that no outcome is set for; default 0.
-    :param sync_schedule_shape: ``integer``, the default, or ``object``, see
-        :mod:`~airflow_provider_codat.simulator.sync_settings`.
+    :param sync_schedule_shape: hours as an ``integer``, the default, or an ``object`` with hours and hour of the day.
     :param free_plan: whether hourly syncs are refused with 402; default ``False``.
     :param left_out_data_types: how a data type is answered that a company's sync settings leave out: ``absent``, the
         default, or ``account_default``; Codat does not document which.
@@ -63,8 +62,7 @@ class CodatSimulator(HttpServer):
     :param order_by_support: what lists do with ``orderBy``: ``honour``, the default, or ``ignore``.
     :param pending_fields: the fields that say how a push has ended, before it has: ``null``, ``absent`` or
         ``documented``, the default: null where Codat's description allows null, else absent.
-    :param record_id_at: where an answer has a written record's id: ``changes``, the default, as documented, or
-        ``data``.
+    :param record_id_at: where an answer has a record's id: ``changes``, the default, as documented, or ``data``.
     :param idempotency_compares: what must be equal in two requests with one idempotency key: the whole ``request``, the
         default, or the ``body``, so that a key replays one company's answer to another company.
     :param hidden_gets: how many reads of a new push answer 404; default 0.
