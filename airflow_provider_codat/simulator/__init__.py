@@ -33,15 +33,11 @@ __all__ = [
 ]
 
 _MODULES = {
-    "UNDECIDED": "outcomes",
-    "Attachment": "books",
+    **dict.fromkeys(("Attachment", "Company", "Connection"), "books"),
+    **dict.fromkeys(("LoggedRequest", "Traffic"), "request_log"),
+    **dict.fromkeys(("UNDECIDED", "Outcome"), "outcomes"),
     "CodatSimulator": "server",
-    "Company": "books",
-    "Connection": "books",
     "Fault": "faults",
-    "LoggedRequest": "request_log",
-    "Outcome": "outcomes",
-    "Traffic": "request_log",
 }
 
 

@@ -34,14 +34,9 @@ def main() -> None:
 
 
 def _let_fail(codat: CodatSimulator, rate: float, latency: float) -> None:
-    failure = Outcome(
-        "Failed",
-        latency=latency,
-        error_message="The accounting software refused the record.",
-        errors=[
-            {"itemId": "record", "message": "Not accepted by the simulated platform.", "validatorName": "Platform"}
-        ],
-    )
+    text = "The accounting software refused the record."
+    item = {"itemId": "record", "message": "Not accepted by the simulated platform.", "validatorName": "Platform"}
+    failure = Outcome("Failed", latency=latency, error_message=text, errors=[item])
     codat.outcomes([Outcome(latency=latency), failure], weights=[1 - rate, rate])
 
 

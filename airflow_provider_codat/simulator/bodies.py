@@ -13,8 +13,6 @@ from airflow_provider_codat.simulator.errors import ApiError, standard_error
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-_SHOWN = 50
-
 
 class Problem(NamedTuple):
     """The path of a field, such as ``settings[0].dataType``, and the rest of a sentence about it: "is missing"."""
@@ -69,7 +67,7 @@ def problems(body: Mapping[str, Any], fields: Mapping[str, Field], where: str = 
             if field.required:
                 found.append(Problem(where + name, "is missing"))
         elif not field.accepts(value):
-            found.append(Problem(where + name, f"is {json.dumps(value)[:_SHOWN]}, not {field.wanted}"))
+            found.append(Problem(where + name, f"is {json.dumps(value)[:50]}, not {field.wanted}"))
     return found
 
 

@@ -18,10 +18,6 @@ COMPANY_FIELDS = frozenset(
 CONNECTION_FIELDS = frozenset(
     {"id", "integrationId", "integrationKey", "sourceId", "platformName", "status", "created"}
 )
-
-
-#: The integration of every connection that the simulator itself makes.
-SANDBOX = "mqjo"
 CONNECTION_STATUSES = ("PendingAuth", "Linked", "Unlinked", "Deauthorized")
 
 
@@ -41,7 +37,7 @@ class Connection:
     id: str
     created: float
     status: str = "Linked"
-    integration_key: str = SANDBOX
+    integration_key: str = "mqjo"
     integration_id: str = field(default_factory=lambda: str(uuid4()))
     source_id: str = field(default_factory=lambda: str(uuid4()))
 

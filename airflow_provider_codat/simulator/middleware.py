@@ -53,7 +53,6 @@ class SimulatorStopped(Exception):
 class Middleware:
     """The ASGI application that uvicorn runs. The account's lock also guards the state of the middleware.
 
-    :param api_key: the only key that is accepted.
     :param response_time: seconds from a request to its answer.
     """
 
@@ -188,11 +187,9 @@ class Middleware:
     def _with_status_word(self, response: Response, word: str) -> Response:
         """Return an answer whose pushes are pending with this status."""
         body = json.loads(bytes(response.body))
-        for push in body.get("results", [body]):
-            pending = blank_finished_fields({**push, "status": word, "statusCode": 202}, self._pending_fields)
-            push.clear()
-            push.update(pending)
-        return JSONResponse(body)
+        pushes = [{**push, "status": word, "statusCode": 202} for push in body.get("results", [body])]
+        pending = [blank_finished_fields(push, self._pending_fields) for push in pushes]
+        return JSONResponse({**body, "results": pending} if "results" in body else pending[0])
 
     async def _sleep(self, seconds: float) -> None:
         try:

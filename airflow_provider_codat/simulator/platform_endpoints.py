@@ -50,8 +50,6 @@ _NEW_CONNECTION = {
         lambda value: is_text(value) and re.fullmatch("[a-z]{4}", value) is not None, "a key of four letters", True
     )
 }
-
-
 _PROFILE = {
     "name": Field(is_text, "a text", True),
     "redirectUrl": Field(is_text, "a text", True),
@@ -153,9 +151,8 @@ class PlatformEndpoints:
         return JSONResponse(company.connection_to_json(self._connection(company, request)))
 
     def _unlink_connection(self, request: Request, body: bytes) -> Response:
-        company, fields = self._company(request), json_object(body)
+        company, wanted = self._company(request), json_object(body).get("status")
         connection = self._connection(company, request)
-        wanted = fields.get("status")
         if wanted is None:
             return JSONResponse(company.connection_to_json(connection))
         if (connection.status, wanted) != ("Linked", "Unlinked"):

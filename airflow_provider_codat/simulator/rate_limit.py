@@ -44,7 +44,7 @@ class RateLimit:
         """Set another quota and start the count again."""
         self._quota = quota
         self._used = 0
-        self._resets_on = self._midnight()
+        self._resets_on = (self._clock() // _DAY + 1) * _DAY
 
     def admit(self) -> bool:
         """Count a request and return whether it is within the quota."""
@@ -72,9 +72,6 @@ class RateLimit:
 
     def _granted(self) -> int:
         return self._quota if isinstance(self._quota, int) else 1000 * (1 + self._connected_companies())
-
-    def _midnight(self) -> float:
-        return (self._clock() // _DAY + 1) * _DAY
 
 
 class AddressLimit:

@@ -206,12 +206,7 @@ class CodatSimulator(HttpServer):
     # --- pushes ------------------------------------------------------------------------------------------------------
 
     def outcome(
-        self,
-        outcome: Outcome,
-        *,
-        data_type: str | None = None,
-        key: str | None = None,
-        company_id: str | None = None,
+        self, outcome: Outcome, *, data_type: str | None = None, key: str | None = None, company_id: str | None = None
     ) -> None:
         """Set how later pushes end, or a pending one.
 
@@ -318,10 +313,7 @@ class CodatSimulator(HttpServer):
             return json.loads(json.dumps(shown))  # type: ignore[no-any-return] # a copy that the caller may change
 
     def set_sync_settings(
-        self,
-        company_id: str | None,
-        settings: Iterable[Mapping[str, Any]] = (),
-        overrides_defaults: bool = True,
+        self, company_id: str | None, settings: Iterable[Mapping[str, Any]] = (), overrides_defaults: bool = True
     ) -> None:
         """Set a whole list of sync settings.
 

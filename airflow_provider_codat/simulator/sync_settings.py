@@ -164,11 +164,10 @@ class SyncSettings:
         return schedule if is_integer(schedule) else None
 
     def _schedule(self, schedule: int | Mapping[str, int]) -> int | dict[str, int]:
-        hours = schedule if isinstance(schedule, int) else schedule["intervalHours"]
+        whole = {"intervalHours": schedule} if isinstance(schedule, int) else schedule
         if self.shape == "integer":
-            return hours
-        hour_of_day = 0 if isinstance(schedule, int) else schedule.get("hourOfDay", 0)
-        return {"intervalHours": hours, "hourOfDay": hour_of_day}
+            return whole["intervalHours"]
+        return {"intervalHours": whole["intervalHours"], "hourOfDay": whole.get("hourOfDay", 0)}
 
 
 def _refuse_change_of_locked(current: Iterable[Setting], coming: Iterable[Setting]) -> None:
