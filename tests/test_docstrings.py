@@ -61,7 +61,7 @@ SAID_ONCE_FOR_ALL = {
 IMPORTED_BY_USERS = (
     r"\w+\.codat\.",
     r"(retry_policy|exceptions|api\.sync_settings)\.",
-    r"simulator\.[A-Z]",
+    r"simulator\.([A-Z]|http_server\.HttpServer)",
 )
 """What DAGs and their tests import: each parameter is described. Elsewhere a name and its type may be enough."""
 

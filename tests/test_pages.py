@@ -18,7 +18,7 @@ from airflow_provider_codat import exceptions, simulator
 from airflow_provider_codat.api.sync_settings.fields import FIELDS
 from airflow_provider_codat.operators.codat import CodatPushOperator, CodatSyncSettingsOperator
 from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
-from airflow_provider_codat.simulator import CodatSimulator, Outcome
+from airflow_provider_codat.simulator import CodatSimulator, Fault, Outcome
 from airflow_provider_codat.simulator.faults import KINDS
 
 PACKAGE = Path(airflow_provider_codat.__file__).parent
@@ -124,6 +124,7 @@ def test_the_tables_of_the_simulator_name_what_there_is():
     for head, public in {"argument of `Outcome`": Outcome, "argument of `CodatSimulator`": CodatSimulator}.items():
         named = pages.names(pages.first_column(SIMULATOR, head))
         assert named <= {*inspect.signature(public).parameters}
+    assert pages.names(pages.first_column(SIMULATOR, "argument of `Fault`")) == {*inspect.signature(Fault).parameters}
 
 
 def test_the_table_of_sync_settings_names_every_field():

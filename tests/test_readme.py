@@ -50,7 +50,7 @@ FIRST_DAG = (README, "python", 'DAG("first_codat_dag"')
 FIRST_TEST = (README, "python", "def test_the_bill_lands")
 FIRST_RUN = (README, "bash", "airflow db migrate")
 HOOK = (HOOKS, "python", "asyncio.run(names())")
-TEST = (SIMULATOR, "python", "def test_a_failed_push_is_told")
+TEST = (SIMULATOR, "python", "def test_a_failed_push_is_reported")
 
 RUN = [
     *(*ELSEWHERE, *DAGS, *(which for tasks in TASKS.values() for which in tasks)),

@@ -14,8 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_provider_codat.simulator.attachments import Attachment
-    from airflow_provider_codat.simulator.books import Company, Connection
+    from airflow_provider_codat.simulator.books import Attachment, Company, Connection
     from airflow_provider_codat.simulator.faults import Fault
     from airflow_provider_codat.simulator.outcomes import UNDECIDED, Outcome
     from airflow_provider_codat.simulator.request_log import LoggedRequest, Traffic
@@ -34,15 +33,11 @@ __all__ = [
 ]
 
 _MODULES = {
-    "UNDECIDED": "outcomes",
-    "Attachment": "attachments",
+    **dict.fromkeys(("Attachment", "Company", "Connection"), "books"),
+    **dict.fromkeys(("LoggedRequest", "Traffic"), "request_log"),
+    **dict.fromkeys(("UNDECIDED", "Outcome"), "outcomes"),
     "CodatSimulator": "server",
-    "Company": "books",
-    "Connection": "books",
     "Fault": "faults",
-    "LoggedRequest": "request_log",
-    "Outcome": "outcomes",
-    "Traffic": "request_log",
 }
 
 

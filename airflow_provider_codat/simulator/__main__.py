@@ -17,45 +17,26 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run a simulator in the foreground until Ctrl-C or SIGTERM."""
-    arguments = _parser().parse_args()
+    options = vars(_parser().parse_args())
+    failure_rate = options.pop("failure_rate")
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    codat = CodatSimulator(
-        port=arguments.port,
-        api_key=arguments.api_key,
-        company_count=arguments.company_count,
-        latency=arguments.latency,
-        sync_schedule_shape=arguments.shape,
-        free_plan=arguments.free_plan,
-        quota=arguments.quota,
-        requests_per_minute=arguments.requests_per_minute,
-        concurrency_per_company=arguments.concurrency_per_company,
-        response_time=arguments.response_time,
-        query_support=arguments.query_support,
-        order_by_support=arguments.order_by_support,
-        hidden_gets=arguments.hidden_gets,
-        hidden_lists=arguments.hidden_lists,
-    )
-    _let_fail(codat, arguments.failure_rate, arguments.latency)
+    codat = CodatSimulator(**options)
+    _let_fail(codat, failure_rate, options["latency"])
     try:
         codat.start()
     except OSError as error:
-        sys.exit(f"port {arguments.port}: {error.strerror}")
+        sys.exit(f"port {codat.port}: {error.strerror}")
     _introduce(codat)
     ended.wait()
     codat.stop()
 
 
 def _let_fail(codat: CodatSimulator, rate: float, latency: float) -> None:
-    failure = Outcome(
-        "Failed",
-        latency=latency,
-        error_message="The accounting software refused the record.",
-        errors=[
-            {"itemId": "record", "message": "Not accepted by the simulated platform.", "validatorName": "Platform"}
-        ],
-    )
+    text = "The accounting software refused the record."
+    item = {"itemId": "record", "message": "Not accepted by the simulated platform.", "validatorName": "Platform"}
+    failure = Outcome("Failed", latency=latency, error_message=text, errors=[item])
     codat.outcomes([Outcome(latency=latency), failure], weights=[1 - rate, rate])
 
 
@@ -85,17 +66,20 @@ def _requests(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    """Return a parser whose results are arguments of the simulator, but for ``failure_rate``."""
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_codat.simulator",
         description="Serve a simulated Codat on the loopback interface.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--port", type=int, default=8080, help="TCP port, 0 for a free one")
-    parser.add_argument("--api-key", help="the key to let in, a random one if not given")
+    parser.add_argument("--api-key", help="the key to accept, a random one if not given")
     parser.add_argument("--company-count", type=int, default=3, help="companies to begin with")
     parser.add_argument("--latency", type=float, default=5.0, metavar="SECONDS", help="until a push ends")
     parser.add_argument("--failure-rate", type=_rate, default=0.0, help="share of pushes that fail, 0 to 1")
-    parser.add_argument("--shape", choices=("integer", "object"), default="integer", help="of syncSchedule")
+    parser.add_argument(
+        "--shape", dest="sync_schedule_shape", choices=("integer", "object"), default="integer", help="of syncSchedule"
+    )
     parser.add_argument("--free-plan", action="store_true", help="refuse hourly syncs with 402")
     parser.add_argument("--quota", type=_quota, metavar="N", help="requests a day, then 429; codat: what Codat grants")
     parser.add_argument("--requests-per-minute", type=_requests, metavar="N", help="then 429; Codat's limit is 1000")

@@ -10,20 +10,23 @@ from uuid import uuid4
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from starlette.requests import Request
+    from starlette.responses import Response
+
     from airflow_provider_codat.simulator.books import Books
     from airflow_provider_codat.simulator.paging import OrderBySupport, QuerySupport
     from airflow_provider_codat.simulator.push import Pushes
     from airflow_provider_codat.simulator.sync_settings import SyncSettings
+
+    #: Path -> method -> endpoint, a function of the request and its body.
+    Handlers = dict[str, dict[str, Callable[[Request, bytes], Response]]]
 
 
 @dataclass
 class Account:
     """The state behind the endpoints.
 
-    :param clock: returns epoch seconds.
-    :param profile: in the shape of Codat's answer; default a profile with a name and a redirect URL.
-    :param lock: acquired for every read and every change, because tests use the account from their own thread while the
-        server's loop runs in another; default a new one.
+    Every read and every change acquires the lock: tests use the account in their own thread, the server in another.
     """
 
     books: Books

@@ -1,37 +1,28 @@
-"""Reading and checking the JSON body of a request."""
+"""Reading and checking the body of a request: JSON, or the upload of a file."""
 
 from __future__ import annotations
 
 import json
+from email.parser import HeaderParser
 from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
 
-from airflow_provider_codat.simulator import timestamps
+from airflow_provider_codat.simulator.books import Attachment
 from airflow_provider_codat.simulator.errors import ApiError, standard_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-_SHOWN = 50
-
 
 class Problem(NamedTuple):
-    """A problem of a body.
-
-    :param where: the path of the field, such as ``settings[0].dataType``.
-    :param what: the problem, as the rest of a sentence that begins with the path: "is missing".
-    """
+    """The path of a field, such as ``settings[0].dataType``, and the rest of a sentence about it: "is missing"."""
 
     where: str
     what: str
 
 
 class Field(NamedTuple):
-    """The values that a field accepts. If the field is optional, null is the same as a missing field.
-
-    :param accepts: returns whether the field accepts a JSON value.
-    :param wanted: the accepted values in words.
-    :param required: whether the field must be in the body; default ``False``.
-    """
+    """The values that a field accepts, also in words. For an optional field, null is the same as a missing field."""
 
     accepts: Callable[[Any], bool]
     wanted: str
@@ -53,16 +44,6 @@ def is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def is_number_of_months(value: Any) -> bool:
-    """Return whether a JSON value is a whole number that is not negative."""
-    return is_integer(value) and value >= 0
-
-
-def is_instant(value: Any) -> bool:
-    """Return whether a JSON value is a date, or a date with a time."""
-    return is_text(value) and timestamps.from_wire(value) is not None
-
-
 def json_object(body: bytes) -> dict[str, Any]:
     """Return the JSON object in a body.
 
@@ -78,10 +59,7 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 
 def problems(body: Mapping[str, Any], fields: Mapping[str, Field], where: str = "") -> list[Problem]:
-    """Return the problems of an object's fields; only the fields named in ``fields`` are checked.
-
-    :param where: the path of the object, with a dot at its end; default empty, for the body itself.
-    """
+    """Return the problems of an object's ``fields``; ``where`` is the path of the object, with a dot at its end."""
     found = []
     for name, field in fields.items():
         value = body.get(name)
@@ -89,14 +67,13 @@ def problems(body: Mapping[str, Any], fields: Mapping[str, Field], where: str = 
             if field.required:
                 found.append(Problem(where + name, "is missing"))
         elif not field.accepts(value):
-            found.append(Problem(where + name, f"is {json.dumps(value)[:_SHOWN]}, not {field.wanted}"))
+            found.append(Problem(where + name, f"is {json.dumps(value)[:50]}, not {field.wanted}"))
     return found
 
 
 def refuse(found: Sequence[Problem], validator: str) -> None:
     """Refuse a body that has problems.
 
-    :param validator: Codat's name of the check that has found them.
     :raises ApiError: 400 with a validation item for each problem, if there is any.
     """
     if found:
@@ -104,6 +81,43 @@ def refuse(found: Sequence[Problem], validator: str) -> None:
         raise ApiError(400, "Error processing request - " + " ".join(item["message"] for item in items), items)
 
 
-def given(body: Mapping[str, Any], names: Mapping[str, Field]) -> dict[str, Any]:
-    """Return the fields of a body that are in ``names`` and not null."""
-    return {name: body[name] for name in names if body.get(name) is not None}
+def checked(body: bytes, fields: Mapping[str, Field], validator: str) -> dict[str, Any]:
+    """Return the fields of a body that are in ``fields`` and not null; refuse a body that has problems."""
+    value = json_object(body)
+    refuse(problems(value, fields), validator)
+    return {name: value[name] for name in fields if value.get(name) is not None}
+
+
+def read_upload(content_type: str, body: bytes) -> Attachment:
+    """Read a ``multipart/form-data`` body (RFC 7578) that has one part, a file.
+
+    :raises ApiError: 400 for any other body.
+    """
+    try:
+        head, content = _only_part(_boundary(content_type), body)
+        headers = HeaderParser().parsestr(head.decode())
+        name = headers.get_filename()
+        if headers.get_content_disposition() != "form-data" or not name:
+            raise ValueError("the part is no file")
+    except ValueError as error:
+        raise ApiError(400, f"Error processing request - {error}.") from None
+    return Attachment(str(uuid4()), name, headers.get_content_type(), content)
+
+
+def _boundary(content_type: str) -> bytes:
+    header = HeaderParser().parsestr(f"Content-Type: {content_type}")
+    boundary = header.get_boundary()
+    if header.get_content_type() != "multipart/form-data" or not boundary:
+        raise ValueError("the content type is not multipart/form-data with a boundary")
+    return boundary.encode()
+
+
+def _only_part(boundary: bytes, body: bytes) -> tuple[bytes, bytes]:
+    # The line break before a delimiter is part of the delimiter, so the first delimiter gets one, too.
+    _, *parts = (b"\r\n" + body).split(b"\r\n--" + boundary)
+    if len(parts) != 2 or not parts[1].startswith(b"--"):
+        raise ValueError("the body is not one part between two boundaries")
+    head, blank_line, content = parts[0].partition(b"\r\n\r\n")
+    if not (head.startswith(b"\r\n") and blank_line):
+        raise ValueError("the part has no headers")
+    return head.removeprefix(b"\r\n"), content

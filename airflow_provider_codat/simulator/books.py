@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
 from airflow_provider_codat.simulator import timestamps
-from airflow_provider_codat.simulator.attachments import Attachment
 from airflow_provider_codat.simulator.errors import ApiError
 
 Record = dict[str, Any]
@@ -18,10 +18,6 @@ COMPANY_FIELDS = frozenset(
 CONNECTION_FIELDS = frozenset(
     {"id", "integrationId", "integrationKey", "sourceId", "platformName", "status", "created"}
 )
-
-
-#: The integration of every connection that the simulator itself makes.
-SANDBOX = "mqjo"
 CONNECTION_STATUSES = ("PendingAuth", "Linked", "Unlinked", "Deauthorized")
 
 
@@ -41,7 +37,7 @@ class Connection:
     id: str
     created: float
     status: str = "Linked"
-    integration_key: str = SANDBOX
+    integration_key: str = "mqjo"
     integration_id: str = field(default_factory=lambda: str(uuid4()))
     source_id: str = field(default_factory=lambda: str(uuid4()))
 
@@ -107,7 +103,7 @@ class Company:
         """
         return replace(self, connections=tuple(each for each in self.connections if each.id != connection_id))
 
-    def to_wire(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return the company as Codat answers it."""
         return {
             "id": self.id,
@@ -116,15 +112,15 @@ class Company:
             "platform": "",
             "redirect": f"https://link.codat.io/company/{self.id}",
             "lastSync": None,
-            "dataConnections": [self.connection_to_wire(connection) for connection in self.connections],
-            "created": timestamps.to_wire(self.created),
+            "dataConnections": [self.connection_to_json(connection) for connection in self.connections],
+            "created": timestamps.text(self.created),
             "createdByUserName": "Codat simulator",
             "products": [],
             "tags": self.tags,
             "referenceSubsidiaryCompanies": [],
         }
 
-    def connection_to_wire(self, connection: Connection) -> dict[str, Any]:
+    def connection_to_json(self, connection: Connection) -> dict[str, Any]:
         """Return one of its connections as Codat answers it.
 
         :param connection: the connection.
@@ -139,8 +135,24 @@ class Company:
             "linkUrl": f"https://link-api.codat.io/companies/{self.id}/connections/{connection.id}/start",
             "status": connection.status,
             "lastSync": None,
-            "created": timestamps.to_wire(connection.created),
+            "created": timestamps.text(connection.created),
         }
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A file in the books, https://docs.codat.io/accounting-api#/schemas/Attachment.
+
+    :param id: its id, which the push that uploaded it shows in ``changes[0].attachmentId``.
+    :param name: the name of the file.
+    :param content_type: its media type, without parameters.
+    :param content: its bytes.
+    """
+
+    id: str
+    name: str
+    content_type: str
+    content: bytes = field(repr=False)
 
 
 class Books:
@@ -148,8 +160,8 @@ class Books:
 
     def __init__(self) -> None:
         self.companies: dict[str, Company] = {}
-        self.records: dict[tuple[str, str], dict[str, Record]] = {}
-        self.attachments: dict[tuple[str, str, str], list[Attachment]] = {}
+        self.records: defaultdict[tuple[str, str], dict[str, Record]] = defaultdict(dict)
+        self.attachments: defaultdict[tuple[str, str, str], list[Attachment]] = defaultdict(list)
 
     def company(self, company_id: str) -> Company:
         """Return a company.
@@ -164,20 +176,3 @@ class Books:
         """Add a company, or replace the one with the same id, and return it."""
         self.companies[company.id] = company
         return company
-
-    def has(self, company_id: str, data_type: str, record_id: str) -> bool:
-        """Return whether a record exists."""
-        return record_id in self.records.get((company_id, data_type), {})
-
-    def write(self, company_id: str, data_type: str, record_id: str, record: Record) -> None:
-        """Create or overwrite a record."""
-        self.records.setdefault((company_id, data_type), {})[record_id] = {**record, "id": record_id}
-
-    def delete(self, company_id: str, data_type: str, record_id: str) -> None:
-        """Delete a record and its attachments, if it exists."""
-        self.records.get((company_id, data_type), {}).pop(record_id, None)
-        self.attachments.pop((company_id, data_type, record_id), None)
-
-    def attach(self, company_id: str, data_type: str, record_id: str, attachment: Attachment) -> None:
-        """Attach a file to a record."""
-        self.attachments.setdefault((company_id, data_type, record_id), []).append(attachment)

@@ -13,54 +13,6 @@ from airflow_provider_codat.simulator.errors import ApiError
 if TYPE_CHECKING:
     from airflow_provider_codat.simulator.push import ChangeType
 
-DATA_TYPES = frozenset(
-    {
-        "accountTransactions",
-        "balanceSheet",
-        "bankAccounts",
-        "bankTransactions",
-        "billCreditNotes",
-        "billPayments",
-        "bills",
-        "cashFlowStatement",
-        "chartOfAccounts",
-        "company",
-        "creditNotes",
-        "customers",
-        "directCosts",
-        "directIncomes",
-        "invoices",
-        "itemReceipts",
-        "items",
-        "journalEntries",
-        "journals",
-        "paymentMethods",
-        "payments",
-        "profitAndLoss",
-        "purchaseOrders",
-        "salesOrders",
-        "suppliers",
-        "taxRates",
-        "trackingCategories",
-        "transfers",
-        "banking-accountBalances",
-        "banking-accounts",
-        "banking-transactionCategories",
-        "banking-transactions",
-        "commerce-companyInfo",
-        "commerce-customers",
-        "commerce-disputes",
-        "commerce-locations",
-        "commerce-orders",
-        "commerce-paymentMethods",
-        "commerce-payments",
-        "commerce-productCategories",
-        "commerce-products",
-        "commerce-taxComponents",
-        "commerce-transactions",
-    }
-)
-
 #: The request of a write, by the change of the record.
 METHODS: dict[ChangeType, str] = {
     "Created": "POST",
@@ -92,14 +44,22 @@ WRITES: dict[str, tuple[ChangeType, ...]] = {
     "transfers": (_CREATE, _ATTACH),
 }
 
+DATA_TYPES = frozenset(WRITES).union(
+    ("accountTransactions", "balanceSheet", "cashFlowStatement", "company", "itemReceipts", "paymentMethods"),
+    ("profitAndLoss", "salesOrders", "taxRates", "trackingCategories"),
+    ("banking-accountBalances", "banking-accounts", "banking-transactionCategories", "banking-transactions"),
+    ("commerce-companyInfo", "commerce-customers", "commerce-disputes", "commerce-locations", "commerce-orders"),
+    ("commerce-paymentMethods", "commerce-payments", "commerce-productCategories", "commerce-products"),
+    ("commerce-taxComponents", "commerce-transactions"),
+)
+
 #: Written below a bank account, and so without a path segment of its own.
 BANK_TRANSACTIONS = "bankTransactions"
 #: Data types whose path segment differs from their name.
 _SEGMENTS = {"chartOfAccounts": "accounts"}
 _BY_SEGMENT = {_SEGMENTS.get(name, name): name for name in WRITES if name != BANK_TRANSACTIONS}
-#: The last segment of the path at which a file is attached, and the data types with another one.
-_ATTACHED_AT = "attachment"
-_ATTACHED_AT_ELSEWHERE = {"bills": "attachments"}
+#: Data types with another last segment than ``attachment`` in the path at which a file is attached.
+_ATTACHED_AT = {"bills": "attachments"}
 
 
 def written_at(segment: str, change: ChangeType) -> str:
@@ -118,7 +78,7 @@ def written_at(segment: str, change: ChangeType) -> str:
 
 def attached_at(data_type: str) -> str:
     """Return the last segment of the path at which files are attached to a data type."""
-    return _ATTACHED_AT_ELSEWHERE.get(data_type, _ATTACHED_AT)
+    return _ATTACHED_AT.get(data_type, "attachment")
 
 
 def check_writable(data_type: str) -> None:

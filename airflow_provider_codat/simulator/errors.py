@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 class ApiError(Exception):
     """An error that an endpoint answers.
 
-    :param status: HTTP status code.
-    :param error: Codat's error text.
     :param validation_errors: items ``{itemId, message, validatorName}``; default none.
     """
 

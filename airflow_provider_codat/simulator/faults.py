@@ -92,11 +92,6 @@ class Fault:
 class RandomFaults:
     """Faults that are drawn at random: the same requests in the same order draw the same faults.
 
-    :param faults: equally likely if they match the request; their ``times`` is ignored.
-    :param probability: that a request draws one of them, 0 to 1.
-    :param dice: the random numbers.
-    :param method: the HTTP method of requests that draw, or None for any.
-    :param path: their path, a regular expression for the whole of it, or None for any.
     :raises ValueError: for a probability outside 0 to 1.
     """
 
@@ -124,17 +119,13 @@ class Faults:
     """The faults still to be played: those set one by one, oldest first, then those drawn at random."""
 
     def __init__(self) -> None:
+        self.random: list[RandomFaults] = []
         self._pending: list[tuple[Fault, int | None]] = []
         self._played: dict[int, Fault] = {}  # by identity, because two faults may be equal
-        self._random: list[RandomFaults] = []
 
     def add(self, fault: Fault) -> None:
         """Play a fault on the next requests that it matches."""
         self._pending.append((fault, fault.times))
-
-    def add_random(self, faults: RandomFaults) -> None:
-        """Play random faults on requests that no other fault matches."""
-        self._random.append(faults)
 
     @property
     def not_played(self) -> list[Fault]:
@@ -144,7 +135,7 @@ class Faults:
     def clear(self) -> None:
         """Play no more faults."""
         self._pending.clear()
-        self._random.clear()
+        self.random.clear()
 
     def take(self, method: str, path: str) -> Fault | None:
         """Return the fault to play on a request, and count it as played."""
@@ -157,5 +148,5 @@ class Faults:
             elif left is not None:
                 self._pending[position] = (fault, left - 1)
             return fault
-        drawn = (faults.draw(method, path) for faults in self._random)
+        drawn = (faults.draw(method, path) for faults in self.random)
         return next((fault for fault in drawn if fault is not None), None)

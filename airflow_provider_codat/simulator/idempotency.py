@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
 from airflow_provider_codat.simulator.errors import ApiError, standard_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-Answer = TypeVar("Answer")
+    from starlette.responses import Response
+
 Compares = Literal["request", "body"]
 
 #: Seconds for which the first answer is replayed.
@@ -22,30 +23,28 @@ _GUID = re.compile("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 @dataclass
-class _Entry(Generic[Answer]):
+class _Entry:
     fingerprint: Hashable
-    answer: Answer | None = None
+    answer: Response | None = None
     answered_on: float = math.inf
 
 
-class IdempotencyKeys(Generic[Answer]):
+class IdempotencyKeys:
     """The first answer to each key.
 
-    :param clock: returns epoch seconds.
-    :param compares: what must be equal in two requests with one key: the whole ``request`` or the ``body``. Codat
-        documents that the body must, and does not say whether the company must, too.
+    :param compares: what must be equal in two requests with one key. Codat documents that the body must, and does not
+        say whether the company must, too.
     """
 
     def __init__(self, clock: Callable[[], float], compares: Compares) -> None:
         self._clock = clock
         self._compares = compares
-        self._entries: dict[str, _Entry[Answer]] = {}
+        self._entries: dict[str, _Entry] = {}
 
-    def claim(self, key: str, target: Hashable, body: bytes) -> Answer | None:
+    def claim(self, key: str, target: Hashable, body: bytes) -> Response | None:
         """Return the answer to replay, or None for a new key, which is now in progress.
 
         :param target: the request without its body.
-        :param body: its body.
         :raises ApiError: 400 for a key that is no GUID, 422 for a key of another request, 409 for a key in progress.
         """
         if not _GUID.fullmatch(key):
@@ -61,7 +60,7 @@ class IdempotencyKeys(Generic[Answer]):
             raise standard_error(409)
         return entry.answer
 
-    def keep(self, key: str, answer: Answer) -> None:
+    def keep(self, key: str, answer: Response) -> None:
         """Keep the answer to a key in progress."""
         entry = self._entries[key]
         entry.answer, entry.answered_on = answer, self._clock()

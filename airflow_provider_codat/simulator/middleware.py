@@ -1,4 +1,4 @@
-"""The steps of every request before an endpoint: request log, faults, limits, API key and idempotency key.
+"""The steps of every request: request log, faults, limits, API key, idempotency key, endpoint.
 
 The order is that of Codat:
 
@@ -17,86 +17,63 @@ import hmac
 import json
 import re
 import time
+from contextlib import suppress
+from dataclasses import InitVar, dataclass
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, QueryParams
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
+from starlette.routing import compile_path
 
-from airflow_provider_codat.simulator import broken_answers
-from airflow_provider_codat.simulator.endpoints import application, error_response
+from airflow_provider_codat.simulator import faulty_answers
 from airflow_provider_codat.simulator.errors import ApiError, standard_error
 from airflow_provider_codat.simulator.faults import Fault, Faults
-from airflow_provider_codat.simulator.held_answers import HeldAnswers
 from airflow_provider_codat.simulator.idempotency import Compares, IdempotencyKeys
-from airflow_provider_codat.simulator.push import PendingFields, blank_finished_fields
+from airflow_provider_codat.simulator.platform_endpoints import PlatformEndpoints
+from airflow_provider_codat.simulator.push import blank_finished_fields
+from airflow_provider_codat.simulator.push_endpoints import PushEndpoints
 from airflow_provider_codat.simulator.request_log import LoggedRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import Receive, Scope, Send
 
     from airflow_provider_codat.simulator.account import Account
     from airflow_provider_codat.simulator.rate_limit import AddressLimit, Concurrency, RateLimit
 
 _COMPANY = re.compile("/companies/([^/]+)")
-#: The ``Retry-After``, in seconds, of a company that has too many requests under way.
-_SHORTLY = "1"
 _IDEMPOTENT_BY_KEY = frozenset({"POST", "PATCH"})
-#: Faults in which a proxy answers before the request reaches Codat.
-_ANSWERED_BY_PROXY = frozenset({"html", "gateway"})
-_PAGE = "<!doctype html><html><head><title>Bad gateway</title></head><body><h1>Please stand by</h1></body></html>"
 
 
 class SimulatorStopped(Exception):
     """The simulator stops while a request waits."""
 
 
+@dataclass(eq=False, repr=False)
 class Middleware:
-    """The ASGI application that uvicorn runs.
+    """The ASGI application that uvicorn runs. The account's lock also guards the state of the middleware.
 
-    :param account: the state behind the endpoints; its lock also guards the state of the middleware.
-    :param api_key: the only key that is accepted.
-    :param clock: returns epoch seconds.
-    :param rate_limit: limits requests per day.
-    :param address_limit: limits requests per minute and address.
-    :param concurrency: limits requests under way per company.
     :param response_time: seconds from a request to its answer.
-    :param pending_fields: the shape of a pending push, for the fault ``unknown_status``.
-    :param idempotency_compares: what two requests with one idempotency key must share.
     """
 
-    def __init__(
-        self,
-        account: Account,
-        api_key: str,
-        clock: Callable[[], float],
-        *,
-        rate_limit: RateLimit,
-        address_limit: AddressLimit,
-        concurrency: Concurrency,
-        response_time: float,
-        pending_fields: PendingFields,
-        idempotency_compares: Compares,
-    ) -> None:
+    account: InitVar[Account]
+    api_key: str
+    rate_limit: RateLimit
+    address_limit: AddressLimit
+    concurrency: Concurrency
+    response_time: float
+    idempotency_compares: InitVar[Compares]
+
+    def __post_init__(self, account: Account, idempotency_compares: Compares) -> None:
+        self.lock = account.lock
         self.faults = Faults()
-        self.held = HeldAnswers(account.lock)
+        self.held = faulty_answers.HeldAnswers(account.lock)
         self.log: list[LoggedRequest] = []
         self.stopping = asyncio.Event()
-        self.rate_limit = rate_limit
-        self._address_limit = address_limit
-        self._concurrency = concurrency
-        self._response_time = response_time
-        self._account = account
-        self._application = application(account)
-        self.set_api_key(api_key)
-        self._idempotency: IdempotencyKeys[Response] = IdempotencyKeys(clock, idempotency_compares)
-        self._pending_fields = pending_fields
-
-    def set_api_key(self, api_key: str) -> None:
-        """Accept this key only."""
-        self._authorization = b"Basic " + base64.b64encode(api_key.encode())
+        self._idempotency = IdempotencyKeys(account.clock, idempotency_compares)
+        self._pending_fields = account.pushes.pending_fields
+        table = PlatformEndpoints(account).handlers() | PushEndpoints(account).handlers()
+        self._routes = [(compile_path(path)[0], by_method) for path, by_method in table.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -105,99 +82,103 @@ class Middleware:
             body = await request.body()
         except ClientDisconnect:  # the request has not arrived completely
             return
-        with self._account.lock:
+        with self.lock:
             fault = self.faults.take(request.method, request.url.path)
             entry = _log_entry(request, body, fault)
             self.log.append(entry)
-        kind = fault.kind if fault else None
-        if kind == "reset":
-            await broken_answers.reset(scope, receive)
+        response = None
+        if entry.fault != "reset":
+            with suppress(SimulatorStopped):
+                response = await self.answer(scope, fault, entry)
+        if response is None or entry.fault == "reset_after":
+            await faulty_answers.reset(scope, receive)
             return
-        try:
-            response = await self.answer(scope, body, fault, entry)
-        except SimulatorStopped:
-            await broken_answers.reset(scope, receive)
-            return
-        with self._account.lock:
+        with self.lock:
             response.headers.update(self.rate_limit.headers())
-        if kind == "reset_after":
-            await broken_answers.reset(scope, receive)
-            return
         entry.status = response.status_code
-        if kind == "truncated":
-            await broken_answers.send_truncated(scope, receive, response)
+        if entry.fault == "truncated":
+            await faulty_answers.send_truncated(scope, receive, response)
         else:
             await response(scope, receive, send)
 
-    async def answer(self, scope: Scope, body: bytes, fault: Fault | None, entry: LoggedRequest) -> Response:
+    async def answer(self, scope: Scope, fault: Fault | None, entry: LoggedRequest) -> Response:
         """Return the answer to a request; a fault may still break it."""
-        if fault is not None and fault.kind in _ANSWERED_BY_PROXY:
-            return _fault_response(fault)
+        if fault is not None and fault.kind in faulty_answers.ANSWERED_BY_PROXY:
+            return faulty_answers.answer_of(fault)
         headers = Headers(scope=scope)
         company = _COMPANY.match(entry.path)
-        with self._concurrency.enter(company and company[1]) as entered:
-            with self._account.lock:
+        with self.concurrency.enter(company and company[1]) as entered:
+            with self.lock:
                 refusal = self._refusal(scope["client"][0], headers)
             if refusal is not None:
                 return refusal
             if not entered:
-                return _too_many(_SHORTLY)
+                return _too_many(retry_after="1")
             key = headers.get("idempotency-key")
             if key is None or entry.method not in _IDEMPOTENT_BY_KEY:
-                response = await self._handle(scope, body, fault)
+                response = await self._handle(scope, fault, entry)
                 await self._hold(fault, entry)
                 return response
-            return await self._handle_once(key, scope, body, fault, entry)
+            return await self._handle_once(key, scope, fault, entry)
 
     def _refusal(self, address: str, headers: Headers) -> Response | None:
-        if not self._address_limit.admit(address):
-            return _too_many(self._address_limit.retry_after(address))
-        if not hmac.compare_digest(headers.get("authorization", "").encode(), self._authorization):
-            return error_response(standard_error(401))
+        if not self.address_limit.admit(address):
+            return _too_many(self.address_limit.retry_after(address))
+        authorization = b"Basic " + base64.b64encode(self.api_key.encode())
+        if not hmac.compare_digest(headers.get("authorization", "").encode(), authorization):
+            return _error_response(standard_error(401))
         if not self.rate_limit.admit():
             return _too_many(self.rate_limit.retry_after())
         return None
 
-    async def _handle_once(
-        self, key: str, scope: Scope, body: bytes, fault: Fault | None, entry: LoggedRequest
-    ) -> Response:
+    async def _handle_once(self, key: str, scope: Scope, fault: Fault | None, entry: LoggedRequest) -> Response:
         """Handle the first request with an idempotency key, and replay its answer to the others."""
         try:
-            with self._account.lock:
-                kept = self._idempotency.claim(key, (entry.method, entry.path, scope["query_string"]), body)
+            with self.lock:
+                kept = self._idempotency.claim(key, (entry.method, entry.path, scope["query_string"]), entry.body)
         except ApiError as error:
-            return error_response(error)
+            return _error_response(error)
         if kept is not None:
             entry.replayed = True
             return kept
         try:
-            response = await self._handle(scope, body, fault)
+            response = await self._handle(scope, fault, entry)
         except BaseException:
-            with self._account.lock:
+            with self.lock:
                 self._idempotency.release(key)
             raise
         try:
             await self._hold(fault, entry)
         finally:  # the answer is kept even if the simulator stops before it is sent
-            with self._account.lock:
+            with self.lock:
                 if response.status_code == 429:
                     self._idempotency.release(key)
                 else:
                     self._idempotency.keep(key, response)
         return response
 
-    async def _handle(self, scope: Scope, body: bytes, fault: Fault | None) -> Response:
-        delay = self._response_time + (fault.delay if fault else 0.0)
+    async def _handle(self, scope: Scope, fault: Fault | None, entry: LoggedRequest) -> Response:
+        delay = self.response_time + (fault.delay if fault else 0.0)
         if delay:
             await self._sleep(delay)
-        if fault is None:
-            return await _call(self._application, scope, body)
-        if fault.kind in ("status", "not_found"):
-            return _fault_response(fault)
-        response = await _call(self._application, scope, body)
-        if fault.kind == "unknown_status" and response.status_code == 200:
+        if fault and fault.kind in ("status", "not_found"):
+            return faulty_answers.answer_of(fault)
+        response = self._call_endpoint(scope, entry.body)
+        if fault and fault.kind == "unknown_status" and response.status_code == 200:
             return self._with_status_word(response, fault.status_word)
         return response
+
+    def _call_endpoint(self, scope: Scope, body: bytes) -> Response:
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        matches = [(match, by_method) for path, by_method in self._routes if (match := path.match(scope["path"]))]
+        for match, by_method in matches:
+            if method in by_method:
+                try:
+                    with self.lock:
+                        return by_method[method](Request({**scope, "path_params": match.groupdict()}), body)
+                except ApiError as error:
+                    return _error_response(error)
+        return _error_response(standard_error(405 if matches else 404))
 
     async def _hold(self, fault: Fault | None, entry: LoggedRequest) -> None:
         if fault is not None and fault.keeps_back:
@@ -206,11 +187,9 @@ class Middleware:
     def _with_status_word(self, response: Response, word: str) -> Response:
         """Return an answer whose pushes are pending with this status."""
         body = json.loads(bytes(response.body))
-        for push in body.get("results", [body]):
-            pending = blank_finished_fields({**push, "status": word, "statusCode": 202}, self._pending_fields)
-            push.clear()
-            push.update(pending)
-        return JSONResponse(body)
+        pushes = [{**push, "status": word, "statusCode": 202} for push in body.get("results", [body])]
+        pending = [blank_finished_fields(push, self._pending_fields) for push in pushes]
+        return JSONResponse({**body, "results": pending} if "results" in body else pending[0])
 
     async def _sleep(self, seconds: float) -> None:
         try:
@@ -235,42 +214,11 @@ def _log_entry(request: Request, body: bytes, fault: Fault | None) -> LoggedRequ
     )
 
 
+def _error_response(error: ApiError) -> Response:
+    return JSONResponse(error.body(), status_code=error.status)
+
+
 def _too_many(retry_after: str) -> Response:
-    response = error_response(standard_error(429))
+    response = _error_response(standard_error(429))
     response.headers["Retry-After"] = retry_after
-    return response
-
-
-def _fault_response(fault: Fault) -> Response:
-    status = {"not_found": 404, "html": 200}.get(fault.kind, fault.status)
-    if status == 204:
-        response = Response(status_code=status)
-    elif fault.body is None and fault.kind in _ANSWERED_BY_PROXY:
-        response = HTMLResponse(_PAGE, status_code=status)
-    elif fault.body is None:
-        response = error_response(standard_error(status))
-    elif isinstance(fault.body, str):
-        response = Response(fault.body, status_code=status, media_type="text/plain")
-    else:
-        response = JSONResponse(fault.body, status_code=status)
-    response.headers.update(fault.headers)
-    if fault.retry_after is not None:
-        response.headers["Retry-After"] = str(fault.retry_after)
-    return response
-
-
-async def _call(application: ASGIApp, scope: Scope, body: bytes) -> Response:
-    """Run the endpoints on a request and return their answer instead of sending it."""
-    messages: list[Message] = []
-
-    async def receive() -> Message:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    async def send(message: Message) -> None:
-        messages.append(message)
-
-    await application(scope, receive, send)
-    content = b"".join(message.get("body", b"") for message in messages[1:])
-    response = Response(content, status_code=messages[0]["status"])
-    response.raw_headers = list(messages[0]["headers"])
     return response

@@ -60,19 +60,15 @@ UNDECIDED = Outcome(latency=math.inf)
 class OutcomeRules:
     """The outcomes of later pushes. The first of these that has one decides.
 
-    1. the queue of :meth:`enqueue`, one outcome for each push;
+    1. ``queue``, one outcome for each push;
     2. a rule for the company and the data type, 3. for the company, 4. for the data type, 5. for all;
     6. the distribution of :meth:`distribute`.
     """
 
     def __init__(self) -> None:
-        self._queue: deque[Outcome] = deque()
+        self.queue: deque[Outcome] = deque()
         self._rules: dict[tuple[str | None, str | None], Outcome] = {}
         self._draw: Callable[[], Outcome | None] = lambda: None
-
-    def enqueue(self, outcomes: Sequence[Outcome]) -> None:
-        """Set the outcomes of the next pushes, one for each."""
-        self._queue.extend(outcomes)
 
     def distribute(self, outcomes: Sequence[Outcome], weights: Sequence[float], seed: int) -> None:
         """Set the outcomes that pushes without another rule draw at random; one ``seed`` draws the same ones.
@@ -90,8 +86,8 @@ class OutcomeRules:
 
     def next(self, company_id: str, data_type: str) -> Outcome | None:
         """Return the outcome of the next push, or None if no setting decides it."""
-        if self._queue:
-            return self._queue.popleft()
+        if self.queue:
+            return self.queue.popleft()
         for scope in ((company_id, data_type), (company_id, None), (None, data_type), (None, None)):
             if scope in self._rules:
                 return self._rules[scope]

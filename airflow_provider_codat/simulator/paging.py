@@ -27,27 +27,13 @@ QuerySupport = Literal["honour", "ignore", "refuse"]
 OrderBySupport = Literal["honour", "ignore"]
 
 
-#: Operator on the field by which items are ordered -> how to find the first matching item, and the end of the matching
-#: ones. None: the operator does not limit this side.
-_CUTS: dict[str, tuple[Callable[..., int] | None, Callable[..., int] | None]] = {
-    ">=": (bisect_left, None),
-    ">": (bisect_right, None),
-    "<": (None, bisect_left),
-    "<=": (None, bisect_right),
-    "=": (bisect_left, bisect_right),
-}
-
-
 @dataclass(frozen=True)
 class Collection(Generic[Item]):
-    """The items of a list endpoint.
+    """The items of a list endpoint, oldest first by ``instant``, the value of their field ``ordered_by``.
 
-    A query or an order that names the field ``ordered_by`` only, such as the newest items first, takes the same time
-    for a hundred items and for a hundred thousand. Any other query or order reads every item.
+    A query or an order that names only this field, such as the newest items first, takes the same time for a hundred
+    items and for a hundred thousand. Any other query or order reads every item.
 
-    :param items: in the order of ``ordered_by``, oldest first.
-    :param ordered_by: the name of a field whose value is an instant.
-    :param instant: returns an item's value of that field.
     :param view: returns an item as Codat answers it.
     :param fields: the fields that a query or an order may name.
     """
@@ -59,26 +45,21 @@ class Collection(Generic[Item]):
     fields: frozenset[str]
 
     def matching(self, text: str) -> Sequence[Item]:
-        """Return the items that match a query.
-
-        :raises ApiError: 400 for a malformed query and for an unknown field.
-        """
+        """Return the items that match a query."""
         matches = query.parse(text, self.fields)
         bounds = query.bounds(text, self.ordered_by)
         if bounds is None:
             return [item for item in self.items if matches(self.view(item))]
         start, end = 0, len(self.items)
         for sign, instant in bounds:
-            first, last = _CUTS[sign]
-            start = max(start, first(self.items, instant, key=self.instant)) if first else start
-            end = min(end, last(self.items, instant, key=self.instant)) if last else end
+            left = bisect_left(self.items, instant, key=self.instant)
+            right = bisect_right(self.items, instant, key=self.instant)
+            start = max(start, {">=": left, "=": left, ">": right}.get(sign, start))
+            end = min(end, {"<=": right, "=": right, "<": left}.get(sign, end))
         return self.items[start:end]
 
     def ordered(self, items: Sequence[Item], order_by: str) -> Sequence[Item]:
-        """Return items in the order of a field, descending if a minus precedes its name.
-
-        :raises ApiError: 400 for an unknown field.
-        """
+        """Return items in the order of a field, descending if a minus precedes its name."""
         field, descending = order_by.removeprefix("-"), order_by.startswith("-")
         query.check_field(field, self.fields)
         if field == self.ordered_by:
@@ -86,69 +67,46 @@ class Collection(Generic[Item]):
         return sorted(items, key=lambda item: _order_key(self.view(item), field), reverse=descending)
 
 
-@dataclass(frozen=True)
 class ListRequest:
-    """The query string of a list request: ``page``, ``pageSize``, ``query`` and ``orderBy``."""
+    """The query string of a list request: ``page``, ``pageSize``, ``query`` and ``orderBy``.
 
-    page: int
-    page_size: int
-    query: str | None
-    order_by: str | None
-    params: Mapping[str, str]
+    :raises ApiError: 400 for a page below 1, a page size outside 1 to 5000, and a ``query`` if queries are refused.
+    """
 
-    @classmethod
-    def read(
-        cls, params: Mapping[str, str], query_support: QuerySupport, order_by_support: OrderBySupport
-    ) -> ListRequest:
-        """Read the parameters of a URL.
-
-        :raises ApiError: 400 for a page below 1, a page size outside 1 to 5000, and a ``query`` if queries are refused.
-        """
+    def __init__(
+        self, params: Mapping[str, str], query_support: QuerySupport, order_by_support: OrderBySupport
+    ) -> None:
         if "query" in params and query_support == "refuse":
             raise standard_error(400)
-        return cls(
-            page=_number(params, "page", 1, maximum=None),
-            page_size=_number(params, "pageSize", DEFAULT_PAGE_SIZE, maximum=MAX_PAGE_SIZE),
-            query=params.get("query") if query_support == "honour" else None,
-            order_by=params.get("orderBy") if order_by_support == "honour" else None,
-            params=params,
-        )
+        self._params = params
+        self._page = _number(params, "page", 1, maximum=None)
+        self._size = _number(params, "pageSize", DEFAULT_PAGE_SIZE, maximum=MAX_PAGE_SIZE)
+        self._query = params.get("query") if query_support == "honour" else None
+        self._order_by = params.get("orderBy") if order_by_support == "honour" else None
 
-    def select(self, collection: Collection[Item]) -> Sequence[Item]:
-        """Return the items that match the query, in the requested order.
-
-        :raises ApiError: 400 for a malformed query and for an unknown field.
-        """
-        items = collection.matching(self.query) if self.query else collection.items
-        return collection.ordered(items, self.order_by) if self.order_by else items
-
-    def on_page(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Return the items of the requested page."""
-        start = (self.page - 1) * self.page_size
-        return items[start : start + self.page_size]
-
-    def body(self, path: str, results: Sequence[dict[str, Any]], total: int) -> dict[str, Any]:
-        """Return the answer's body.
-
-        :param path: the path of the list, for the links.
-        :param results: the page's items as Codat answers them.
-        :param total: how many items all pages have.
-        """
-        links = {"self": {"href": path}, "current": {"href": self._href(path, self.page)}}
-        if self.page * self.page_size < total:
-            links["next"] = {"href": self._href(path, self.page + 1)}
-        if self.page > 1:
-            links["previous"] = {"href": self._href(path, self.page - 1)}
+    def answer(
+        self, path: str, collection: Collection[Item], show: Callable[[Item], dict[str, Any]] | None = None
+    ) -> dict[str, Any]:
+        """Return the body of the answer; ``show`` takes the place of the ``view`` of the items on the page."""
+        items = collection.matching(self._query) if self._query else collection.items
+        if self._order_by:
+            items = collection.ordered(items, self._order_by)
+        end = self._page * self._size
+        links = {"self": {"href": path}, "current": self._link(path, self._page)}
+        if end < len(items):
+            links["next"] = self._link(path, self._page + 1)
+        if self._page > 1:
+            links["previous"] = self._link(path, self._page - 1)
         return {
-            "results": list(results),
-            "pageNumber": self.page,
-            "pageSize": self.page_size,
-            "totalResults": total,
+            "results": [(show or collection.view)(item) for item in items[end - self._size : end]],
+            "pageNumber": self._page,
+            "pageSize": self._size,
+            "totalResults": len(items),
             "_links": links,
         }
 
-    def _href(self, path: str, page: int) -> str:
-        return f"{path}?{urlencode({**self.params, 'page': page, 'pageSize': self.page_size})}"
+    def _link(self, path: str, page: int) -> dict[str, str]:
+        return {"href": f"{path}?{urlencode({**self._params, 'page': page, 'pageSize': self._size})}"}
 
 
 def _number(params: Mapping[str, str], name: str, default: int, maximum: int | None) -> int:

@@ -11,25 +11,18 @@ import heapq
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 from airflow_provider_codat.simulator import timestamps
 from airflow_provider_codat.simulator.errors import ApiError
-from airflow_provider_codat.simulator.outcomes import (
-    Outcome,
-    OutcomeRules,
-    ValidationItem,
-)
+from airflow_provider_codat.simulator.outcomes import Outcome, OutcomeRules, ValidationItem
 
 if TYPE_CHECKING:
-    from airflow_provider_codat.simulator.attachments import Attachment
-    from airflow_provider_codat.simulator.books import Books, Record
+    from airflow_provider_codat.simulator.books import Attachment, Books, Record
 
 _STATUS_CODES = {"Success": 200, "Failed": 400, "TimedOut": 408}
-#: The status code of every push that has not ended.
-_PENDING_STATUS_CODE = 202
 
 #: The fields that say how a push has ended.
 FINISHED_FIELDS = ("completedOnUtc", "changes", "errorMessage", "validation")
@@ -66,17 +59,17 @@ RecordIdAt = Literal["changes", "data"]
 class PushOperation:
     """The state of a push operation. Times are epoch seconds."""
 
-    key: str
     company_id: str
     connection_id: str
     data_type: str
-    change: ChangeType
-    record: Record
-    record_id: str | None
     requested_on: float
-    timeout_in_minutes: int | None
     outcome: Outcome
+    change: ChangeType = "Created"
+    record: Record = field(default_factory=dict)
+    record_id: str | None = None
     attachment: Attachment | None = None
+    timeout_in_minutes: int | None = None
+    key: str = field(default_factory=lambda: str(uuid4()))
     status: str = "Pending"
     completed_on: float | None = None
     due: float = math.inf
@@ -90,37 +83,25 @@ class PushOperation:
         return self.completed_on is not None
 
 
+@dataclass(eq=False)
 class Pushes:
     """All push operations of an account.
 
-    :param books: the books that they change.
-    :param clock: returns epoch seconds.
     :param default: the outcome of pushes that no rule decides.
-    :param pending_fields: the shape of :data:`FINISHED_FIELDS` before the end.
-    :param record_id_at: where an answer has a written record's id.
     :param hidden_gets: how many reads of a new push answer 404.
     :param hidden_lists: how many list answers leave out a new push.
     """
 
-    def __init__(
-        self,
-        books: Books,
-        clock: Callable[[], float],
-        *,
-        default: Outcome,
-        pending_fields: PendingFields,
-        record_id_at: RecordIdAt,
-        hidden_gets: int,
-        hidden_lists: int,
-    ) -> None:
+    books: Books
+    clock: Callable[[], float]
+    default: Outcome
+    pending_fields: PendingFields
+    record_id_at: RecordIdAt
+    hidden_gets: int
+    hidden_lists: int
+
+    def __post_init__(self) -> None:
         self.rules = OutcomeRules()
-        self.default = default
-        self._books = books
-        self._clock = clock
-        self._pending_fields = pending_fields
-        self._record_id_at = record_id_at
-        self._hidden_gets = hidden_gets
-        self._hidden_lists = hidden_lists
         self._by_key: dict[str, PushOperation] = {}
         self._by_company: dict[str, list[PushOperation]] = {}  # oldest first
         # The pushes that a list request can change, by company and key: hidden ones, and those with ``polls``.
@@ -129,39 +110,12 @@ class Pushes:
         self._due: list[tuple[float, int, str]] = []
         self._entry = itertools.count()
 
-    def add(
-        self,
-        company_id: str,
-        connection_id: str,
-        data_type: str,
-        *,
-        outcome: Outcome,
-        change: ChangeType = "Created",
-        record: Record | None = None,
-        record_id: str | None = None,
-        attachment: Attachment | None = None,
-        timeout_in_minutes: int | None = None,
-        requested_on: float | None = None,
-    ) -> PushOperation:
-        """Add a push. It is pending, whatever its outcome, until the next read."""
-        push = PushOperation(
-            key=str(uuid4()),
-            company_id=company_id,
-            connection_id=connection_id,
-            data_type=data_type,
-            change=change,
-            record=record or {},
-            record_id=record_id,
-            requested_on=self._clock() if requested_on is None else requested_on,
-            timeout_in_minutes=timeout_in_minutes,
-            outcome=outcome,
-            attachment=attachment,
-            hidden_gets=self._hidden_gets,
-            hidden_lists=self._hidden_lists,
-        )
+    def add(self, push: PushOperation) -> PushOperation:
+        """Add a push and return it. It is pending, whatever its outcome, until the next read."""
+        push.hidden_gets, push.hidden_lists = self.hidden_gets, self.hidden_lists
         self._by_key[push.key] = push
-        bisect.insort(self._by_company.setdefault(company_id, []), push, key=lambda each: each.requested_on)
-        self.decide(push, outcome)
+        bisect.insort(self._by_company.setdefault(push.company_id, []), push, key=lambda each: each.requested_on)
+        self.decide(push, push.outcome)
         return push
 
     def find(self, key: str) -> PushOperation:
@@ -173,13 +127,18 @@ class Pushes:
         self.end_due()
         return push
 
-    def decide(self, push: PushOperation, outcome: Outcome) -> None:
-        """Set the outcome of a pending push.
+    def find_pending(self, key: str) -> PushOperation:
+        """Return a push that has not ended, as :meth:`find` does.
 
-        :raises ValueError: if it has already ended.
+        :raises ValueError: if it has ended.
         """
+        push = self.find(key)
         if push.is_terminal:
-            raise ValueError(f"push operation {push.key} has already ended as {push.status}")
+            raise ValueError(f"push operation {key} has already ended as {push.status}")
+        return push
+
+    def decide(self, push: PushOperation, outcome: Outcome) -> None:
+        """Set the outcome of a pending push."""
         latency = outcome.latency if outcome.polls is None else math.inf
         push.outcome = outcome
         push.due = push.requested_on + latency
@@ -192,7 +151,7 @@ class Pushes:
 
     def end_due(self) -> None:
         """End every push that is due."""
-        now = self._clock()
+        now = self.clock()
         while self._due and self._due[0][0] <= now:
             due, _, key = heapq.heappop(self._due)
             push = self._by_key[key]
@@ -204,19 +163,20 @@ class Pushes:
         push.outcome, push.status, push.completed_on = outcome, outcome.status, at
         if not outcome.reaches_books:
             return
+        key = (push.company_id, push.data_type)
         if push.record_id is None:
             push.record_id = outcome.record_id or str(uuid4())
-        elif not self._books.has(push.company_id, push.data_type, push.record_id):
+        elif push.record_id not in self.books.records.get(key, {}):
             push.status = "Failed"
             push.outcome = replace(outcome, error_message=f"Record {push.record_id} was not found")
             return
-        where = (push.company_id, push.data_type, push.record_id)
         if push.attachment is not None:
-            self._books.attach(*where, push.attachment)
+            self.books.attachments[(*key, push.record_id)].append(push.attachment)
         elif push.change == "Deleted":
-            self._books.delete(*where)
+            del self.books.records[key][push.record_id]
+            self.books.attachments.pop((*key, push.record_id), None)
         else:
-            self._books.write(*where, push.record)
+            self.books.records[key][push.record_id] = {**push.record, "id": push.record_id}
 
     def read(self, company_id: str, key: str) -> dict[str, Any]:
         """Answer a GET of one push.
@@ -254,9 +214,9 @@ class Pushes:
             push.pending_reads += 1
             if push.outcome.processing:
                 push.status = "Processing"
-        return self.to_wire(push)
+        return self.to_json(push)
 
-    def to_wire(self, push: PushOperation) -> dict[str, Any]:
+    def to_json(self, push: PushOperation) -> dict[str, Any]:
         """Return a push as Codat answers it, without counting a read."""
         body: dict[str, Any] = {
             "pushOperationKey": push.key,
@@ -264,30 +224,27 @@ class Pushes:
             "dataConnectionKey": push.connection_id,
             "dataType": push.data_type,
             "status": push.status,
-            "statusCode": _STATUS_CODES.get(push.status, _PENDING_STATUS_CODE),
-            "requestedOnUtc": timestamps.to_wire(push.requested_on),
+            "statusCode": _STATUS_CODES.get(push.status, 202),
+            "requestedOnUtc": timestamps.text(push.requested_on),
             "timeoutInMinutes": push.timeout_in_minutes,
         }
         if push.completed_on is not None:
             return body | self._finished_fields(push, push.completed_on)
-        return blank_finished_fields(body, self._pending_fields)
+        return blank_finished_fields(body, self.pending_fields)
 
     def _finished_fields(self, push: PushOperation, completed_on: float) -> dict[str, Any]:
-        change: dict[str, Any] = {"changes": []}
-        if push.status == "Success":
-            change = self._change(push)
         return {
-            "completedOnUtc": timestamps.to_wire(completed_on),
+            "completedOnUtc": timestamps.text(completed_on),
             "errorMessage": push.outcome.error_message,
             "validation": {
                 "errors": [_validation_item(item) for item in push.outcome.errors],
                 "warnings": [_validation_item(item) for item in push.outcome.warnings],
             },
-            **change,
+            **(self._change(push) if push.status == "Success" else {"changes": []}),
         }
 
     def _change(self, push: PushOperation) -> dict[str, Any]:
-        if self._record_id_at == "data" and push.attachment is None:
+        if self.record_id_at == "data" and push.attachment is None:
             return {"changes": None, "data": {**push.record, "id": push.record_id}}
         reference = {"id": push.record_id, "dataType": push.data_type}
         attachment_id = push.attachment.id if push.attachment else None
@@ -296,7 +253,7 @@ class Pushes:
     def _end_if_read_enough(self, push: PushOperation) -> None:
         polls = push.outcome.polls
         if not push.is_terminal and polls is not None and push.pending_reads >= polls:
-            self.end(push, push.outcome, self._clock())
+            self.end(push, push.outcome, self.clock())
 
 
 def blank_finished_fields(body: dict[str, Any], pending_fields: PendingFields) -> dict[str, Any]:

@@ -2,170 +2,121 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse, Response
 
 from airflow_provider_codat.simulator import data_types, timestamps
-from airflow_provider_codat.simulator.attachments import Attachment, read_upload
-from airflow_provider_codat.simulator.bodies import json_object
+from airflow_provider_codat.simulator.bodies import json_object, read_upload
 from airflow_provider_codat.simulator.errors import ApiError, standard_error
 from airflow_provider_codat.simulator.paging import Collection, ListRequest
-from airflow_provider_codat.simulator.push import PUSH_FIELDS, ChangeType
+from airflow_provider_codat.simulator.push import PUSH_FIELDS, ChangeType, PushOperation
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from airflow_provider_codat.simulator.account import Account
+    from airflow_provider_codat.simulator.account import Account, Handlers
     from airflow_provider_codat.simulator.books import Company, Connection
 
 
-class Target(NamedTuple):
-    """The target of a write.
-
-    :param record_id: None for a record to create.
-    :param timeout_in_minutes: minutes, from the query, or None.
-    """
-
-    company: Company
-    connection: Connection
-    data_type: str
-    record_id: str | None
-    timeout_in_minutes: int | None
-
-
 class PushEndpoints:
-    """One method for each endpoint; it takes a request and its body and returns the answer.
-
-    :param account: the state that the endpoints read and change.
-    """
+    """One method for each endpoint; it takes a request and its body and returns the answer."""
 
     def __init__(self, account: Account) -> None:
         self._account = account
 
-    def list_pushes(self, request: Request, _: bytes) -> Response:
-        """GET /companies/{companyId}/push."""
-        company, pushes = self._company(request), self._account.pushes
-        listing = ListRequest.read(request.query_params, self._account.query_support, self._account.order_by_support)
-        found = listing.select(
-            Collection(
-                items=pushes.listed(company.id),
-                ordered_by="requestedOnUtc",
-                instant=lambda push: timestamps.instant(push.requested_on),
-                view=pushes.to_wire,
-                fields=PUSH_FIELDS,
-            )
-        )
-        results = [pushes.show(push) for push in listing.on_page(found)]
-        return JSONResponse(listing.body(request.url.path, results, len(found)))
+    def handlers(self) -> Handlers:
+        """Return the endpoints by path and method."""
+        connection = "/companies/{company_id}/connections/{connection_id}"
+        record = f"{connection}/push/{{segment}}/{{record_id}}"
+        return {
+            f"{connection}/options/{{data_type}}": {"GET": self._get_options},
+            f"{connection}/push/bankAccounts/{{account_id}}/bankTransactions": {"POST": self._create_bank_transactions},
+            f"{connection}/push/{{segment}}": {"POST": self._create_record},
+            record: {"PUT": self._update_record, "DELETE": self._delete_record},
+            f"{record}/{{attached_at}}": {"POST": self._upload_attachment},
+            "/companies/{company_id}/push": {"GET": self._list_pushes},
+            "/companies/{company_id}/push/{key}": {"GET": self._get_push},
+        }
 
-    def get_push(self, request: Request, _: bytes) -> Response:
-        """GET /companies/{companyId}/push/{pushOperationKey}."""
+    def _list_pushes(self, request: Request, _: bytes) -> Response:
+        company, pushes = self._company(request), self._account.pushes
+        listing = ListRequest(request.query_params, self._account.query_support, self._account.order_by_support)
+        collection = Collection(
+            items=pushes.listed(company.id),
+            ordered_by="requestedOnUtc",
+            instant=lambda push: timestamps.instant(push.requested_on),
+            view=pushes.to_json,
+            fields=PUSH_FIELDS,
+        )
+        return JSONResponse(listing.answer(request.url.path, collection, show=pushes.show))
+
+    def _get_push(self, request: Request, _: bytes) -> Response:
         company = self._company(request)
         return JSONResponse(self._account.pushes.read(company.id, request.path_params["key"]))
 
-    def get_options(self, request: Request, _: bytes) -> Response:
-        """GET /companies/{companyId}/connections/{connectionId}/options/{dataType}: any fields are accepted."""
+    def _get_options(self, request: Request, _: bytes) -> Response:
         self._company(request).connection(request.path_params["connection_id"])
         data_type = request.path_params["data_type"]
         data_types.check_writable(data_type)
-        return JSONResponse(
-            {
-                "type": "Object",
-                "displayName": data_type,
-                "description": "The simulator accepts any fields.",
-                "properties": {},
-                "required": True,
-            }
-        )
+        text = "The simulator accepts any fields."
+        options = {"type": "Object", "displayName": data_type, "description": text, "properties": {}, "required": True}
+        return JSONResponse(options)
 
-    def create_record(self, request: Request, body: bytes) -> Response:
-        """POST /companies/{companyId}/connections/{connectionId}/push/{dataType}."""
-        target = self._target(request, "Created")
-        return self._push(target, "Created", record=json_object(body))
+    def _create_record(self, request: Request, body: bytes) -> Response:
+        return self._push(self._operation(request, "Created"), record=json_object(body))
 
-    def create_bank_transactions(self, request: Request, body: bytes) -> Response:
-        """POST /companies/{companyId}/connections/{connectionId}/push/bankAccounts/{accountId}/bankTransactions.
+    def _create_bank_transactions(self, request: Request, body: bytes) -> Response:
+        # The account need not be in the simulator's books: the company has it in its accounting software.
+        operation = self._operation(request, "Created", data_types.BANK_TRANSACTIONS)
+        return self._push(operation, record=json_object(body))
 
-        The account need not be in the simulator's books: the company has it in its accounting software.
-        """
-        target = self._addressed(request, data_types.BANK_TRANSACTIONS)
-        return self._push(target, "Created", record=json_object(body))
+    def _update_record(self, request: Request, body: bytes) -> Response:
+        return self._push(self._operation(request, "Modified"), record=json_object(body))
 
-    def update_record(self, request: Request, body: bytes) -> Response:
-        """PUT /companies/{companyId}/connections/{connectionId}/push/{dataType}/{recordId}."""
-        target = self._target(request, "Modified")
-        return self._push(target, "Modified", record=json_object(body))
+    def _delete_record(self, request: Request, _: bytes) -> Response:
+        return self._push(self._operation(request, "Deleted"))
 
-    def delete_record(self, request: Request, _: bytes) -> Response:
-        """DELETE /companies/{companyId}/connections/{connectionId}/push/{dataType}/{recordId}."""
-        return self._push(self._target(request, "Deleted"), "Deleted")
-
-    def upload_attachment(self, request: Request, body: bytes) -> Response:
-        """POST /companies/{companyId}/connections/{connectionId}/push/{dataType}/{recordId}/attachment."""
-        target = self._target(request, "AttachmentUploaded")
-        if request.path_params["attached_at"] != data_types.attached_at(target.data_type):
+    def _upload_attachment(self, request: Request, body: bytes) -> Response:
+        operation = self._operation(request, "AttachmentUploaded")
+        if request.path_params["attached_at"] != data_types.attached_at(operation.data_type):
             raise standard_error(404)
-        attachment = read_upload(request.headers.get("content-type", ""), body)
-        return self._push(target, "AttachmentUploaded", attachment=attachment)
+        return self._push(operation, attachment=read_upload(request.headers.get("content-type", ""), body))
 
     def _company(self, request: Request) -> Company:
         return self._account.books.company(request.path_params["company_id"])
 
-    def _target(self, request: Request, change: ChangeType) -> Target:
-        return self._addressed(request, data_types.written_at(request.path_params["segment"], change))
-
-    def _addressed(self, request: Request, data_type: str) -> Target:
+    def _operation(self, request: Request, change: ChangeType, data_type: str | None = None) -> PushOperation:
+        data_type = data_type or data_types.written_at(request.path_params["segment"], change)
         company = self._company(request)
         connection = company.connection(request.path_params["connection_id"])
         _check_linked(connection)
-        _check_flag(request.query_params.get("allowSyncOnPushComplete"))
-        return Target(
-            company,
-            connection,
+        if request.query_params.get("allowSyncOnPushComplete", "true").lower() not in ("true", "false"):
+            raise standard_error(400)
+        return PushOperation(
+            company.id,
+            connection.id,
             data_type,
+            self._account.clock(),
+            self._account.pushes.default,
+            change=change,
             record_id=request.path_params.get("record_id"),
             timeout_in_minutes=_timeout(request.query_params.get("timeoutInMinutes")),
         )
 
-    def _push(
-        self,
-        target: Target,
-        change: ChangeType,
-        record: dict[str, Any] | None = None,
-        attachment: Attachment | None = None,
-    ) -> Response:
+    def _push(self, operation: PushOperation, **written: Any) -> Response:
         pushes = self._account.pushes
-        push = pushes.add(
-            target.company.id,
-            target.connection.id,
-            target.data_type,
-            change=change,
-            record=record,
-            record_id=target.record_id,
-            attachment=attachment,
-            timeout_in_minutes=target.timeout_in_minutes,
-            outcome=pushes.rules.next(target.company.id, target.data_type) or pushes.default,
-        )
-        return JSONResponse(pushes.to_wire(push))
+        outcome = pushes.rules.next(operation.company_id, operation.data_type) or pushes.default
+        return JSONResponse(pushes.to_json(pushes.add(replace(operation, outcome=outcome, **written))))
 
 
 def _check_linked(connection: Connection) -> None:
-    """Refuse a write through a connection that is not linked.
-
-    Codat's documentation says that such a write is refused (https://docs.codat.io/core-concepts/connections), not how.
-
-    :raises ApiError: 400.
-    """
+    # Codat documents that such a write is refused (https://docs.codat.io/core-concepts/connections), but not how.
     if connection.status != "Linked":
         message = f"Data connection {connection.id} is {connection.status}; records are written through a Linked one."
         item = {"itemId": connection.id, "message": message, "validatorName": "DataConnection"}
         raise ApiError(400, f"Error processing request - {message}", [item])
-
-
-def _check_flag(text: str | None) -> None:
-    if text is not None and text.lower() not in ("true", "false"):
-        raise standard_error(400)
 
 
 def _timeout(text: str | None) -> int | None:

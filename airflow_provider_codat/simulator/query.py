@@ -43,7 +43,6 @@ _ORDERINGS: dict[str, Callable[[Any, Any], bool]] = {
 def parse(text: str, fields: frozenset[str] | None) -> Predicate:
     """Return a predicate over resources as Codat answers them.
 
-    :param text: the query, URL-decoded.
     :param fields: the fields that the query may name, dotted names by their first part; None for any, as for tags.
     :raises ApiError: 400 for a malformed query, one that is too long, and an unknown field.
     """
@@ -53,17 +52,13 @@ def parse(text: str, fields: frozenset[str] | None) -> Predicate:
 
 
 def bounds(text: str, field: str) -> list[tuple[str, datetime]] | None:
-    """Return the operators and instants of a query that consists of bounds on one field; None for any other query.
-
-    :param text: a query that :func:`parse` accepts.
-    :param field: the name of a field whose value is an instant.
-    """
+    """Return the operators and instants of a query that only bounds this field, an instant; None for another query."""
     found = []
     for term in text.split("&&"):
         match = _COMPARISON.fullmatch(term)
         if match is None or match["field"] != field or match["operator"] in ("!=", "~"):
             return None
-        instant = timestamps.from_wire(match["value"].strip())
+        instant = timestamps.parse(match["value"].strip())
         if instant is None:
             return None
         found.append((match["operator"], instant))
@@ -159,7 +154,7 @@ def _comparable(actual: Any, wanted: str) -> tuple[Any, Any]:
             return actual, float(wanted)
         except ValueError:
             raise _malformed() from None
-    left, right = timestamps.from_wire(str(actual)), timestamps.from_wire(wanted)
+    left, right = timestamps.parse(str(actual)), timestamps.parse(wanted)
     if left is not None and right is not None:
         return left, right
     return str(actual), wanted

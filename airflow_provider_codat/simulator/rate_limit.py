@@ -23,11 +23,9 @@ Quota = int | Literal["codat"] | None
 class RateLimit:
     """The daily quota and its headers. The count starts again at midnight UTC.
 
-    :param clock: returns epoch seconds.
-    :param quota: requests per day. With None nothing is refused, and the headers count against Codat's quota.
-    :param retry_after: the ``Retry-After`` of a refusal: seconds, a text such as an HTTP date, or None for the
-        seconds until midnight.
-    :param connected_companies: returns how many companies count for Codat's quota.
+    Without a quota nothing is refused, and the headers count against Codat's quota.
+
+    :param retry_after: the ``Retry-After`` of a refusal: seconds, an HTTP date, or None for the seconds until midnight.
     """
 
     def __init__(
@@ -46,7 +44,7 @@ class RateLimit:
         """Set another quota and start the count again."""
         self._quota = quota
         self._used = 0
-        self._resets_on = self._midnight()
+        self._resets_on = (self._clock() // _DAY + 1) * _DAY
 
     def admit(self) -> bool:
         """Count a request and return whether it is within the quota."""
@@ -63,7 +61,7 @@ class RateLimit:
         return {
             "X-Rate-Limit-Limit": str(granted),
             "X-Rate-Limit-Remaining": str(max(0, granted - self._used)),
-            "X-Rate-Limit-Reset": timestamps.to_wire(self._resets_on),
+            "X-Rate-Limit-Reset": timestamps.text(self._resets_on),
         }
 
     def retry_after(self) -> str:
@@ -75,17 +73,12 @@ class RateLimit:
     def _granted(self) -> int:
         return self._quota if isinstance(self._quota, int) else 1000 * (1 + self._connected_companies())
 
-    def _midnight(self) -> float:
-        return (self._clock() // _DAY + 1) * _DAY
-
 
 class AddressLimit:
     """Limits the requests per minute from one address. Codat may block an address that exceeds the limit.
 
     Refused requests count, too: like a block, the refusals last as long as the address goes on.
 
-    :param clock: returns epoch seconds.
-    :param per_minute: requests in any 60 seconds, at least 1; None for no limit.
     :raises ValueError: for a limit below 1.
     """
 
@@ -111,10 +104,7 @@ class AddressLimit:
 
 
 class Concurrency:
-    """Limits the requests under way at once for one company.
-
-    :param per_company: the limit; None for none.
-    """
+    """Limits the requests under way at once for one company."""
 
     def __init__(self, per_company: int | None) -> None:
         self._per_company = per_company
@@ -122,11 +112,7 @@ class Concurrency:
 
     @contextmanager
     def enter(self, company_id: str | None) -> Iterator[bool]:
-        """Count a request as under way, unless it is refused.
-
-        :param company_id: the company; None for a request without one, which is never refused.
-        :returns: whether the request is within the limit.
-        """
+        """Count a request as under way and yield whether it is within the limit; one without a company always is."""
         if company_id is None or self._per_company is None:
             yield True
         elif self._under_way[company_id] >= self._per_company:

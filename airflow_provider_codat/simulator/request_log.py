@@ -9,10 +9,7 @@ from dataclasses import dataclass
 
 
 def path_matches(pattern: str | None, path: str) -> bool:
-    """Return whether a path matches.
-
-    :param pattern: the path itself, a regular expression for the whole of it, or None for any.
-    """
+    """Return whether a path matches: the path itself, a regular expression for the whole of it, or None for any."""
     return pattern is None or pattern == path or re.fullmatch(pattern, path) is not None
 
 
@@ -75,10 +72,9 @@ class Traffic:
 
 
 def peak(times: Iterable[float], window: float) -> int:
-    """Return the highest number of events in any window of time.
+    """Return the highest number of events in any window, in seconds, whose end does not belong to it.
 
-    :param times: the times of the events in seconds, ascending.
-    :param window: length in seconds; two events exactly that far apart are not in the same window.
+    :param times: in seconds, ascending.
     """
     recent: deque[float] = deque()
     most = 0

@@ -1,10 +1,8 @@
-"""``CodatSimulator``: a uvicorn server in a thread of this process, and the methods with which tests control it."""
+"""``CodatSimulator``: a simulated Codat account behind an HTTP server, and the methods with which tests control it."""
 
 from __future__ import annotations
 
-import base64
 import json
-import random
 import secrets
 import time
 from collections import defaultdict
@@ -13,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 try:
+    from airflow_provider_codat.simulator.http_server import HttpServer
     from airflow_provider_codat.simulator.middleware import Middleware
-    from airflow_provider_codat.simulator.server_thread import HOST, ServerThread, listen
 except ModuleNotFoundError as error:
     if error.name is None or error.name.partition(".")[0] not in ("h11", "starlette", "uvicorn"):
         raise
@@ -25,38 +23,30 @@ except ModuleNotFoundError as error:
 from airflow_provider_codat.simulator.account import Account
 from airflow_provider_codat.simulator.books import Books, Company, Connection
 from airflow_provider_codat.simulator.data_types import WRITES
-from airflow_provider_codat.simulator.faults import RandomFaults
 from airflow_provider_codat.simulator.outcomes import TERMINAL_STATUSES, UNDECIDED, Outcome
-from airflow_provider_codat.simulator.push import Pushes
+from airflow_provider_codat.simulator.push import Pushes, PushOperation
 from airflow_provider_codat.simulator.rate_limit import AddressLimit, Concurrency, RateLimit
-from airflow_provider_codat.simulator.request_log import Traffic
 from airflow_provider_codat.simulator.sync_settings import SyncSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from types import TracebackType
-    from typing import Self
 
-    from airflow_provider_codat.simulator.attachments import Attachment
-    from airflow_provider_codat.simulator.books import Record
-    from airflow_provider_codat.simulator.faults import Fault
+    from airflow_provider_codat.simulator.books import Attachment, Record
     from airflow_provider_codat.simulator.idempotency import Compares
     from airflow_provider_codat.simulator.paging import OrderBySupport, QuerySupport
     from airflow_provider_codat.simulator.push import PendingFields, RecordIdAt
     from airflow_provider_codat.simulator.rate_limit import Quota
-    from airflow_provider_codat.simulator.request_log import LoggedRequest
     from airflow_provider_codat.simulator.sync_settings import LeftOut, SyncScheduleShape
 
 
-class CodatSimulator:
+class CodatSimulator(HttpServer):
     """An embedded Codat, served on the loopback interface during a ``with`` block, or from ``start`` to ``stop``.
 
     :param port: TCP port; 0, the default, lets the kernel choose a free one.
     :param api_key: the key that is accepted; default a random one.
     :param company_count: how many companies there are at first; default 0.
     :param latency: seconds after which a push succeeds that no outcome is set for; default 0.
-    :param sync_schedule_shape: ``integer``, the default, or ``object``, see
-        :mod:`~airflow_provider_codat.simulator.sync_settings`.
+    :param sync_schedule_shape: hours as an ``integer``, the default, or an ``object`` with hours and hour of the day.
     :param free_plan: whether hourly syncs are refused with 402; default ``False``.
     :param left_out_data_types: how a data type is answered that a company's sync settings leave out: ``absent``, the
         default, or ``account_default``; Codat does not document which.
@@ -72,8 +62,7 @@ class CodatSimulator:
     :param order_by_support: what lists do with ``orderBy``: ``honour``, the default, or ``ignore``.
     :param pending_fields: the fields that say how a push has ended, before it has: ``null``, ``absent`` or
         ``documented``, the default: null where Codat's description allows null, else absent.
-    :param record_id_at: where an answer has a written record's id: ``changes``, the default, as documented, or
-        ``data``.
+    :param record_id_at: where an answer has a record's id: ``changes``, the default, as documented, or ``data``.
     :param idempotency_compares: what must be equal in two requests with one idempotency key: the whole ``request``, the
         default, or the ``body``, so that a key replays one company's answer to another company.
     :param hidden_gets: how many reads of a new push answer 404; default 0.
@@ -108,75 +97,37 @@ class CodatSimulator:
         hidden_lists: int = 0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.port = port
-        self.api_key = api_key or secrets.token_urlsafe(24)
         self._clock = clock
-        books = Books()
+        self._books = Books()
+        self._pushes = Pushes(
+            self._books,
+            clock,
+            default=Outcome(latency=latency),
+            pending_fields=pending_fields,
+            record_id_at=record_id_at,
+            hidden_gets=hidden_gets,
+            hidden_lists=hidden_lists,
+        )
         self._account = Account(
-            books=books,
-            pushes=Pushes(
-                books,
-                clock,
-                default=Outcome(latency=latency),
-                pending_fields=pending_fields,
-                record_id_at=record_id_at,
-                hidden_gets=hidden_gets,
-                hidden_lists=hidden_lists,
-            ),
+            self._books,
+            self._pushes,
             sync_settings=SyncSettings(sync_schedule_shape, free_plan=free_plan, left_out=left_out_data_types),
             query_support=query_support,
             order_by_support=order_by_support,
             clock=clock,
         )
-        self._lock = self._account.lock
-        self._middleware = Middleware(
+        middleware = Middleware(
             self._account,
-            self.api_key,
-            clock,
+            api_key or secrets.token_urlsafe(24),
             rate_limit=RateLimit(clock, quota, quota_retry_after, self._account.connected_companies),
             address_limit=AddressLimit(clock, requests_per_minute),
             concurrency=Concurrency(concurrency_per_company),
             response_time=response_time,
-            pending_fields=pending_fields,
             idempotency_compares=idempotency_compares,
         )
-        self._server: ServerThread | None = None
+        super().__init__(middleware, port)
         for number in range(1, company_count + 1):
             self.add_company(name=f"Company {number}")
-
-    # --- running -----------------------------------------------------------------------------------------------------
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def start(self) -> None:
-        """Start the server and return when it accepts connections. After a stop it keeps its state and its port."""
-        listener = listen(self.port)
-        self.port = listener.getsockname()[1]
-        self._server = ServerThread(self._middleware, listener)
-        self._server.start()
-
-    def stop(self) -> None:
-        """End the server and its thread. Companies, records and the request log stay."""
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
-
-    @property
-    def url(self) -> str:
-        """The base URL."""
-        return f"http://{HOST}:{self.port}"
-
-    @property
-    def auth_headers(self) -> dict[str, str]:
-        """The header with which an HTTP client authenticates."""
-        return {"Authorization": "Basic " + base64.b64encode(self.api_key.encode()).decode()}
 
     @property
     def connection_uri(self) -> str:
@@ -192,15 +143,6 @@ class CodatSimulator:
         if self._account.sync_settings.shape != "integer":
             extra = {"sync_schedule_shape": self._account.sync_settings.shape, **extra}
         return json.dumps(connection | ({"extra": extra} if extra else {}))
-
-    def rotate_api_key(self, api_key: str | None = None) -> str:
-        """Accept another key instead, and return it.
-
-        :param api_key: the new key; default a random one.
-        """
-        self.api_key = api_key or secrets.token_urlsafe(24)
-        self._middleware.set_api_key(self.api_key)
-        return self.api_key
 
     # --- companies and books -----------------------------------------------------------------------------------------
 
@@ -224,7 +166,7 @@ class CodatSimulator:
         connection = Connection(str(uuid4()), now, connection_status)
         company = Company(id or str(uuid4()), name, now, (connection,), tags=tags or {})
         with self._lock:
-            return self._account.books.put(company)
+            return self._books.put(company)
 
     def set_connection_status(self, company_id: str, status: str, connection_id: str | None = None) -> Company:
         """Change the status of a company's connection, and return the company.
@@ -237,39 +179,34 @@ class CodatSimulator:
         :raises ValueError: for an unknown status.
         """
         with self._lock:
-            company = self._account.books.company(company_id)
+            company = self._books.company(company_id)
             connection = company.connection(connection_id or company.connection_id)
-            return self._account.books.put(company.with_connection(replace(connection, status=status)))
+            return self._books.put(company.with_connection(replace(connection, status=status)))
 
     @property
     def companies(self) -> list[Company]:
         """All companies, oldest first."""
         with self._lock:
-            return list(self._account.books.companies.values())
+            return list(self._books.companies.values())
 
     @property
     def records(self) -> dict[tuple[str, str], dict[str, Record]]:
         """The written records: (company id, data type) -> record id -> record; missing keys are empty."""
         with self._lock:
-            self._account.pushes.end_due()
-            return defaultdict(dict, {key: dict(records) for key, records in self._account.books.records.items()})
+            self._pushes.end_due()
+            return defaultdict(dict, {key: dict(records) for key, records in self._books.records.items()})
 
     @property
     def attachments(self) -> dict[tuple[str, str, str], list[Attachment]]:
         """The attachments: (company id, data type, record id) -> files, oldest first; missing keys are empty."""
         with self._lock:
-            self._account.pushes.end_due()
-            return defaultdict(list, {key: list(files) for key, files in self._account.books.attachments.items()})
+            self._pushes.end_due()
+            return defaultdict(list, {key: list(files) for key, files in self._books.attachments.items()})
 
     # --- pushes ------------------------------------------------------------------------------------------------------
 
     def outcome(
-        self,
-        outcome: Outcome,
-        *,
-        data_type: str | None = None,
-        key: str | None = None,
-        company_id: str | None = None,
+        self, outcome: Outcome, *, data_type: str | None = None, key: str | None = None, company_id: str | None = None
     ) -> None:
         """Set how later pushes end, or a pending one.
 
@@ -286,9 +223,9 @@ class CodatSimulator:
             _check_written(data_type)
         with self._lock:
             if key is None:
-                self._account.pushes.rules.set(outcome, company_id, data_type)
+                self._pushes.rules.set(outcome, company_id, data_type)
             else:
-                self._account.pushes.decide(self._account.pushes.find(key), outcome)
+                self._pushes.decide(self._pushes.find_pending(key), outcome)
 
     def outcomes(self, outcomes: Sequence[Outcome], *, weights: Sequence[float] | None = None, seed: int = 0) -> None:
         """Set how the next pushes end, one by one, or the outcomes that pushes draw at random.
@@ -300,9 +237,9 @@ class CodatSimulator:
         """
         with self._lock:
             if weights is None:
-                self._account.pushes.rules.enqueue(outcomes)
+                self._pushes.rules.queue.extend(outcomes)
             else:
-                self._account.pushes.rules.distribute(outcomes, weights, seed)
+                self._pushes.rules.distribute(outcomes, weights, seed)
 
     def add_push(
         self,
@@ -329,21 +266,16 @@ class CodatSimulator:
         """
         _check_written(data_type)
         with self._lock:
-            pushes = self._account.pushes
-            company = self._account.books.company(company_id)
+            company = self._books.company(company_id)
             ended = status in TERMINAL_STATUSES
             if outcome is None:
-                outcome = Outcome() if ended else pushes.rules.next(company_id, data_type) or UNDECIDED
-            push = pushes.add(
-                company_id,
-                company.connection_id,
-                data_type,
-                record=record,
-                outcome=outcome,
-                requested_on=requested_on,
-            )
+                outcome = Outcome() if ended else self._pushes.rules.next(company_id, data_type) or UNDECIDED
+            requested_on = self._clock() if requested_on is None else requested_on
+            push = PushOperation(company_id, company.connection_id, data_type, requested_on, outcome)
+            push.record = record or {}
+            self._pushes.add(push)
             if ended:
-                pushes.end(push, replace(outcome, status=status), push.requested_on)
+                self._pushes.end(push, replace(outcome, status=status), push.requested_on)
             else:
                 push.status = status
             return push.key
@@ -357,10 +289,7 @@ class CodatSimulator:
         :raises ValueError: if it has already ended.
         """
         with self._lock:
-            push = self._account.pushes.find(key)
-            if push.is_terminal:
-                raise ValueError(f"push operation {key} has already ended as {push.status}")
-            self._account.pushes.end(push, outcome or Outcome(), self._clock())
+            self._pushes.end(self._pushes.find_pending(key), outcome or Outcome(), self._clock())
 
     def push(self, key: str) -> dict[str, Any]:
         """Return a push as Codat would answer it. This does not count as a read for ``Outcome.polls``.
@@ -369,7 +298,7 @@ class CodatSimulator:
         :raises KeyError: for an unknown key.
         """
         with self._lock:
-            return self._account.pushes.to_wire(self._account.pushes.find(key))
+            return self._pushes.to_json(self._pushes.find(key))
 
     # --- sync settings -----------------------------------------------------------------------------------------------
 
@@ -384,10 +313,7 @@ class CodatSimulator:
             return json.loads(json.dumps(shown))  # type: ignore[no-any-return] # a copy that the caller may change
 
     def set_sync_settings(
-        self,
-        company_id: str | None,
-        settings: Iterable[Mapping[str, Any]] = (),
-        overrides_defaults: bool = True,
+        self, company_id: str | None, settings: Iterable[Mapping[str, Any]] = (), overrides_defaults: bool = True
     ) -> None:
         """Set a whole list of sync settings.
 
@@ -399,92 +325,6 @@ class CodatSimulator:
         """
         with self._lock:
             self._account.sync_settings.set(company_id, settings, overrides_defaults=overrides_defaults)
-
-    # --- faults, quota, log ------------------------------------------------------------------------------------------
-
-    def fault(self, fault: Fault) -> None:
-        """Play a fault on the next requests that it matches.
-
-        :param fault: what happens, on which requests, how often.
-        """
-        with self._lock:
-            self._middleware.faults.add(fault)
-
-    def random_faults(
-        self,
-        faults: Sequence[Fault],
-        *,
-        probability: float,
-        seed: int = 0,
-        method: str | None = None,
-        path: str | None = None,
-    ) -> None:
-        """Play random faults until :meth:`clear_faults`, on requests that no fault of :meth:`fault` matches.
-
-        :param faults: equally likely if they match the request; their ``times`` is ignored.
-        :param probability: that a fault is played on a request, 0 to 1.
-        :param seed: seed of the draw, default 0: the same requests in the same order draw the same faults.
-        :param method: only requests with this HTTP method; default any.
-        :param path: only requests with this path, which may be a regular expression for the whole path; default any.
-        :raises ValueError: for a probability outside 0 to 1.
-        """
-        dice = random.Random(seed)  # noqa: S311 - a simulation, not a secret
-        drawn = RandomFaults(tuple(faults), probability, dice, method, path)
-        with self._lock:
-            self._middleware.faults.add_random(drawn)
-
-    @property
-    def faults_not_played(self) -> list[Fault]:
-        """The faults of :meth:`fault` that have been played on no request so far, oldest first."""
-        with self._lock:
-            return self._middleware.faults.not_played
-
-    def clear_faults(self) -> None:
-        """Remove all faults. Held answers stay held until :meth:`release`."""
-        with self._lock:
-            self._middleware.faults.clear()
-
-    def wait_until_held(self, count: int = 1, timeout: float = 30.0) -> list[LoggedRequest]:
-        """Wait until a fault of kind ``hold`` holds answers, and return the requests, which have been handled.
-
-        :param count: how many answers, at least; default 1.
-        :param timeout: in seconds; default 30.
-        :raises TimeoutError: if it takes longer.
-        """
-        return self._middleware.held.wait_until(count, timeout)
-
-    def release(self) -> None:
-        """Release the answers that are held now, and return when none of them is held any more."""
-        self._middleware.held.release()
-
-    def set_quota(self, quota: Quota) -> None:
-        """Set another quota and start its count again.
-
-        :param quota: requests per day, ``codat`` for Codat's quota, or ``None`` for no limit.
-        """
-        with self._lock:
-            self._middleware.rate_limit.set_quota(quota)
-
-    @property
-    def requests(self) -> list[LoggedRequest]:
-        """All requests so far, in the order of arrival."""
-        with self._lock:
-            return list(self._middleware.log)
-
-    def count(self, method: str | None = None, path: str | None = None) -> int:
-        """Count the requests so far.
-
-        :param method: only those with this HTTP method; default any.
-        :param path: only those with this path, which may be a regular expression for the whole path; default any.
-        """
-        return sum(request.is_for(method, path) for request in self.requests)
-
-    def traffic(self, since: float = 0.0) -> Traffic:
-        """Return figures of the requests so far.
-
-        :param since: only requests that arrived then or later, in monotonic seconds; default all.
-        """
-        return Traffic.of(request for request in self.requests if request.at >= since)
 
 
 def _check_written(data_type: str) -> None:

@@ -10,20 +10,12 @@ setting is answered; the simulator answers 400.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from airflow_provider_codat.simulator.bodies import (
-    Field,
-    Problem,
-    is_flag,
-    is_instant,
-    is_integer,
-    is_number_of_months,
-    is_text,
-    problems,
-    refuse,
-)
+from airflow_provider_codat.simulator import timestamps
+from airflow_provider_codat.simulator.bodies import Field, Problem, is_flag, is_integer, is_text, problems, refuse
 from airflow_provider_codat.simulator.data_types import DATA_TYPES
 from airflow_provider_codat.simulator.errors import ApiError
 
@@ -38,51 +30,31 @@ REPORT_TYPES = frozenset({"balanceSheet", "profitAndLoss", "cashFlowStatement"})
 
 #: The account's data types at first -> hours between two syncs.
 DEFAULT_SCHEDULE = {
-    "company": 24,
-    "chartOfAccounts": 24,
-    "customers": 24,
-    "suppliers": 24,
-    "invoices": 24,
-    "bills": 24,
-    "payments": 24,
-    "balanceSheet": 168,
-    "profitAndLoss": 168,
+    **dict.fromkeys(("company", "chartOfAccounts", "customers", "suppliers", "invoices", "bills", "payments"), 24),
+    **dict.fromkeys(("balanceSheet", "profitAndLoss"), 168),
 }
 
 _VALIDATOR = "SyncSettings"
 
 
-def _integer_hours(schedule: Any) -> int | None:
-    """Return the hours of a schedule that is an integer, or None for anything else."""
-    return schedule if is_integer(schedule) else None
+def _is_instant(value: Any) -> bool:
+    return is_text(value) and timestamps.parse(value) is not None
 
 
-def _object_hours(schedule: Any) -> int | None:
-    """Return the hours of a schedule that is an object, or None for anything else."""
-    if not isinstance(schedule, dict) or set(schedule) - {"intervalHours", "hourOfDay"}:
-        return None
-    hours, hour_of_day = schedule.get("intervalHours"), schedule.get("hourOfDay", 0)
-    in_day = is_integer(hour_of_day) and 0 <= hour_of_day <= 23
-    return hours if in_day and is_integer(hours) else None
-
-
-_HOURS: dict[SyncScheduleShape, Callable[[Any], int | None]] = {"integer": _integer_hours, "object": _object_hours}
+def _is_number_of_months(value: Any) -> bool:
+    return is_integer(value) and value >= 0
 
 
 class SyncSettings:
-    """The account's list of settings, and the lists of companies that have their own.
+    """The account's list of settings, and the lists of companies that have their own. A free plan has no hourly syncs.
 
-    :param shape: the shape of ``syncSchedule`` that is answered and accepted.
-    :param free_plan: whether hourly syncs are refused with 402.
-    :param left_out: how a data type is answered that a company's own list leaves out: ``absent``, the default, or
-        ``account_default``; Codat does not document which.
+    :param left_out: how a data type is answered that a company's own list leaves out; Codat does not document it.
     """
 
-    def __init__(self, shape: SyncScheduleShape, *, free_plan: bool, left_out: LeftOut = "absent") -> None:
+    def __init__(self, shape: SyncScheduleShape, *, free_plan: bool, left_out: LeftOut) -> None:
         self.shape = shape
-        self.free_plan = free_plan
+        self._free_plan = free_plan
         self._left_out = left_out
-        self._hours = _HOURS[shape]
         self._fields = {
             "dataType": Field(lambda value: is_text(value) and value in DATA_TYPES, "a data type of Codat", True),
             "fetchOnFirstLink": Field(is_flag, "true or false", True),
@@ -90,9 +62,9 @@ class SyncSettings:
                 lambda value: self._hours(value) in INTERVAL_HOURS, f"one of this API's schedules ({shape})", True
             ),
             "syncOrder": Field(is_integer, "a whole number", shape == "integer"),
-            "syncFromUtc": Field(is_instant, "a date in ISO 8601"),
-            "syncFromWindow": Field(is_number_of_months, "a number of months"),
-            "monthsToSync": Field(is_number_of_months, "a number of months"),
+            "syncFromUtc": Field(_is_instant, "a date in ISO 8601"),
+            "syncFromWindow": Field(_is_number_of_months, "a number of months"),
+            "monthsToSync": Field(_is_number_of_months, "a number of months"),
             "isLocked": Field(is_flag, "true or false"),
         }
         self._account = self._in_shape(
@@ -103,19 +75,12 @@ class SyncSettings:
 
     def company(self, company_id: str) -> dict[str, Any]:
         """Return a company's settings as Codat answers them: its own list, or else the account's."""
-        return {
-            "companyId": company_id,
-            "overridesDefaults": company_id in self._companies,
-            "settings": self._shown(company_id),
-        }
-
-    def _shown(self, company_id: str) -> list[Setting]:
         own = self._companies.get(company_id)
-        if own is None:
-            return self._account
-        named = {setting["dataType"] for setting in own}
-        by_default = [] if self._left_out == "absent" else self._account
-        return own + [setting for setting in by_default if setting["dataType"] not in named]
+        settings = self._account if own is None else own
+        if own is not None and self._left_out == "account_default":
+            named = {setting["dataType"] for setting in own}
+            settings = own + [setting for setting in self._account if setting["dataType"] not in named]
+        return {"companyId": company_id, "overridesDefaults": own is not None, "settings": settings}
 
     def account(self, client_id: str) -> dict[str, Any]:
         """Return the account's settings as Codat answers them."""
@@ -131,11 +96,7 @@ class SyncSettings:
             self._companies.pop(company_id, None)
 
     def update_company(self, company_id: str, body: Mapping[str, Any]) -> None:
-        """Handle a POST of a company's settings.
-
-        :raises ApiError: 400 for a malformed body and for a change of a locked setting, 402 for hourly syncs on a free
-            plan.
-        """
+        """Handle a POST of a company's settings."""
         owner = Field(lambda value: value == company_id, f"{company_id}, the company in the address")
         settings = self._checked(body, {"companyId": owner._replace(required=self.shape == "integer")})
         overrides_defaults = body["overridesDefaults"]
@@ -144,17 +105,13 @@ class SyncSettings:
         self.set(company_id, settings, overrides_defaults=overrides_defaults)
 
     def update_account(self, client_id: str, body: Mapping[str, Any]) -> None:
-        """Handle a POST of the account's settings.
-
-        :raises ApiError: as :meth:`update_company`.
-        """
+        """Handle a POST of the account's settings."""
         owner = Field(lambda value: value == client_id, f"{client_id}, the id of this client", True)
         settings = self._checked(body, {"clientId": owner})
         _refuse_change_of_locked(self._account, settings)
         self.set(None, settings, overrides_defaults=True)
 
     def _checked(self, body: Mapping[str, Any], owner: Mapping[str, Field]) -> list[Setting]:
-        """Return the settings of a body as they are stored."""
         found = problems(
             body,
             {
@@ -166,8 +123,10 @@ class SyncSettings:
         refuse(found, _VALIDATOR)
         settings: list[Any] = body["settings"]
         refuse([each for position, one in enumerate(settings) for each in self._problems(position, one)], _VALIDATOR)
-        refuse(_repeated(settings), _VALIDATOR)
-        if self.free_plan and any(self._hours(setting["syncSchedule"]) == HOURLY for setting in settings):
+        names = Counter(setting["dataType"] for setting in settings)
+        repeated = sorted(name for name, count in names.items() if count > 1)
+        refuse([Problem("settings", f"names {name} more than once") for name in repeated], _VALIDATOR)
+        if self._free_plan and any(self._hours(setting["syncSchedule"]) == HOURLY for setting in settings):
             raise ApiError(402, "SyncSettingsValidationException: Sync schedule not allowed")
         return self._in_shape({k: v for k, v in setting.items() if v is not None} for setting in settings)
 
@@ -194,21 +153,21 @@ class SyncSettings:
             for setting in settings
         ]
 
+    def _hours(self, schedule: Any) -> int | None:
+        """Return the hours of a schedule in this simulator's shape, or None for anything else."""
+        if self.shape == "object":
+            if not isinstance(schedule, dict) or set(schedule) - {"intervalHours", "hourOfDay"}:
+                return None
+            hour_of_day, schedule = schedule.get("hourOfDay", 0), schedule.get("intervalHours")
+            if not (is_integer(hour_of_day) and 0 <= hour_of_day <= 23):
+                return None
+        return schedule if is_integer(schedule) else None
+
     def _schedule(self, schedule: int | Mapping[str, int]) -> int | dict[str, int]:
-        hours = schedule if isinstance(schedule, int) else schedule["intervalHours"]
+        whole = {"intervalHours": schedule} if isinstance(schedule, int) else schedule
         if self.shape == "integer":
-            return hours
-        hour_of_day = 0 if isinstance(schedule, int) else schedule.get("hourOfDay", 0)
-        return {"intervalHours": hours, "hourOfDay": hour_of_day}
-
-
-def _repeated(settings: Iterable[Setting]) -> list[Problem]:
-    data_types = [setting["dataType"] for setting in settings]
-    return [
-        Problem("settings", f"names {data_type} more than once")
-        for data_type in sorted(set(data_types))
-        if data_types.count(data_type) > 1
-    ]
+            return whole["intervalHours"]
+        return {"intervalHours": whole["intervalHours"], "hourOfDay": whole.get("hourOfDay", 0)}
 
 
 def _refuse_change_of_locked(current: Iterable[Setting], coming: Iterable[Setting]) -> None:

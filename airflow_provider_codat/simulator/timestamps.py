@@ -10,12 +10,12 @@ def instant(epoch_seconds: float) -> datetime:
     return datetime.fromtimestamp(epoch_seconds, UTC)
 
 
-def to_wire(epoch_seconds: float) -> str:
+def text(epoch_seconds: float) -> str:
     """Return an instant as Codat writes it: ISO 8601 in UTC."""
     return instant(epoch_seconds).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
-def from_wire(text: str) -> datetime | None:
+def parse(text: str) -> datetime | None:
     """Return the instant of a date or a date with a time, UTC unless it has an offset; None for any other text."""
     try:
         parsed = datetime.fromisoformat(text)

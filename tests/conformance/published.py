@@ -220,8 +220,8 @@ def check_all_answers() -> None:
     answer = Middleware.answer
 
     @functools.wraps(answer)
-    async def checked(self: Middleware, scope: Any, body: bytes, fault: Fault | None, entry: LoggedRequest) -> Response:
-        response = await answer(self, scope, body, fault, entry)
+    async def checked(self: Middleware, scope: Any, fault: Fault | None, entry: LoggedRequest) -> Response:
+        response = await answer(self, scope, fault, entry)
         if entry.method != "HEAD" and (fault is None or fault.kind not in OF_THE_TEST):
             answered = (entry.method, entry.path, response.status_code, bytes(response.body))
             _found.extend(differences(*answered, nulls=self._pending_fields == "null"))

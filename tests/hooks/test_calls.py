@@ -151,7 +151,7 @@ def test_an_iteration_refuses_bad_arguments_before_its_first_item(codat_simulato
 
 
 def test_a_page_out_of_order_ends_an_iteration(codat_simulator, hook, do, company):
-    page = {"results": [company.to_wire()], "pageNumber": 7, "_links": {"next": {"href": "/companies?page=8"}}}
+    page = {"results": [company.to_json()], "pageNumber": 7, "_links": {"next": {"href": "/companies?page=8"}}}
     codat_simulator.fault(Fault("status", status=200, body=page, times=None))
     with pytest.raises(CodatResponseError, match="page 1 was asked for, page 7 came"):
         do(hook.iterate_companies)
@@ -160,7 +160,7 @@ def test_a_page_out_of_order_ends_an_iteration(codat_simulator, hook, do, compan
 
 def test_a_next_link_to_another_host_is_never_followed(codat_simulator, hook, do, company):
     with CodatSimulator() as other:
-        page = {"results": [company.to_wire()], "_links": {"next": {"href": f"{other.url}/companies?page=2"}}}
+        page = {"results": [company.to_json()], "_links": {"next": {"href": f"{other.url}/companies?page=2"}}}
         codat_simulator.fault(Fault("status", status=200, body=page))
         assert len(do(hook.iterate_companies)) == 1
         assert other.requests == []

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_codat.simulator import Attachment, Outcome
-from airflow_provider_codat.simulator.attachments import read_upload
+from airflow_provider_codat.simulator.bodies import read_upload
 from airflow_provider_codat.simulator.errors import ApiError
 
 FILE = ("bill.pdf", b"%PDF\r\n\x00\xff", "application/pdf")

@@ -60,6 +60,7 @@ def test_connections_of_a_company(client):
         ("GET", "/companies/{company}/connections/none", 404),
         ("POST", "/companies/{company}/connections/none/push/bills", 404),
         ("GET", "/nowhere", 404),
+        ("GET", "/companies/", 404),
         ("DELETE", "/companies", 405),
         ("PUT", "/companies/none", 404),
         ("PATCH", "/companies/none", 404),

@@ -23,9 +23,9 @@ instants = st.sampled_from(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d
 
 @pytest.fixture
 def viewed(monkeypatch):
-    """Return the keys of the pushes that ``to_wire`` has been called for."""
-    viewed, to_wire = [], Pushes.to_wire
-    monkeypatch.setattr(Pushes, "to_wire", lambda self, push: viewed.append(push.key) or to_wire(self, push))
+    """Return the keys of the pushes that ``to_json`` has been called for."""
+    viewed, to_json = [], Pushes.to_json
+    monkeypatch.setattr(Pushes, "to_json", lambda self, push: viewed.append(push.key) or to_json(self, push))
     return viewed
 
 

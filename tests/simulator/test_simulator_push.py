@@ -373,8 +373,8 @@ def test_reading_one_of_many_pushes_reads_no_other(client, monkeypatch):
     keys = [client.codat.add_push(client.company.id) for _ in range(500)]
     shown = []
     pushes = type(client.codat._account.pushes)
-    to_wire = pushes.to_wire
-    monkeypatch.setattr(pushes, "to_wire", lambda self, push: shown.append(push) or to_wire(self, push))
+    to_json = pushes.to_json
+    monkeypatch.setattr(pushes, "to_json", lambda self, push: shown.append(push) or to_json(self, push))
     client.read(keys[250])
     assert len(shown) == 1
     client.listed(pageSize=10)
