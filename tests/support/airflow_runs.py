@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from airflow_provider_codat.demo import airflow_stack
 from airflow_provider_codat.demo.airflow_stack import AirflowStackError
 
 
 class AirflowStack(airflow_stack.AirflowStack):
-    """The demo's Airflow, and what only tests do to it."""
+    """The demo's Airflow, and what only tests do to it. Its workers are quick: see ``scheduler_settings``."""
+
+    def __init__(self, *dags: Path, env: Mapping[str, str] | None = None, **options: Any) -> None:
+        path = [str(Path(__file__).with_name("scheduler_settings")), *filter(None, [os.environ.get("PYTHONPATH")])]
+        super().__init__(*dags, env={"PYTHONPATH": os.pathsep.join(path), **(env or {})}, **options)
 
     def trigger(self, dag_id: str, conf: Mapping[str, object] | None = None, *, timeout: float = 60) -> DagRun:
         return DagRun(**vars(super().trigger(dag_id, conf, timeout=timeout)))
