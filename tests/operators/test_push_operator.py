@@ -1,6 +1,6 @@
 """The push operator apart from faults: what it sends, how it waits in the worker, and what comes of it.
 
-What it does when things go wrong is in ``test_push_fault_matrix.py``.
+What it does when things go wrong is in ``push_faults``.
 """
 
 import json

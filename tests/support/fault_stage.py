@@ -1,6 +1,6 @@
 """A stage for writes that go wrong: a simulated Codat, a task that writes, steps that happen to them, and what is seen.
 
-The words for what is seen are those of ``operators/test_push_fault_matrix.py``.
+``fault_cases.py`` explains the words for what is seen.
 """
 
 from __future__ import annotations

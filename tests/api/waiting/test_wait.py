@@ -7,6 +7,7 @@ import pytest
 from airflow.providers.common.compat.sdk import BaseSensorOperator
 from hypothesis import given
 from hypothesis import strategies as st
+from kept_log import KeptLog
 
 from airflow_provider_codat.api import errors
 from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION, PushOperation
@@ -19,22 +20,6 @@ EVERY_2_S = Pace(2.0)
 LONG_LIVED = timedelta(days=36500).total_seconds()
 
 
-class Log:
-    """Keeps what is told."""
-
-    def __init__(self):
-        self.lines = []
-
-    def info(self, message, *args):
-        self.lines.append(("info", message % args))
-
-    def warning(self, message, *args):
-        self.lines.append(("warning", message % args))
-
-    def about(self, text):
-        return [level for level, line in self.lines if text in line]
-
-
 class Course:
     """Plays a wait: each answer is a status, an error, or a pair of seconds it took and one of the two.
 
@@ -44,7 +29,7 @@ class Course:
     def __init__(self, *answers, timeout=120.0, pace=EVERY_2_S, start=1_000_000.0):
         self.answers, self.now, self.start = list(answers), start, start
         self.sleeps, self.woken, self.checks = [], [], 0
-        self.log = Log()
+        self.log = KeptLog()
         self.wait = OperationWait(PUSH_OPERATION, "company-1", "key-1", self.log)
         self.steps = self.wait.steps(timeout, pace, lambda: self.now)
 
@@ -259,7 +244,7 @@ def test_a_retry_after_shorter_than_the_pace_changes_nothing():
 
 
 def test_a_retry_after_counts_from_its_answer():
-    wait = OperationWait(PUSH_OPERATION, "company-1", "key-1", Log())
+    wait = OperationWait(PUSH_OPERATION, "company-1", "key-1", KeptLog())
     wait.failed(api_error(429, 30), now=100.0)
     assert wait.next_pause(110.0, Pace(2)) == 20
 
