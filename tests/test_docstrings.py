@@ -499,7 +499,7 @@ def test_a_check_is_content_with_what_is_flawless(check, subjects_in):
         ),
     ],
 )
-def test_a_check_tells_what_is_flawed(check, flawless, flawed, complaint, subjects_in):
+def test_a_check_reports_what_is_flawed(check, flawless, flawed, complaint, subjects_in):
     assert FLAWLESS.count(flawless) == 1
     found = complaints(check, subjects_in(FLAWLESS.replace(flawless, flawed)))
     assert any(each.startswith(f"example.codat.{complaint}") for each in found), found

@@ -111,15 +111,15 @@ def test_a_deferral_that_airflow_ended_for_its_time_names_the_operation(limits, 
         resume(operator, {"error": words}, method="__fail__", try_number=2)
 
 
-@pytest.mark.parametrize("told", [{"error": "Trigger failure", "traceback": ["Traceback:", "boom"]}, {}, None])
-def test_a_trigger_that_broke_says_nothing_of_the_push_and_a_retry_finds_it(told, codat, company, store):
+@pytest.mark.parametrize("event", [{"error": "Trigger failure", "traceback": ["Traceback:", "boom"]}, {}, None])
+def test_a_trigger_that_broke_says_nothing_of_the_push_and_a_retry_finds_it(event, codat, company, store):
     codat.outcome(UNDECIDED)
     operator = push(company, deferrable=True)
     deferred = defer(operator, store)
     with pytest.raises(CodatError, match="the push's status is not known") as raised:
-        resume(operator, told, store, method="__fail__")
+        resume(operator, event, store, method="__fail__")
     assert type(raised.value) is CodatError
-    assert "boom" in str(raised.value) or not told
+    assert "boom" in str(raised.value) or not event
     assert defer(push(company, deferrable=True), store, try_number=2).trigger.push_operation_key == (
         deferred.trigger.push_operation_key
     )
@@ -199,7 +199,9 @@ class WithItsOwnBeginning(CodatPushOperator):
         (WithItsOwnBeginning, {}, None),
     ],
 )
-def test_what_hinders_the_trigger_is_told_at_parse_with_the_line_of_the_dag_file(operator_class, arguments, says):
+def test_what_the_trigger_cannot_do_is_warned_of_at_parse_with_the_line_of_the_dag_file(
+    operator_class, arguments, says
+):
     def make():
         return operator_class(
             task_id="push",
@@ -273,7 +275,7 @@ def cancelled(trigger, clock):
 
 
 @pytest.mark.parametrize("is_told", [True, False])
-def test_where_airflow_does_not_tell_a_trigger_why_it_is_cancelled_it_says_so_itself(
+def test_where_airflow_does_not_say_why_a_trigger_is_cancelled_the_trigger_does(
     is_told, codat, company, clock, logged, monkeypatch
 ):
     if is_told:

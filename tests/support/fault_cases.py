@@ -19,8 +19,8 @@ a request                           what became of it
 ``POST cut``                        handled: its connection is lost amid the answer
 ``POST held``                       handled: its answer is kept back
 ``POST stuck``                      under way at Codat until the case is over
-``GET``                             a look at one push operation; several in a row are told as one
-``LIST``                            a look at the company's push history
+``GET``                             a check of one push operation; several in a row count as one
+``LIST``                            a read of the company's push history
 ``nothing``                         no request arrives
 ==================================  ================================================================================
 
@@ -55,12 +55,12 @@ class Seen:
 
     :param tries: a line for each try.
     :param books: the memos of the records in the books.
-    :param told: what the last error tells, among other things.
+    :param says: what the last error says, among other things.
     """
 
     tries: tuple[str, ...]
     books: str
-    told: str
+    says: str
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ def case(
     return Case(what, tuple(steps), store or both, without or both)
 
 
-def seen(*tries: str, books: str = "coffee", told: str = "") -> Seen:
-    return Seen(tries, books, told)
+def seen(*tries: str, books: str = "coffee", says: str = "") -> Seen:
+    return Seen(tries, books, says)
 
 
 REFUSALS = {402: "CodatPlanLimitError", 403: "CodatForbiddenError", 404: "CodatNotFoundError"}

@@ -110,6 +110,6 @@ def arguments(hook, kind, company_id="company", connection_id="connection"):
 
 
 def one_key(requests, kind):
-    """Tell whether POSTs of records, and only they, carry one and the same idempotency key, a GUID."""
+    """Return whether POSTs of records, and only they, carry one and the same idempotency key, a GUID."""
     keys = {request.headers.get("idempotency-key") for request in requests}
     return len(keys) == 1 and (uuid.UUID(keys.pop()) is not None if kind in KEYED else keys == {None})

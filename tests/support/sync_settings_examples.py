@@ -46,10 +46,10 @@ def current_entries(draw, shape):
         "fieldOfTomorrow": st.none() | st.integers() | st.lists(st.text(max_size=3), max_size=2),
     }
     entry = draw(st.fixed_dictionaries({"dataType": st.just(data_type)}, optional=optional))
-    wire = (
+    sent = (
         schedule.hours if shape == "integer" else {"intervalHours": schedule.hours, "hourOfDay": schedule.hour_of_day}
     )
-    return entry | {"syncSchedule": wire}
+    return entry | {"syncSchedule": sent}
 
 
 schedule_objects = st.fixed_dictionaries({"intervalHours": hours}, optional={"hourOfDay": st.integers(0, 23)})

@@ -32,11 +32,11 @@ OTHER_FINGERPRINT = fingerprint(ROOT, RECORD | {"totalAmount": 99})
 
 
 class Course:
-    """Plays one try of a write, and notes what it sends, stores, sleeps and says.
+    """Plays one try of a write, and notes what it sends, stores, sleeps and logs.
 
     Each answer is a body in Codat's shape, an error, or a pair of the seconds it took and one of the two; or all of
-    them come from a function of what was sent. A request is noted as its method and the key, a look at the history as
-    that and whether Codat is asked for a part of it only.
+    them come from a function of what was sent. A request is noted as its method and the key, a read of the history with
+    the part that is asked for.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Course:
             while True:
                 step = self._step(steps, step)
         except StopIteration as done:
-            assert self.answers == [], "more was expected to be asked"
+            assert self.answers == [], "fewer requests than answers"
             return done.value
 
     def _step(self, steps, step):
@@ -114,15 +114,15 @@ class Course:
         return step.method, step.idempotency_key
 
     @property
-    def last_trace(self):
+    def last_stored(self):
         return self.kept[-1]
 
     def writes(self):
         return [note for note in self.sent if note[0] in ("POST", "PUT")]
 
 
-def wire(key="a", status="Pending", requested_on=NOW, **fields):
-    """Return an operation as Codat answers it."""
+def pushed(key="a", status="Pending", requested_on=NOW, **fields):
+    """Return a push operation as Codat answers it."""
     return {
         "pushOperationKey": key,
         "companyId": "company-1",
@@ -169,32 +169,32 @@ def unreadable():
     return error
 
 
-def trace(key=ROOT, sent_on=NOW, operation_key=None, **fields):
+def stored_write(key=ROOT, sent_on=NOW, operation_key=None, **fields):
     default = {"target": TARGET, "max_tries": 2, "fingerprint": FINGERPRINT}
     return StoredWrite(key, sent_on=sent_on, operation_key=operation_key, **default | fields)
 
 
-def traced(key=ROOT, sent_on=LONG_AGO, tries=1, is_last_try=False, **fields):
-    """Return the earlier_tries of a try that follows others, the last of which left this trace."""
-    return EarlierTries(trace(key, sent_on, **fields), tries=tries, is_last_try=is_last_try)
+def after(key=ROOT, sent_on=LONG_AGO, tries=1, is_last_try=False, **fields):
+    """Return the earlier tries of a try that follows others, the last of which stored this write."""
+    return EarlierTries(stored_write(key, sent_on, **fields), tries=tries, is_last_try=is_last_try)
 
 
-def forgotten(since=LONG_AGO, tries=1, is_last_try=False):
-    """Return the earlier_tries of a try before which others may have written and left no trace."""
+def after_unstored(since=LONG_AGO, tries=1, is_last_try=False):
+    """Return the earlier tries of a try before which others may have written and stored nothing."""
     return EarlierTries(forgotten_since=since, tries=tries, is_last_try=is_last_try)
 
 
-def look(key):
+def check(key):
     return "GET", "company-1", key
 
 
 def part(since, company="company-1"):
-    """Return the note of a look at the part of the history that may hold a write begun then."""
+    """Return the note of a read of the part of the history that may hold a write begun then."""
     return "LIST", company, f"requestedOnUtc>={iso(since - CLOCKS_DIFFER_BY)}"
 
 
 WHOLE = ("LIST", "company-1", None)
-"""The note of a look at the whole history."""
+"""The note of a read of the whole history."""
 
 
 def unknown(course):

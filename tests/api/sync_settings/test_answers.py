@@ -36,9 +36,9 @@ def test_an_answer_may_hold_what_would_be_refused_to_a_user():
 
 @pytest.mark.parametrize("hours", [12, 2, 9999])
 def test_an_answer_may_hold_hours_nobody_may_ask_for(hours):
-    told = current({"dataType": "invoices", "syncSchedule": hours})
-    assert told.settings[0].schedule == SyncSchedule(hours)
-    planned = plan(told, read_desired([{"dataType": "bills", "syncSchedule": 24}]), merge=True)
+    read = current({"dataType": "invoices", "syncSchedule": hours})
+    assert read.settings[0].schedule == SyncSchedule(hours)
+    planned = plan(read, read_desired([{"dataType": "bills", "syncSchedule": 24}]), merge=True)
     assert planned.target.to_json("integer")["settings"][0]["syncSchedule"] == hours
 
 
@@ -86,9 +86,9 @@ def test_a_list_that_is_left_out_is_empty(answer):
 FLAGS = {"true": True, "False": False, "false": False, " TRUE ": True, True: True, False: False, None: False}
 
 
-@pytest.mark.parametrize(("told", "is_read_as"), FLAGS.items(), ids=map(repr, FLAGS))
-def test_whether_a_company_overrides_the_default_may_come_as_text(told, is_read_as):
-    assert SyncSettings.from_json({"settings": [], "overridesDefaults": told}).overrides_defaults is is_read_as
+@pytest.mark.parametrize(("answer", "is_read_as"), FLAGS.items(), ids=map(repr, FLAGS))
+def test_whether_a_company_overrides_the_default_may_come_as_text(answer, is_read_as):
+    assert SyncSettings.from_json({"settings": [], "overridesDefaults": answer}).overrides_defaults is is_read_as
 
 
 def test_whether_a_company_overrides_the_default_is_named_where_it_cannot_be_read():
@@ -110,10 +110,10 @@ READ_AS = {
 }
 
 
-@pytest.mark.parametrize(("told", "schedule"), READ_AS.values(), ids=READ_AS)
-def test_what_cannot_be_read_in_an_entry_is_kept_and_the_rest_is_read(told, schedule):
+@pytest.mark.parametrize(("fields", "schedule"), READ_AS.values(), ids=READ_AS)
+def test_what_cannot_be_read_in_an_entry_is_kept_and_the_rest_is_read(fields, schedule):
     answer = [
-        {"dataType": "invoices", "syncOrder": 3, **told},
+        {"dataType": "invoices", "syncOrder": 3, **fields},
         "nonsense",
         {"syncSchedule": 24},
         {"dataType": 7},

@@ -47,12 +47,12 @@ def test_applying_a_plan_gives_what_was_wanted_and_planning_again_gives_nothing(
     assert after["overridesDefaults"] is True
     assert now.keys() == {entry["dataType"] for entry in wanted} | (before.keys() if merge else set())
     for entry in wanted:
-        told = SyncSetting.from_answer(now[entry["dataType"]])
-        for setting, name in [(told, "schedule"), (told, "sync_from_utc"), (told, "sync_from_window")]:
+        read = SyncSetting.from_answer(now[entry["dataType"]])
+        for setting, name in [(read, "schedule"), (read, "sync_from_utc"), (read, "sync_from_window")]:
             asked = getattr(SyncSetting.from_json(entry), name)
             if name == "schedule":
-                assert told.schedule.hours == asked.hours
-                assert asked.hour_of_day in (None, told.schedule.hour_of_day)
+                assert read.schedule.hours == asked.hours
+                assert asked.hour_of_day in (None, read.schedule.hour_of_day)
             elif asked is not UNSET:
                 assert getattr(setting, name) == (UNSET if asked is None else asked)
         for name in ("fetchOnFirstLink", "syncOrder", "monthsToSync", "isLocked"):

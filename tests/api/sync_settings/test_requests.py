@@ -59,8 +59,8 @@ def test_settings_that_were_read_are_written_as_they_came():
 
 
 def test_what_changes_is_written_in_the_shape_the_api_speaks():
-    told = current(INVOICES_AT_SIX, {**INVOICES, "dataType": "bills"})
-    planned = plan(told, read_desired([{"dataType": "bills", "syncSchedule": 168}]), merge=True)
+    read = current(INVOICES_AT_SIX, {**INVOICES, "dataType": "bills"})
+    planned = plan(read, read_desired([{"dataType": "bills", "syncSchedule": 168}]), merge=True)
     assert [each["syncSchedule"] for each in planned.target.to_json(planned.target.shape)["settings"]] == [
         {"intervalHours": 24, "hourOfDay": 6},
         {"intervalHours": 168, "hourOfDay": 0},

@@ -16,16 +16,16 @@ from write_course import (
     THIRD,
     WHOLE,
     Course,
+    after,
+    after_unstored,
     api_error,
-    forgotten,
-    look,
+    check,
     page,
     part,
+    pushed,
     raises,
-    trace,
-    traced,
+    stored_write,
     unknown,
-    wire,
 )
 
 from airflow_provider_codat.api import errors
@@ -36,52 +36,54 @@ from airflow_provider_codat.api.writing.stored import EarlierTries
 
 @pytest.mark.parametrize("status", ["Pending", "Queued", "Success"])
 def test_a_replayed_answer_leads_to_what_became_of_it(status):
-    course = Course(wire("a", requested_on=LONG_AGO), wire("a", status, LONG_AGO), earlier_tries=forgotten())
+    course = Course(pushed("a", requested_on=LONG_AGO), pushed("a", status, LONG_AGO), earlier_tries=after_unstored())
     assert course.play().status == status
-    assert course.sent == [("POST", ROOT), look("a")]
-    assert course.kept == [trace(sent_on=LONG_AGO), trace(ROOT, LONG_AGO, "a")]
+    assert course.sent == [("POST", ROOT), check("a")]
+    assert course.kept == [stored_write(sent_on=LONG_AGO), stored_write(ROOT, LONG_AGO, "a")]
 
 
-@pytest.mark.parametrize(("age", "looks"), [(JUST_MADE, 0), (JUST_MADE + 0.5, 1)])
-def test_an_operation_that_was_just_made_is_taken_for_this_trys_own(age, looks):
-    course = Course(wire("a", requested_on=NOW - age), *[wire("a", "Success")] * looks, earlier_tries=forgotten())
+@pytest.mark.parametrize(("age", "checks"), [(JUST_MADE, 0), (JUST_MADE + 0.5, 1)])
+def test_an_operation_that_was_just_made_is_taken_for_this_trys_own(age, checks):
+    course = Course(
+        pushed("a", requested_on=NOW - age), *[pushed("a", "Success")] * checks, earlier_tries=after_unstored()
+    )
     course.play()
-    assert course.sent == [("POST", ROOT), *[look("a")] * looks]
+    assert course.sent == [("POST", ROOT), *[check("a")] * checks]
 
 
-def test_a_failure_of_this_try_that_only_the_look_dates_is_not_written_anew():
-    course = Course(wire("a", requested_on=None), wire("a", "Failed", NOW), earlier_tries=forgotten())
+def test_a_failure_of_this_try_that_only_the_check_dates_is_not_written_anew():
+    course = Course(pushed("a", requested_on=None), pushed("a", "Failed", NOW), earlier_tries=after_unstored())
     assert course.play().status == "Failed"
     assert course.writes() == [("POST", ROOT)]
 
 
 def test_a_replayed_operation_that_timed_out_leaves_it_open():
-    timed_out = wire("a", "TimedOut", LONG_AGO)
-    course = Course(wire("a", requested_on=LONG_AGO), timed_out, page(timed_out), earlier_tries=forgotten())
+    timed_out = pushed("a", "TimedOut", LONG_AGO)
+    course = Course(pushed("a", requested_on=LONG_AGO), timed_out, page(timed_out), earlier_tries=after_unstored())
     assert "ended as TimedOut" in str(unknown(course))
 
 
 def test_replayed_failures_and_refusals_lead_along_the_chain():
     refusal = api_error(400)
     course = Course(
-        wire("a", requested_on=LONG_AGO),
-        wire("a", "Failed", LONG_AGO),
+        pushed("a", requested_on=LONG_AGO),
+        pushed("a", "Failed", LONG_AGO),
         refusal,
         copy(refusal),
-        wire("c", requested_on=LONG_AGO + 60),
-        wire("c", "Failed", LONG_AGO + 60),
-        wire("d"),
-        earlier_tries=forgotten(tries=3),
+        pushed("c", requested_on=LONG_AGO + 60),
+        pushed("c", "Failed", LONG_AGO + 60),
+        pushed("d"),
+        earlier_tries=after_unstored(tries=3),
     )
     assert course.play().key == "d"
     keys = [ROOT, SECOND, SECOND, THIRD, next_key(THIRD)]
     assert course.writes() == [("POST", key) for key in keys]
 
 
-def test_after_a_trace_the_next_key_has_not_been_used_so_its_answer_is_no_replay():
+def test_after_a_stored_write_the_next_key_has_not_been_used_so_its_answer_is_no_replay():
     behind = NOW - 60  # Codat's clock, not an earlier try
-    answers = wire("a", requested_on=LONG_AGO), wire("a", "Failed", LONG_AGO), wire("b", "Failed", behind)
-    assert Course(*answers, earlier_tries=traced(tries=5)).play().key == "b"
+    answers = pushed("a", requested_on=LONG_AGO), pushed("a", "Failed", LONG_AGO), pushed("b", "Failed", behind)
+    assert Course(*answers, earlier_tries=after(tries=5)).play().key == "b"
 
 
 @pytest.mark.parametrize("tries", [1, 2, 3])
@@ -90,22 +92,22 @@ def test_where_codats_clock_is_behind_no_more_is_sent_than_there_were_tries(trie
     behind = NOW - 60
 
     def answer(method, *what):
-        return wire(next(operations) if method == "POST" else what[-1], "Failed", behind)
+        return pushed(next(operations) if method == "POST" else what[-1], "Failed", behind)
 
-    course = Course(earlier_tries=forgotten(tries=tries), by=answer)
+    course = Course(earlier_tries=after_unstored(tries=tries), by=answer)
     assert course.play().status == "Failed"
     assert len(course.writes()) == tries + 1
 
 
-OPEN_PUTS = {"forgotten": (forgotten(), "left no trace"), "cut off": (traced(), "cut off as it wrote")}
+OPEN_PUTS = {"not stored": (after_unstored(), "left no trace"), "cut off": (after(), "cut off as it wrote")}
 
 
 @pytest.mark.parametrize(("earlier_tries", "_"), OPEN_PUTS.values(), ids=OPEN_PUTS)
-@pytest.mark.parametrize("history", [[], [wire("a", "Failed")]])
+@pytest.mark.parametrize("history", [[], [pushed("a", "Failed")]])
 def test_a_put_that_an_earlier_try_may_have_sent_is_sent_once_the_history_shows_nothing_of_it(
     history, earlier_tries, _
 ):
-    course = Course(page(*history), page(*history), wire("b"), earlier_tries=earlier_tries, method="PUT")
+    course = Course(page(*history), page(*history), pushed("b"), earlier_tries=earlier_tries, method="PUT")
     assert course.play().key == "b"
     assert course.sent == [part(LONG_AGO), WHOLE, ("PUT", None)]
     assert course.sleeps == [OTHER_KEY_GRACE]
@@ -114,11 +116,11 @@ def test_a_put_that_an_earlier_try_may_have_sent_is_sent_once_the_history_shows_
 @pytest.mark.parametrize(("earlier_tries", "reason"), OPEN_PUTS.values(), ids=OPEN_PUTS)
 @pytest.mark.parametrize("status", ["Pending", "Success", "TimedOut"])
 def test_a_put_is_not_sent_if_that_of_an_earlier_try_may_have_landed(status, earlier_tries, reason):
-    for answers in ([page(wire("a", status))], [page(), page(wire("a", status))]):
+    for answers in ([page(pushed("a", status))], [page(), page(pushed("a", status))]):
         course = Course(*answers, earlier_tries=earlier_tries, method="PUT")
-        told = unknown(course)
-        assert reason in str(told)
-        assert ([each.key for each in told.candidates], told.asks_until) == (["a"], None)
+        outcome = unknown(course)
+        assert reason in str(outcome)
+        assert ([each.key for each in outcome.candidates], outcome.asks_until) == (["a"], None)
         assert (course.writes(), course.kept) == ([], [])
 
 
@@ -126,25 +128,25 @@ def test_a_put_is_not_sent_if_that_of_an_earlier_try_may_have_landed(status, ear
 def test_a_refusal_without_a_correlation_id_is_not_taken_for_a_replay(correlation_id):
     refusal = api_error(403)
     refusal.correlation_id = correlation_id
-    course = raises(Course(refusal, earlier_tries=forgotten()), refusal)
+    course = raises(Course(refusal, earlier_tries=after_unstored()), refusal)
     assert course.writes() == [("POST", ROOT)]
 
 
 @pytest.mark.parametrize("tries", [1, 2, 3])
 def test_after_a_failure_a_key_that_a_missing_try_may_have_used_is_asked_under_with_care(tries):
     """The store knows of a failure under the first key; tries without a store may have gone on from there."""
-    earlier_tries = replace(traced(operation_key="a"), forgotten_since=LONG_AGO, tries=tries)
-    replayed = wire("b", "Success", requested_on=LONG_AGO + 60)
-    answers = [replayed, replayed] if tries > 1 else [wire("c")]
-    course = Course(wire("a", "Failed", LONG_AGO), *answers, earlier_tries=earlier_tries)
+    earlier_tries = replace(after(operation_key="a"), forgotten_since=LONG_AGO, tries=tries)
+    replayed = pushed("b", "Success", requested_on=LONG_AGO + 60)
+    answers = [replayed, replayed] if tries > 1 else [pushed("c")]
+    course = Course(pushed("a", "Failed", LONG_AGO), *answers, earlier_tries=earlier_tries)
     assert course.play().key == ("b" if tries > 1 else "c")
     assert course.writes() == [("POST", SECOND)]
 
 
 def test_a_write_that_was_cut_off_before_a_missing_try_is_looked_for_along_the_whole_chain():
     """The missing try may have begun at the first key, and written under that."""
-    earlier_tries = replace(traced(SECOND), forgotten_since=LONG_AGO, tries=2)
-    course = Course(wire("a", "Success", LONG_AGO), wire("a", "Success", LONG_AGO), earlier_tries=earlier_tries)
+    earlier_tries = replace(after(SECOND), forgotten_since=LONG_AGO, tries=2)
+    course = Course(pushed("a", "Success", LONG_AGO), pushed("a", "Success", LONG_AGO), earlier_tries=earlier_tries)
     assert course.play().key == "a"
     assert course.writes() == [("POST", ROOT)]
 
@@ -153,22 +155,24 @@ def test_a_write_that_was_cut_off_before_a_missing_try_is_looked_for_along_the_w
 def test_a_write_of_another_chain_that_was_cut_off_before_a_missing_try_is_looked_for_in_the_history(has_landed):
     """Asking under either chain's key could write a second record, if the write was under the other's."""
     there = first_key(ROOT, "another deployment", TARGET)
-    earlier_tries = replace(traced(there), forgotten_since=LONG_AGO, tries=2)
+    earlier_tries = replace(after(there), forgotten_since=LONG_AGO, tries=2)
     if has_landed:
-        course = Course(page(wire("a", "Success", LONG_AGO)), earlier_tries=earlier_tries)
+        course = Course(page(pushed("a", "Success", LONG_AGO)), earlier_tries=earlier_tries)
         assert [each.key for each in unknown(course).candidates] == ["a"]
     else:
-        course = Course(page(), page(), wire("b"), earlier_tries=earlier_tries)
+        course = Course(page(), page(), pushed("b"), earlier_tries=earlier_tries)
         assert course.play().key == "b"
         assert course.sleeps == [OTHER_KEY_GRACE]
     assert course.writes() == ([] if has_landed else [("POST", there)])
 
 
-def test_without_a_trace_a_write_through_another_connection_counts():
+def test_without_a_stored_write_a_write_through_another_connection_counts():
     """The company may have been linked anew since."""
-    moved = wire("a", "Success", requested_on=EXPIRED - 60, dataConnectionKey="connection-2")
-    assert [each.key for each in unknown(Course(page(moved), earlier_tries=forgotten(EXPIRED))).candidates] == ["a"]
-    course = Course(page(moved), page(moved), wire("b"), earlier_tries=traced(sent_on=EXPIRED))
+    moved = pushed("a", "Success", requested_on=EXPIRED - 60, dataConnectionKey="connection-2")
+    assert [each.key for each in unknown(Course(page(moved), earlier_tries=after_unstored(EXPIRED))).candidates] == [
+        "a"
+    ]
+    course = Course(page(moved), page(moved), pushed("b"), earlier_tries=after(sent_on=EXPIRED))
     assert course.play().key == "b"  # it is known which connection that one was to go through
 
 
@@ -193,23 +197,23 @@ class Codat:
     def _take(self, key, end):
         if end == "refused":
             return api_error(400)
-        self.operations[key] = wire(key, end, self.now)
-        return wire(key, requested_on=self.now)
+        self.operations[key] = pushed(key, end, self.now)
+        return pushed(key, requested_on=self.now)
 
 
 @given(st.lists(st.sampled_from(["Failed", "refused"]), max_size=4), st.integers(10, 300), st.data())
 def test_the_chain_is_the_same_with_the_store_without_it_and_from_one_to_the_other(ends, pause, data):
-    def chain(remembers):
+    def chain(is_stored):
         codat, last, operation = Codat([*ends, "Success"]), None, None
         for number in range(len(ends) + 2):
-            stored = last if remembers(number) else None
+            stored = last if is_stored(number) else None
             earlier_tries = EarlierTries(stored, None if stored or not number else NOW, tries=number)
             course = Course(earlier_tries=earlier_tries, by=codat.answer, now=codat.now)
             try:
                 operation = course.play()
             except errors.CodatApiError:
                 operation = None
-            last = course.last_trace if course.kept else last
+            last = course.last_stored if course.kept else last
             codat.now += pause
         assert operation.is_success
         assert codat.ends == []
@@ -218,5 +222,5 @@ def test_the_chain_is_the_same_with_the_store_without_it_and_from_one_to_the_oth
     with_store = chain(lambda number: True)
     assert len(with_store) == len(set(with_store)) == len(ends) + 1
     assert chain(lambda number: False) == with_store
-    remembered = data.draw(st.sets(st.integers(0, len(ends) + 1)))
-    assert chain(remembered.__contains__) == with_store
+    stored = data.draw(st.sets(st.integers(0, len(ends) + 1)))
+    assert chain(stored.__contains__) == with_store

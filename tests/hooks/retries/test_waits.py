@@ -54,12 +54,12 @@ def test_one_attempt_means_one_request(codat_simulator, connect, do):
     assert len(codat_simulator.requests) == 1
 
 
-def test_each_retry_is_told_with_its_reason(codat_simulator, at, do, logged):
+def test_each_retry_is_logged_with_its_reason(codat_simulator, at, do, logged):
     company = codat_simulator.add_company()
     codat_simulator.fault(Fault("status", status=503, times=2))
     do(at().get_company, company.id)
-    told = [line for line in logged().splitlines() if "Trying again" in line]
-    assert [f"attempt {number} of {ATTEMPTS}" in line for number, line in enumerate(told, 1)] == [True, True]
+    lines = [line for line in logged().splitlines() if "Trying again" in line]
+    assert [f"attempt {number} of {ATTEMPTS}" in line for number, line in enumerate(lines, 1)] == [True, True]
 
 
 def test_the_settings_sent_again_are_the_same_settings(codat_simulator, at, do):

@@ -41,7 +41,7 @@ def test_each_call_starts_with_nothing_open(codat_simulator, at, do):
 
 
 def test_a_write_in_progress_is_waited_for_under_its_key(codat_simulator, connect, do, slept):
-    """The answer is late, the second request is told that the first is in progress, and the third finds it done."""
+    """The answer is late, the second request learns that the first is in progress, and the third finds it done."""
     company = codat_simulator.add_company()
     codat_simulator.fault(Fault("hold"))
     slept.meanwhile = lambda: codat_simulator.release() if len(slept) == 2 else None

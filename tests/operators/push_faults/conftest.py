@@ -28,7 +28,7 @@ def play(stage, logged):
             step(played)
         assert played.seen == list(expected.tries)
         assert played.books == expected.books
-        assert expected.told in str(played.task.history[-1].error)
+        assert expected.says in str(played.task.history[-1].error)
         assert played.written() <= played.wanted
         assert "coffee" not in logged()
 

@@ -97,7 +97,7 @@ CASES = [
         "success, and cleared, in the run of a daily DAG",
         [daily, run, clear, run],
         store=seen("POST, GET → success", "GET → success"),
-        # Airflow 2 does not tell when the run could begin, so it may be too long ago for a replay.
+        # Airflow 2 does not say when the run could begin, so it may be too long ago for a replay.
         without=seen(
             "POST, GET → success",
             "2x LIST, POST again, GET → success" if airflow_version < "3" else "POST again, GET → success",

@@ -58,11 +58,11 @@ CASES = [
     case(
         "killed after sending, and the record changed: there is a now() in a template",
         [killed_once_handled, release, correct, run],
-        store=seen("POST held → killed, retry", "POST 422, LIST → unknown, found Success", told="it differs in memo"),
+        store=seen("POST held → killed, retry", "POST 422, LIST → unknown, found Success", says="it differs in memo"),
         without=seen(
             "POST held → killed, retry",
             "POST 422, LIST → unknown, found Success",
-            told="which fields differ is not known",
+            says="which fields differ is not known",
         ),
     ),
     case(

@@ -102,6 +102,6 @@ def test_an_hour_of_day_is_refused_where_the_api_speaks_integers(extra, codat, c
     monkeypatch.setenv("AIRFLOW_CONN_CODAT_DEFAULT", json.dumps(connection))
     with pytest.raises(CodatInputError, match=r"invoices.*hourOfDay is 6"):
         apply(company, [{"dataType": "invoices", "syncSchedule": {"intervalHours": 24, "hourOfDay": 6}}])
-    # Without a word in the connection, only the API's own answer tells which shape it speaks.
+    # Without a word in the connection, only the API's own answer shows which shape it takes.
     assert codat.count() == (0 if extra else 1)
     assert codat.count("POST") == 0

@@ -146,7 +146,7 @@ def test_a_dry_run_plans_and_writes_nothing(arguments, codat, company):
     assert xcom["changes"] == apply(company, **arguments)["changes"] != []
 
 
-def test_the_xcom_tells_each_change(codat, company):
+def test_the_xcom_holds_each_change(codat, company):
     xcom = apply(company, [{"dataType": "invoices", "syncSchedule": 168, "syncFromWindow": 24}])
     assert xcom["changed"] is True
     assert xcom["overridesDefaults"] is True
@@ -166,7 +166,7 @@ def test_an_hour_of_day_is_set_where_the_api_has_one(codat, company):
 
 
 @both_shapes
-def test_the_connection_names_the_shape_where_an_empty_list_tells_none(codat, company):
+def test_the_connection_names_the_shape_where_an_empty_list_shows_none(codat, company):
     codat.set_sync_settings(company.id, [])
     apply(company, [{"dataType": "invoices", "syncSchedule": 24}])
     assert hours(codat, company) == {"invoices": 24}
@@ -184,7 +184,7 @@ def test_passing_trouble_is_retried(codat, company, monkeypatch):
 # -- the log -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_plan_is_told_as_a_table(codat, company, logged):
+def test_the_plan_is_logged_as_a_table(codat, company, logged):
     apply(company, [{"dataType": "invoices", "syncSchedule": 168}])
     lines = [tuple(line.split()) for line in logged().splitlines()]
     assert ("data", "type", "field", "from", "to") in lines

@@ -11,7 +11,7 @@ from airflow_provider_codat.simulator import Fault, Outcome
 from airflow_provider_codat.triggers.company_poll import LAST_CHECK
 
 
-def told(caplog):
+def messages(caplog):
     return [
         record.getMessage() for record in caplog.records if record.name.startswith("airflow_provider_codat.triggers")
     ]
@@ -32,7 +32,7 @@ def test_a_rotated_key_heals_itself(codat, waits, clock, caplog, connect):
     clock.after(12, rotate)
     assert waits.run() == ["Success"] * 5 * 4
     assert sum(request.status == 401 for request in codat.requests) == 4
-    assert told(caplog) == ["Connection 'codat_default' has a new API key: going on with it."]
+    assert messages(caplog) == ["Connection 'codat_default' has a new API key: going on with it."]
 
 
 @pytest.mark.parametrize(("companies", "count"), [(1, 1), (1, 5), (10, 2)])
@@ -74,8 +74,8 @@ def test_a_429_pauses_the_whole_connection_once_and_one_request_probes(codat, wa
     assert set(waits.run()) == {"Success"}
     refused_at = 10.0
     assert [at for at in clock.requested_at() if refused_at + 0.1 < at < refused_at + 20] == []
-    assert sum("paused for 0:00:20" in line for line in told(caplog)) == 1
-    assert sum("the pause is over" in line for line in told(caplog)) == 1
+    assert sum("paused for 0:00:20" in line for line in messages(caplog)) == 1
+    assert sum("the pause is over" in line for line in messages(caplog)) == 1
 
 
 def test_the_probe_is_answered_before_the_rest_follow(codat, waits, clock):
@@ -101,7 +101,7 @@ def test_a_wait_ends_while_the_connection_is_paused(count, codat, waits, clock):
     assert codat.count() == 1
 
 
-def test_down_and_back_are_told_once_with_figures(codat, waits, clock, caplog):
+def test_down_and_back_are_logged_once_with_figures(codat, waits, clock, caplog):
     caplog.set_level(logging.INFO)
     for _ in range(5):
         company = codat.add_company()
@@ -110,7 +110,7 @@ def test_down_and_back_are_told_once_with_figures(codat, waits, clock, caplog):
     clock.after(3, lambda: codat.fault(Fault("status", status=503, times=None)))
     clock.after(63, codat.clear_faults)
     assert set(waits.run()) == {"Success"}
-    down, back = told(caplog)
+    down, back = messages(caplog)
     assert "is down for connection 'codat_default': 3 requests in a row failed" in down
     assert "is back for connection 'codat_default' after 0:01:00; " in back
 
@@ -125,11 +125,11 @@ def test_no_minute_has_more_requests_than_the_connection_allows_and_no_company_s
     times = clock.requested_at()
     assert max(sum(first <= at < first + 60 for at in times) for first in times) <= 60
     assert not [request for request in codat.requests if request.status == 429]
-    # 80 looks at nine tenths of a request a second: whoever has waited longest is next
+    # 80 checks at nine tenths of a request a second: whoever has waited longest is next
     assert max(waits.ended_at.values()) <= 30 + 2 * 80 / 0.9
 
 
-def test_a_company_with_many_looks_due_does_not_keep_another_waiting(simulate, waits, clock):
+def test_a_company_with_many_checks_due_does_not_keep_another_waiting(simulate, waits, clock):
     codat = simulate({"requests_per_minute": 10})
     codat.fault(Fault("status", status=404, path=LIST, times=None))
     crowded, lone = codat.add_company(), codat.add_company()
@@ -153,7 +153,7 @@ def test_requests_under_way_for_a_company_are_bounded(simulate, waits):
 
 @pytest.mark.parametrize("triggerers", [1, 3])
 def test_a_quota_that_would_run_out_lasts_the_day(triggerers, simulate, waits, clock, caplog, monkeypatch):
-    """Two companies looked at every ten seconds would take 17,280 requests a day and triggerer; there are 1,500.
+    """Two companies checked every ten seconds would take 17,280 requests a day and triggerer; there are 1,500.
 
     Triggerers do not know of each other: here each is a connection of its own to the same Codat.
     """
@@ -171,7 +171,7 @@ def test_a_quota_that_would_run_out_lasts_the_day(triggerers, simulate, waits, c
                 waits.add(company, key, interval=10, timeout=2 * 86400, conn_id=name)
     assert waits.run() == ["Success"] * 6 * triggerers
     assert not [request for request in codat.requests if request.status == 429]
-    lines = told(caplog)
+    lines = messages(caplog)
     assert sum("slowed to" in line for line in lines) == triggerers
     assert sum("back to full pace" in line for line in lines) == triggerers
     spent = sum(at < until_midnight for at in clock.requested_at())

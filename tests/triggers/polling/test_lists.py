@@ -99,7 +99,7 @@ def test_a_list_that_does_not_work_is_done_without(fault, codat, waits, clock):
 
 @pytest.mark.parametrize("fault", [{"status": status} for status in (400, 403, 404, 500)] + [{"kind": "html"}])
 def test_a_list_that_does_not_work_harms_no_wait_that_is_due_alone(fault, codat, waits, clock):
-    """Three that are due one after another, so that there is never another look to spare for the list."""
+    """Three that are due one after another, so that there is never another check to spare for the list."""
     codat.fault(Fault(path=LIST, times=None, **({"kind": "status"} | fault)))
     company = codat.add_company()
     for number in range(3):
@@ -119,12 +119,12 @@ def test_nobody_is_starved_for_a_list_that_shows_nothing(simulate, waits, clock)
     last = waits.add(company, codat.add_push(company.id, outcome=Outcome(latency=20)))
     assert waits.run() == ["Success"] * 100
     assert waits.ended_at[last] <= 20 + 2 * INTERVAL
-    looks = clock.requested_at(f".*/{last}")
-    assert max(later - earlier for earlier, later in pairwise(looks)) <= 2 * INTERVAL + 1
+    checks = clock.requested_at(f".*/{last}")
+    assert max(later - earlier for earlier, later in pairwise(checks)) <= 2 * INTERVAL + 1
 
 
-def test_looks_given_to_others_do_not_pay_for_a_list_that_does_not_help(simulate, waits, clock):
-    """Many that look seldom are shown; three that look often are not, and by their keys cost three a look."""
+def test_checks_of_others_do_not_pay_for_a_list_that_does_not_help(simulate, waits, clock):
+    """Many that check seldom are listed; three that check often are not, and each check costs them three requests."""
     codat = simulate(order_by_support="ignore", query_support="ignore")
     company = codat.add_company()
     for _ in range(300):

@@ -137,7 +137,7 @@ def test_after_a_poll_broke_the_next_wait_begins_a_new_one(codat, waits, monkeyp
     assert "Success" in ended[1:]
 
 
-def test_what_the_poll_itself_tells_lands_in_no_tasks_log(codat, waits, monkeypatch):
+def test_what_the_poll_itself_logs_lands_in_no_tasks_log(codat, waits, monkeypatch):
     seen = []
     company = codat.add_company()
     monkeypatch.setattr(company_poll, "pages_to_read", lambda *_: seen.append(TASK.get()) or 1)

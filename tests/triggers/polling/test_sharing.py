@@ -40,7 +40,9 @@ def test_waits_for_the_same_operation_share_its_request(codat, waits, clock):
     assert clock.requested_at() == pytest.approx([0, 5, 10], abs=0.5)
 
 
-def test_waits_that_come_in_a_burst_share_the_first_look_and_later_ones_join_the_next(codat, waits, clock, monkeypatch):
+def test_waits_that_come_in_a_burst_share_the_first_check_and_later_ones_join_the_next(
+    codat, waits, clock, monkeypatch
+):
     monkeypatch.setattr(company_poll.random, "random", lambda: 0.5)
     company = codat.add_company()
     for number in range(20):
@@ -82,22 +84,22 @@ def test_each_wait_keeps_its_own_interval(codat, waits, clock):
     waits.add(company, often, interval=5, timeout=62)
     waits.add(company, seldom, interval=30, timeout=62)
     waits.run()
-    looks = [clock.requested_at(f".*/{key}") for key in (often, seldom)]
-    assert looks[0] == pytest.approx([*range(0, 61, 5), 62], abs=0.5)
-    assert looks[1] == pytest.approx([0, 30, 60, 62], abs=0.5)
+    checks = [clock.requested_at(f".*/{key}") for key in (often, seldom)]
+    assert checks[0] == pytest.approx([*range(0, 61, 5), 62], abs=0.5)
+    assert checks[1] == pytest.approx([0, 30, 60, 62], abs=0.5)
 
 
-def test_looks_that_others_bring_do_not_stretch_a_waits_backoff(codat, waits, clock):
-    """Three that look every second show a fourth too; when they have ended it goes on at its own pace."""
+def test_checks_of_others_do_not_stretch_a_waits_backoff(codat, waits, clock):
+    """Three that check every second show a fourth too; when they have ended it goes on at its own pace."""
     company = codat.add_company()
     for key in pushes(codat, company, 3):
         waits.add(company, key, interval=1.0)
     codat.outcome(Outcome(latency=200))
     own = waits.add(company, codat.add_push(company.id, outcome=Outcome(latency=200)), interval=4.0, backoff=True)
     waits.run()
-    looks = clock.requested_at(f".*/{own}")
-    assert looks[0] < 30 + 60
-    assert max(later - earlier for earlier, later in pairwise(looks)) <= 60.5
+    checks = clock.requested_at(f".*/{own}")
+    assert checks[0] < 30 + 60
+    assert max(later - earlier for earlier, later in pairwise(checks)) <= 60.5
     assert waits.ended_at[own] <= 200 + 60.5
 
 
@@ -120,7 +122,7 @@ def test_the_status_counts_before_the_clock(codat, waits):
     assert waits.run() == ["Success"] * 2
 
 
-def test_a_look_that_ends_after_the_deadline_is_not_the_last_one(simulate, waits):
+def test_a_check_that_ends_after_the_deadline_is_not_the_last_one(simulate, waits):
     """It began before the deadline and was given up after it; the operation has ended in between, in time."""
     codat = simulate({"read_timeout": 0.3})
     codat.fault(Fault("hang", times=1))
@@ -137,7 +139,7 @@ def test_a_newcomer_wakes_a_poll_that_sleeps_for_longer(codat, waits, clock):
     assert waits.ended_at[keen] == pytest.approx(15, abs=0.5)
 
 
-def test_a_wait_does_not_look_before_it_may(codat, waits, clock):
+def test_a_wait_does_not_check_before_it_may(codat, waits, clock):
     company = codat.add_company()
     waits.add(company, codat.add_push(company.id, outcome=Outcome()), not_before=START + 100)
     waits.run()
@@ -154,11 +156,11 @@ def test_a_request_that_hangs_ends_a_wait_soon_after_its_deadline(codat, waits, 
     assert 0.2 <= waits.ended_at[key] < 5
 
 
-def test_each_status_is_told_in_the_log_of_the_task_that_waits_for_it(codat, waits):
+def test_each_status_is_in_the_log_of_the_task_that_waits_for_it(codat, waits):
     company = codat.add_company()
     keys = [waits.add(company, key) for key in pushes(codat, company, 3)]
     waits.run()
     assert {task for task, _ in waits.log.lines} == set(keys)
     for key in keys:
-        told = [line for task, line in waits.log.lines if task == key]
-        assert told == [f"Push operation {key} is Pending.", f"Push operation {key} is Success."]
+        lines = [line for task, line in waits.log.lines if task == key]
+        assert lines == [f"Push operation {key} is Pending.", f"Push operation {key} is Success."]
