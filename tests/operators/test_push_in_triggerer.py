@@ -19,7 +19,7 @@ from push_runs import (
     stored_write_of,
     writes,
 )
-from trigger_runner import through_the_database
+from trigger_runner import through_the_database, trigger_arguments
 from virtual_clock import START
 
 from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION
@@ -51,21 +51,7 @@ def test_the_trigger_holds_an_absolute_deadline_and_nothing_of_the_record(limits
     (operation,) = pushes(codat, company)
     class_path, kwargs = through_the_database(deferred.trigger.serialize())
     assert class_path == f"{CodatPushOperationTrigger.__module__}.{CodatPushOperationTrigger.__qualname__}"
-    assert kwargs == {
-        "company_id": company.id,
-        "push_operation_key": operation["pushOperationKey"],
-        "codat_conn_id": "codat_default",
-        "deadline": START + patience,
-        "not_before": START + 5,
-        "poke_interval": 5.0,
-        "exponential_backoff": False,
-        "max_wait": 60.0,
-        "last_status": "Pending",
-        "timeout_margin": 0.0,
-        "end_from_trigger": False,
-        "fail_on_unsuccessful": True,
-        "do_xcom_push": True,
-    }
+    assert kwargs == trigger_arguments(company.id, operation["pushOperationKey"], patience)
     assert deferred.method_name == "execute_complete"
     assert deferred.timeout == timedelta(seconds=patience) + timedelta(minutes=2)
     assert not deferred.kwargs

@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowTaskTimeout,
     TaskDeferred,
 )
-from trigger_runner import through_the_database
+from trigger_runner import through_the_database, trigger_arguments
 from virtual_clock import START
 
 from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION, PushOperation
@@ -143,21 +143,7 @@ def test_the_trigger_holds_an_absolute_deadline_and_airflow_a_later_one(
     with pytest.raises(TaskDeferred) as deferred:
         sensor(company_id=company.id, push_operation_key=key, exponential_backoff=False, **limits).execute({})
     _, kwargs = through_the_database(deferred.value.trigger.serialize())
-    assert kwargs == {
-        "company_id": company.id,
-        "push_operation_key": key,
-        "codat_conn_id": "codat_default",
-        "deadline": START + patience,
-        "not_before": START + 5,
-        "poke_interval": 5.0,
-        "exponential_backoff": False,
-        "max_wait": 60.0,
-        "last_status": "Pending",
-        "timeout_margin": 0.0,
-        "end_from_trigger": False,
-        "fail_on_unsuccessful": True,
-        "do_xcom_push": True,
-    }
+    assert kwargs == trigger_arguments(company.id, key, patience)
     # Longer than a request that is under way at the deadline may take.
     assert deferred.value.timeout == timedelta(seconds=patience) + timedelta(minutes=2)
     assert codat_simulator.count() == 1
