@@ -1,11 +1,12 @@
-"""What can go wrong with a write, and what comes of it, case by case: the specification of ``CodatPushOperator``.
+"""The cases in which a write goes wrong, and what follows: the specification of ``CodatPushOperator``.
 
-A case is a row of the files of ``operators/push_faults``: what happens, in words and in steps; then, for each try, the
-requests that reach Codat and how the try ends; and what the company's books hold in the end. Where Airflow's two kinds
-differ, ``store`` is one with a task state store (3.3 and later), ``without`` one without.
+A case is a row in a file of ``operators/push_faults``. It says what happens, in words and in steps; for each try, the
+requests that reach Codat and how the try ends; and what the company's books hold in the end. Where it matters,
+``store`` is an Airflow with a task state store (3.3 and later), ``without`` one without.
 
-The task writes ``coffee``, once its record is corrected ``tea``; ``water`` is what it changes, ``juice`` another's. All
-is real but the time: HTTP, processes, and SIGKILL. Five minutes pass between two tries, one before a clear.
+The task writes ``coffee``, and ``tea`` once its record is corrected. ``water`` is the record that it changes, ``juice``
+that of somebody else. HTTP, processes and SIGKILL are real, the time is not. Five minutes pass between two tries, and
+one before a clear.
 
 ==================================  ================================================================================
 a request                           what became of it
@@ -68,9 +69,9 @@ class Case:
     """A row.
 
     :param what: what happens, in words.
-    :param steps: what happens.
-    :param store: what is seen of it where Airflow has a task state store; ``None`` if it cannot happen there.
-    :param without: likewise where Airflow has none.
+    :param steps: the same in steps.
+    :param store: what is seen where Airflow has a task state store; ``None`` if it cannot happen there.
+    :param without: what is seen where Airflow has none.
     """
 
     what: str

@@ -1,4 +1,4 @@
-"""What is read from an answer, and kept of what cannot be read."""
+"""Reading sync settings from an answer: what cannot be read is kept as it came."""
 
 import pytest
 from hypothesis import given

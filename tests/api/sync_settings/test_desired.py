@@ -1,4 +1,4 @@
-"""What users want: what is read, and what is refused."""
+"""Reading the sync settings that a user wants, and refusing what is wrong."""
 
 from datetime import UTC, datetime, timedelta, timezone
 

@@ -1,4 +1,4 @@
-"""What is planned, and that the plan leads to what was wanted."""
+"""Plans for sync settings: a plan leads to what is wanted, and keeps the rest."""
 
 import json
 from dataclasses import replace

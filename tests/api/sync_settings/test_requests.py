@@ -1,4 +1,4 @@
-"""What is sent."""
+"""The requests that write sync settings."""
 
 from datetime import datetime
 

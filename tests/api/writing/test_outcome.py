@@ -1,4 +1,4 @@
-"""What the error of an unknown outcome says."""
+"""The error of a write whose outcome is unknown: what its text says."""
 
 import pickle
 

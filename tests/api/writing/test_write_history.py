@@ -1,4 +1,4 @@
-"""A write whose answer Codat replays no more: the push history decides."""
+"""A write whose first answer Codat no longer replays: the push history decides."""
 
 from dataclasses import replace
 

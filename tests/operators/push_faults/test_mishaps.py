@@ -1,4 +1,4 @@
-"""Faults in random orders."""
+"""Faults in random orders: no order writes a record twice."""
 
 import random
 

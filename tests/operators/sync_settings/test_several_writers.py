@@ -1,4 +1,4 @@
-"""Several tasks that write the settings of one company."""
+"""Several tasks write the settings of one company."""
 
 import inspect
 import random

@@ -1,4 +1,4 @@
-"""What the operator writes, logs and returns, and how it is templated."""
+"""What the operator writes, logs and returns, and its templates."""
 
 import json
 from contextlib import nullcontext
