@@ -89,7 +89,7 @@ for command in json.loads(sys.argv.pop()):
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory):
+def answered(tmp_path_factory):
     """Return what Airflow's command line says to each command, and what it complains of."""
     done = subprocess.run(  # noqa: S603 - the interpreter that runs this test
         [sys.executable, "-c", ALL_COMMANDS, json.dumps(list(COMMANDS))],
@@ -109,12 +109,12 @@ def told(tmp_path_factory):
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_airflows_command_line_shows_the_provider(command, told):
-    assert COMMANDS[command] in told[0][command]
+def test_airflows_command_line_shows_the_provider(command, answered):
+    assert COMMANDS[command] in answered[0][command]
 
 
-def test_airflows_command_line_does_not_warn_of_the_provider(told):
-    answers, complaints = told
+def test_airflows_command_line_does_not_warn_of_the_provider(answered):
+    answers, complaints = answered
     everything = "\n".join([*answers.values(), complaints]).replace(sys.prefix, "")  # which may hold our name
     lines = everything.lower().splitlines()
     assert [line for line in lines if "warn" in line and "codat" in line] == []

@@ -1,4 +1,4 @@
-"""The retry policy, row by row: what a task failed with, and what Airflow is told to do about it."""
+"""The retry policy, row by row: what a task failed with, and what Airflow then does."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -106,10 +106,10 @@ class TestDecisions:
         assert (action, delay) == (RetryAction.RETRY, timedelta(seconds=30))
         assert type(error).__name__ in reason
 
-    @pytest.mark.parametrize(("told", "delay"), LIMITED, ids=name_of)
-    def test_a_rate_limit_is_retried_when_codat_says_so(self, told, delay, monkeypatch):
+    @pytest.mark.parametrize(("limits", "delay"), LIMITED, ids=name_of)
+    def test_a_rate_limit_is_retried_when_codat_says_so(self, limits, delay, monkeypatch):
         monkeypatch.setattr(retry_policy, "datetime", SimpleNamespace(now=lambda zone: NOW.astimezone(zone)))
-        action, decided, reason = self.decide(api_error(429, **told), try_number=4)
+        action, decided, reason = self.decide(api_error(429, **limits), try_number=4)
         assert (action, decided) == (RetryAction.RETRY, delay)
         assert "rate limit" in reason
 

@@ -307,16 +307,16 @@ def test_a_thread_that_outlives_its_task_is_waited_for_at_the_end(clock, real_wa
     assert real_waits.begun.is_set()
 
 
-def test_what_the_loop_cannot_know_of_can_be_told(clock, far):
+def test_another_thread_can_wake_the_loop(clock, far):
     async def run():
         fired = far()
-        told = asyncio.get_running_loop().create_future()
-        tell = threading.Thread(
-            target=asyncio.get_running_loop().call_soon_threadsafe, args=(told.set_result, "something")
+        woken = asyncio.get_running_loop().create_future()
+        waker = threading.Thread(
+            target=asyncio.get_running_loop().call_soon_threadsafe, args=(woken.set_result, "something")
         )
         with clock.under_way():
-            asyncio.get_running_loop().call_soon(tell.start)
-            assert await told == "something"
+            asyncio.get_running_loop().call_soon(waker.start)
+            assert await woken == "something"
         assert fired == []
 
     clock.run(run())
@@ -326,13 +326,13 @@ def test_what_the_loop_cannot_know_of_can_be_told(clock, far):
 
 
 def test_the_requests_of_both_sides_are_noted_at_their_times(clock, hook, company_id):
-    async def look(pause, times):
+    async def check(pause, times):
         for _ in range(times):
             await hook.list_push_operations.aio(company_id)
             await asyncio.sleep(pause)
 
     async def run():
-        await asyncio.gather(look(HOUR, 3), look(1.5 * HOUR, 3))
+        await asyncio.gather(check(HOUR, 3), check(1.5 * HOUR, 3))
 
     clock.run(run())
     hook.get_company(company_id)

@@ -48,11 +48,11 @@ def api_error(kind):
     return error
 
 
-def told(value):
+def contents(value):
     """Return all that an error holds, errors in it likewise."""
     if not isinstance(value, Exception):
         return value
-    return type(value), str(value), value.args, {name: told(each) for name, each in vars(value).items()}
+    return type(value), str(value), value.args, {name: contents(each) for name, each in vars(value).items()}
 
 
 def landed(error):
@@ -85,7 +85,7 @@ def test_the_table_below_misses_no_error():
 @pytest.mark.parametrize("error", EVERY_ERROR, ids=lambda error: type(error).__name__)
 def test_every_error_survives_pickling(error, protocol):
     copy = pickle.loads(pickle.dumps(error, protocol))  # noqa: S301
-    assert told(copy) == told(error)
+    assert contents(copy) == contents(error)
     assert copy.may_have_landed is error.may_have_landed
 
 

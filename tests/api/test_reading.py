@@ -205,7 +205,7 @@ READERS = {
     "companies": (companies.list_companies(), page(COMPANY, COMPANY)),
     "push operation": (push_operations.get_push_operation("company", "key"), OPERATION),
     "push operations": (push_operations.list_push_operations("company"), page(OPERATION, *OTHERS)),
-    "a look at the list": (
+    "a check by the list": (
         push_operations.find_push_operations("company", {"key", "other-1"}, page=1, page_size=100),
         page(OPERATION, *OTHERS),
     ),
@@ -226,8 +226,8 @@ def passed_on(value):
     for each in getattr(value, "results", [value]):
         operation = each.operation if isinstance(each, ListedOperation) else each
         if isinstance(operation, PushOperation):
-            wire = json.dumps(operation.to_json(), allow_nan=False, ensure_ascii=False).encode("utf-8")
-            assert PushOperation.from_stored(json.loads(wire)) == operation
+            stored = json.dumps(operation.to_json(), allow_nan=False, ensure_ascii=False).encode("utf-8")
+            assert PushOperation.from_stored(json.loads(stored)) == operation
             assert operation.describe_failure()
             push_history.moment(operation, 0.0)
         if isinstance(operation, sync_settings.SyncSettings):
@@ -247,13 +247,13 @@ def test_no_answer_ends_as_anything_but_a_value_or_an_error_of_ours(seed):
             passed_on(read(request, Response(status, headers, body, [KEY]), NOW))
             values += 1
         except CodatError as error:
-            _can_be_told(error)
+            _check_texts(error)
         except Exception as error:
             pytest.fail(f"case {case} of seed {seed}, {request} answered {status} {headers}: {body[:300]!r}: {error!r}")
     assert CASES / 10 < values < CASES
 
 
-def _can_be_told(error):
+def _check_texts(error):
     str(error).encode("utf-8")
     assert KEY not in str(error) + repr(vars(error))
     assert len(str(pickle.loads(pickle.dumps(error))))  # noqa: S301
@@ -297,7 +297,7 @@ def _ended(search, page):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_no_event_ends_as_anything_but_what_it_tells_or_an_error_of_ours(seed):
+def test_no_event_ends_as_anything_but_what_it_says_or_an_error_of_ours(seed):
     dice = random.Random(f"events {seed}")  # noqa: S311
     for case in range(CASES // 4):
         body = written(mutated(dice.choice(EVENTS), dice))

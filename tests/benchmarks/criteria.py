@@ -1,4 +1,4 @@
-"""The lines of issue 3's acceptance, as functions of what was measured: whether a line holds, and by which figures."""
+"""The criteria, as functions of what was measured: whether one holds, and by which figures."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from typing import Any
 from benchmarks.scenarios import Scenario
 
 BUDGET = 900
-"""Requests a minute that a connection spends at most, unless it says otherwise."""
+"""The most requests a minute of a connection that does not set ``requests_per_minute``."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What one contender did. Seconds and KiB; counts of requests are Codat's.
+    """What one of the two triggers did, in seconds and KiB. Codat counts the requests.
 
-    :param ended: waits whose one event told the status that the operation has.
+    :param ended: waits that gave one event, with the status of the operation.
     :param lost: waits without an event, or with more than one.
-    :param wrong: waits whose event told anything else.
-    :param complaints: the different things they told, some of them.
-    :param peak_per_minute: the most requests in any 60 seconds; ``peak_once_back`` of those after an outage.
-    :param delay_p50: detection delay: from the end of the operation to the trigger's event; likewise the next ones.
+    :param wrong: waits that gave one event, with anything else.
+    :param complaints: some of what those events had instead of the status.
+    :param peak_per_minute: the most requests in any 60 seconds.
+    :param peak_once_back: the most requests in any 60 seconds after an outage.
+    :param delay_p50: detection delay, from the end of the operation to the event of the trigger; so are the next ones.
     :param resident_kib_per_wait: resident memory per wait, above the bare trigger object.
-    :param kib_per_wait: likewise what Python allocated; None if that was not traced.
+    :param kib_per_wait: what Python allocated per wait, above the bare trigger object; None if it was not measured.
     :param kib_per_trigger: what Python allocated per bare trigger object.
     """
 
@@ -51,7 +52,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a line of the acceptance holds; None where what it compares with was not run."""
+    """Whether a criterion holds; None if what it needs was not measured."""
 
     line: str
     holds: bool | None
@@ -118,7 +119,7 @@ def no_stall(_: Scenario, ours: Figures, __: Figures | None) -> Verdict:
 def small(_: Scenario, ours: Figures, __: Figures | None) -> Verdict:
     line = "memory per wait under 20 KiB above the bare trigger object"
     if ours.kib_per_wait is None:
-        return Verdict(line, None, f"not traced; resident: {ours.resident_kib_per_wait:.1f} KiB")
+        return Verdict(line, None, f"not measured; resident: {ours.resident_kib_per_wait:.1f} KiB")
     figures = f"{ours.kib_per_wait:.1f} KiB (resident: {ours.resident_kib_per_wait:.1f} KiB)"
     return Verdict(line, ours.kib_per_wait < 20, figures)
 

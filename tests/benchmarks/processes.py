@@ -1,4 +1,4 @@
-"""The processes of a throw-away Airflow: what CPU they use, and which of them run tasks. Linux only."""
+"""The processes of a temporary Airflow: what CPU they use, and which of them run tasks. Linux only."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Cpu = dict[str, float]
 
 
 class CpuMeter:
-    """Reads what a throw-away Airflow has used since it was made, processes that have ended included.
+    """Reads what a temporary Airflow has used since this meter was made, also by processes that have ended.
 
-    The executor's processes are the scheduler's descendants; here they are a part of their own.
+    The executor's processes are descendants of the scheduler, and counted as a part of their own.
     """
 
     def __init__(self, airflow: AirflowStack) -> None:
@@ -34,7 +34,7 @@ class CpuMeter:
     def read(self, quiet: Cpu | None = None) -> Cpu:
         """Return what was used, by part.
 
-        :param quiet: what to take off for each second, by part.
+        :param quiet: what to subtract for each second, by part.
         """
         now, seconds = _used_so_far(self._airflow), time.monotonic() - self._began
         return {part: now[part] - self._before[part] - (quiet[part] * seconds if quiet else 0.0) for part in now}
@@ -58,22 +58,21 @@ def _used(process: psutil.Process) -> float:
     with suppress(psutil.NoSuchProcess):
         times = process.cpu_times()
         return times.user + times.system + times.children_user + times.children_system
-    return 0.0  # ended since it was found: its parent's from now on
+    return 0.0  # it has ended: its parent's figure includes it from now on
 
 
 class TaskProcesses:
     """Counts the processes that are started to run tasks between ``with`` and its end.
 
-    ``LocalExecutor`` forks its workers once, when it starts. For each task it is given, a worker forks one more process
-    and watches over it: that one parses the DAG file, runs the task and ends, also when the task defers; what resumes
-    the task is another. So each child of a worker has run a task once. It lives for some 100 ms at least, and the
-    kernel's lists of children are read every 10 ms. (A worker of another executor is a cold start each time, which
-    costs seconds of CPU where the fork costs tenths.)
+    ``LocalExecutor`` forks its workers once, when it starts. A worker forks one process for each task. That process
+    parses the DAG file, runs the task and ends, also if the task defers; another one resumes it. So each child of a
+    worker has run a task once. A child lives for at least 100 ms, and the kernel's lists of children are read every
+    10 ms. (Another executor starts a worker for each task, which costs seconds of CPU; a fork costs tenths.)
 
     :param scheduler: the scheduler's process id.
     """
 
-    LOOK_EVERY = 0.01
+    READ_EVERY = 0.01
 
     def __init__(self, scheduler: int) -> None:
         self._scheduler = scheduler
@@ -95,13 +94,13 @@ class TaskProcesses:
         return len(self._started)
 
     def _watch(self) -> None:
-        while not self._over.wait(self.LOOK_EVERY):
+        while not self._over.wait(self.READ_EVERY):
             for worker in _children(self._scheduler):
                 self._started.update(_children(worker))
 
 
 def _children(pid: int) -> list[int]:
-    """Return what the main thread of a process has forked, which is where Airflow forks, and what still runs."""
+    """Return the children that the main thread of a process has forked and that still run. Airflow forks there."""
     with suppress(FileNotFoundError, ProcessLookupError):
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     return []

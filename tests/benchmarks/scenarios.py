@@ -1,4 +1,4 @@
-"""What is run: so many waits over so many companies, against a Codat in this or that mood."""
+"""The loads: how many waits, for operations of how many companies, at a Codat with which behaviour."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Outage:
-    """Codat is down, then comes back busy, then is itself again.
+    """Codat is down, then answers 429, then works again.
 
     :param starts: seconds into the run.
     :param down: seconds without a server.
-    :param busy: seconds of 429 afterwards, which is also what ``Retry-After`` says.
+    :param busy: seconds of 429 afterwards; ``Retry-After`` says the same.
     """
 
     starts: float = 10.0
@@ -26,21 +26,21 @@ class Outage:
 class Scenario:
     """A load. Times are seconds.
 
-    :param name: what it is called on the command line.
+    :param name: its name on the command line.
     :param criteria: names of the functions of ``criteria`` that judge it.
-    :param waits: how many, dealt out to the companies in turn.
+    :param waits: how many, shared by the companies in turn.
     :param companies: how many.
     :param interval: between two checks of a wait.
-    :param shortest: the duration of the shortest operation; durations are uniform from here ...
-    :param longest: ... to here, from the start of the wait.
-    :param spread: over which the waits start; 0 for all at once.
+    :param shortest: the duration of the shortest operation, from the start of its wait. Durations are uniform.
+    :param longest: the duration of the longest operation.
+    :param spread: the waits start within this time; 0 for all at once.
     :param failures: share of operations that fail.
-    :param others: operations that each company has besides, all finished.
-    :param others_are_newer: whether the others were made after those waited for.
+    :param others: finished operations that each company has in addition.
+    :param others_are_newer: whether these were made later than the operations of the waits.
     :param simulator: options of ``CodatSimulator``.
-    :param outage: what happens meanwhile.
-    :param baseline: whether the usual trigger is run beside, unless the command line says otherwise.
-    :param seed: of durations and failures.
+    :param outage: when Codat is down during the run.
+    :param baseline: whether the usual trigger runs, too, unless the command line says otherwise.
+    :param seed: of the random durations and failures.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Scenario:
     seed: int = 1
 
     def scaled(self, scale: float, speed: float) -> Scenario:
-        """Return it with ``scale`` times the counts, run ``speed`` times as fast."""
+        """Return the scenario with its counts multiplied by ``scale``, and its times divided by ``speed``."""
         times = {name: getattr(self, name) / speed for name in ("interval", "shortest", "longest", "spread")}
         counts = {name: max(1, round(getattr(self, name) * scale)) for name in ("waits", "companies")}
         outage = self.outage and Outage(*(seconds / speed for seconds in vars(self.outage).values()))
@@ -89,7 +89,7 @@ class Scenario:
         ]
 
 
-# The others make a list longer than a page: only then it matters what becomes of `query` and `orderBy`.
+# With the others a list has more than one page; only then `query` and `orderBy` matter.
 _MIDDLING = {"waits": 300, "companies": 10, "others": 1000, "criteria": ("all_seen",)}
 
 PRESETS = {
@@ -117,7 +117,7 @@ PRESETS = {
         Scenario("query-refused", **_MIDDLING, simulator={"query_support": "refuse"}),
         Scenario("order-ignored", **_MIDDLING, simulator={"query_support": "ignore", "order_by_support": "ignore"}),
         Scenario("fresh-missing", **_MIDDLING, simulator={"hidden_lists": 3}),
-        # Operations outlast the outage: it is the waits that go on afterwards that could ask too much at once.
+        # Operations last longer than the outage, so many waits go on afterwards, and could send too much at once.
         Scenario("outage", ("all_seen", "within_budget"), waits=1000, companies=100, longest=150.0, outage=Outage()),
     )
 }

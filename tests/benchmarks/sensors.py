@@ -3,22 +3,21 @@
     python -m tests.benchmarks.sensors
     python -m tests.benchmarks.sensors --sensors 50 --repeat 5 --json figures.json
 
-One throw-away Airflow (scheduler, triggerer, API server, DAG processor; ``LocalExecutor``, SQLite) runs a DAG of N
-sensors in each mode in turn, once to warm up and then as often as asked for. Every sensor waits for an operation of its
-own, all of which end at the same time after the run's start. Codat is simulated in a process that is not measured.
+A temporary Airflow (scheduler, triggerer, API server, DAG processor, ``LocalExecutor``, SQLite) runs a DAG of sensors
+in each mode: once to warm up, then ``--repeat`` times. Each sensor waits for an operation of its own. All operations
+end at the same time. The simulator runs in a process that is not measured.
 
 How it is measured:
 
 worker processes
-    ``processes.py`` says how those that run tasks are counted. All sensors have a slot, so that all wait at once.
+    ``processes.py`` says how they are counted. There is a slot for each sensor, so all wait at the same time.
 CPU
-    of all of Airflow's processes, those included that have ended, as the kernel accounts for it, from the start of the
-    run until a few seconds after its end, less what Airflow uses in a quiet interval of that length. The quiet rate is
-    measured before each round of modes. DAG files are not parsed again in the background meanwhile, which would be
-    noise; the DAG processor runs for callbacks alone. Whether the run has ended is read from the database, for the API
-    server's answers would be counted too.
+    The kernel's figure for all processes of Airflow, also those that have ended, from the start of the run until a few
+    seconds after its end. What an idle Airflow uses in this time is subtracted; it is measured before each round. DAG
+    files are not parsed again during a run. Whether a run has ended is read from the database: the API server would use
+    CPU for each answer.
 
-All is Airflow's default but for the slots, the DAG processor's intervals, and what ``AirflowStack`` needs for SQLite.
+The slots, the DAG processor's intervals and what ``AirflowStack`` sets for SQLite differ from Airflow's defaults.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-# What the processes started from here import, whichever way this one was started.
+# The processes that this one starts import from here, too.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import machine
@@ -58,17 +57,17 @@ MODES: dict[str, dict[str, Any]] = {
 }
 """DAG id -> the sensors' arguments."""
 
-SETTLE = 5.0
-"""Seconds after the end of a run in which Airflow finishes what follows from it."""
+GRACE = 5.0
+"""Seconds after the end of a run, in which Airflow finishes its work on it."""
 
 
 @dataclass(frozen=True)
 class Cost:
     """What one run of one mode took.
 
-    :param processes: started to run tasks.
-    :param recorded: sensors that were queued for an executor or run by a process, as Airflow's database has it.
-    :param cpu: less what Airflow would have used to do nothing.
+    :param processes: how many were started to run tasks.
+    :param recorded: sensors that an executor queued or a process ran, by Airflow's database.
+    :param cpu: without what an idle Airflow uses.
     :param seconds: from the start of the run to its end.
     :param requests: to Codat.
     """
@@ -89,7 +88,7 @@ Round = dict[str, Cost]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run every mode as often as the command line says; return 1 if a line of the acceptance does not hold."""
+    """Run every mode as often as the command line says; return 1 if a criterion does not hold."""
     parser = _parser()
     options = parser.parse_args(arguments)
     described = machine.describe()
@@ -114,18 +113,18 @@ def main(arguments: list[str] | None = None) -> int:
 def _rounds(options: argparse.Namespace) -> list[Round]:
     with Bench(options.sensors, options.companies, options.interval, options.lasting) as bench:
         for mode in MODES:
-            _tell(f"warming up: {mode}")
+            _log(f"warming up: {mode}")
             bench.warm_up(mode)
-        time.sleep(SETTLE)
+        time.sleep(GRACE)
         return [_round(bench, options.quiet, number) for number in range(1, options.repeat + 1)]
 
 
 def _round(bench: Bench, seconds: float, number: int) -> Round:
-    _tell(f"round {number}: nothing, for {seconds:g} s")
+    _log(f"round {number}: idle, for {seconds:g} s")
     quiet = bench.quiet_rate(seconds)
     costs = {}
     for mode in MODES:
-        _tell(f"round {number}: {mode}")
+        _log(f"round {number}: {mode}")
         costs[mode] = _cost(bench, mode, quiet, attempts=3)
     return costs
 
@@ -133,21 +132,21 @@ def _round(bench: Bench, seconds: float, number: int) -> Round:
 def _cost(bench: Bench, mode: str, quiet: Cpu, attempts: int) -> Cost:
     """Run a mode until all sensors succeed.
 
-    On a busy machine Airflow may fail a deferred task: a trigger fires before the scheduler knows that the process that
-    deferred the task has ended, and that end is then taken for the end of the next one.
+    On a busy machine Airflow may fail a deferred task: its trigger fires before the scheduler has seen the end of the
+    process that deferred it, and the scheduler takes that end for the end of the next process.
     """
     try:
         return bench.run(mode, quiet)
     except RunFailed as failure:
         if attempts == 1:
             raise
-        _tell(f"{failure} Once more.")
-        time.sleep(SETTLE)
+        _log(f"{failure} Once more.")
+        time.sleep(GRACE)
         return _cost(bench, mode, quiet, attempts - 1)
 
 
 def judge(sensors: int, rounds: list[Round]) -> list[Verdict]:
-    """Return the verdicts on the line of issue 3's acceptance."""
+    """Return whether each criterion holds."""
     free = [each[WORKER_FREE] for each in rounds]
     started, recorded = sum(cost.processes for cost in free), sum(cost.recorded for cost in free)
     busy = sum(cost.cpu[WORKERS] for cost in free)
@@ -155,7 +154,7 @@ def judge(sensors: int, rounds: list[Round]) -> list[Verdict]:
     return [
         Verdict(
             "worker-free: no worker process started",
-            # a hundredth of a second is the least that the kernel tells
+            # the kernel counts hundredths of a second
             started == recorded == 0 and busy < 0.01,
             f"{started} started, {recorded} recorded by Airflow for {sensors * len(rounds)} sensors;"
             f" the executor's processes used {busy:.2f} s CPU",
@@ -204,14 +203,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.sensors", description=__doc__.splitlines()[0])
     for name, (kind, default, help_) in {
         "sensors": (int, 20, "how many in a run"),
-        "companies": (int, 4, "how many they are dealt out to"),
+        "companies": (int, 4, "how many companies have the operations"),
         "repeat": (int, 3, "how often each mode is run"),
         "interval": (float, 5.0, "seconds between two checks of a sensor"),
         "lasting": (float, 20.0, "seconds from the start of a run to the end of its operations"),
-        "quiet": (float, 30.0, "seconds to measure what Airflow uses to do nothing"),
+        "quiet": (float, 30.0, "seconds to measure an idle Airflow"),
     }.items():
         parser.add_argument(f"--{name}", type=kind, default=default, metavar="N", help=f"{help_}; default {default:g}")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there too")
+    parser.add_argument("--json", metavar="FILE", help="write the figures to this file, too")
     return parser
 
 
@@ -223,7 +222,7 @@ class Bench:
     """An Airflow and a Codat to run the modes on.
 
     :param sensors: how many in each run.
-    :param companies: whose operations they wait for, dealt out in turn.
+    :param companies: how many companies have the operations.
     :param interval: seconds between two checks of a sensor.
     :param lasting: seconds from a run's start to the end of its operations.
     """
@@ -242,7 +241,7 @@ class Bench:
                 shutil.copy(Path(__file__).with_name("dags") / "waiting_sensors.py", folder / f"{mode}.py")
             self._airflow = entered.enter_context(
                 AirflowStack(
-                    folder, connections={"codat_default": connection}, env=_environment(self.scenario), on_step=_tell
+                    folder, connections={"codat_default": connection}, env=_environment(self.scenario), on_step=_log
                 )
             )
             self._exit = entered.pop_all()
@@ -252,17 +251,14 @@ class Bench:
         self._exit.close()
 
     def warm_up(self, mode: str) -> None:
-        """Run a mode once, as soon as its DAG is parsed, so that what is loaded on first use is loaded.
-
-        Whether all of its sensors succeed is for the runs that are measured.
-        """
+        """Run a mode once, so that all is loaded before anything is measured. Sensors may fail here."""
         run = self._airflow.trigger(mode, {"waits": self._waits()})
         self._codat.call("begin")
         with suppress(RunFailed):
             self._wait_for(run.run_id)
 
     def quiet_rate(self, seconds: float) -> Cpu:
-        """Return the CPU seconds a second that Airflow takes to do nothing."""
+        """Return the CPU seconds that an idle Airflow uses each second."""
         meter = CpuMeter(self._airflow)
         time.sleep(seconds)
         return meter.rate()
@@ -279,7 +275,7 @@ class Bench:
             run_id = self._airflow.call("POST", f"/dags/{mode}/dagRuns", json=body)["dag_run_id"]
             self._wait_for(run_id)
             seconds = time.monotonic() - began
-            time.sleep(SETTLE)
+            time.sleep(GRACE)
         return Cost(
             processes=processes.count,
             recorded=self._ask(_HAD_WORKER, run_id),
@@ -321,13 +317,13 @@ def _environment(scenario: Scenario) -> dict[str, str]:
         "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": slots,
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "86400",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "86400",
-        # Airflow's defaults; a stack is quicker to react, at the price of more CPU.
+        # Airflow's defaults. AirflowStack's own values react faster, and use more CPU.
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "1",
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "5",
     }
 
 
-def _tell(step: str) -> None:
+def _log(step: str) -> None:
     print(f"... {step}", file=sys.stderr, flush=True)
 
 

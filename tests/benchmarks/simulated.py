@@ -1,4 +1,4 @@
-"""Codat in a process of its own: what the benchmark measures in the other one is the client's alone."""
+"""The simulator in a process of its own, so that the measured process has the client alone."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Job = tuple[str, str]
 
 
 class SimulatedCodat:
-    """The handles of a simulator, to be pulled from another process: each takes and returns what can be pickled.
+    """A simulator that another process drives: each method takes and returns what can be pickled.
 
-    :param scenario: what it is to hold.
+    :param scenario: the companies and operations it holds.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -33,7 +33,7 @@ class SimulatedCodat:
         self._back: float | None = None
 
     def prepare(self) -> tuple[str, Job, list[Job]]:
-        """Return the connection, a job to warm up with, and the jobs, of which none ends before :meth:`begin`."""
+        """Return the connection, a job to warm up with, and the jobs. No job ends before :meth:`begin`."""
         scenario, now = self._scenario, time.time()
         companies = [self._codat.add_company() for _ in range(scenario.companies)]
         for company in companies:
@@ -57,17 +57,17 @@ class SimulatedCodat:
             self._codat.outcome(Outcome(status, latency=latency + end), key=key)
 
     def go_down(self) -> None:
-        """Serve no more."""
+        """Stop the server."""
         self._codat.stop()
 
     def come_back(self, retry_after: float) -> None:
-        """Serve again, but nothing but 429."""
+        """Start the server again, and answer 429 to everything."""
         self._codat.fault(Fault("status", status=429, retry_after=math.ceil(retry_after), times=None))
         self._back = time.monotonic()
         self._codat.start()
 
     def recover(self) -> None:
-        """Answer again."""
+        """Answer as usual again."""
         self._codat.clear_faults()
 
     def traffic(self) -> dict[str, int | None]:
@@ -81,7 +81,7 @@ class SimulatedCodat:
         }
 
     def ended(self) -> list[tuple[float, str]]:
-        """Return when each job ended, in epoch seconds, and with which status; one that has not ends never."""
+        """Return when each job ended, in epoch seconds, and with which status; infinity if it has not ended."""
         pushes = [self._codat.push(key) for _, key in self._jobs]
         return [(_epoch(push["completedOnUtc"]), push["status"]) for push in pushes]
 

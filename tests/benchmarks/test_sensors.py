@@ -1,4 +1,4 @@
-"""That the benchmark counts the processes it says, and judges by what it counted. No Airflow runs here."""
+"""The benchmark counts the right processes, and judges by what it counts. No Airflow runs here."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_what_the_workers_start_is_counted_and_the_workers_are_not(shell):
         assert processes.count == 0
         go(scheduler)
         while processes.count < 3:
-            time.sleep(TaskProcesses.LOOK_EVERY)
+            time.sleep(TaskProcesses.READ_EVERY)
     assert processes.count == 3
 
 
@@ -87,7 +87,7 @@ def test_one_worker_process_in_one_round_is_too_many(good, worse):
     assert [verdict.holds for verdict in judge(20, [good, once, good])] == [False, True]
 
 
-def test_the_report_tells_each_part_per_sensor(good):
+def test_the_report_gives_each_part_per_sensor(good):
     options = _parser().parse_args(["--repeat", "2"])
     lines = {line[:30].strip(): line[30:].split("s") for line in _report(options, [good, good], []).splitlines()}
     column = list(MODES).index

@@ -1,18 +1,17 @@
-"""The measured process: waits driven as Airflow's triggerer drives them, and what they cost.
+"""The measured process: it runs waits as Airflow's triggerer does, and measures what they cost.
 
-How it is measured, each from the start of the first wait to the event of the last:
+Each figure is measured from the start of the first wait to the event of the last:
 
 CPU
-    of the whole process, user and system.
+    User and system time of the whole process.
 memory per wait
-    the most memory seen above that of the process once it held every trigger object, divided by the waits: tasks,
-    contexts, the poll, buffers, and garbage not yet collected. One wait was run before, so the HTTP client and its
-    modules are not in it. Resident memory, looked at every quarter of a second, is what the system sees, but too low by
-    what the process had free when the waits began; so where memory is judged, the same waits are run once more under
-    ``tracemalloc``, which knows each of Python's allocations and slows everything else down.
+    The peak, minus what the process uses when it holds all trigger objects, divided by the waits. One wait has ended
+    before, so the HTTP client and its modules do not count. Resident memory is read every quarter of a second. It is
+    too low by what the process had free at the start. If a criterion judges memory, the same waits therefore run a
+    second time under ``tracemalloc``, which counts each of Python's allocations and slows down everything else.
 loop stall
-    a task sleeps 5 ms at a time; how much too late it wakes at worst. A neighbour that takes the processor away shows
-    here too; the CPU time that the loop's thread spent within one such sleep shows what the loop itself was up to.
+    A task sleeps 5 ms at a time. The figure is how late it wakes in the worst case. Other processes delay it, too; the
+    CPU time of the loop's thread during one such sleep shows the share of the loop itself.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ BEAT = 0.005
 _SAMPLE_EVERY = 50  # beats
 
 Event = tuple[float, str]
-"""When a trigger's event arrived, in epoch seconds, and the status it told, or its outcome in words."""
+"""When a trigger's event arrived, in epoch seconds, and the status in it, or its outcome in words."""
 
 
 @dataclass
@@ -65,7 +64,7 @@ class TriggererProcess:
     :param contender: :data:`OURS` or :data:`USUAL`.
     :param environment: added to the process's own, before Airflow is imported.
     :param log: the file that takes what it prints and logs.
-    :param traced: whether memory is what Python allocated, instead of what is resident.
+    :param traced: whether to measure what Python allocates, instead of resident memory.
     """
 
     def __init__(
@@ -141,9 +140,9 @@ async def _run(
     memory: Callable[[], int],
 ) -> Cost:
     cost = Cost()
-    ((_, told),) = await _drive(0, _trigger(contender, scenario, warm_up))
-    if told != "Success":
-        raise RuntimeError(f"not even one wait that has ended already is seen to: {told}")
+    ((_, status),) = await _drive(0, _trigger(contender, scenario, warm_up))
+    if status != "Success":
+        raise RuntimeError(f"a wait for an operation that has ended does not work: {status}")
     gc.collect()
     cost.empty = memory()
     triggers = [_trigger(contender, scenario, job) for job in jobs]
@@ -175,7 +174,7 @@ def _trigger(contender: str, scenario: Scenario, job: Job) -> BaseTrigger:
 
 
 async def _started(triggers: Sequence[BaseTrigger], starts: Sequence[float]) -> list[asyncio.Task[list[Event]]]:
-    """Start one task a trigger; like the triggerer, let the loop turn between any two."""
+    """Start one task for each trigger. Like the triggerer, let the loop run between two of them."""
     began, tasks = time.monotonic(), []
     for number, (trigger, start) in enumerate(zip(triggers, starts, strict=True), start=1):
         await asyncio.sleep(max(0.0, began + start - time.monotonic()))
@@ -187,7 +186,7 @@ _trigger_id: contextvars.ContextVar[int] = contextvars.ContextVar("trigger_id")
 
 
 async def _drive(number: int, trigger: BaseTrigger) -> list[Event]:
-    """Run a trigger in its task's own context, which the triggerer marks for the log."""
+    """Run a trigger in the context of its own task, where the triggerer keeps its id for the log."""
     _trigger_id.set(number)
     try:
         return [(time.time(), _in_a_word(event.payload)) async for event in trigger.run()]

@@ -1,4 +1,4 @@
-"""The baseline: a trigger as most providers have it, one request per operation and interval."""
+"""The baseline: a trigger as most providers have it, with one request for each operation and interval."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ TERMINAL_STATUSES = ("Success", "Failed", "TimedOut")
 
 
 class UsualTrigger(BaseTrigger):
-    """Asks, sleeps, and asks again.
+    """Checks, sleeps, and checks again.
 
-    It is better than usual in two respects, so that the comparison is about asking alone: all of them share one client,
-    and it keeps no connection for so long that the server hangs up.
+    It is better than usual in two respects, so that only the requests are compared: all triggers share one client, and
+    it closes a connection before the server does.
     """
 
     def __init__(self, company_id: str, push_operation_key: str, codat_conn_id: str, poke_interval: float) -> None:
@@ -57,8 +57,8 @@ def _client(conn_id: str) -> httpx.AsyncClient:
         base_url=connection.host,
         headers={"Authorization": "Basic " + base64.b64encode(connection.password.encode()).decode()},
         timeout=httpx.Timeout(60, pool=None),
-        # Given up before the server does, after 5 s: a check that meets the closing connection would end the wait, and
-        # a wait that ended so asks for less than the one it is compared with.
+        # The server closes a connection after 5 s. A check on a connection that closes would raise and end its wait,
+        # which would then send fewer requests than the wait that it is compared with.
         limits=httpx.Limits(max_connections=100, max_keepalive_connections=100, keepalive_expiry=4),
         trust_env=False,
     )

@@ -1,11 +1,11 @@
-"""How much waiting costs: K waits over C companies, our trigger beside the usual one.
+"""What many waits cost in one triggerer: the provider's trigger compared with the usual one.
 
     python -m tests.benchmarks.waits many
     python -m tests.benchmarks.waits limits busy --json figures.json
     python -m tests.benchmarks.waits many --waits 200 --interval 2 --longest 20
 
-Each contender runs in a fresh process with one event loop, against a fresh simulator in another process; both get the
-same operations. ``triggerer.py`` says how things are measured.
+Each of the two triggers runs in a new process with one event loop. Its simulator runs in another new process. Both
+triggers get the same operations. ``triggerer.py`` says how each figure is measured.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
-# What the processes started from here import, whichever way this one was started.
+# The processes that this one starts import from here, too.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import machine
@@ -33,7 +33,7 @@ MEASURES = {
     "waits ended as they should": ("{:,}", lambda f: f.ended),
     "requests": ("{:,}", lambda f: f.requests),
     "peak requests in 60 s": ("{:,}", lambda f: f.peak_per_minute),
-    "likewise after the outage": ("{:,}", lambda f: f.peak_once_back),
+    "peak after the outage": ("{:,}", lambda f: f.peak_once_back),
     "answers 429": ("{:,}", lambda f: f.refused),
     "detection delay p50": ("{:.2f} s", lambda f: f.delay_p50),
     "detection delay p95": ("{:.2f} s", lambda f: f.delay_p95),
@@ -50,7 +50,7 @@ MEASURES = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run what the command line asks for; return 1 if a line of the acceptance does not hold."""
+    """Run what the command line asks for; return 1 if a criterion does not hold."""
     options = _parser().parse_args(arguments)
     described = machine.describe()
     print("\n".join(f"{name}: {value}" for name, value in described.items()))
@@ -112,8 +112,8 @@ def _figures(
     scenario: Scenario, cost: Cost, ended: list[tuple[float, str]], traffic: dict[str, int | None], *, traced: bool
 ) -> Figures:
     once = [(events[0], end) for events, end in zip(cost.events, ended, strict=True) if len(events) == 1]
-    delays = [at - end_at for (at, told), (end_at, status) in once if told == status]
-    complaints = {told for (_, told), (_, status) in once if told != status}
+    delays = [at - end_at for (at, seen), (end_at, status) in once if seen == status]
+    complaints = {seen for (_, seen), (_, status) in once if seen != status}
     percentiles = (
         statistics.quantiles(delays, n=100, method="inclusive") if len(delays) > 1 else (delays or [None]) * 99
     )
@@ -152,7 +152,7 @@ def _report(scenario: Scenario, figures: dict[str, Figures], verdicts: list[Verd
     for name, (form, value) in MEASURES.items():
         values = ["-" if value(each) is None else form.format(value(each)) for each in figures.values()]
         lines.append("".join([f"{name:28}", *(f"{text:>16}" for text in values)]))
-    lines += [f"{contender} also told: {each.complaints}" for contender, each in figures.items() if each.complaints]
+    lines += [f"{contender} also reported: {each.complaints}" for contender, each in figures.items() if each.complaints]
     return "\n".join(lines + [str(verdict) for verdict in verdicts])
 
 
@@ -172,11 +172,14 @@ _OVERRIDES = {
     "longest": (float, "seconds of the longest operation"),
     "spread": (float, "seconds over which the waits start"),
     "failures": (float, "share of operations that fail, 0 to 1"),
-    "others": (int, "finished operations in each company besides"),
-    "seed": (int, "of durations and failures"),
+    "others": (int, "finished operations that each company has in addition"),
+    "seed": (int, "of the random durations and failures"),
 }
 _LIMITS = {
-    "quota": (lambda text: text if text == "codat" else int(text), "the simulator's, requests a day; codat: Codat's"),
+    "quota": (
+        lambda text: text if text == "codat" else int(text),
+        "the simulator's requests a day; codat: as many as Codat allows",
+    ),
     "requests_per_minute": (int, "the simulator's limit"),
     "concurrency_per_company": (int, "the simulator's limit"),
     "response_time": (float, "seconds that each of the simulator's answers takes"),
@@ -196,13 +199,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     for name, (kind, help_) in {**_OVERRIDES, **_LIMITS}.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=help_)
-    parser.add_argument("--scale", type=float, default=1.0, metavar="F", help="times the counts")
-    parser.add_argument("--speed", type=float, default=1.0, metavar="F", help="times as fast")
+    parser.add_argument("--scale", type=float, default=1.0, metavar="F", help="multiplies the counts")
+    parser.add_argument("--speed", type=float, default=1.0, metavar="F", help="divides all times")
     parser.add_argument("--baseline", action=argparse.BooleanOptionalAction, help="run the usual trigger too, or not")
-    parser.add_argument("--memory", action=argparse.BooleanOptionalAction, help="trace memory in a second run, or not")
+    parser.add_argument(
+        "--memory", action=argparse.BooleanOptionalAction, help="measure what Python allocates in a second run, or not"
+    )
     parser.add_argument("--extra", type=json.loads, default={}, metavar="JSON", help="extras of the connection")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there too")
-    parser.add_argument("--log", default=os.devnull, metavar="FILE", help="what the triggers log")
+    parser.add_argument("--json", metavar="FILE", help="write the figures to this file, too")
+    parser.add_argument("--log", default=os.devnull, metavar="FILE", help="write what the triggers log to this file")
     return parser
 
 

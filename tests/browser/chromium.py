@@ -44,7 +44,7 @@ ARGUMENTS = (
 
 
 def button(name: str) -> str:
-    """Return where a button is that shows this name, or tells it to a screen reader."""
+    """Return where a button is that shows this name, or has it for a screen reader."""
     return f'//button[normalize-space()="{name}" or @aria-label="{name}"]'
 
 
@@ -99,7 +99,7 @@ class Browser:
     ) -> None:
         self._exit.close()
 
-    # --- looking -----------------------------------------------------------------------------------------------------
+    # --- reading -----------------------------------------------------------------------------------------------------
 
     @property
     def address(self) -> str:
@@ -200,7 +200,7 @@ class Browser:
     def wait_until(self, what: str, condition: Callable[[], T]) -> T:
         """Wait until a condition is true and return what it says.
 
-        A page that is drawn anew while it is looked at is looked at again.
+        A page that is drawn anew while it is read is read again.
 
         :param what: what is awaited, for the error.
         :raises AssertionError: it is not true in time; the message shows the page, and so does the picture ``failure``.
@@ -236,10 +236,10 @@ _MOVES = """return document.getAnimations().some(
 def _read_field(field: WebElement) -> tuple[str, Field]:
     """Return a field's label, and what it shows."""
     control = field.find_element(By.XPATH, ".//input | .//textarea")
-    told = field.find_elements(By.XPATH, './/*[@data-part="helper-text"]')
+    texts = field.find_elements(By.XPATH, './/*[@data-part="helper-text"]')
     return field.find_element(By.TAG_NAME, "label").text.strip(), Field(
         type=control.get_attribute("type") or "",
         placeholder=control.get_attribute("placeholder") or "",
         value=control.get_attribute("value") or "",
-        help=" ".join(each.text for each in told),
+        help=" ".join(each.text for each in texts),
     )

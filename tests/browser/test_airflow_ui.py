@@ -118,12 +118,12 @@ def test_the_form_shows_the_defaults(form: Form) -> None:
             assert float(form.extra[each.label].value) == each.default, each.label
 
 
-def test_a_refused_key_is_told_in_words(refused: str, codat: CodatSimulator) -> None:
+def test_a_refused_key_is_reported_in_words(refused: str, codat: CodatSimulator) -> None:
     assert f"{codat.url} refuses the API key" in refused
     assert "no-such-key" not in refused
 
 
-def test_a_connection_that_works_is_told_in_words(accepted: str, codat: CodatSimulator) -> None:
+def test_a_connection_that_works_is_reported_in_words(accepted: str, codat: CodatSimulator) -> None:
     assert f"{codat.url} answers and accepts the API key; it sees 1 company." in accepted
 
 
@@ -195,7 +195,7 @@ def test_the_link_leads_to_the_company_in_the_codat_portal(waiting: Waiting, com
     assert (waiting.address, waiting.followed) == (expected, expected)
 
 
-def test_the_log_tells_how_the_push_went_on(log: str) -> None:
-    told = re.findall(r"Push operation (\S+) is (\w+)\.", log)
-    assert len({key for key, _ in told}) == 1
-    assert list(dict.fromkeys(status for _, status in told)) == ["Pending", "Success"]
+def test_the_log_says_how_the_push_went_on(log: str) -> None:
+    logged = re.findall(r"Push operation (\S+) is (\w+)\.", log)
+    assert len({key for key, _ in logged}) == 1
+    assert list(dict.fromkeys(status for _, status in logged)) == ["Pending", "Success"]

@@ -48,7 +48,7 @@ def do(request: pytest.FixtureRequest) -> Callable[..., Any]:
 
 @dataclass
 class Seen:
-    """A request as it came over the wire.
+    """A request as it arrived.
 
     :param connection: the number of the connection it came over, from 1.
     :param size: how many bytes of its body came.

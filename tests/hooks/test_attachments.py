@@ -96,7 +96,7 @@ def peak():
 
 
 def pausing(file):
-    """Let a file's reads wait until they may go on; return an event that tells of the first, and the one to set."""
+    """Let a file's reads wait until they may go on; return an event that is set at the first, and the one to set."""
     loop, reading, may_read = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
 
     def read(size):

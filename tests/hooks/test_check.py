@@ -65,12 +65,12 @@ def test_what_works_says_what_it_sees_after_one_request(codat_simulator, hook, c
     assert len(codat_simulator.requests) == 1
 
 
-def test_a_count_that_codat_does_not_tell_is_left_out(serve, http, connect):
+def test_a_count_that_codat_does_not_send_is_left_out(serve, http, connect):
     server = serve(http(200, b'{"results": [], "pageNumber": 1}'))
     assert press(connect(host=server.url)) == (True, f"{server.url} answers and accepts the API key.")
 
 
-def test_what_of_the_extra_means_nothing_is_told(codat_simulator, connect):
+def test_what_of_the_extra_means_nothing_is_reported(codat_simulator, connect):
     assert press(connect(read_timout=5, colour="red")) == (
         True,
         f"{codat_simulator.url} answers and accepts the API key; it sees 0 companies; the extra has keys that mean"
@@ -166,7 +166,7 @@ def test_a_used_up_quota_says_when_there_is_more(serve, http, failure, headers, 
     assert len(server.seen) == 1
 
 
-def test_the_simulators_quota_is_told_in_the_same_way(failure):
+def test_the_simulators_quota_is_reported_in_the_same_way(failure):
     with CodatSimulator(api_key=KEY, quota=0) as codat:
         sentence = failure(host=codat.url)
     assert re.search(r"test again in \d+ (s|min); the day's quota is reset at 20\d\d-\d\d-\d\d 00:00 UTC\.$", sentence)
@@ -368,6 +368,6 @@ def test_a_wrong_field_is_named_without_the_id_airflow_tests_under(connection, s
 
 @pytest.mark.parametrize("form", [*FORMS_OF_THE_KEY, f"Basic {FORMS_OF_THE_KEY[1]}", KEY.replace("/", "\\/")])
 @pytest.mark.parametrize("status", [400, 402, 403])
-def test_an_answer_that_repeats_the_key_is_told_without_it(serve, http, failure, form, status):
+def test_an_answer_that_repeats_the_key_is_shown_without_it(serve, http, failure, form, status):
     server = serve(http(status, f'{{"error": "no such key: {form}"}}'.encode()))
     assert "no such key: ***" in failure(host=server.url)

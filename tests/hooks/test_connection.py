@@ -298,5 +298,5 @@ def test_a_connection_needs_nothing_but_the_key(airflow_connection):
 def test_unknown_keys_are_warned_of_once(airflow_connection, logged):
     hook = airflow_connection({"conn_type": "codat", "password": KEY, "extra": {"max_attemps": 3}})
     assert hook.settings is hook.settings
-    told = logged()
-    assert told.count("extra keys that mean nothing here: max_attemps. Known are connect_timeout") == 1
+    text = logged()
+    assert text.count("extra keys that mean nothing here: max_attemps. Known are connect_timeout") == 1

@@ -49,7 +49,7 @@ def test_the_table_restates_what_the_rest_goes_by():
 
 
 @pytest.mark.parametrize("name", EXTRA_FIELDS)
-def test_every_field_takes_its_default_and_is_told_in_a_few_words(name):
+def test_every_field_takes_its_default_and_is_described_in_a_few_words(name):
     field = EXTRA_FIELDS[name]
     assert field.default is None or field.read(field.default) == field.default
     assert 3 < len(field.label) < 25
@@ -63,8 +63,8 @@ def test_the_guide_has_the_same_fields_and_defaults():
     guide = (Path(__file__).parents[2] / "airflow_provider_codat/hooks/README.md").read_text()
     rows = re.findall(r"^\| extra `(\w+)` \|.*\| `?([\w.]+)`? \|$", guide, re.MULTILINE)
     # Without a word of the connection's, integers are written.
-    told = {"sync_schedule_shape": "integer", "allow_http": "false"}
-    assert rows == [(name, told.get(name) or f"{field.default:g}") for name, field in EXTRA_FIELDS.items()]
+    described = {"sync_schedule_shape": "integer", "allow_http": "false"}
+    assert rows == [(name, described.get(name) or f"{field.default:g}") for name, field in EXTRA_FIELDS.items()]
 
 
 # -- what Airflow's own schemas say ------------------------------------------------------------------------------------
@@ -124,9 +124,9 @@ def test_the_declared_bounds_are_the_parsers(name, data):
 
 @pytest.fixture
 def widgets(monkeypatch):
-    """Return what the hook tells of its fields: ``{name: {label, description, default, type, choices}}``."""
+    """Return how the hook describes its fields: ``{name: {label, description, default, type, choices}}``."""
     if AIRFLOW_2:
-        return {name: told_by_wtforms(field) for name, field in CodatHook.get_connection_form_widgets().items()}
+        return {name: described_by_wtforms(field) for name, field in CodatHook.get_connection_form_widgets().items()}
 
     # As Airflow 3.1 does, which has no wtforms; but with no more than its stand-ins, so that another name is missed.
     from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService as Its
@@ -145,10 +145,10 @@ def widgets(monkeypatch):
         module = ModuleType(name)
         vars(module).update(names)
         monkeypatch.setitem(sys.modules, name, module)
-    return {name: told_by_param(field.param) for name, field in CodatHook.get_connection_form_widgets().items()}
+    return {name: described_by_param(field.param) for name, field in CodatHook.get_connection_form_widgets().items()}
 
 
-def told_by_param(param):
+def described_by_param(param):
     shown = param.dump()
     schema = shown["schema"]
     return {
@@ -160,7 +160,7 @@ def told_by_param(param):
     }
 
 
-def told_by_wtforms(unbound):
+def described_by_wtforms(unbound):
     kinds = {"StringField": "string", "IntegerField": "integer", "BooleanField": "boolean"}
     choices = [validator.values for validator in unbound.kwargs["validators"] if hasattr(validator, "values")]
     return {

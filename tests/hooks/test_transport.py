@@ -1,4 +1,4 @@
-"""What goes over the wire besides the requests: connections, redirects, the key, and what is never shown of it."""
+"""What the transport does besides sending: connections, redirects, the key, and what is never shown of it."""
 
 import asyncio
 import base64
@@ -275,9 +275,9 @@ def test_an_error_that_repeats_the_key_escaped_is_shown_without_it(serve, http, 
     server = serve(http(status, body.encode()))
     with pytest.raises(CodatApiError) as raised:
         do(connect(host=server.url, password=KEY, max_attempts=1).get_company, "c")
-    told = f"{raised.value!s} {vars(raised.value)!r}"
-    assert "<***>" in told
-    assert [secret for secret in (KEY, BASE64) if secret in told] == []
+    shown = f"{raised.value!s} {vars(raised.value)!r}"
+    assert "<***>" in shown
+    assert [secret for secret in (KEY, BASE64) if secret in shown] == []
 
 
 def test_a_redirect_that_repeats_the_key_is_shown_without_it(serve, http, connect, do):

@@ -32,7 +32,7 @@ def test_the_address_of_a_company(company_id, address):
 
 
 def test_the_link_of_a_known_company_needs_no_stored_one():
-    # With an id for a task that Airflow has never heard of, a look into what is stored would raise.
+    # With an id for a task that Airflow has never heard of, reading what is stored would raise.
     address = CodatCompanyLink().get_link(SimpleNamespace(company_id=COMPANY), ti_key=None)
     assert address == company_address(COMPANY)
 

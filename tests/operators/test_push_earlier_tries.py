@@ -31,8 +31,8 @@ from airflow_provider_codat.tasks.earlier_tries import STORED_AS, WriteState
 
 def write_state(*how, resubmit=False, dag_run=None, **more):
     """Return the write state of a task with two retries."""
-    told = context(push(SOMEBODY), *how, **more)
-    return WriteState(told | ({} if dag_run is None else {"dag_run": dag_run}), logging.getLogger(), resubmit=resubmit)
+    given = context(push(SOMEBODY), *how, **more)
+    return WriteState(given | ({} if dag_run is None else {"dag_run": dag_run}), logging.getLogger(), resubmit=resubmit)
 
 
 EARLIER_TRIES = {
@@ -43,9 +43,9 @@ EARLIER_TRIES = {
 }
 
 
-@pytest.mark.parametrize(("how", "past"), EARLIER_TRIES.values(), ids=EARLIER_TRIES)
-def test_without_a_store_a_retry_reckons_with_all_since_the_run_began(how, past):
-    assert write_state(**how).begin() == past
+@pytest.mark.parametrize(("how", "earlier_tries"), EARLIER_TRIES.values(), ids=EARLIER_TRIES)
+def test_without_a_store_a_retry_reckons_with_all_since_the_run_began(how, earlier_tries):
+    assert write_state(**how).begin() == earlier_tries
 
 
 def test_a_store_that_is_empty_at_a_later_try_has_forgotten_the_earlier_ones(store):
@@ -61,17 +61,17 @@ def test_each_try_stores_its_number_before_it_does_anything(store):
 
 
 def test_a_try_that_is_missing_stays_so_whatever_is_stored_after_it(store):
-    trace = stored_write_of(SOMEBODY, "key-1")
+    write = stored_write_of(SOMEBODY, "key-1")
     third = write_state(store, try_number=3, max_tries=9)
     third.begin()
-    third.keep(trace)
-    assert write_state(store, try_number=4, max_tries=9).begin() == EarlierTries(trace, forgotten_since=START, tries=3)
+    third.keep(write)
+    assert write_state(store, try_number=4, max_tries=9).begin() == EarlierTries(write, forgotten_since=START, tries=3)
 
 
 def test_what_version_0_1_0_stored_is_read_and_no_try_before_it_is_missing(store):
-    trace = stored_write_of(SOMEBODY)
-    store.values = {STORED_AS: trace.to_json()}
-    assert write_state(store, try_number=3).begin() == EarlierTries(trace, tries=2, is_last_try=True)
+    write = stored_write_of(SOMEBODY)
+    store.values = {STORED_AS: write.to_json()}
+    assert write_state(store, try_number=3).begin() == EarlierTries(write, tries=2, is_last_try=True)
 
 
 @pytest.mark.parametrize(
@@ -125,19 +125,19 @@ def test_resubmit_left_set_while_retries_are_lowered_writes_one_record(has_store
         run(push(company, retries=3, **arguments), store if has_store else None, max_tries=3)
     codat.clear_faults()
     last = push(company, retries=1, **arguments)
-    told = context(last, store if has_store else None, try_number=2, max_tries=3)
-    told["dag_run"].clear_number = 0
-    last.execute(told)
+    given = context(last, store if has_store else None, try_number=2, max_tries=3)
+    given["dag_run"].clear_number = 0
+    last.execute(given)
     assert len(pushes(codat, company)) == 1
 
 
 @pytest.mark.parametrize(("max_tries", "is_set_aside"), [(2, False), (3, True)])
 def test_with_resubmit_what_was_stored_before_the_clear_is_set_aside(max_tries, is_set_aside, store, logged):
-    trace = stored_write_of(SOMEBODY, "key-1")
-    store.values = {STORED_AS: trace.to_json()}
-    past = write_state(store, resubmit=True, try_number=2, max_tries=max_tries).begin()
-    assert past == EarlierTries(None if is_set_aside else trace, tries=1)
-    assert write_state(store, try_number=2, max_tries=max_tries).begin().stored == trace
+    write = stored_write_of(SOMEBODY, "key-1")
+    store.values = {STORED_AS: write.to_json()}
+    earlier_tries = write_state(store, resubmit=True, try_number=2, max_tries=max_tries).begin()
+    assert earlier_tries == EarlierTries(None if is_set_aside else write, tries=1)
+    assert write_state(store, try_number=2, max_tries=max_tries).begin().stored == write
 
 
 @pytest.mark.parametrize(("max_tries", "is_set_aside"), [(2, False), (3, True)])
@@ -158,8 +158,8 @@ def moments(**seconds):
 
 @pytest.mark.parametrize("dag_run", [{}, {"dag_run": None}])
 def test_without_a_dag_run_a_later_try_reckons_with_all_time(dag_run):
-    told = {name: value for name, value in context(push(SOMEBODY), try_number=2).items() if name != "dag_run"}
-    assert WriteState(told | dag_run, logging.getLogger()).begin() == EarlierTries(forgotten_since=0.0, tries=1)
+    given = {name: value for name, value in context(push(SOMEBODY), try_number=2).items() if name != "dag_run"}
+    assert WriteState(given | dag_run, logging.getLogger()).begin() == EarlierTries(forgotten_since=0.0, tries=1)
 
 
 DAG_RUNS = [
@@ -182,7 +182,7 @@ def test_a_run_began_no_earlier_than_the_time_that_no_clear_moves(clear_number, 
 @pytest.mark.parametrize(("dag_run", "since"), DAG_RUNS, ids=str)
 def test_a_run_that_was_never_cleared_began_at_its_start_date(dag_run, since):
     never_cleared = SimpleNamespace(**vars(dag_run), clear_number=0)
-    told = START if dag_run.start_date else since
-    assert write_state(try_number=2, dag_run=never_cleared).begin().forgotten_since == told
+    expected = START if dag_run.start_date else since
+    assert write_state(try_number=2, dag_run=never_cleared).begin().forgotten_since == expected
     # A task that was cleared itself may have been so before Airflow counted it.
     assert write_state(try_number=2, max_tries=3, dag_run=never_cleared).begin().forgotten_since == since

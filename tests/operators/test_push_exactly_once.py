@@ -193,7 +193,7 @@ def test_the_same_run_in_two_deployments_that_have_names_writes_twice_to_one_com
     assert [key_of(codat, number) for number in (0, 1)] == keys
 
 
-def test_another_write_under_the_same_key_is_told_with_the_remedy(codat, company):
+def test_another_write_under_the_same_key_is_reported_with_the_remedy(codat, company):
     run(push(company))
     with pytest.raises(CodatApiError, match="deployment of the section"):
         run(push(company, record={"reference": "INV-8"}))
@@ -216,8 +216,8 @@ def test_a_write_begun_by_version_0_1_0_is_found_by_what_that_stored(codat, comp
     with pytest.raises(CodatError):
         run(push(company, idempotency_key=TASK_INSTANCE))
     codat.clear_faults()
-    trace = StoredWrite(TASK_INSTANCE, target_of(company), max_tries=2, sent_on=START)
-    store.values = {STORED_AS: trace.to_json()}
+    write = StoredWrite(TASK_INSTANCE, target_of(company), max_tries=2, sent_on=START)
+    store.values = {STORED_AS: write.to_json()}
     run(push(company), store, try_number=2)
     assert len(books(codat, company)) == 1
 
@@ -229,9 +229,9 @@ def test_without_a_store_a_run_due_before_the_upgrade_keeps_the_keys_of_version_
     upgrade = datetime.fromtimestamp(START, UTC)
     monkeypatch.setenv("AIRFLOW__CODAT__SCOPED_KEYS_SINCE", upgrade.isoformat())
     operator = push(company)
-    told = context(operator)
-    told["dag_run"].run_after = upgrade + timedelta(seconds=due)
-    operator.execute(told)
+    given = context(operator)
+    given["dag_run"].run_after = upgrade + timedelta(seconds=due)
+    operator.execute(given)
     assert key_of(codat) == {"of 0.1.0": TASK_INSTANCE, "scoped": root(company)}[key]
 
 

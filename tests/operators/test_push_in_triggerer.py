@@ -19,7 +19,7 @@ from push_runs import (
     stored_write_of,
     writes,
 )
-from trigger_runner import through_the_database
+from trigger_runner import through_the_database, trigger_arguments
 from virtual_clock import START
 
 from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION
@@ -51,21 +51,7 @@ def test_the_trigger_holds_an_absolute_deadline_and_nothing_of_the_record(limits
     (operation,) = pushes(codat, company)
     class_path, kwargs = through_the_database(deferred.trigger.serialize())
     assert class_path == f"{CodatPushOperationTrigger.__module__}.{CodatPushOperationTrigger.__qualname__}"
-    assert kwargs == {
-        "company_id": company.id,
-        "push_operation_key": operation["pushOperationKey"],
-        "codat_conn_id": "codat_default",
-        "deadline": START + patience,
-        "not_before": START + 5,
-        "poke_interval": 5.0,
-        "exponential_backoff": False,
-        "max_wait": 60.0,
-        "last_status": "Pending",
-        "timeout_margin": 0.0,
-        "end_from_trigger": False,
-        "fail_on_unsuccessful": True,
-        "do_xcom_push": True,
-    }
+    assert kwargs == trigger_arguments(company.id, operation["pushOperationKey"], patience)
     assert deferred.method_name == "execute_complete"
     assert deferred.timeout == timedelta(seconds=patience) + timedelta(minutes=2)
     assert not deferred.kwargs
@@ -111,15 +97,15 @@ def test_a_deferral_that_airflow_ended_for_its_time_names_the_operation(limits, 
         resume(operator, {"error": words}, method="__fail__", try_number=2)
 
 
-@pytest.mark.parametrize("told", [{"error": "Trigger failure", "traceback": ["Traceback:", "boom"]}, {}, None])
-def test_a_trigger_that_broke_says_nothing_of_the_push_and_a_retry_finds_it(told, codat, company, store):
+@pytest.mark.parametrize("event", [{"error": "Trigger failure", "traceback": ["Traceback:", "boom"]}, {}, None])
+def test_a_trigger_that_broke_says_nothing_of_the_push_and_a_retry_finds_it(event, codat, company, store):
     codat.outcome(UNDECIDED)
     operator = push(company, deferrable=True)
     deferred = defer(operator, store)
     with pytest.raises(CodatError, match="the push's status is not known") as raised:
-        resume(operator, told, store, method="__fail__")
+        resume(operator, event, store, method="__fail__")
     assert type(raised.value) is CodatError
-    assert "boom" in str(raised.value) or not told
+    assert "boom" in str(raised.value) or not event
     assert defer(push(company, deferrable=True), store, try_number=2).trigger.push_operation_key == (
         deferred.trigger.push_operation_key
     )
@@ -199,7 +185,9 @@ class WithItsOwnBeginning(CodatPushOperator):
         (WithItsOwnBeginning, {}, None),
     ],
 )
-def test_what_hinders_the_trigger_is_told_at_parse_with_the_line_of_the_dag_file(operator_class, arguments, says):
+def test_what_the_trigger_cannot_do_is_warned_of_at_parse_with_the_line_of_the_dag_file(
+    operator_class, arguments, says
+):
     def make():
         return operator_class(
             task_id="push",
@@ -273,7 +261,7 @@ def cancelled(trigger, clock):
 
 
 @pytest.mark.parametrize("is_told", [True, False])
-def test_where_airflow_does_not_tell_a_trigger_why_it_is_cancelled_it_says_so_itself(
+def test_where_airflow_does_not_say_why_a_trigger_is_cancelled_the_trigger_does(
     is_told, codat, company, clock, logged, monkeypatch
 ):
     if is_told:

@@ -237,7 +237,7 @@ class Task:
         start, due = (datetime.fromtimestamp(each, UTC) for each in (START, START - self.due))
         self.dag_run = SimpleNamespace(start_date=start, run_after=due, clear_number=0)
 
-    def tell(self, line: str) -> None:
+    def log(self, line: str) -> None:
         self.story.append(f"{(self.codat.now - START) / MINUTE:6.1f} min, {self.name}: {line}")
 
     def clear(self, *, has_ended: bool) -> None:
@@ -247,7 +247,7 @@ class Task:
         if has_ended or self.counts_all_clears:
             self.dag_run.clear_number += 1
         self.wanted += self.resubmit
-        self.tell(f"cleared{', to resubmit' if self.resubmit else ''}")
+        self.log(f"cleared{', to resubmit' if self.resubmit else ''}")
 
     def attempt(self, content: str, fates: list[Fate], dice: random.Random) -> None:
         """Do one try, in which the fates are those of its writes, the last one for all that follow."""
@@ -255,15 +255,15 @@ class Task:
         if self.store == "forgets" and dice.random() < 0.4:
             self.values.clear()
         has_store = self.store in ("stays", "forgets") or (self.store == "comes and goes" and dice.random() < 0.5)
-        self.tell(f"try {self.tries} of {self.max_tries + 1}, {content}, {self.connection}, store {has_store}")
+        self.log(f"try {self.tries} of {self.max_tries + 1}, {content}, {self.connection}, store {has_store}")
         if dice.random() < 0.1:
-            self.tell("dies before it begins")
+            self.log("dies before it begins")
             return
         is_old = self.tries <= self.old_tries
         try:
             self._drive(self._write(content, has_store=has_store, is_old=is_old).steps(), content, fates)
         except (errors.CodatError, Killed) as end:
-            self.tell(f"{type(end).__name__} {str(end).splitlines()[:1]}")
+            self.log(f"{type(end).__name__} {str(end).splitlines()[:1]}")
         if is_old and has_store:
             self._leave_what_version_0_1_0_stores()
 
@@ -308,12 +308,12 @@ class Task:
                 try:
                     answer = self._do(step, content, fates)
                 except errors.CodatError as error:
-                    self.tell(f"  {type(error).__name__} {getattr(error, 'status_code', error)}")
+                    self.log(f"  {type(error).__name__} {getattr(error, 'status_code', error)}")
                     step = steps.throw(error)
                 else:
                     step = steps.send(answer)
         except StopIteration as done:
-            self.tell(f"comes to {done.value.key}, {done.value.status}")
+            self.log(f"comes to {done.value.key}, {done.value.status}")
             self.taken.append(done.value.key)
 
     def _do(self, step: Request[Any] | Sleep, content: str, fates: list[Fate]) -> Any:
@@ -321,7 +321,7 @@ class Task:
             self.codat.now += step.seconds
             return None
         self.codat.now += 0.2
-        self.tell(f"  {step.method} {step.path} {step.idempotency_key}")
+        self.log(f"  {step.method} {step.path} {step.idempotency_key}")
         if step.method != "GET":
             fate = fates.pop(0) if len(fates) > 1 else fates[0]
             return step.read(self._send(step.idempotency_key, content, fate))

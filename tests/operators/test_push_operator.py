@@ -1,6 +1,6 @@
 """The push operator apart from faults: what it sends, how it waits in the worker, and what comes of it.
 
-What it does when things go wrong is in ``test_push_fault_matrix.py``.
+What it does when things go wrong is in ``push_faults``.
 """
 
 import json
@@ -124,7 +124,7 @@ def test_a_push_that_has_ended_by_the_answer_neither_waits_nor_defers(
 # -- waiting in the worker ---------------------------------------------------------------------------------------------
 
 
-def test_the_worker_looks_at_the_sensors_pace(codat, company, clock):
+def test_the_worker_checks_at_the_sensors_pace(codat, company, clock):
     codat.outcome(Outcome(polls=4))
     run(push(company, exponential_backoff=False, poke_interval=7))
     assert clock.sleeps == [7, 7, 7, 7, 7]
@@ -165,11 +165,11 @@ def test_an_end_without_success(wait, outcome, fail_on_unsuccessful, codat, comp
     with pytest.raises(CodatPushOperationFailed) as raised:
         wait(push(company, **arguments), clock)
     assert raised.value.operation.status == outcome.status
-    told = str(raised.value)
-    assert all(part in told for part in ("bills", outcome.status, outcome.error_message or ""))
+    text = str(raised.value)
+    assert all(part in text for part in ("bills", outcome.status, outcome.error_message or ""))
     for item in outcome.errors:  # Airflow logs the message of what a task raises
-        assert item["message"] in told
-        assert (item["itemId"] or "") in told
+        assert item["message"] in text
+        assert (item["itemId"] or "") in text
 
 
 def test_a_wait_in_the_worker_ends_in_time_though_the_clock_stands_still(
@@ -188,9 +188,9 @@ def test_a_wait_in_the_worker_ends_in_time_though_the_clock_stands_still(
 @pytest.mark.parametrize("data_type", ["bankTransactions", "{{ params.data_type }}"])
 def test_bank_transactions_are_written_below_their_account(data_type, account_id, codat, company):
     operator = push(company, data_type=data_type, account_id=account_id, record=TRANSACTIONS)
-    told = context(operator) | {"params": {"account": "account-1", "data_type": "bankTransactions"}}
-    operator.render_template_fields(told)
-    operator.execute(told)
+    given = context(operator) | {"params": {"account": "account-1", "data_type": "bankTransactions"}}
+    operator.render_template_fields(given)
+    operator.execute(given)
     assert writes(codat)[0].path.endswith("/push/bankAccounts/account-1/bankTransactions")
 
 

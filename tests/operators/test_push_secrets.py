@@ -36,7 +36,7 @@ FAULTS = {
 @pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS)
 @pytest.mark.parametrize("outcome", [Outcome(), REFUSED], ids=["success", "failed"])
 @pytest.mark.parametrize("wait", [wait_in_worker, wait_in_triggerer])
-def test_nothing_of_the_record_is_told_anywhere(wait, outcome, faults, codat, company, connect, clock, store, logged):
+def test_nothing_of_the_record_is_shown_anywhere(wait, outcome, faults, codat, company, connect, clock, store, logged):
     connect(max_retry_wait=0)
     codat.outcome(outcome)
     for fault in faults:
@@ -67,7 +67,7 @@ def test_nothing_of_the_record_is_in_the_trigger_or_the_deferral(codat, company)
 
 
 @pytest.mark.parametrize("value", [Decimal("1.5"), float("nan"), date.min])
-def test_a_record_that_has_no_json_form_is_not_told_either(value):
+def test_a_record_that_has_no_json_form_is_not_shown_either(value):
     with pytest.raises(CodatInputError) as raised:
         push(SOMEBODY, record=CONFIDENTIAL | {SECRET: value})
     assert SECRET not in str(raised.value)

@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowTaskTimeout,
     TaskDeferred,
 )
-from trigger_runner import through_the_database
+from trigger_runner import through_the_database, trigger_arguments
 from virtual_clock import START
 
 from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION, PushOperation
@@ -89,7 +89,7 @@ def test_a_rendered_id_that_would_change_the_url_is_refused_before_any_request(
 
 
 @pytest.mark.parametrize("pause", [0, timedelta(0)])
-def test_no_pause_between_looks_is_refused(pause):
+def test_no_pause_between_checks_is_refused(pause):
     with pytest.raises(CodatInputError, match="poke_interval"):
         sensor(poke_interval=pause)
 
@@ -143,27 +143,13 @@ def test_the_trigger_holds_an_absolute_deadline_and_airflow_a_later_one(
     with pytest.raises(TaskDeferred) as deferred:
         sensor(company_id=company.id, push_operation_key=key, exponential_backoff=False, **limits).execute({})
     _, kwargs = through_the_database(deferred.value.trigger.serialize())
-    assert kwargs == {
-        "company_id": company.id,
-        "push_operation_key": key,
-        "codat_conn_id": "codat_default",
-        "deadline": START + patience,
-        "not_before": START + 5,
-        "poke_interval": 5.0,
-        "exponential_backoff": False,
-        "max_wait": 60.0,
-        "last_status": "Pending",
-        "timeout_margin": 0.0,
-        "end_from_trigger": False,
-        "fail_on_unsuccessful": True,
-        "do_xcom_push": True,
-    }
+    assert kwargs == trigger_arguments(company.id, key, patience)
     # Longer than a request that is under way at the deadline may take.
     assert deferred.value.timeout == timedelta(seconds=patience) + timedelta(minutes=2)
     assert codat_simulator.count() == 1
 
 
-def test_a_retry_after_at_the_first_look_is_handed_to_the_trigger(codat_simulator, codat_connection, clock):
+def test_a_retry_after_at_the_first_check_is_handed_to_the_trigger(codat_simulator, codat_connection, clock):
     codat_simulator.fault(Fault("status", status=429, retry_after=1800))
     with pytest.raises(TaskDeferred) as deferred:
         sensor().execute({})
@@ -259,12 +245,12 @@ BROKEN = [{"error": "Trigger failure", "traceback": ["Traceback:", "boom"]}, {"e
 
 
 @pytest.mark.parametrize("soft_fail", [False, True])
-@pytest.mark.parametrize("told", BROKEN)
-def test_a_trigger_that_broke_is_neither_a_skip_nor_a_failed_push(told, soft_fail):
+@pytest.mark.parametrize("event", BROKEN)
+def test_a_trigger_that_broke_is_neither_a_skip_nor_a_failed_push(event, soft_fail):
     with pytest.raises(CodatError, match="not known") as raised:
-        sensor(soft_fail=soft_fail).resume_execution("__fail__", told, {})
+        sensor(soft_fail=soft_fail).resume_execution("__fail__", event, {})
     assert type(raised.value) is CodatError
-    assert "boom" in str(raised.value) or not (told or {}).get("traceback")
+    assert "boom" in str(raised.value) or not (event or {}).get("traceback")
 
 
 @pytest.mark.parametrize("words", ["Trigger timeout", "Trigger/execution timeout"])
@@ -282,10 +268,10 @@ def test_a_deferral_that_airflow_ended_for_its_time_is_a_timeout(words, argument
         sensor(**arguments).resume_execution("__fail__", {"error": words}, {})
 
 
-# -- what is told, and what is not -------------------------------------------------------------------------------------
+# -- what is logged, and what is not -----------------------------------------------------------------------------------
 
 
-def test_an_unknown_status_is_told_once(codat_simulator, codat_connection, clock, logged):
+def test_an_unknown_status_is_logged_once(codat_simulator, codat_connection, clock, logged):
     company = codat_simulator.add_company()
     key = codat_simulator.add_push(company.id, outcome=Outcome(polls=9))
     codat_simulator.fault(Fault("unknown_status", times=5, status_word="Queued"))

@@ -94,7 +94,7 @@ def test_the_output_of_a_task_is_an_upstream_dependency(in_dag):
 
 
 @pytest.mark.parametrize("ends", [True, False])
-def test_the_trigger_is_told_all_that_the_sensor_is(ends, in_dag):
+def test_the_trigger_is_given_all_that_the_sensor_is(ends, in_dag):
     pace = {"poke_interval": 7, "exponential_backoff": False, "max_wait": timedelta(seconds=70)}
     ending = {"end_from_trigger": ends, "fail_on_unsuccessful": False, "do_xcom_push": False}
     made, _ = in_dag(lambda: sensor(**pace, **ending, timeout=600))

@@ -1,6 +1,6 @@
 """A stage for writes that go wrong: a simulated Codat, a task that writes, steps that happen to them, and what is seen.
 
-The words for what is seen are those of ``operators/test_push_fault_matrix.py``.
+``fault_cases.py`` explains the words for what is seen.
 """
 
 from __future__ import annotations
@@ -93,16 +93,16 @@ class Stage:
         assert (xcom["recordId"] in self.records) == (self.operation != "delete")
 
     def check_unknown(self, error: CodatWriteOutcomeUnknown) -> None:
-        """Check that the user is told what to look for and what to do."""
+        """Check that the error says what to look for and what to do."""
         arrived = {request.headers.get("idempotency-key") for request in self.codat.requests} - {None}
         if arrived and not any(each.is_killed for each in self.task.history):  # one that is killed may not have sent it
             assert error.idempotency_key in arrived
-        told = str(error)
-        assert f"Idempotency key: {error.idempotency_key}\n" in told
+        text = str(error)
+        assert f"Idempotency key: {error.idempotency_key}\n" in text
         for candidate in error.candidates:
-            assert f"push operation {candidate.key}, {candidate.status}, requested 20" in told
-        assert "mark the task as a success" in told
-        assert "resubmit=True" in told
+            assert f"push operation {candidate.key}, {candidate.status}, requested 20" in text
+        assert "mark the task as a success" in text
+        assert "resubmit=True" in text
 
     def written(self) -> int:
         """Return how many push operations of the task may have written the record, or may yet."""
@@ -305,6 +305,6 @@ def killed_once_handled(stage: Stage) -> None:
 
 
 def killed_waiting(stage: Stage) -> None:
-    """Kill the process as it looks at the pending operation."""
+    """Kill the process as it checks the pending operation."""
     stage.codat.fault(Fault("hold", method="GET"))
     stage.watch(stage.task.lose_try, killed_after=stage.codat.wait_until_held)

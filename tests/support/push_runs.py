@@ -64,7 +64,7 @@ def stored_write_of(company, operation_key=None):
 
 
 def push(company, **arguments):
-    """Return the operator; what it is to write unless told otherwise is a bill."""
+    """Return the operator; it writes a bill unless the arguments say otherwise."""
     ids = {"company_id": company.id, "connection_id": company.connection_id, "data_type": "bills"}
     default = {"record": RECORD} if arguments.get("operation", "create") != "delete" else {}
     return CodatPushOperator(**{"task_id": "push"} | ids | default | {"deferrable": False, "retries": 2} | arguments)
@@ -99,7 +99,7 @@ def defer(operator, *how, **more):
 
 
 def resume(operator, event, *how, method="execute_complete", **more):
-    """Go on in a worker of its own with what the trigger told."""
+    """Go on in a worker of its own with the event of the trigger."""
     kwargs = event if method == "__fail__" else {"event": through_the_database(event)}
     return operator.resume_execution(method, kwargs, context(operator, *how, **more))
 
@@ -117,7 +117,7 @@ def key_of(codat, number=-1):
 
 
 def pushes(codat, company):
-    """Return the company's push history, as the simulator tells it."""
+    """Return the company's push history, as the simulator lists it."""
     import requests
 
     answer = requests.get(f"{codat.url}/companies/{company.id}/push", headers=codat.auth_headers, timeout=9)

@@ -77,6 +77,6 @@ class Driver:
         with ExitStack() as limits:
             if sensor.execution_timeout is not None:
                 seconds = sensor.execution_timeout.total_seconds()
-                limits.enter_context(airflow_timeout(seconds))  # for a look that hangs, in real time
+                limits.enter_context(airflow_timeout(seconds))  # for a check that hangs, in real time
                 limits.enter_context(self._clock.alarm(seconds))
             return sensor.execute({"ti": task_instance})

@@ -63,7 +63,7 @@ class FileStore:
 
 @dataclass
 class DagRun:
-    """What Airflow tells of a DAG run. ``run_after`` came with Airflow 3."""
+    """What Airflow says of a DAG run. ``run_after`` came with Airflow 3."""
 
     start_date: datetime
     logical_date: datetime
@@ -89,10 +89,10 @@ class Try:
 
 @dataclass
 class Trap:
-    """Kills the process as it is about to do something, told by one of Python's audit events.
+    """Kills the process as it is about to do something, at one of Python's audit events.
 
     :param event: the event's name, https://docs.python.org/3/library/audit_events.html.
-    :param meant: tells by the event's arguments whether it is meant.
+    :param meant: whether an event with these arguments is meant.
     :param spare: how many of these are let pass.
     """
 

@@ -7,6 +7,8 @@ import json
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from virtual_clock import START
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -46,3 +48,22 @@ def run_triggers(triggers: Iterable[Any], clock: VirtualClock) -> list[Any]:
         return await asyncio.gather(*map(only_event, remade))
 
     return clock.run(gather())
+
+
+def trigger_arguments(company_id: str, key: str, patience: float) -> dict[str, Any]:
+    """Return the arguments of a trigger whose task has checked once at the start of the clock, without backoff."""
+    return {
+        "company_id": company_id,
+        "push_operation_key": key,
+        "codat_conn_id": "codat_default",
+        "deadline": START + patience,
+        "not_before": START + 5,
+        "poke_interval": 5.0,
+        "exponential_backoff": False,
+        "max_wait": 60.0,
+        "last_status": "Pending",
+        "timeout_margin": 0.0,
+        "end_from_trigger": False,
+        "fail_on_unsuccessful": True,
+        "do_xcom_push": True,
+    }

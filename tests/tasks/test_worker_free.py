@@ -13,7 +13,7 @@ from airflow_provider_codat.tasks.templates import NeedsWorker, Syntax, for_trig
 IDS = {"company_id": "company-1", "push_operation_key": "key-1"}
 
 
-def told(make):
+def with_warnings(make):
     """Return what ``make`` returns, and what it warned of."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -22,7 +22,7 @@ def told(make):
 
 
 def sensor(**arguments):
-    return told(lambda: CodatPushOperationSensor(**{"task_id": "wait", **IDS, **arguments}))
+    return with_warnings(lambda: CodatPushOperationSensor(**{"task_id": "wait", **IDS, **arguments}))
 
 
 def noop(*arguments):
@@ -142,7 +142,7 @@ def test_a_worker_ends_what_a_trigger_would_end_with_a_loss(arguments, says, cod
 )
 def test_a_worker_ends_a_sensor_whose_class_has_an_end_of_its_own(name, says):
     subclass = type("Subclass", (CodatPushOperationSensor,), {name: noop})
-    made, warned = told(lambda: subclass(task_id="wait", **IDS, end_from_trigger=True))
+    made, warned = with_warnings(lambda: subclass(task_id="wait", **IDS, end_from_trigger=True))
     assert made.trigger_arguments()["end_from_trigger"] == (says is None)
     assert [str(each.message).partition("does not go with ")[2] for each in warned] == ([f"{says}."] if says else [])
 
@@ -170,7 +170,9 @@ def test_no_method_of_a_subclass_is_dropped_without_a_word(name, monkeypatch):
     subclass = type(
         "Subclass", (base,), {"ui_color": "#fff", "template_fields": CodatPushOperationSensor.template_fields}
     )
-    made, warned = told(lambda: subclass(task_id="wait", **IDS, start_from_trigger=True, end_from_trigger=True))
+    made, warned = with_warnings(
+        lambda: subclass(task_id="wait", **IDS, start_from_trigger=True, end_from_trigger=True)
+    )
     if name in CALLED_AT_PARSE or not hasattr(CodatPushOperationSensor, name):
         assert warned == []
         return
@@ -189,7 +191,7 @@ def test_an_execute_of_its_own_starts_in_a_worker_and_waits_on_its_own_key(codat
             self.push_operation_key = key
             return super().execute(context)
 
-    made, [warning] = told(
+    made, [warning] = with_warnings(
         lambda: Own(task_id="wait", company_id=company.id, push_operation_key="another", start_from_trigger=True)
     )
     assert (made.start_from_trigger, made.start_trigger_args) == (False, None)
@@ -279,7 +281,7 @@ def test_before_airflow_3_3_there_are_no_start_args_and_one_warning_says_so():
             mapped = {"push_operation_key": list_keys()}
             return CodatPushOperationSensor.start_args(mapped, task_id="wait", company_id="c")
 
-    args, warned = told(make)
+    args, warned = with_warnings(make)
     assert args is None
     [warning] = warned
     assert "start_from_trigger needs Airflow 3.3" in str(warning.message)
@@ -293,7 +295,7 @@ def test_a_mapped_sensor_without_arguments_for_the_start_is_started_by_a_worker_
                 push_operation_key=["a", "b"]
             )
 
-    mapped, warned = told(make)
+    mapped, warned = with_warnings(make)
     assert mapped.start_trigger_args is None
     [warning] = warned
     assert "task wait" in str(warning.message)
@@ -315,7 +317,7 @@ def test_it_is_warned_of_where_the_start_is_asked_for_by_default_args_too(of):
                 push_operation_key=["a", "b"]
             )
 
-    _, [warning] = told(make)
+    _, [warning] = with_warnings(make)
     assert "task wait" in str(warning.message)
     assert "start_args(" in str(warning.message)
     assert warning.filename == __file__
@@ -334,7 +336,7 @@ def test_start_args_that_cannot_be_had_are_none_and_one_warning_says_why():
             start_args = CodatPushOperationSensor.start_args(mapped, **arguments)
             return CodatPushOperationSensor.partial(**arguments, start_trigger_args=start_args).expand(**mapped)
 
-    mapped, warned = told(make)
+    mapped, warned = with_warnings(make)
     assert mapped.start_trigger_args is None
     [warning] = warned
     assert "task wait" in str(warning.message)

@@ -140,9 +140,9 @@ if not AIRFLOW_2:  # which stores what the event carries
         event, _, key = end_of(Outcome(), RuntimeError("the API server is away"))
         assert (type(event), event.payload["outcome"]) == (TriggerEvent, "ended")
         assert event.payload["operation"]["pushOperationKey"] == key
-        told = logged()
-        assert "the API server is away" in told
-        assert "a worker does it" in told
+        text = logged()
+        assert "the API server is away" in text
+        assert "a worker does it" in text
 
     def test_an_xcom_backend_that_blocks_does_not_do_so_on_the_event_loop(end_of, monkeypatch):
         from airflow.sdk.execution_time.xcom import XCom

@@ -93,7 +93,7 @@ def test_the_detector_catches_on_the_loop_and_not_in_a_thread(block):
 
 
 @pytest.fixture
-def slow_things_tell(monkeypatch):
+def slow_things_report(monkeypatch):
     """Let reading a connection open a file, as secrets backends do, and loading certificates raise an audit event."""
     get_connection, load = CodatHook.get_connection, ssl.SSLContext.load_verify_locations
 
@@ -113,7 +113,7 @@ def slow_things_tell(monkeypatch):
         import_module(name)
 
 
-def test_fifty_triggers_under_faults_never_block_the_loop(codat_simulator, codat_connection, slow_things_tell, clock):
+def test_fifty_triggers_under_faults_never_block_the_loop(codat_simulator, codat_connection, slow_things_report, clock):
     crowded = codat_simulator.add_company()
     companies = [*[crowded] * 25, *(codat_simulator.add_company() for _ in range(25))]
     triggers = [

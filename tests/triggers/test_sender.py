@@ -1,4 +1,4 @@
-"""Many triggers, one connection: it is read once, connected once, and looked at again when it may have changed."""
+"""Many triggers, one connection: it is read once, connected once, and read again when it may have changed."""
 
 import asyncio
 import threading
@@ -111,7 +111,7 @@ def test_an_unchanged_connection_keeps_its_client(codat_connection, clock, reads
     assert (reads.count, len(clients)) == (2, 1)
 
 
-def test_a_failed_read_is_not_remembered(connect, clock):
+def test_a_failed_read_is_not_kept(connect, clock):
     async def over_time():
         sender = Sender("codat_default")
         connect(max_attempts="many")
@@ -202,7 +202,7 @@ def test_the_most_overdue_goes_first(codat_simulator, connect, clock):
     ]
 
 
-def test_no_more_are_let_in_than_reach_the_wire(codat_simulator, connect, clock, monkeypatch):
+def test_no_more_are_let_in_than_are_sent(codat_simulator, connect, clock, monkeypatch):
     """Else all that were let in while Codat hung would go out at once when it answers again."""
     monkeypatch.setattr(sender_module, "MOST_UNDER_WAY", 3)
     connect(read_timeout=0.3)

@@ -252,7 +252,7 @@ class StorageError(Exception):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_whatever_a_storage_raises_is_told_as_trouble_with_the_file(method, trouble, kind):
+def test_whatever_a_storage_raises_is_reported_as_trouble_with_the_file(method, trouble, kind):
     file = Stored()
     form = form_of(file)
 

@@ -255,7 +255,7 @@ def test_the_rate_limit_is_what_the_headers_say(headers, expected):
     assert RateLimit.from_headers(headers) == RateLimit(*expected)
 
 
-def test_a_content_type_that_repeats_the_key_is_told_without_it():
+def test_a_content_type_that_repeats_the_key_is_shown_without_it():
     with pytest.raises(errors.CodatResponseError, match=r"not JSON \(text/\*\*\*, 1 bytes\)"):
         read(REQUEST, Response(200, {"content-type": "text/the-key"}, b"<", ["the-key"]), NOW)
 

@@ -1,4 +1,4 @@
-"""The retry table as a pure function; ``tests/hooks/test_retry_table.py`` walks it over the wire."""
+"""The retry table as a pure function; ``tests/hooks/retries`` sends requests by it."""
 
 import pytest
 from hypothesis import given

@@ -217,7 +217,7 @@ def test_the_accounts_default_is_read_once_and_only_where_something_would_be_dro
 
 
 class SlowClock:
-    """A clock on which so many seconds pass between two looks at it."""
+    """A clock on which so many seconds pass between two readings of it."""
 
     def __init__(self, seconds):
         self._seconds = seconds

@@ -131,7 +131,7 @@ def test_a_429_that_comes_late_outlasts_the_probe_that_was_under_way():
 
 
 @pytest.mark.parametrize(
-    "told",
+    "known",
     [
         None,
         RateLimit(None, None, None),
@@ -142,8 +142,8 @@ def test_a_429_that_comes_late_outlasts_the_probe_that_was_under_way():
         quota(400, reset_in=20),
     ],
 )
-def test_a_quota_that_is_ample_or_not_known_does_not_slow(told):
-    budget = Budget(requests_per_minute=600, quota=told)
+def test_a_quota_that_is_ample_or_not_known_does_not_slow(known):
+    budget = Budget(requests_per_minute=600, quota=known)
     assert not budget.is_slowed(NOW)
     assert budget.rate(NOW) == 9.0
 
@@ -156,12 +156,12 @@ def test_the_second_half_of_the_quota_is_spread_to_the_reset():
     assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([DAY / 441] * 2, rel=0.01)
 
 
-@pytest.mark.parametrize("told", [None, RateLimit(None, None, None), RateLimit(1000, None, None)])
-def test_an_answer_without_headers_leaves_what_is_known_of_the_quota(told):
+@pytest.mark.parametrize("headers", [None, RateLimit(None, None, None), RateLimit(1000, None, None)])
+def test_an_answer_without_headers_leaves_what_is_known_of_the_quota(headers):
     """A proxy's own answer has none; it must not let the brake go."""
     budget = Budget(quota=quota(15))
-    assert budget.answered(told, NOW, is_probe=False) == budget
-    assert budget.refused(refusal(1), told, NOW, is_probe=False).quota == quota(15)
+    assert budget.answered(headers, NOW, is_probe=False) == budget
+    assert budget.refused(refusal(1), headers, NOW, is_probe=False).quota == quota(15)
 
 
 def test_a_quota_without_a_limit_is_spread_from_the_beginning():
@@ -181,7 +181,7 @@ def test_a_long_wait_for_the_quota_ends_at_its_reset():
 
 
 class Codat:
-    """Counts a day's quota and tells it with each answer."""
+    """Counts a day's quota and sends it with each answer."""
 
     def __init__(self, limit, reset_in):
         self.limit, self.left, self.reset_in = limit, limit, reset_in
@@ -214,7 +214,7 @@ def test_the_quota_lasts_until_its_reset_for_any_number_of_triggerers_that_do_no
             due[turn] += max(wait, 1e-6)  # less does not move a float of this size
             continue
         now = due[turn]
-        if now >= NOW + reset_in - 0.001:  # the header tells microseconds
+        if now >= NOW + reset_in - 0.001:  # the header has microseconds
             break
         while written < writes * limit * (now - NOW) / reset_in and codat.left > limit * 0.02:
             codat.answer()

@@ -178,7 +178,7 @@ def test_a_page_that_shows_some_leads_to_the_next_while_three_are_left():
     assert read(listing("abc"), keys).requests == 1
 
 
-def test_a_list_tells_how_long_it_is_unless_it_was_narrowed():
+def test_a_list_says_how_long_it_is_unless_it_was_narrowed():
     assert read(listing("abc"), OTHERS).total == 1000
     assert read(listing("abc", since="2026-01-01T00:00:00Z"), OTHERS).total is None
 

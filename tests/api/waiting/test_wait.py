@@ -7,6 +7,7 @@ import pytest
 from airflow.providers.common.compat.sdk import BaseSensorOperator
 from hypothesis import given
 from hypothesis import strategies as st
+from kept_log import KeptLog
 
 from airflow_provider_codat.api import errors
 from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION, PushOperation
@@ -19,22 +20,6 @@ EVERY_2_S = Pace(2.0)
 LONG_LIVED = timedelta(days=36500).total_seconds()
 
 
-class Log:
-    """Keeps what is told."""
-
-    def __init__(self):
-        self.lines = []
-
-    def info(self, message, *args):
-        self.lines.append(("info", message % args))
-
-    def warning(self, message, *args):
-        self.lines.append(("warning", message % args))
-
-    def about(self, text):
-        return [level for level, line in self.lines if text in line]
-
-
 class Course:
     """Plays a wait: each answer is a status, an error, or a pair of seconds it took and one of the two.
 
@@ -44,7 +29,7 @@ class Course:
     def __init__(self, *answers, timeout=120.0, pace=EVERY_2_S, start=1_000_000.0):
         self.answers, self.now, self.start = list(answers), start, start
         self.sleeps, self.woken, self.checks = [], [], 0
-        self.log = Log()
+        self.log = KeptLog()
         self.wait = OperationWait(PUSH_OPERATION, "company-1", "key-1", self.log)
         self.steps = self.wait.steps(timeout, pace, lambda: self.now)
 
@@ -137,7 +122,7 @@ def test_any_end_is_returned(status):
     ]
 
 
-def test_an_end_at_the_first_look_is_returned_without_a_pause():
+def test_an_end_at_the_first_check_is_returned_without_a_pause():
     course = Course("Success")
     course.play()
     assert (course.checks, course.sleeps) == (1, [])
@@ -187,7 +172,7 @@ ANSWERS = st.lists(
     st.floats(0, 1e4),
     st.builds(Pace, st.floats(0.5, 100), st.booleans(), st.none() | st.floats(1, 100)),
 )
-def test_no_sleep_goes_beyond_the_deadline_and_the_last_look_comes_at_it(answers, timeout, pace):
+def test_no_sleep_goes_beyond_the_deadline_and_the_last_check_comes_at_it(answers, timeout, pace):
     course = Course(*answers, timeout=timeout, pace=pace, start=0.0)
     with pytest.raises(errors.CodatWaitTimeout):
         course.play()
@@ -230,7 +215,7 @@ def test_an_error_that_waiting_cannot_help_is_raised_at_once(error):
     ],
     ids=str,
 )
-def test_passing_trouble_is_waited_out_and_told_once_with_its_end(error):
+def test_passing_trouble_is_waited_out_and_logged_once_with_its_end(error):
     course = Course("Pending", error, error, error, "Pending", "Success")
     assert course.play().is_success
     assert course.checks == 6
@@ -239,7 +224,7 @@ def test_passing_trouble_is_waited_out_and_told_once_with_its_end(error):
     assert course.log.about("key-1 is Pending") == ["info"]
 
 
-def test_other_trouble_is_told_again():
+def test_other_trouble_is_logged_again():
     course = Course(api_error(503), api_error(429), api_error(429), "Success")
     course.play()
     assert len(course.log.about("is not known")) == 2
@@ -259,7 +244,7 @@ def test_a_retry_after_shorter_than_the_pace_changes_nothing():
 
 
 def test_a_retry_after_counts_from_its_answer():
-    wait = OperationWait(PUSH_OPERATION, "company-1", "key-1", Log())
+    wait = OperationWait(PUSH_OPERATION, "company-1", "key-1", KeptLog())
     wait.failed(api_error(429, 30), now=100.0)
     assert wait.next_pause(110.0, Pace(2)) == 20
 
@@ -289,7 +274,7 @@ def test_the_deadline_may_come_before_the_minute_is_over():
         Course(not_found(), timeout=10).play()
 
 
-def test_an_unknown_status_is_waited_out_and_told_once():
+def test_an_unknown_status_is_waited_out_and_logged_once():
     course = Course("Queued", "Queued", "Queued", "Success")
     assert course.play().is_success
     assert course.log.about("the status 'Queued', which this version does not know") == ["warning"]

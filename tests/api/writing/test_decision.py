@@ -128,9 +128,9 @@ def test_a_row_leads_to_its_action(knows, answer, action, request):
 
 
 def test_every_row_of_the_docstring_is_tried_and_there_is_no_other():
-    told = re.findall(r"^([SKAOEH]\d+) ", decision.__doc__, re.MULTILINE)
-    assert len(told) == len(set(told))
-    assert {row for rows in ROWS for row in rows.split()} == set(told)
+    documented = re.findall(r"^([SKAOEH]\d+) ", decision.__doc__, re.MULTILINE)
+    assert len(documented) == len(set(documented))
+    assert {row for rows in ROWS for row in rows.split()} == set(documented)
 
 
 @pytest.mark.parametrize(("row", "is_unknown"), [("H1", True), ("H2", False), ("H3", True), ("H4", True)])

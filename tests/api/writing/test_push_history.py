@@ -1,10 +1,9 @@
 """The search of a company's push history: what is asked for, what may have become of a write, and where it has gaps."""
 
-from datetime import UTC, datetime
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from write_course import iso
 
 from airflow_provider_codat.api import errors
 from airflow_provider_codat.api.writing.push_history import CLOCKS_DIFFER_BY, MOST_PAGES, PAGE_SIZE, TELLING, search
@@ -16,11 +15,7 @@ BILLS = WriteTarget("create", "company-1", "connection-1", "bills")
 ACCOUNTS = WriteTarget("create", "company-1", "connection-1", "chartOfAccounts")
 
 
-def iso(moment):
-    return datetime.fromtimestamp(moment, UTC).replace(tzinfo=None).isoformat() + "Z"
-
-
-def wire(key="a", requested_on=SINCE, **fields):
+def operation(key="a", requested_on=SINCE, **fields):
     """Return an operation as Codat lists it."""
     return {
         "pushOperationKey": key,
@@ -37,7 +32,7 @@ def page(*operations, number=1, has_next=False):
     return {"results": list(operations), "pageNumber": number, "pageSize": PAGE_SIZE, "_links": links}
 
 
-def look(*answers, target=BILLS, since=SINCE, narrowed=True, by=None):
+def play(*answers, target=BILLS, since=SINCE, narrowed=True, by=None):
     """Return what a search finds, and each request as its page and query; ``by`` answers each, from its page."""
     left, asked = list(answers), []
     steps = search(target, since, narrowed=narrowed)
@@ -51,7 +46,7 @@ def look(*answers, target=BILLS, since=SINCE, narrowed=True, by=None):
             failed = isinstance(answer, Exception)
             request = steps.throw(answer) if failed else steps.send(request.read(answer))
     except StopIteration as done:
-        assert left == [], "more was expected to be asked"
+        assert left == [], "fewer requests than answers"
         return done.value, asked
 
 
@@ -71,32 +66,32 @@ QUERY = f"requestedOnUtc>={iso(FLOOR)}"
 
 @pytest.mark.parametrize(("narrowed", "query"), [(True, QUERY), (False, None)])
 def test_codat_is_asked_for_the_time_since_only_where_nothing_rests_on_it(narrowed, query):
-    history, asked = look(page(), narrowed=narrowed)
+    history, asked = play(page(), narrowed=narrowed)
     assert asked == [(1, query)]
     assert (history.found, history.gap) == ((), None)
 
 
 def test_the_history_is_searched_from_the_beginning_of_time_at_the_earliest():
-    assert look(page(), since=0.0)[1] == [(1, "requestedOnUtc>=1970-01-01T00:00:00Z")]
+    assert play(page(), since=0.0)[1] == [(1, "requestedOnUtc>=1970-01-01T00:00:00Z")]
 
 
 def test_the_history_is_read_to_its_end():
-    pages = [page(wire(f"{number}"), number=number, has_next=number < 3) for number in (1, 2, 3)]
-    history, asked = look(*pages)
+    pages = [page(operation(f"{number}"), number=number, has_next=number < 3) for number in (1, 2, 3)]
+    history, asked = play(*pages)
     assert (sorted(keys(history)), history.gap) == (["1", "2", "3"], None)
     assert [number for number, _ in asked] == [1, 2, 3]
 
 
 def test_a_list_that_refuses_the_query_is_read_without_it():
-    old = wire("old", SINCE - 9999)
-    history, asked = look(api_error(400), page(wire("a"), old))
+    old = operation("old", SINCE - 9999)
+    history, asked = play(api_error(400), page(operation("a"), old))
     assert (keys(history), history.gap) == (["a"], None)
     assert asked == [(1, QUERY), (1, None)]
 
 
 def test_a_query_that_is_refused_in_the_midst_is_dropped_from_the_first_page_on():
     """The pages of the whole list are not those of the part that a query selects."""
-    _, asked = look(page(wire("a"), has_next=True), api_error(400), page(wire("a")))
+    _, asked = play(page(operation("a"), has_next=True), api_error(400), page(operation("a")))
     assert asked == [(1, QUERY), (2, QUERY), (1, None)]
 
 
@@ -105,14 +100,14 @@ def test_a_query_that_is_refused_in_the_midst_is_dropped_from_the_first_page_on(
 
 def page_of(*times):
     """Return a page that has another one after it."""
-    return page(*(wire(f"{number}", time) for number, time in enumerate(times)), has_next=True)
+    return page(*(operation(f"{number}", time) for number, time in enumerate(times)), has_next=True)
 
 
 NEWEST_FIRST = [SINCE + 900 - number for number in range(TELLING - 1)]
 
 
 def test_a_list_sorted_newest_first_is_read_no_further_than_it_has_to():
-    history, asked = look(page_of(*NEWEST_FIRST, FLOOR - 1), narrowed=False)
+    history, asked = play(page_of(*NEWEST_FIRST, FLOOR - 1), narrowed=False)
     assert (len(history.found), history.gap, len(asked)) == (TELLING - 1, None, 1)
 
 
@@ -121,13 +116,13 @@ def test_a_list_sorted_newest_first_is_read_no_further_than_it_has_to():
     [
         [*NEWEST_FIRST, FLOOR],  # it does not reach back far enough
         [*reversed(NEWEST_FIRST), FLOOR - 1],  # it is sorted otherwise
-        [*NEWEST_FIRST[1:], FLOOR - 1],  # too few to tell
-        [*NEWEST_FIRST, None, FLOOR - 1],  # one does not tell
+        [*NEWEST_FIRST[1:], FLOOR - 1],  # too few to know
+        [*NEWEST_FIRST, None, FLOOR - 1],  # one has no time
     ],
     ids=["not far enough", "another order", "too few", "undated"],
 )
 def test_a_list_that_may_go_on_is_read_on(times):
-    history, asked = look(page_of(*times), page(wire("last"), number=2), narrowed=False)
+    history, asked = play(page_of(*times), page(operation("last"), number=2), narrowed=False)
     assert "last" in keys(history)
     assert (len(asked), history.gap) == (2, None)
 
@@ -136,10 +131,10 @@ def test_a_list_that_may_go_on_is_read_on(times):
 def test_whatever_the_order_all_that_may_be_ours_is_found(ages, size, is_sorted, data):
     moments = [SINCE + age for age in ages]
     moments = sorted(moments, reverse=True) if is_sorted else data.draw(st.permutations(moments))
-    operations = [wire(f"{number}", moment) for number, moment in enumerate(moments)]
+    operations = [operation(f"{number}", moment) for number, moment in enumerate(moments)]
     chunks = [operations[at : at + size] for at in range(0, len(operations), size)][:MOST_PAGES] or [[]]
     answers = [page(*chunk, number=n, has_next=n < len(chunks)) for n, chunk in enumerate(chunks, 1)]
-    history, _ = look(by=lambda number: answers[number - 1])
+    history, _ = play(by=lambda number: answers[number - 1])
     shown = moments[: size * MOST_PAGES]
     assert set(keys(history)) == {f"{number}" for number, moment in enumerate(shown) if moment >= FLOOR}
     assert history.gap is None
@@ -149,12 +144,12 @@ def test_whatever_the_order_all_that_may_be_ours_is_found(ages, size, is_sorted,
 
 
 def test_the_newest_comes_first():
-    history, _ = look(page(wire("old"), wire("new", SINCE + 9), wire("undated", None)))
+    history, _ = play(page(operation("old"), operation("new", SINCE + 9), operation("undated", None)))
     assert keys(history) == ["new", "old", "undated"]
 
 
-def test_an_operation_that_slips_to_the_next_page_is_found_once_as_last_told():
-    history, _ = look(page(wire("a", status="Pending"), has_next=True), page(wire("a"), number=2))
+def test_an_operation_that_slips_to_the_next_page_is_found_once_as_last_read():
+    history, _ = play(page(operation("a", status="Pending"), has_next=True), page(operation("a"), number=2))
     assert [(each.key, each.status) for each in history.found] == [("a", "Success")]
 
 
@@ -164,12 +159,12 @@ def test_an_operation_that_slips_to_the_next_page_is_found_once_as_last_told():
     ids=str,
 )
 def test_what_cannot_be_ours_is_left_out(other):
-    history, _ = look(page(wire("a", **other)))
+    history, _ = play(page(operation("a", **other)))
     assert (history.found, history.gap) == ((), None)
 
 
 @pytest.mark.parametrize(
-    "told",
+    "fields",
     [
         {"dataConnectionKey": None},
         {"dataConnectionKey": "CONNECTION-1"},
@@ -181,13 +176,13 @@ def test_what_cannot_be_ours_is_left_out(other):
     ],
     ids=str,
 )
-def test_what_may_be_ours_is_found(told):
-    assert keys(look(page(wire("a", **told)))[0]) == ["a"]
+def test_what_may_be_ours_is_found(fields):
+    assert keys(play(page(operation("a", **fields)))[0]) == ["a"]
 
 
 @pytest.mark.parametrize("data_type", ["chartOfAccounts", "ChartOfAccounts", "accounts", "Accounts"])
 def test_accounts_are_found_under_either_name(data_type):
-    assert keys(look(page(wire("a", dataType=data_type)), target=ACCOUNTS)[0]) == ["a"]
+    assert keys(play(page(operation("a", dataType=data_type)), target=ACCOUNTS)[0]) == ["a"]
 
 
 # -- gaps --------------------------------------------------------------------------------------------------------------
@@ -195,23 +190,23 @@ def test_accounts_are_found_under_either_name(data_type):
 
 @pytest.mark.parametrize("item", [None, "a", 7, [], {}, {"pushOperationKey": 7}, {"pushOperationKey": "b"}], ids=str)
 def test_an_operation_that_cannot_be_read_may_be_ours(item):
-    history, _ = look(page(item, wire("a")))
+    history, _ = play(page(item, operation("a")))
     assert (keys(history), history.gap) == (["a"], "an operation in it cannot be read")
 
 
 def test_an_operation_that_cannot_be_read_and_is_too_old_does_not_matter():
-    history, _ = look(page({"pushOperationKey": "b", "requestedOnUtc": iso(FLOOR - 1)}, wire("a")))
+    history, _ = play(page({"pushOperationKey": "b", "requestedOnUtc": iso(FLOOR - 1)}, operation("a")))
     assert (keys(history), history.gap) == (["a"], None)
 
 
 def test_a_history_too_long_to_read_has_a_gap():
-    history, asked = look(by=lambda number: page(wire(f"{number}"), number=number, has_next=True))
+    history, asked = play(by=lambda number: page(operation(f"{number}"), number=number, has_next=True))
     assert history.gap == f"only its first {MOST_PAGES * PAGE_SIZE} operations were looked through"
     assert [number for number, _ in asked] == list(range(1, MOST_PAGES + 1))
 
 
 def test_the_longest_history_that_is_read_has_none():
-    history, _ = look(by=lambda number: page(wire(f"{number}"), number=number, has_next=number < MOST_PAGES))
+    history, _ = play(by=lambda number: page(operation(f"{number}"), number=number, has_next=number < MOST_PAGES))
     assert (history.gap, len(history.found)) == (None, MOST_PAGES)
 
 
@@ -222,18 +217,18 @@ def test_the_longest_history_that_is_read_has_none():
     ids=str,
 )
 def test_a_history_that_cannot_be_read_has_a_gap_from_there_on(broken, seen):
-    history, _ = look(*[page(wire("a"), has_next=True)] * seen, broken)
+    history, _ = play(*[page(operation("a"), has_next=True)] * seen, broken)
     assert history.gap == f"the history could not be read: {broken}"
     assert keys(history) == ["a"] * seen
 
 
 @pytest.mark.parametrize("narrowed", [True, False])
 def test_a_400_without_a_query_is_trouble_like_other(narrowed):
-    history, asked = look(*[api_error(400)] * (1 + narrowed), narrowed=narrowed)
+    history, asked = play(*[api_error(400)] * (1 + narrowed), narrowed=narrowed)
     assert history.gap == "the history could not be read: Codat answered 400: no"
     assert asked == [(1, QUERY)] * narrowed + [(1, None)]
 
 
 def test_another_page_than_was_asked_for_is_trouble_too():
-    history, _ = look(page(wire("a"), number=2))
+    history, _ = play(page(operation("a"), number=2))
     assert "page 1 was asked for, page 2 came" in history.gap

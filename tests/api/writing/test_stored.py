@@ -90,7 +90,7 @@ def test_the_keys_are_those_of_earlier_releases():
     assert SECOND == "bdc8e153-5758-5ce2-9ff1-8458797da57e"
 
 
-# -- what is remembered ------------------------------------------------------------------------------------------------
+# -- what is stored ---------------------------------------------------------------------------------------------------
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -111,8 +111,8 @@ TRACES = st.builds(
 
 
 @given(TRACES)
-def test_a_trace_comes_back_from_the_store_as_it_was(trace):
-    assert StoredWrite.from_json(json.loads(json.dumps(trace.to_json(), allow_nan=False))) == trace
+def test_a_stored_write_comes_back_from_the_store_as_it_was(write):
+    assert StoredWrite.from_json(json.loads(json.dumps(write.to_json(), allow_nan=False))) == write
 
 
 READABLE = StoredWrite(ROOT, BILLS, 2, NOW).to_json()
@@ -136,18 +136,18 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("stored", UNREADABLE.values(), ids=UNREADABLE)
-def test_a_trace_that_cannot_be_read_is_refused_with_a_way_on(stored):
+def test_a_stored_write_that_cannot_be_read_is_refused_with_a_way_on(stored):
     with pytest.raises(CodatError, match=r"nothing is sent(.|\n)*resubmit=True"):
         StoredWrite.from_json(stored)
 
 
 @given(VALUES)
-def test_anything_but_a_trace_is_refused(value):
+def test_anything_but_a_stored_write_is_refused(value):
     with pytest.raises(CodatError):
         StoredWrite.from_json(value)
 
 
-def test_a_field_that_a_later_release_added_to_the_trace_does_not_hinder_reading_it():
+def test_a_field_that_a_later_release_added_to_a_stored_write_does_not_hinder_reading_it():
     assert StoredWrite.from_json(READABLE | {"later": 1}) == StoredWrite(ROOT, BILLS, 2, NOW)
 
 
@@ -158,11 +158,11 @@ TELLING = LONG_TEXTS | st.lists(LONG_TEXTS) | st.floats(1e6)
 
 @given(GUIDS, st.dictionaries(st.text("abc", min_size=1), TELLING, max_size=4))
 def test_a_fingerprint_has_each_field_by_name_and_no_value(root, record):
-    told = fingerprint(root, record)
-    assert told.keys() == record.keys()
+    hashes = fingerprint(root, record)
+    assert hashes.keys() == record.keys()
     for value in record.values():
         for each in value if isinstance(value, list) else [value]:
-            assert str(each) not in str(told.values())
+            assert str(each) not in str(hashes.values())
 
 
 @given(GUIDS, RECORDS, st.text(), VALUES, VALUES)
@@ -184,15 +184,15 @@ def test_a_fingerprint_takes_what_json_takes():
 
 @given(GUIDS, RECORDS, RECORDS)
 def test_the_fields_that_changed_are_named(salt, before, now):
-    told = changed_fields(fingerprint(salt, before), fingerprint(salt, now))
+    changed = changed_fields(fingerprint(salt, before), fingerprint(salt, now))
     if not before or not now:
-        assert told == []
+        assert changed == []
         return
     texts = [{name: json.dumps(value, sort_keys=True) for name, value in each.items()} for each in (before, now)]
-    assert told == sorted(name for name in before | now if texts[0].get(name) != texts[1].get(name))
+    assert changed == sorted(name for name in before | now if texts[0].get(name) != texts[1].get(name))
 
 
-def test_what_changed_of_a_target_is_told_with_both_values():
+def test_what_changed_of_a_target_is_reported_with_both_values():
     elsewhere = replace(BILLS, company_id="company-2", record_id="bill-7")
     assert BILLS.changed_since(BILLS) == []
     assert elsewhere.changed_since(BILLS) == [

@@ -1,0 +1,71 @@
+"""Waits of one event loop, and the push operations that they wait for."""
+
+import asyncio
+import contextvars
+
+from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION
+from airflow_provider_codat.api.waiting.pace import Pace
+from airflow_provider_codat.api.waiting.wait import OperationWait
+from airflow_provider_codat.simulator import Outcome
+from airflow_provider_codat.triggers.shared_polls import wait_for_end
+
+LIST = r"/companies/[^/]+/push"
+BY_KEY = r"/companies/[^/]+/push/.+"
+INTERVAL = 5.0
+TASK = contextvars.ContextVar("task", default="the poll")
+
+
+class LogByTask:
+    """A log that keeps its lines, each with the task in whose context it was written."""
+
+    def __init__(self):
+        self.lines = []
+
+    def info(self, message, *args):
+        self.lines.append((TASK.get(), message % args))
+
+    warning = info
+
+
+class Waits:
+    """Waits of one event loop, each as a trigger would hold it, and how they ended."""
+
+    def __init__(self, clock):
+        self._clock = clock
+        self.coroutines = []
+        self.log = LogByTask()
+        self.ended_at = {}
+
+    def add(self, company, key, *, interval=INTERVAL, timeout=3600.0, backoff=False, **more):
+        """Add a wait for one operation, beginning after ``after`` seconds."""
+        self.coroutines.append(
+            self._wait(company.id, key, Pace(interval, backoff, 60.0), patience=timeout, **more),
+        )
+        return key
+
+    async def _wait(self, company_id, key, pace, *, patience, conn_id="codat_default", after=0.0, not_before=0.0):
+        TASK.set(key)
+        await asyncio.sleep(after)
+        wait = OperationWait(PUSH_OPERATION, company_id, key, self.log, not_before)
+        try:
+            return await wait_for_end(conn_id, wait, pace, self._clock.time() + patience)
+        finally:
+            self.ended_at[key] = self._clock.passed
+
+    def run(self, *others):
+        """Run all, and return how each ended: a status, or an error."""
+
+        async def gather():
+            # each in a task of its own, and so in a context of its own
+            return await asyncio.gather(*self.coroutines, *others, return_exceptions=True)
+
+        ended = self._clock.run(gather())[: len(self.coroutines)]
+        return [each if isinstance(each, BaseException) else each.status for each in ended]
+
+
+def pushes(codat, company, count, latency=None):
+    """Add pushes that end one after another, every ``latency`` seconds."""
+    return [
+        codat.add_push(company.id, outcome=Outcome(latency=latency * (number + 1)) if latency else Outcome(latency=30))
+        for number in range(count)
+    ]
