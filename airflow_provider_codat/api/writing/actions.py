@@ -1,4 +1,4 @@
-"""What a write does next, and what it is answered."""
+"""The actions of a write, the answers to them, and the lines for the log."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from airflow_provider_codat.api.errors import CodatError
 from airflow_provider_codat.api.writing.known import OpenWrite
 from airflow_provider_codat.api.writing.push_history import History
 from airflow_provider_codat.api.writing.stored import StoredWrite
-
-# -- what is done ------------------------------------------------------------------------------------------------------
 
 
 class Question(Enum):
@@ -78,9 +76,6 @@ class Raise:
 
 
 Action: TypeAlias = Send | Read | Search | Pause | Return | Raise
-
-
-# -- what was answered -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

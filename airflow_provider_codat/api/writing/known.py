@@ -1,4 +1,4 @@
-"""What a try knows of its write, and the questions that the decision table asks of that."""
+"""What a try knows of its write, as the decision table needs it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from airflow_provider_codat.api.http.retry import RESENT_FOR
 from airflow_provider_codat.api.writing.keys import next_key
 from airflow_provider_codat.api.writing.outcome import OutcomeUnknown
 from airflow_provider_codat.api.writing.push_history import ANY_CONNECTION, CLOCKS_DIFFER_BY, History, moment
-from airflow_provider_codat.api.writing.stored import EarlierTries, StoredWrite
-from airflow_provider_codat.api.writing.target import WriteTarget
+from airflow_provider_codat.api.writing.stored import EarlierTries, StoredWrite, WriteTarget
 
 REPLAYED_FOR = 90 * 60 - RESENT_FOR - CLOCKS_DIFFER_BY
 """Seconds for which a try may begin to ask again: the 90 minutes for which Codat replays an answer, less the time that
@@ -26,10 +25,10 @@ HISTORY_GRACE = 60.0
 IN_PROGRESS_PAUSE = 60.0
 """Seconds after which the last try asks again for a write that is still in progress."""
 
-IN_PROGRESS_LOOKS = 10
+IN_PROGRESS_CHECKS = 10
 """How often it does so."""
 
-OTHER_KEY_GRACE = IN_PROGRESS_LOOKS * IN_PROGRESS_PAUSE + HISTORY_GRACE
+OTHER_KEY_GRACE = IN_PROGRESS_CHECKS * IN_PROGRESS_PAUSE + HISTORY_GRACE
 """Seconds after which the history is taken to list a push that may still be in progress under an unknown key."""
 
 JUST_MADE = 5.0
@@ -119,9 +118,9 @@ class Known:
 
 @dataclass(frozen=True)
 class OpenWrite:
-    """A write of which it is not known what it became: why, since when, and what came instead of an answer.
+    """A write with an unknown outcome: why, since when (epoch seconds), and the error that came instead of an answer.
 
-    ``since`` in epoch seconds, ``asks_until`` as in :class:`OutcomeUnknown`.
+    ``asks_until`` is as in :class:`OutcomeUnknown`.
     """
 
     reason: str

@@ -27,8 +27,7 @@ from airflow_provider_codat.api.writing.keys import next_key, task_instance_key
 from airflow_provider_codat.api.writing.known import REPLAYED_FOR, Known, OpenWrite
 from airflow_provider_codat.api.writing.outcome import OutcomeUnknown
 from airflow_provider_codat.api.writing.push_history import History
-from airflow_provider_codat.api.writing.stored import EarlierTries, StoredWrite
-from airflow_provider_codat.api.writing.target import WriteTarget
+from airflow_provider_codat.api.writing.stored import EarlierTries, StoredWrite, WriteTarget
 
 NOW = 1_800_000_000.0
 OLD = NOW - REPLAYED_FOR

@@ -18,7 +18,7 @@ from airflow_provider_codat.api.http.steps import Sleep
 from airflow_provider_codat.api.writing.keys import first_key, next_key, task_instance_key
 from airflow_provider_codat.api.writing.known import (
     HISTORY_GRACE,
-    IN_PROGRESS_LOOKS,
+    IN_PROGRESS_CHECKS,
     IN_PROGRESS_PAUSE,
     JUST_MADE,
     OTHER_KEY_GRACE,
@@ -26,8 +26,7 @@ from airflow_provider_codat.api.writing.known import (
 )
 from airflow_provider_codat.api.writing.outcome import OutcomeUnknown
 from airflow_provider_codat.api.writing.push_history import CLOCKS_DIFFER_BY
-from airflow_provider_codat.api.writing.stored import EarlierTries, StoredWrite, fingerprint
-from airflow_provider_codat.api.writing.target import WriteTarget
+from airflow_provider_codat.api.writing.stored import EarlierTries, StoredWrite, WriteTarget, fingerprint
 from airflow_provider_codat.api.writing.write import Write
 
 NOW = 1_800_000_000.0
@@ -736,7 +735,7 @@ def test_what_is_stored_while_the_outcome_is_open_is_the_content_that_was_sent_f
 
 
 @pytest.mark.parametrize("earlier_tries", [replace(each, is_last_try=True) for each in PASTS.values()], ids=PASTS)
-@pytest.mark.parametrize("times", [1, IN_PROGRESS_LOOKS])
+@pytest.mark.parametrize("times", [1, IN_PROGRESS_CHECKS])
 def test_the_last_try_waits_for_a_write_in_progress(times, earlier_tries):
     course = Course(*[IN_PROGRESS] * times, wire("a"), earlier_tries=earlier_tries)
     assert course.play().key == "a"
@@ -746,10 +745,10 @@ def test_the_last_try_waits_for_a_write_in_progress(times, earlier_tries):
 
 
 def test_a_write_that_stays_in_progress_is_unknown():
-    course = Course(*[IN_PROGRESS] * (IN_PROGRESS_LOOKS + 1), page(), earlier_tries=EarlierTries(is_last_try=True))
+    course = Course(*[IN_PROGRESS] * (IN_PROGRESS_CHECKS + 1), page(), earlier_tries=EarlierTries(is_last_try=True))
     told = unknown(course)
     assert (told.since, told.asks_until) == (NOW, NOW + REPLAYED_FOR)
-    assert len(course.writes()) == IN_PROGRESS_LOOKS + 1
+    assert len(course.writes()) == IN_PROGRESS_CHECKS + 1
 
 
 def test_a_conflict_without_a_key_is_none_of_ours_and_not_waited_for():
@@ -775,7 +774,7 @@ def test_a_422_names_the_fields_that_differ_and_its_likely_reason():
 def test_a_422_right_after_a_409_is_given_time_to_be_listed():
     """The first request ended a moment ago, so what became of it may not be there yet."""
     failed = page(wire("other", "Failed", LONG_AGO))
-    answers = [IN_PROGRESS] * IN_PROGRESS_LOOKS + [api_error(422), failed, page(wire("ours"), wire("other", "Failed"))]
+    answers = [IN_PROGRESS] * IN_PROGRESS_CHECKS + [api_error(422), failed, page(wire("ours"), wire("other", "Failed"))]
     course = Course(*answers, earlier_tries=traced(is_last_try=True))
     assert {each.key for each in unknown(course).candidates} == {"ours", "other"}
     assert course.sleeps[-1] == HISTORY_GRACE
