@@ -14,12 +14,7 @@ from airflow_provider_codat.api.json_value import JsonValue
 
 @dataclass(frozen=True)
 class Company(JsonValue):
-    """A business that shares its data.
-
-    :param id: Codat's id of the company.
-    :param name: its name, or ``None``.
-    :param connection_ids: its data connections, in the API's order; default none.
-    """
+    """A business that shares its data, with its data connections in the API's order."""
 
     id: str
     name: str | None
@@ -29,24 +24,14 @@ class Company(JsonValue):
     def from_json(cls, body: Any) -> Self:
         """Read a company in Codat's shape.
 
-        :param body: the parsed JSON.
         :raises CodatResponseError: no object, or one without an id.
         """
         data = expect_object(body, "company")
-        company_id = _id(data.get("id"))
-        if company_id is None:
+        if (company_id := _id(data.get("id"))) is None:
             raise CodatResponseError("company: the answer has no id")
         listed = data.get("dataConnections")
-        connections = listed if isinstance(listed, list) else []
-        return cls(
-            id=company_id,
-            name=text_or_none(data.get("name")),
-            connection_ids=tuple(
-                connection_id
-                for each in connections
-                if isinstance(each, dict) and (connection_id := _id(each.get("id"))) is not None
-            ),
-        )
+        ids = (_id(each.get("id")) for each in (listed if isinstance(listed, list) else []) if isinstance(each, dict))
+        return cls(company_id, text_or_none(data.get("name")), tuple(each for each in ids if each is not None))
 
     def to_json(self) -> dict[str, Any]:
         """Return the company in Codat's shape, ``{id, name, dataConnections: [{id}]}``."""

@@ -27,20 +27,14 @@ KNOWN_STATUSES = WAITING_STATUSES | TERMINAL_STATUSES
 
 @dataclass(frozen=True)
 class PushOperation(JsonValue):
-    """One asynchronous write, as Codat last told it.
+    """One asynchronous write, as Codat last reported it.
 
-    :param key: the push operation key, which every later question about the write names.
     :param status: ``Pending`` or ``Processing``, then ``Success``, ``Failed`` or ``TimedOut``; the API may come to know
         more, and a word nobody knows is not an end.
-    :param company_id: the company written to, or ``None`` where Codat has not said.
-    :param connection_id: the data connection written through, or ``None`` while Codat has not said.
-    :param data_type: such as ``bills``, or ``None`` while Codat has not said.
     :param status_code: Codat's HTTP-like code of the status, or ``None``.
-    :param requested_on: when the write was asked for, ISO 8601 in UTC, as Codat wrote it; ``None`` where it has not
-        said.
+    :param requested_on: when the write was asked for, ISO 8601 in UTC, as Codat wrote it, or ``None``.
     :param completed_on: when it ended, ISO 8601 likewise; ``None`` while it has not.
     :param timeout_in_minutes: minutes after which a pending write becomes ``TimedOut``, or ``None``.
-    :param error_message: Codat's message on a failed write, or ``None``.
     :param errors: what the validation found wrong; default nothing.
     :param warnings: what it found questionable; default nothing.
     :param record_id: the id of the record written, once the write has succeeded; else ``None``.
@@ -77,7 +71,6 @@ class PushOperation(JsonValue):
     def from_json(cls, body: Any) -> Self:
         """Read an operation in Codat's shape.
 
-        :param body: the parsed JSON.
         :raises CodatResponseError: no object, or one without a key or a status.
         """
         data = expect_object(body, "push operation")
@@ -109,7 +102,6 @@ class PushOperation(JsonValue):
     def from_stored(cls, body: Any) -> Self:
         """Read an operation as :meth:`to_json` wrote it: in a trigger's event.
 
-        :param body: what :meth:`to_json` returned.
         :raises CodatResponseError: no object, or one without a key or a status.
         """
         operation = cls.from_json(body)
@@ -181,12 +173,7 @@ def get_push_operation(company_id: str, push_operation_key: str) -> Request[Push
 
     Source: https://docs.codat.io/platform-api#/operations/get-push-operation.
     """
-    route = path(
-        "companies",
-        identifier("company_id", company_id),
-        "push",
-        identifier("push_operation_key", push_operation_key),
-    )
+    company, key = identifier("company_id", company_id), identifier("push_operation_key", push_operation_key)
 
     def read(body: Any) -> PushOperation:
         operation = _read_operation(body, pushOperationKey=push_operation_key, companyId=company_id)
@@ -194,7 +181,7 @@ def get_push_operation(company_id: str, push_operation_key: str) -> Request[Push
             raise CodatResponseError(f"push operation {push_operation_key} was asked for, {operation.key} came")
         return operation
 
-    return Request("GET", route, read)
+    return Request("GET", path("companies", company, "push", key), read)
 
 
 def _read_operation(body: Any, **asked_for: str) -> PushOperation:
@@ -216,7 +203,6 @@ def find_push_operations(
 
     One that cannot be read is left out, so that it fails nobody who does not wait for it.
 
-    :param order_by: as in :func:`list_push_operations`; default the API's own order.
     :param since: only operations from this time on (ISO 8601), if the API honours a ``query`` here; default all.
     """
 

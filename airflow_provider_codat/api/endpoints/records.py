@@ -171,17 +171,13 @@ def upload_attachment(
 
 
 def segment(data_type: str) -> str:
-    """Return the path segment at which a data type is written.
-
-    :param data_type: such as ``bills`` or ``chartOfAccounts``.
-    """
+    """Return the path segment at which a data type is written."""
     return SEGMENTS.get(data_type, data_type)
 
 
 def check_idempotency_key(value: str) -> str:
     """Return ``value`` if it is a GUID, which is what Codat asks for.
 
-    :param value: the key as it was given.
     :raises CodatInputError: it is not.
     """
     try:
@@ -195,7 +191,6 @@ def _key(given: str | None) -> str:
 
 
 def _create_path(company_id: str, connection_id: str, data_type: str, account_id: str | None) -> str:
-    """Return the path at which a new record is written."""
     if data_type == _BANK_TRANSACTIONS:
         if account_id is None:
             raise CodatInputError("account_id is missing: bankTransactions are written to a bank account, give its id")
@@ -209,7 +204,6 @@ def _create_path(company_id: str, connection_id: str, data_type: str, account_id
 
 
 def _push_path(company_id: str, connection_id: str, data_type: str, *below: str) -> str:
-    """Return the path at which a data type is written, with the segments below it."""
     if data_type == _BANK_TRANSACTIONS:
         raise CodatInputError("data_type is 'bankTransactions', which Codat can only create")
     company, connection = identifier("company_id", company_id), identifier("connection_id", connection_id)
@@ -220,9 +214,7 @@ def _push_path(company_id: str, connection_id: str, data_type: str, *below: str)
 def options(timeout_in_minutes: int | None, allow_sync_on_push_complete: bool | None) -> dict[str, str | int]:
     """Return the query of a write.
 
-    :param timeout_in_minutes: minutes, a whole number of at least 1, or ``None`` for Codat's own.
-    :param allow_sync_on_push_complete: likewise ``True`` or ``False``.
-    :raises CodatInputError: it is anything else.
+    :raises CodatInputError: the time is no whole number of at least 1 minute, or the flag is no boolean.
     """
     if timeout_in_minutes is not None:
         if not isinstance(timeout_in_minutes, int) or isinstance(timeout_in_minutes, bool):
@@ -238,15 +230,12 @@ def options(timeout_in_minutes: int | None, allow_sync_on_push_complete: bool | 
 
 
 def _fields(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the record as it is now, whatever becomes of the caller's."""
     if not isinstance(record, Mapping):
         raise CodatInputError(f"record must be a mapping of fields, not {type(record).__name__}")
-    return dict(record)
+    return dict(record)  # as it is now, whatever becomes of the caller's
 
 
 def _reader(company_id: str, connection_id: str, data_type: str, *, has_key: bool) -> Callable[[Any], PushOperation]:
-    """Return a reader that takes no operation of another write for the answer to this one."""
-
     def read(body: Any) -> PushOperation:
         operation = PushOperation.from_json(body)
         if differences := differences_from(operation, company_id, connection_id, data_type):
@@ -271,10 +260,7 @@ def _reader(company_id: str, connection_id: str, data_type: str, *, has_key: boo
 def differences_from(operation: PushOperation, company_id: str, connection_id: str, data_type: str) -> dict[str, str]:
     """Return what shows that an operation is of another write: what differs, and what it is there.
 
-    :param operation: what Codat answered; what it leaves out differs from nothing.
-    :param company_id: the company written to.
-    :param connection_id: the data connection written through.
-    :param data_type: what is written; a data type that is not known differs from none.
+    A field that the operation leaves out and a data type that is not known never differ.
     """
     ours = {"company": company_id, "connection": connection_id}
     theirs = {"company": operation.company_id, "connection": operation.connection_id}

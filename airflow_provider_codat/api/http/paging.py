@@ -26,14 +26,7 @@ MAX_QUERY_LENGTH = 2048
 
 @dataclass(frozen=True)
 class Page(JsonValue, Generic[T]):
-    """One page of a list.
-
-    :param results: the page's items, in the API's order.
-    :param number: the page's number, from 1.
-    :param size: items a full page holds.
-    :param total: items in the whole list, or ``None`` where the API did not say.
-    :param has_next: whether the API names a page after this one.
-    """
+    """One page of a list: ``size`` is how many items a full one holds, ``total`` how many the whole list has."""
 
     results: tuple[T, ...]
     number: int
@@ -54,12 +47,7 @@ class Page(JsonValue, Generic[T]):
 
 
 def page_reader(read_item: Callable[[Any], T], number: int, size: int) -> Callable[[Any], Page[T]]:
-    """Return a reader for a page whose items ``read_item`` reads.
-
-    :param read_item: turns an item of the page into its value.
-    :param number: the page asked for; it stands in where the answer has none.
-    :param size: the items a page that were asked for, likewise.
-    """
+    """Return a reader for a page; the number and size asked for stand in where the answer has none."""
 
     def read(body: Any) -> Page[T]:
         data = expect_object(body, "page")
@@ -88,10 +76,10 @@ _PAGING_FIELDS = {"pageNumber", "pageSize", "totalResults", "_links"}
 
 
 def _items(data: dict[str, Any], *, is_due: bool) -> list[Any]:
-    """Return a page's items. ``results`` is optional, and left out it is empty.
+    """Return a page's items; none where the optional ``results`` is left out.
 
-    It is not taken for that in an object that is no page by any other field, nor where the count says that items are
-    due: whoever looks for a write in a list would conclude that there is none, and write it again.
+    That is an error where no other field shows a page, or where the count says that items are due: a search for a write
+    would conclude that there is none, and write it again.
     """
     if data.get("results") is None and _PAGING_FIELDS & data.keys() and not is_due:
         return []
@@ -111,9 +99,6 @@ def _has_next_link(links: dict[str, Any]) -> bool:
 def check_paging(page: int, page_size: int, query: str | None) -> None:
     """Refuse what the API would refuse, before it is asked.
 
-    :param page: the page, from 1.
-    :param page_size: items a page, 1 to 5000.
-    :param query: a filter of fewer than 2048 characters, or ``None``.
     :raises CodatInputError: naming the argument, its value and what is allowed.
     """
     if page < 1:
@@ -127,11 +112,8 @@ def check_paging(page: int, page_size: int, query: str | None) -> None:
 def number_after(asked: int, page: Page[Any]) -> int | None:
     """Return the number of the page after the one asked for, or ``None`` after the last.
 
-    The next page is asked for by its number: a link in an answer is never followed, for it could lead the API key
-    elsewhere.
+    A link in an answer is never followed, for it could lead the API key elsewhere.
 
-    :param asked: the number of the page asked for.
-    :param page: the page that came.
     :raises CodatResponseError: another page came than was asked for; going on could never end.
     """
     if page.number != asked:

@@ -1,4 +1,4 @@
-"""The fields of a sync setting: how each is called, read, and written."""
+"""The fields of a sync setting."""
 
 from __future__ import annotations
 
@@ -67,10 +67,7 @@ def _is_no_integer(value: object) -> bool:
 
 
 def read_fields(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of an answer's entry by attribute. The API's own null says what leaving out says.
-
-    :param entry: the entry, as the API sent it.
-    """
+    """Return the values of an answer's entry by attribute. A null in it is like a field left out."""
     values: dict[str, Any] = {}
     for name, spec in FIELDS.items():
         if entry.get(name) is not None:
@@ -88,42 +85,27 @@ _MOST_DIGITS = 20
 
 
 def shown(value: Any) -> Any:
-    """Return the value of a field in Codat's shape.
-
-    :param value: the value; one that nobody has checked yet may be anything.
-    """
+    """Return the value of a field, which may not have been checked yet, in Codat's shape."""
     if isinstance(value, SyncSchedule):
         return value.hours if value.hour_of_day is None else value
     return _write_time(value, "integer") if isinstance(value, datetime) else value
 
 
 def is_given(value: object) -> bool:
-    """Whether a field has a value, rather than being left out or ``None``.
-
-    :param value: the field's value.
-    """
+    """Whether a field has a value, rather than being left out or ``None``."""
     return value is not None and value is not UNSET
 
 
 @dataclass(frozen=True)
 class Field:
-    """How a field of Codat's is called here, read, and written.
-
-    :param attribute: its name in a ``SyncSetting``.
-    :param read: makes a value of what a user or an answer has; takes Codat's name of the field and that.
-    :param write: makes JSON of a value; takes the value and the shape of ``syncSchedule``.
-    """
+    """A field's attribute in a ``SyncSetting``, and how it is read (by Codat's name for it) and written."""
 
     attribute: str
     read: Callable[[str, Any], Any]
     write: Callable[[Any, ScheduleShape], Any]
 
     def is_same(self, value: Any, other: Any) -> bool:
-        """Whether both are written alike: an hour that is not named is midnight, a time has milliseconds.
-
-        :param value: a value that is given.
-        :param other: another one, or none.
-        """
+        """Whether both are written alike: an hour that is not named is midnight, a time has milliseconds."""
         return is_given(other) and bool(self.write(value, "object") == self.write(other, "object"))
 
 
@@ -168,11 +150,8 @@ def _read_schedule(name: str, value: Any) -> SyncSchedule:
     unknown = set(value) - set(_SCHEDULE_FIELDS)
     if unknown or "intervalHours" not in value:
         raise CodatInputError(f"{name} is {dict(value)!r}: give hours, or an object of intervalHours and hourOfDay")
-    hour = value.get("hourOfDay")
-    return SyncSchedule(
-        _read_int("intervalHours", value["intervalHours"]),
-        None if hour is None else _read_int("hourOfDay", hour),
-    )
+    hours, hour = _read_int("intervalHours", value["intervalHours"]), value.get("hourOfDay")
+    return SyncSchedule(hours, None if hour is None else _read_int("hourOfDay", hour))
 
 
 _SCHEDULE_FIELDS = ("intervalHours", "hourOfDay")

@@ -25,11 +25,7 @@ class Pace:
             raise CodatInputError(f"the interval between two checks is {self.interval!r} s: give a number above 0")
 
     def pause(self, checks: int, jitter: float) -> float:
-        """Return the seconds to pause after a check.
-
-        :param checks: the number of the check, from 1.
-        :param jitter: a random number, 0 to 1.
-        """
+        """Return the seconds to pause after a check, the first of which is number 1; ``jitter`` is random, 0 to 1."""
         if not self.exponential_backoff:
             return self.interval
         base = max(int(self.interval * 2.0 ** min(checks - 2, 62)), 1)
