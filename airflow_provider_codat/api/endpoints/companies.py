@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from airflow_provider_codat.api.errors import CodatResponseError
-from airflow_provider_codat.api.http.paging import DEFAULT_PAGE_SIZE, Page, check_paging, page_reader
-from airflow_provider_codat.api.http.request import Request, identifier, params, path
+from airflow_provider_codat.api.http.paging import DEFAULT_PAGE_SIZE, Page, list_request
+from airflow_provider_codat.api.http.request import Request, identifier, path
 from airflow_provider_codat.api.http.response import expect_object, integer_or_none, text_or_none
 from airflow_provider_codat.api.json_value import JsonValue
 
@@ -59,11 +59,7 @@ def get_company(company_id: str) -> Request[Company]:
 
 
 def list_companies(
-    *,
-    page: int = 1,
-    page_size: int = DEFAULT_PAGE_SIZE,
-    query: str | None = None,
-    order_by: str | None = None,
+    *, page: int = 1, page_size: int = DEFAULT_PAGE_SIZE, query: str | None = None, order_by: str | None = None
 ) -> Request[Page[Company]]:
     """Read one page of companies.
 
@@ -75,10 +71,5 @@ def list_companies(
 
     Source: https://docs.codat.io/platform-api#/operations/list-companies.
     """
-    check_paging(page, page_size, query)
-    return Request(
-        "GET",
-        "/companies",
-        page_reader(Company.from_json, page, page_size),
-        params(page=page, pageSize=page_size, query=query, orderBy=order_by),
-    )
+    read = Company.from_json
+    return list_request("/companies", read, page=page, page_size=page_size, query=query, order_by=order_by)

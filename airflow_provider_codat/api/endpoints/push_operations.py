@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from airflow_provider_codat.api.data_types import are_different
 from airflow_provider_codat.api.endpoints.operation import ListedOperation, OperationKind
 from airflow_provider_codat.api.errors import CodatResponseError, ValidationItem
-from airflow_provider_codat.api.http.paging import DEFAULT_PAGE_SIZE, Page, check_paging, page_reader
-from airflow_provider_codat.api.http.request import Request, identifier, params, path
+from airflow_provider_codat.api.http.paging import DEFAULT_PAGE_SIZE, Page, list_request
+from airflow_provider_codat.api.http.request import Request, identifier, path
 from airflow_provider_codat.api.http.response import expect_object, integer_or_none, text_or_none
 from airflow_provider_codat.api.json_value import JsonValue
-
-T = TypeVar("T")
 
 SUCCESS = "Success"
 FAILED = "Failed"
@@ -216,7 +214,8 @@ def find_push_operations(
         return ListedOperation(requested_on, operation)
 
     query = None if since is None else f"requestedOnUtc>={since}"
-    return _list_request(company_id, read, page, page_size, query, order_by)
+    route = _list_path(company_id)
+    return list_request(route, read, page=page, page_size=page_size, query=query, order_by=order_by)
 
 
 def list_push_operations(
@@ -240,24 +239,12 @@ def list_push_operations(
 
     Source: https://docs.codat.io/platform-api#/operations/get-company-push-history.
     """
-    return _list_request(company_id, PushOperation.from_json, page, page_size, query, order_by)
+    route, read = _list_path(company_id), PushOperation.from_json
+    return list_request(route, read, page=page, page_size=page_size, query=query, order_by=order_by)
 
 
-def _list_request(
-    company_id: str,
-    read_item: Callable[[Any], T],
-    page: int,
-    page_size: int,
-    query: str | None,
-    order_by: str | None,
-) -> Request[Page[T]]:
-    check_paging(page, page_size, query)
-    return Request(
-        "GET",
-        path("companies", identifier("company_id", company_id), "push"),
-        page_reader(read_item, page, page_size),
-        params(page=page, pageSize=page_size, query=query, orderBy=order_by),
-    )
+def _list_path(company_id: str) -> str:
+    return path("companies", identifier("company_id", company_id), "push")
 
 
 PUSH_OPERATION = OperationKind(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from airflow_provider_codat.api.errors import CodatInputError, CodatResponseError
+from airflow_provider_codat.api.http.request import Request, params
 from airflow_provider_codat.api.http.response import expect_list, expect_object, integer_or_none
 from airflow_provider_codat.api.json_value import JsonValue
 
@@ -15,13 +16,9 @@ T = TypeVar("T")
 DEFAULT_PAGE_SIZE = 100
 """Items a page, as the API has it too."""
 
-MAX_PAGE_SIZE = 5000
-"""Items a page; the API refuses more."""
-
+_MAX_PAGE_SIZE = 5000
+_MAX_QUERY_LENGTH = 2048  # a query has to be shorter
 _HIGHEST_COUNT = 10**12  # no list is longer; what is made of a count must stay a number that floats hold
-
-MAX_QUERY_LENGTH = 2048
-"""Characters of a ``query``, which has to be shorter."""
 
 
 @dataclass(frozen=True)
@@ -96,17 +93,21 @@ def _has_next_link(links: dict[str, Any]) -> bool:
     return bool(link.get("href") if isinstance(link, dict) else link)
 
 
-def check_paging(page: int, page_size: int, query: str | None) -> None:
-    """Refuse what the API would refuse, before it is asked.
+def list_request(
+    path: str, read_item: Callable[[Any], T], *, page: int, page_size: int, query: str | None, order_by: str | None
+) -> Request[Page[T]]:
+    """Return the request for one page of a list.
 
-    :raises CodatInputError: naming the argument, its value and what is allowed.
+    :raises CodatInputError: an argument is out of bounds: its name, its value and what is allowed.
     """
     if page < 1:
         raise CodatInputError(f"page is {page}: pages are counted from 1")
-    if not 1 <= page_size <= MAX_PAGE_SIZE:
-        raise CodatInputError(f"page_size is {page_size}: allowed are 1 to {MAX_PAGE_SIZE}")
-    if query is not None and len(query) >= MAX_QUERY_LENGTH:
-        raise CodatInputError(f"query has {len(query)} characters: Codat takes fewer than {MAX_QUERY_LENGTH}")
+    if not 1 <= page_size <= _MAX_PAGE_SIZE:
+        raise CodatInputError(f"page_size is {page_size}: allowed are 1 to {_MAX_PAGE_SIZE}")
+    if query is not None and len(query) >= _MAX_QUERY_LENGTH:
+        raise CodatInputError(f"query has {len(query)} characters: Codat takes fewer than {_MAX_QUERY_LENGTH}")
+    wanted = params(page=page, pageSize=page_size, query=query, orderBy=order_by)
+    return Request("GET", path, page_reader(read_item, page, page_size), wanted)
 
 
 def number_after(asked: int, page: Page[Any]) -> int | None:

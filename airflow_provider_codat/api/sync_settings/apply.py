@@ -2,7 +2,7 @@
 
 Codat's POST sets the whole list and knows no condition such as ``If-Match``. Every writer sends back what others have
 set, as of its last read; a write that rests on an old read takes back what was written in between, without an error.
-So two tasks that name one data type each could both succeed, and one change be lost. So a task does this to find such a loss:
+So two tasks that name one data type each could both succeed, and one change be lost. A task detects that like this:
 
 1. Read, and write at once. An attempt that is made again, for whatever reason, begins with a read of its own.
 2. Wait ``SETTLE`` seconds. Whoever had read before this write has written by then.

@@ -70,14 +70,12 @@ def read_fields(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of an answer's entry by attribute. A null in it is like a field left out."""
     values: dict[str, Any] = {}
     for name, spec in FIELDS.items():
-        if entry.get(name) is not None:
+        if (value := entry.get(name)) is not None:
+            if isinstance(value, Mapping):
+                value = {known: value[known] for known in _SCHEDULE_FIELDS if known in value}
             with suppress(CodatInputError):
-                values[spec.attribute] = spec.read(name, _known_part(entry[name]))
+                values[spec.attribute] = spec.read(name, value)
     return values
-
-
-def _known_part(value: Any) -> Any:
-    return {name: value[name] for name in _SCHEDULE_FIELDS if name in value} if isinstance(value, Mapping) else value
 
 
 _MOST_DIGITS = 20

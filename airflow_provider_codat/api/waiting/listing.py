@@ -18,7 +18,6 @@ Source: https://docs.codat.io/using-the-api/push.
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -202,16 +201,12 @@ class Listing(Generic[OperationT]):
 
 def oldest_request(schedules: Iterable[CheckSchedule]) -> str | None:
     """Return when the oldest of these operations was asked for, as Codat wrote it, as far as that is known."""
-    known = [each.requested_on for each in schedules if parse_datetime(each.requested_on) is not None]
-    return min(known, key=_moment, default=None)
+    moments = {each.requested_on: parse_datetime(each.requested_on) for each in schedules}
+    known = {time: moment for time, moment in moments.items() if moment is not None}
+    return min(known, key=known.__getitem__, default=None)
 
 
 def is_earlier(time: str | None, than: str) -> bool:
     """Whether one ISO 8601 time is before another; one that is missing or unreadable is not."""
     moment, other = parse_datetime(time), parse_datetime(than)
     return moment is not None and other is not None and moment < other
-
-
-def _moment(time: str | None) -> float:
-    moment = parse_datetime(time)
-    return moment.timestamp() if moment is not None else math.inf
