@@ -16,11 +16,7 @@ from airflow_provider_codat.api.http.request import Effect, Request, identifier,
 MAX_ATTACHMENT_BYTES = 100_000_000
 """Bytes of a file. No platform but one takes more: https://docs.codat.io/accounting-api#/schemas/Attachment."""
 
-# The last segment of an attachment's path, with its exception.
-_ATTACHMENT = "attachment"
-_ATTACHMENT_SEGMENTS = {"bills": "attachments"}
-# Written below the bank account that they belong to.
-_BANK_TRANSACTIONS = "bankTransactions"
+_BANK_TRANSACTIONS = "bankTransactions"  # written below the bank account that they belong to
 
 
 def create_record(
@@ -153,26 +149,19 @@ def upload_attachment(
     """
     key = _key(idempotency_key)
     record = _push_path(company_id, connection_id, data_type, identifier("record_id", record_id))
-    route = f"{record}/{_ATTACHMENT_SEGMENTS.get(data_type, _ATTACHMENT)}"
     # The boundary is the key's, for under the same key every byte has to be the same.
-    form = FileForm.of(
-        file, boundary=f"codat-{key}", max_bytes=max_bytes, file_name=file_name, content_type=content_type
-    )
+    boundary = f"codat-{key}"
+    form = FileForm.of(file, boundary=boundary, max_bytes=max_bytes, file_name=file_name, content_type=content_type)
     read = _reader(company_id, connection_id, data_type, has_key=True)
     return Request(
         "POST",
-        route,
+        f"{record}/attachments" if data_type == "bills" else f"{record}/attachment",
         # Codat's guide promises a write request's id, its client libraries no body.
         lambda body: None if body is None else read(body),
         form=form,
         effect=Effect.WRITE,
         idempotency_key=key,
     )
-
-
-def segment(data_type: str) -> str:
-    """Return the path segment at which a data type is written."""
-    return SEGMENTS.get(data_type, data_type)
 
 
 def check_idempotency_key(value: str) -> str:
@@ -207,8 +196,8 @@ def _push_path(company_id: str, connection_id: str, data_type: str, *below: str)
     if data_type == _BANK_TRANSACTIONS:
         raise CodatInputError("data_type is 'bankTransactions', which Codat can only create")
     company, connection = identifier("company_id", company_id), identifier("connection_id", connection_id)
-    written = segment(identifier("data_type", data_type))
-    return path("companies", company, "connections", connection, "push", written, *below)
+    segment = SEGMENTS.get(data_type, identifier("data_type", data_type))
+    return path("companies", company, "connections", connection, "push", segment, *below)
 
 
 def options(timeout_in_minutes: int | None, allow_sync_on_push_complete: bool | None) -> dict[str, str | int]:
@@ -216,11 +205,10 @@ def options(timeout_in_minutes: int | None, allow_sync_on_push_complete: bool | 
 
     :raises CodatInputError: the time is no whole number of at least 1 minute, or the flag is no boolean.
     """
-    if timeout_in_minutes is not None:
-        if not isinstance(timeout_in_minutes, int) or isinstance(timeout_in_minutes, bool):
-            raise CodatInputError(f"timeout_in_minutes is {timeout_in_minutes!r}: give a whole number of minutes")
-        if timeout_in_minutes < 1:
-            raise CodatInputError(f"timeout_in_minutes is {timeout_in_minutes}: at least 1 is allowed")
+    if not isinstance(timeout_in_minutes, int | None) or isinstance(timeout_in_minutes, bool):
+        raise CodatInputError(f"timeout_in_minutes is {timeout_in_minutes!r}: give a whole number of minutes")
+    if timeout_in_minutes is not None and timeout_in_minutes < 1:
+        raise CodatInputError(f"timeout_in_minutes is {timeout_in_minutes}: at least 1 is allowed")
     if not isinstance(allow_sync_on_push_complete, bool | None):
         raise CodatInputError(
             f"allow_sync_on_push_complete is {allow_sync_on_push_complete!r}: give True or False, without quotes"
@@ -238,7 +226,7 @@ def _fields(record: Mapping[str, Any]) -> dict[str, Any]:
 def _reader(company_id: str, connection_id: str, data_type: str, *, has_key: bool) -> Callable[[Any], PushOperation]:
     def read(body: Any) -> PushOperation:
         operation = PushOperation.from_json(body)
-        if differences := differences_from(operation, company_id, connection_id, data_type):
+        if differences := _differences(operation, company_id, connection_id, data_type):
             shown = ", ".join(f"its {name} is {value}" for name, value in differences.items())
             found = f"push operation {operation.key} of another write ({shown})"
             if not has_key:
@@ -257,11 +245,8 @@ def _reader(company_id: str, connection_id: str, data_type: str, *, has_key: boo
     return read
 
 
-def differences_from(operation: PushOperation, company_id: str, connection_id: str, data_type: str) -> dict[str, str]:
-    """Return what shows that an operation is of another write: what differs, and what it is there.
-
-    A field that the operation leaves out and a data type that is not known never differ.
-    """
+def _differences(operation: PushOperation, company_id: str, connection_id: str, data_type: str) -> dict[str, str]:
+    """Return what differs in an operation of another write; what it leaves out and unknown data types never do."""
     ours = {"company": company_id, "connection": connection_id}
     theirs = {"company": operation.company_id, "connection": operation.connection_id}
     found = {name: value for name, value in theirs.items() if value and value.casefold() != ours[name].casefold()}

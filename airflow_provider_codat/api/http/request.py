@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MAX_ID_LENGTH = 128
-"""Characters of an id."""
-
+_MAX_ID_LENGTH = 128
 _FORBIDDEN_IN_ID = re.compile(r"[/?#\\\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -113,10 +111,9 @@ def identifier(name: str, value: object) -> str:
         )
     if "{{" in value:
         raise CodatInputError(f"{name} is {_excerpt(value)}, a template that was not rendered")
-    if len(value) > MAX_ID_LENGTH:
-        raise CodatInputError(
-            f"{name} has {len(value)} characters, at most {MAX_ID_LENGTH} are allowed: {_excerpt(value)}"
-        )
+    if len(value) > _MAX_ID_LENGTH:
+        allowed = f"at most {_MAX_ID_LENGTH} are allowed"
+        raise CodatInputError(f"{name} has {len(value)} characters, {allowed}: {_excerpt(value)}")
     if value in {".", ".."} or _FORBIDDEN_IN_ID.search(value):
         raise CodatInputError(
             f"{name} {_excerpt(value)} would change the URL it is put in: an id holds no '/', '\\', '?', '#',"

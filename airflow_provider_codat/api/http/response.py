@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -142,17 +142,12 @@ def _parse_float(digits: str) -> float | None:
 
 
 def _empty_below(levels: int, value: Any) -> None:
-    layer = [value]
+    layer = [value] if isinstance(value, dict | list) else []
     for _ in range(levels):
-        layer = [child for each in layer for child in _children(each) if isinstance(child, dict | list)]
+        below = (child for each in layer for child in (each.values() if isinstance(each, dict) else each))
+        layer = [child for child in below if isinstance(child, dict | list)]
     for each in layer:
         each.clear()
-
-
-def _children(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
 
 
 def _api_error(request: Request[T], response: Response, now: datetime) -> CodatApiError:

@@ -20,24 +20,16 @@ DEFAULT_REQUESTS_PER_MINUTE = 900
 LEAST_REQUESTS_PER_MINUTE = 10
 """Below it a tenth of the minute's requests would be less than one."""
 
-BURST = 0.1
-"""The share of a minute's requests that may be sent at once; the rest is spread over the minute."""
-
 FREE_SHARE = 0.5
 """The share of the day's quota that may be used as fast as it is needed; what is left then is spread to the reset."""
-
-POLL_SHARE = 0.9
-"""The share of the remaining quota that checks may use: DAGs also write, and a write is worth more than a check."""
-
-RESERVE = 0.01
-"""The share of the quota that checks leave alone: another triggerer may use it before an answer shows that."""
-
-LEAST_RESERVE = 10
-"""Requests that are left alone at the least, however small the quota."""
 
 DEFAULT_PAUSE = 60.0
 """Seconds to pause after a 429 that does not say for how long."""
 
+_BURST = 0.1  # the share of a minute's requests that may be sent at once; the rest is spread over the minute
+_POLL_SHARE = 0.9  # of the remaining quota: DAGs also write, and a write is worth more than a check
+_RESERVE = 0.01  # of the quota: another triggerer may use it before an answer shows that
+_LEAST_RESERVE = 10  # requests, however small the quota
 _ROUNDING = 1e-6
 
 
@@ -115,7 +107,7 @@ class Budget:
 
     @property
     def _full_rate(self) -> float:
-        return self.requests_per_minute * (1.0 - BURST) / 60.0
+        return self.requests_per_minute * (1.0 - _BURST) / 60.0
 
     def _quota_rate(self, now: float) -> float:
         quota, reset_at = self.quota, self._reset_at(now)
@@ -124,8 +116,8 @@ class Budget:
         limit = quota.limit or 0
         if quota.remaining > limit * FREE_SHARE > 0:
             return math.inf
-        spendable = quota.remaining - max(limit * RESERVE, LEAST_RESERVE)
-        return max(spendable, 0.0) * POLL_SHARE / (reset_at - now)
+        spendable = quota.remaining - max(limit * _RESERVE, _LEAST_RESERVE)
+        return max(spendable, 0.0) * _POLL_SHARE / (reset_at - now)
 
     def _reset_at(self, now: float) -> float | None:
         if self.quota is None or self.quota.reset_at is None:
@@ -135,6 +127,6 @@ class Budget:
 
     def _tokens(self, now: float) -> float:
         rate = self.rate(now)
-        burst = max(1.0, self.requests_per_minute * BURST * rate / self._full_rate)
+        burst = max(1.0, self.requests_per_minute * _BURST * rate / self._full_rate)
         # A clock that was set back must not keep the tokens from growing.
         return min(self.tokens + max(0.0, now - self.counted_at) * rate, burst)

@@ -34,8 +34,7 @@ LEAST_LISTED = 3
 SMALLEST_PAGE, LARGEST_PAGE = 100, 500
 """Operations a page. Codat recommends 100 for speed; a page is read in one go on the triggerer's event loop."""
 
-LONGEST_REST = 60
-"""How many polls go without a fruitless list at most, divided by the waits: each try postpones a check of one."""
+_LONGEST_REST = 60  # polls without a fruitless list at most, divided by the waits: each try postpones a check of one
 
 
 @dataclass
@@ -60,7 +59,7 @@ class ListUsefulness:
             self.fruitless = 0
             return
         self.fruitless += 1
-        self.rest = min(2 ** min(self.fruitless, 10) - 2, LONGEST_REST // waits)
+        self.rest = min(2 ** min(self.fruitless, 10) - 2, _LONGEST_REST // waits)
         self.is_narrowed = not self.is_narrowed
 
     def not_listed(self) -> None:
