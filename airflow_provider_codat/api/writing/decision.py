@@ -69,13 +69,21 @@ from typing import TypeGuard
 from airflow_provider_codat.api.endpoints.push_operations import FAILED, PushOperation
 from airflow_provider_codat.api.errors import CodatApiError, CodatConflictError, CodatError, CodatIdempotencyKeyReused
 from airflow_provider_codat.api.writing import wording
-from airflow_provider_codat.api.writing.actions import (
+from airflow_provider_codat.api.writing.keys import next_key
+from airflow_provider_codat.api.writing.known import (
+    HISTORY_GRACE,
+    IN_PROGRESS_CHECKS,
+    IN_PROGRESS_PAUSE,
+    OTHER_KEY_GRACE,
+    REPLAYED_FOR,
     Action,
     Answer,
     Answered,
     Began,
+    Known,
     Line,
     NotAnswered,
+    OpenWrite,
     OperationRead,
     Pause,
     Question,
@@ -85,16 +93,6 @@ from airflow_provider_codat.api.writing.actions import (
     Search,
     Searched,
     Send,
-)
-from airflow_provider_codat.api.writing.keys import next_key
-from airflow_provider_codat.api.writing.known import (
-    HISTORY_GRACE,
-    IN_PROGRESS_CHECKS,
-    IN_PROGRESS_PAUSE,
-    OTHER_KEY_GRACE,
-    REPLAYED_FOR,
-    Known,
-    OpenWrite,
     not_answered,
     status_of,
 )

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from airflow_provider_codat.api.endpoints.push_operations import PushOperation
 from airflow_provider_codat.api.errors import CodatError, CodatIdempotencyKeyReused, CodatInputError
-from airflow_provider_codat.api.writing.actions import Line
-from airflow_provider_codat.api.writing.known import Known
+from airflow_provider_codat.api.writing.known import Known, Line
 from airflow_provider_codat.api.writing.push_history import CLOCKS_DIFFER_BY, moment
 from airflow_provider_codat.api.writing.stored import StoredWrite, changed_fields
 

@@ -10,10 +10,12 @@ from airflow_provider_codat.api.errors import CodatApiError, CodatError, CodatNo
 from airflow_provider_codat.api.http.request import Request
 from airflow_provider_codat.api.http.steps import Log, Sleep, Steps
 from airflow_provider_codat.api.writing import push_history
-from airflow_provider_codat.api.writing.actions import (
+from airflow_provider_codat.api.writing.decision import decide
+from airflow_provider_codat.api.writing.known import (
     Answer,
     Answered,
     Began,
+    Known,
     NotAnswered,
     OperationRead,
     Pause,
@@ -24,8 +26,6 @@ from airflow_provider_codat.api.writing.actions import (
     Searched,
     Send,
 )
-from airflow_provider_codat.api.writing.decision import decide
-from airflow_provider_codat.api.writing.known import Known
 from airflow_provider_codat.api.writing.stored import EarlierTries, StoredWrite, WriteTarget
 
 
