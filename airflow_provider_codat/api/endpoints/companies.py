@@ -8,7 +8,7 @@ from typing import Any, Self
 from airflow_provider_codat.api.errors import CodatResponseError
 from airflow_provider_codat.api.http.paging import DEFAULT_PAGE_SIZE, Page, list_request
 from airflow_provider_codat.api.http.request import Request, identifier, path
-from airflow_provider_codat.api.http.response import expect_object, integer_or_none, text_or_none
+from airflow_provider_codat.api.http.response import expect_object, id_or_none, text_or_none
 from airflow_provider_codat.api.json_value import JsonValue
 
 
@@ -27,10 +27,11 @@ class Company(JsonValue):
         :raises CodatResponseError: no object, or one without an id.
         """
         data = expect_object(body, "company")
-        if (company_id := _id(data.get("id"))) is None:
+        if (company_id := id_or_none(data.get("id"))) is None:
             raise CodatResponseError("company: the answer has no id")
         listed = data.get("dataConnections")
-        ids = (_id(each.get("id")) for each in (listed if isinstance(listed, list) else []) if isinstance(each, dict))
+        connections = listed if isinstance(listed, list) else []
+        ids = (id_or_none(each.get("id")) for each in connections if isinstance(each, dict))
         return cls(company_id, text_or_none(data.get("name")), tuple(each for each in ids if each is not None))
 
     def to_json(self) -> dict[str, Any]:
@@ -38,12 +39,6 @@ class Company(JsonValue):
         return {"id": self.id, "name": self.name, "dataConnections": [{"id": each} for each in self.connection_ids]}
 
     _as_dict = to_json
-
-
-def _id(value: Any) -> str | None:
-    """Return an id; a number is taken for its digits."""
-    number = integer_or_none(value)
-    return text_or_none(value if number is None else str(number)) or None
 
 
 def get_company(company_id: str) -> Request[Company]:

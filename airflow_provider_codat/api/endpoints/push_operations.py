@@ -12,7 +12,7 @@ from airflow_provider_codat.api.endpoints.operation import ListedOperation, Oper
 from airflow_provider_codat.api.errors import CodatResponseError, ValidationItem
 from airflow_provider_codat.api.http.paging import DEFAULT_PAGE_SIZE, Page, list_request
 from airflow_provider_codat.api.http.request import Request, identifier, path
-from airflow_provider_codat.api.http.response import expect_object, integer_or_none, text_or_none
+from airflow_provider_codat.api.http.response import expect_object, id_or_none, integer_or_none, text_or_none
 from airflow_provider_codat.api.json_value import JsonValue
 
 SUCCESS = "Success"
@@ -149,15 +149,9 @@ def _record_id(data: Mapping[str, Any], changes: tuple[Mapping[str, Any], ...]) 
     references = [each for change in changes if isinstance(each := change.get("recordRef"), dict)]
     ours = [each for each in references if not are_different(each.get("dataType"), data.get("dataType"))]
     for holder in (*ours[:1], data.get("data")):
-        if isinstance(holder, dict) and (record_id := _id(holder.get("id"))):
+        if isinstance(holder, dict) and (record_id := id_or_none(holder.get("id"))):
             return record_id
     return None
-
-
-def _id(value: Any) -> str | None:
-    """Return an id as text. A whole number is one; a fraction, a truth value, a list or an object is none."""
-    is_id = isinstance(value, str | int) and not isinstance(value, bool)
-    return str(value) if is_id else None
 
 
 def get_push_operation(company_id: str, push_operation_key: str) -> Request[PushOperation]:
@@ -184,20 +178,20 @@ def get_push_operation(company_id: str, push_operation_key: str) -> Request[Push
 
 def _read_operation(body: Any, **asked_for: str) -> PushOperation:
     """Read an operation whose fields may be null or absent while it is pending; what was asked for says the same."""
-    told = {name: value for name, value in expect_object(body, "push operation").items() if value is not None}
-    return PushOperation.from_json(asked_for | told)
+    given = {name: value for name, value in expect_object(body, "push operation").items() if value is not None}
+    return PushOperation.from_json(asked_for | given)
 
 
 def find_push_operations(
     company_id: str,
-    keys: Container[str],
+    keys: Container[str] | None,
     *,
     page: int,
     page_size: int,
     order_by: str | None = None,
     since: str | None = None,
 ) -> Request[Page[ListedOperation[PushOperation]]]:
-    """Find some operations, by their case-folded keys, in one page of a company's list.
+    """Find operations by their case-folded keys, ``None`` for all, in one page of a company's list.
 
     One that cannot be read is left out, so that it fails nobody who does not wait for it.
 
@@ -205,12 +199,12 @@ def find_push_operations(
     """
 
     def read(item: Any) -> ListedOperation[PushOperation]:
-        told = item if isinstance(item, dict) else {}
-        key, requested_on = told.get("pushOperationKey"), text_or_none(told.get("requestedOnUtc"))
+        data = item if isinstance(item, dict) else {}
+        key, requested_on = data.get("pushOperationKey"), text_or_none(data.get("requestedOnUtc"))
         operation = None
-        if isinstance(key, str) and key.casefold() in keys:
+        if isinstance(key, str) and (keys is None or key.casefold() in keys):
             with suppress(CodatResponseError):
-                operation = _read_operation(told, companyId=company_id)
+                operation = _read_operation(data, companyId=company_id)
         return ListedOperation(requested_on, operation)
 
     query = None if since is None else f"requestedOnUtc>={since}"

@@ -51,20 +51,14 @@ def page_reader(read_item: Callable[[Any], T], number: int, size: int) -> Callab
         page_size = _count(data.get("pageSize")) or size
         total = _count(data.get("totalResults"))
         results = tuple(read_item(item) for item in _items(data, is_due=(total or 0) > (number - 1) * page_size))
-        links = data.get("_links")
-        return Page(
-            results=results,
-            number=_count(data.get("pageNumber")) or number,
-            size=page_size,
-            total=total,
-            # The links are the API's own word. Without them the count decides, and without a count a full page does.
-            has_next=bool(results)
-            and (
-                _has_next_link(links)
-                if isinstance(links, dict)
-                else (number * page_size < total if total is not None else len(results) >= page_size)
-            ),
-        )
+        # The links are the API's own word. Without them the count decides, and without a count a full page does.
+        if isinstance(links := data.get("_links"), dict):
+            link = links.get("next")
+            has_next = bool(link.get("href") if isinstance(link, dict) else link)
+        else:
+            has_next = number * page_size < total if total is not None else len(results) >= page_size
+        came = _count(data.get("pageNumber")) or number
+        return Page(results, came, page_size, total, has_next=bool(results) and has_next)
 
     return read
 
@@ -86,11 +80,6 @@ def _items(data: dict[str, Any], *, is_due: bool) -> list[Any]:
 def _count(value: Any) -> int | None:
     number = integer_or_none(value)
     return number if number is not None and 0 <= number <= _HIGHEST_COUNT else None
-
-
-def _has_next_link(links: dict[str, Any]) -> bool:
-    link = links.get("next")
-    return bool(link.get("href") if isinstance(link, dict) else link)
 
 
 def list_request(

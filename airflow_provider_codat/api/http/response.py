@@ -223,6 +223,12 @@ def text_or_none(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def id_or_none(value: Any) -> str | None:
+    """Return an id as text, or ``None`` if it is empty or none; a whole number is taken for its digits."""
+    number = integer_or_none(value)
+    return text_or_none(value if number is None else str(number)) or None
+
+
 def integer_or_none(value: Any) -> int | None:
     """Return ``value`` if it is a whole number, else ``None``."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None

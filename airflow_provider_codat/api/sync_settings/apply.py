@@ -82,7 +82,7 @@ class Goal:
     default_shape: ScheduleShape = "integer"
 
     def plan(self, current: SyncSettings, account: SyncSettings | None = None) -> Plan:
-        """Compare what is with what is wanted. The account's settings matter without ``merge``."""
+        """Compare current settings with the wanted ones. The account's settings matter without ``merge``."""
         if not self.overrides_defaults:
             return plan_default(current, default_shape=self.default_shape)
         return plan(current, self.desired, merge=self.merge, default_shape=self.default_shape, account=account)
@@ -262,9 +262,8 @@ class Application:
             for each in self.goal.to_drop(reading.current)
         ]
         if shown:
-            self.log.info(
-                "Codat shows settings of company %s that were not named: %s.", self.company_id, ", ".join(shown)
-            )
+            what = ", ".join(shown)
+            self.log.info("Codat shows settings of company %s that were not named: %s.", self.company_id, what)
 
 
 def table(changes: tuple[Change, ...]) -> str:

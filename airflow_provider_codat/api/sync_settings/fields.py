@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any, Final, Literal
 
 from airflow_provider_codat.api.errors import CodatInputError
-from airflow_provider_codat.api.http.response import parse_datetime
+from airflow_provider_codat.api.http.response import integer_or_none, parse_datetime
 from airflow_provider_codat.api.json_value import JsonValue
 
 ScheduleShape = Literal["integer", "object"]
@@ -47,11 +47,12 @@ class SyncSchedule(JsonValue):
 
         :raises CodatInputError: naming the field, the value and what is allowed.
         """
-        if _is_no_integer(self.hours) or self.hours not in SCHEDULE_HOURS:
+        if integer_or_none(self.hours) is None or self.hours not in SCHEDULE_HOURS:
             allowed = ", ".join(f"{hours} ({word})" for hours, word in SCHEDULE_HOURS.items())
             raise CodatInputError(f"syncSchedule is {self.hours!r} hours: Codat knows {allowed}")
-        if self.hour_of_day is not None and (_is_no_integer(self.hour_of_day) or not 0 <= self.hour_of_day <= 23):
-            raise CodatInputError(f"hourOfDay is {self.hour_of_day!r}: an hour is 0 to 23 (UTC)")
+        hour = self.hour_of_day
+        if hour is not None and (integer_or_none(hour) is None or not 0 <= hour <= 23):
+            raise CodatInputError(f"hourOfDay is {hour!r}: an hour is 0 to 23 (UTC)")
 
     def _as_dict(self) -> dict[str, Any]:
         hour = {} if self.hour_of_day is None else {"hourOfDay": self.hour_of_day}
@@ -60,10 +61,6 @@ class SyncSchedule(JsonValue):
     def __str__(self) -> str:
         hour = "" if self.hour_of_day is None else f" at {self.hour_of_day:02}:00 UTC"
         return f"{self.hours} h{hour}"
-
-
-def _is_no_integer(value: object) -> bool:
-    return not isinstance(value, int) or isinstance(value, bool)
 
 
 def read_fields(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,7 +107,7 @@ class Field:
 def _read_int(name: str, value: Any) -> int:
     if isinstance(value, str) and value.strip().isdecimal() and value.isascii() and len(value) <= _MOST_DIGITS:
         return int(value)
-    if _is_no_integer(value) or value < 0:
+    if integer_or_none(value) is None or value < 0:
         raise CodatInputError(f"{name} is {value!r}: give a whole number, 0 or more")
     return int(value)
 

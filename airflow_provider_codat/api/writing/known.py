@@ -76,7 +76,7 @@ class Known:
 
     @property
     def knows_the_key(self) -> bool:
-        """Whether an earlier try can have used no key but the one that is asked under now."""
+        """Whether an earlier try can have used no key but the one under which the write is sent now."""
         return not self.tries_are_missing or (self.earlier_tries.stored is None and self.earlier_tries.tries <= 1)
 
     def stored_under(self, key: str) -> StoredWrite | None:
@@ -87,7 +87,7 @@ class Known:
     def is_stored(self, key: str) -> bool:
         """Whether an earlier try has stored that it sends under a key, with the fingerprint of what it sent."""
         stored = self.stored_under(key)
-        return stored is not None and stored.sent_on is not None and not stored.is_over
+        return stored is not None and stored.sent_on is not None and stored.operation_key is None and not stored.refused
 
     def was_refused(self, key: str) -> bool:
         """Whether it is stored that Codat has refused the write under a key, so that nothing was written under it."""
@@ -95,7 +95,7 @@ class Known:
         return stored is not None and stored.refused
 
     def is_replayed(self, since: float) -> bool:
-        """Whether Codat still gives the answer to a request of that time to whoever asks under its key."""
+        """Whether Codat still replays the answer to a request of that time under its key."""
         return self.has_key and self.is_recent(since)
 
     def is_recent(self, since: float) -> bool:
@@ -154,7 +154,7 @@ def status_of(error: CodatError) -> int | None:
 class Question(Enum):
     """What the push history is to answer."""
 
-    FOR_THE_MESSAGE = "which operations is the user to look at?"
+    FOR_THE_MESSAGE = "which operations does the error message list?"
     WAS_ANY_SENT = "has an earlier try got as far as sending?"
     HAVE_ALL_FAILED = "has the other content under this key failed?"
     HAS_NONE_LANDED = "has no request without a key landed?"

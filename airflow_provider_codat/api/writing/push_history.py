@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 from airflow_provider_codat.api.data_types import are_different
 from airflow_provider_codat.api.endpoints.operation import ListedOperation
 from airflow_provider_codat.api.endpoints.push_operations import PushOperation, find_push_operations
 from airflow_provider_codat.api.errors import CodatApiError, CodatError
 from airflow_provider_codat.api.http.paging import Page, number_after
-from airflow_provider_codat.api.http.request import Request
 from airflow_provider_codat.api.http.response import parse_datetime
+from airflow_provider_codat.api.http.steps import Steps
 from airflow_provider_codat.api.writing.stored import WriteTarget
 
 CLOCKS_DIFFER_BY = 300.0
@@ -30,11 +28,6 @@ MOST_PAGES = 20
 
 TELLING = 20
 """Operations in a row, newest first, that show how a list is sorted; fewer may be so by chance."""
-
-
-class _AnyKey:
-    def __contains__(self, key: object) -> bool:
-        return True
 
 
 @dataclass
@@ -56,7 +49,7 @@ def moment(operation: PushOperation, otherwise: float) -> float:
     return otherwise if asked is None else asked.timestamp()
 
 
-def search(target: WriteTarget, since: float, *, narrowed: bool) -> Generator[Request[Any], Any, History]:
+def search(target: WriteTarget, since: float, *, narrowed: bool) -> Steps[History]:
     """Search for the operations that a write may have become.
 
     :param since: when it may have begun, in epoch seconds.
@@ -70,7 +63,7 @@ def search(target: WriteTarget, since: float, *, narrowed: bool) -> Generator[Re
     while number is not None and number <= MOST_PAGES:
         try:
             page: Page[ListedOperation[PushOperation]] = yield find_push_operations(
-                target.company_id, _AnyKey(), page=number, page_size=PAGE_SIZE, order_by="-requestedOnUtc", since=query
+                target.company_id, None, page=number, page_size=PAGE_SIZE, order_by="-requestedOnUtc", since=query
             )
             following = number_after(number, page)
         except CodatError as error:

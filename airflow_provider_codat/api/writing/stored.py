@@ -72,11 +72,6 @@ class StoredWrite:
     refused: bool = False
     fingerprint: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def is_over(self) -> bool:
-        """Whether it is known what became of the request: a push operation, or a refusal."""
-        return self.refused or self.operation_key is not None
-
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values; :meth:`from_json` reads it."""
         return {
