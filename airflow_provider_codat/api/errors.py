@@ -215,7 +215,7 @@ class CodatServerError(CodatApiError):
     """5xx: trouble at Codat's side."""
 
 
-ERROR_BY_STATUS: dict[int, type[CodatApiError]] = {
+_ERROR_BY_STATUS = {
     401: CodatAuthenticationError,
     402: CodatPlanLimitError,
     403: CodatForbiddenError,
@@ -227,6 +227,4 @@ ERROR_BY_STATUS: dict[int, type[CodatApiError]] = {
 
 def error_class(status_code: int) -> type[CodatApiError]:
     """Return the class for an HTTP status of 300 or above; one with no class of its own is a ``CodatApiError``."""
-    if status_code >= 500:
-        return CodatServerError
-    return ERROR_BY_STATUS.get(status_code, CodatApiError)
+    return CodatServerError if status_code >= 500 else _ERROR_BY_STATUS.get(status_code, CodatApiError)

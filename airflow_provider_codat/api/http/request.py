@@ -77,7 +77,7 @@ class Request(Generic[T]):
         if self.body is None:
             return None
         try:
-            # Sorted, for under one Idempotency-Key every byte has to be the same whoever built the record.
+            # Sorted, for under one Idempotency-Key every byte has to be the same, however the record was built.
             return json.dumps(self.body, allow_nan=False, sort_keys=True).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise CodatInputError(

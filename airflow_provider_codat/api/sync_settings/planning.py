@@ -68,8 +68,8 @@ def plan(
     refuse_hours_of_day(wanted.values(), shape)
     pairs: list[tuple[SyncSetting | None, SyncSetting | None]] = []
     for setting in current.settings:
-        named = wanted.get(setting.data_type)
-        pairs.append((setting, named.over(setting) if named else setting if merge else None))
+        named, kept = wanted.get(setting.data_type), setting if merge else None
+        pairs.append((setting, kept if named is None else named.over(setting)))
     pairs += [(None, setting.over(None)) for setting in wanted.values() if current.of(setting.data_type) is None]
     target = replace(
         current,

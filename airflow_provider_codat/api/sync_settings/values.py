@@ -178,7 +178,7 @@ class SyncSettings(JsonValue):
 
     :param settings: one entry a data type.
     :param overrides_defaults: whether the company has a schedule of its own instead of the account's; default ``True``.
-    :param shape: the shape of ``syncSchedule`` the API was seen to speak, or ``None`` where the list told nothing.
+    :param shape: the shape of ``syncSchedule`` in the answer, or ``None`` where it has none.
     :param client_id: the account, in the account's own settings; else ``None``.
     :param unreadable: entries of an answer that name no data type, as they came; they are sent back at the end of the
         list; default none.

@@ -91,17 +91,14 @@ class OperationWait(Generic[OperationT]):
             self.log.info("Codat answers again about %s %s.", self.kind.name, self.key)
             self.trouble = None
         if operation.status != self.last_status:
-            self._log_status(operation)
             self.last_status = operation.status
+            what = self.kind.name.capitalize(), operation.key, operation.status
+            if operation.status in self.kind.known_statuses:
+                self.log.info("%s %s is %s.", *what)
+            else:
+                unknown = "which this version does not know: it is taken as not ended, and the wait goes on."
+                self.log.warning(f"%s %s has the status %r, {unknown}", *what)
         return operation.is_terminal
-
-    def _log_status(self, operation: OperationT) -> None:
-        subject = self.kind.name.capitalize()
-        if operation.status in self.kind.known_statuses:
-            self.log.info("%s %s is %s.", subject, operation.key, operation.status)
-        else:
-            unknown = "which this version does not know: it is taken as not ended, and the wait goes on."
-            self.log.warning(f"%s %s has the status %r, {unknown}", subject, operation.key, operation.status)
 
     def failed(self, error: CodatError, now: float) -> None:
         """Take note of an error that came instead of an answer.

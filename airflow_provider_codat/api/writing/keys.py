@@ -2,7 +2,7 @@
 
 Codat does a POST once under one ``Idempotency-Key`` (https://docs.codat.io/using-the-api/idempotency). Every try of a
 task instance starts at the same key, and a write that has come to nothing is followed by the next key of a chain, each
-derived from the one before it alone: whoever walks the chain finds the same keys.
+derived from the one before it alone, so that every try comes to the same keys.
 
 The first key is made of the task instance, the deployment's name and the target, so that the same DAG in two
 deployments, or for two companies, has two keys. The data connection is not part of it: where a company is linked anew
@@ -26,7 +26,7 @@ def task_instance_key(dag_id: str, run_id: str, task_id: str, map_index: int) ->
 
 
 def first_key(task_instance: str, deployment: str | None, target: WriteTarget) -> str:
-    """Return the key with which the chain of a task instance, as :func:`task_instance_key` returns it, begins."""
+    """Return the first key of the chain of a task instance, which is given as its :func:`task_instance_key`."""
     where = [target.operation, target.company_id, target.data_type, target.record_id, target.account_id]
     return str(uuid.uuid5(uuid.UUID(task_instance), json.dumps([deployment, *where])))
 

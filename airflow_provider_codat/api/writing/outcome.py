@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from airflow_provider_codat.api.endpoints.push_operations import PushOperation
@@ -8,6 +8,7 @@ from airflow_provider_codat.api.errors import CodatError
 from airflow_provider_codat.api.writing.stored import WriteTarget
 
 
+@dataclass(eq=False, repr=False)
 class OutcomeUnknown(CodatError):
     """Nobody can say whether a record was written, and sending it again might write it twice.
 
@@ -18,24 +19,13 @@ class OutcomeUnknown(CodatError):
         ``None`` if it would not.
     """
 
-    def __init__(
-        self,
-        reason: str,
-        target: WriteTarget,
-        idempotency_key: str,
-        since: float,
-        candidates: Sequence[PushOperation] = (),
-        history_gap: str | None = None,
-        asks_until: float | None = None,
-    ) -> None:
-        super().__init__(reason, target, idempotency_key, since)
-        self.reason = reason
-        self.target = target
-        self.idempotency_key = idempotency_key
-        self.since = since
-        self.candidates = tuple(candidates)
-        self.history_gap = history_gap
-        self.asks_until = asks_until
+    reason: str
+    target: WriteTarget
+    idempotency_key: str
+    since: float
+    candidates: tuple[PushOperation, ...] = ()
+    history_gap: str | None = None
+    asks_until: float | None = None
 
     def __str__(self) -> str:
         lines = [
