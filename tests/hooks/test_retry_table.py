@@ -34,7 +34,7 @@ from urllib3.exceptions import (
 )
 
 from airflow_provider_codat.api.errors import error_class
-from airflow_provider_codat.api.http.request import Effect, Request
+from airflow_provider_codat.api.http.request import Request
 from airflow_provider_codat.api.http.retry import RetryPolicy, leaves_open, may_be_resent
 from airflow_provider_codat.api.sync_settings import SyncSchedule, SyncSetting
 from airflow_provider_codat.exceptions import (
@@ -241,7 +241,7 @@ def test_the_ten_minutes_are_over_when_either_clock_says_so(monkeypatch, wall, m
         clocks.wall, clocks.monotonic = 1.8e9 + wall, 50.0 + monotonic
         raise CodatConnectionError("reset")
 
-    request = Request("POST", "/", bool, effect=Effect.WRITE, idempotency_key="key")
+    request = Request("POST", "/", bool, writes=True, idempotency_key="key")
     retrying.send(lose, request, RetryPolicy(max_attempts=2), print)
     assert len(sent) == (1 if is_too_late else 2)
 
@@ -287,8 +287,8 @@ ENDINGS = [
 ]
 SENDABLE = [
     Request("GET", "/", bool),
-    Request("POST", "/", bool, effect=Effect.WRITE, idempotency_key="key"),
-    Request("PUT", "/", bool, effect=Effect.WRITE),
+    Request("POST", "/", bool, writes=True, idempotency_key="key"),
+    Request("PUT", "/", bool, writes=True),
 ]
 
 

@@ -11,7 +11,7 @@ from airflow_provider_codat.api.data_types import SEGMENTS, are_different
 from airflow_provider_codat.api.endpoints.push_operations import PushOperation
 from airflow_provider_codat.api.errors import CodatIdempotencyKeyReused, CodatInputError, CodatResponseError
 from airflow_provider_codat.api.http.multipart import FileForm, ReadableFile
-from airflow_provider_codat.api.http.request import Effect, Request, identifier, params, path
+from airflow_provider_codat.api.http.request import Request, identifier, params, path
 
 MAX_ATTACHMENT_BYTES = 100_000_000
 """Bytes of a file. No platform but one takes more: https://docs.codat.io/accounting-api#/schemas/Attachment."""
@@ -53,7 +53,7 @@ def create_record(
         _reader(company_id, connection_id, data_type, has_key=True),
         options(timeout_in_minutes, allow_sync_on_push_complete),
         body=_fields(record),
-        effect=Effect.WRITE,
+        writes=True,
         idempotency_key=_key(idempotency_key),
     )
 
@@ -89,7 +89,7 @@ def update_record(
         _reader(company_id, connection_id, data_type, has_key=False),
         options(timeout_in_minutes, allow_sync_on_push_complete),
         body=_fields(record),
-        effect=Effect.WRITE,
+        writes=True,
     )
 
 
@@ -110,7 +110,7 @@ def delete_record(company_id: str, connection_id: str, data_type: str, record_id
         "DELETE",
         _push_path(company_id, connection_id, data_type, identifier("record_id", record_id)),
         _reader(company_id, connection_id, data_type, has_key=False),
-        effect=Effect.WRITE,
+        writes=True,
     )
 
 
@@ -159,7 +159,7 @@ def upload_attachment(
         # Codat's guide promises a write request's id, its client libraries no body.
         lambda body: None if body is None else read(body),
         form=form,
-        effect=Effect.WRITE,
+        writes=True,
         idempotency_key=key,
     )
 

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import quote
 
@@ -22,13 +21,6 @@ _MAX_ID_LENGTH = 128
 _FORBIDDEN_IN_ID = re.compile(r"[/?#\\\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-class Effect(Enum):
-    """What sending a request does."""
-
-    STATE = "reads or sets state: sending it twice is sending it once"
-    WRITE = "writes a record: safe to repeat only under the same Idempotency-Key"
-
-
 @dataclass(frozen=True)
 class Request(Generic[T]):
     """One request to Codat.
@@ -37,6 +29,8 @@ class Request(Generic[T]):
     :param read: turns the decoded JSON body (``None`` for an empty one) into the answer's value; raises
         ``CodatResponseError`` for a body of the wrong shape.
     :param form: a file to send in place of a JSON body, or ``None``.
+    :param writes: whether it writes a record, and is safe to repeat only under the same ``Idempotency-Key``. By default
+        it reads or sets state, and sending it twice is sending it once.
     :param idempotency_key: sent as ``Idempotency-Key`` (https://docs.codat.io/using-the-api/idempotency) unless
         ``None``.
     """
@@ -47,13 +41,13 @@ class Request(Generic[T]):
     params: Mapping[str, str | int] = field(default_factory=dict)
     body: Any = None
     form: FileForm | None = None
-    effect: Effect = Effect.STATE
+    writes: bool = False
     idempotency_key: str | None = None
 
     @property
     def is_repeatable(self) -> bool:
-        """Whether sending it twice is sending it once: it writes no record, or Codat knows it by its key."""
-        return self.effect is Effect.STATE or self.idempotency_key is not None
+        """Whether sending it twice is sending it once."""
+        return not self.writes or self.idempotency_key is not None
 
     @property
     def headers(self) -> dict[str, str]:

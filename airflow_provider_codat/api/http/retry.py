@@ -61,7 +61,7 @@ from airflow_provider_codat.api.errors import (
     CodatResponseError,
     CodatServerError,
 )
-from airflow_provider_codat.api.http.request import Effect, Request
+from airflow_provider_codat.api.http.request import Request
 
 RESENT_FOR = 600.0
 """Seconds from its first sending for which a write that may have landed is sent again under its key."""
@@ -130,7 +130,7 @@ def _row(error: BaseException) -> _Row:
 
 
 def _kind(request: Request[Any]) -> _Kind:
-    if request.effect is Effect.STATE:
+    if not request.writes:
         return _Kind.STATE
     return _Kind.UNKEYED if request.idempotency_key is None else _Kind.KEYED
 
