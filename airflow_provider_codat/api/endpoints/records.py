@@ -246,7 +246,7 @@ def _reader(company_id: str, connection_id: str, data_type: str, *, has_key: boo
 
 
 def _differences(operation: PushOperation, company_id: str, connection_id: str, data_type: str) -> dict[str, str]:
-    """Return what differs in an operation of another write; what it leaves out and unknown data types never do."""
+    """Return what shows an operation to be of another write; a field it leaves out or an unknown type shows nothing."""
     ours = {"company": company_id, "connection": connection_id}
     theirs = {"company": operation.company_id, "connection": operation.connection_id}
     found = {name: value for name, value in theirs.items() if value and value.casefold() != ours[name].casefold()}
