@@ -38,7 +38,8 @@ UNITS = (
 
 IMPORTED_BY_USERS = (
     r"\w+\.codat\.",
-    r"(retry_policy|exceptions|api\.sync_settings)\.",
+    r"(retry_policy|exceptions)\.",
+    r"api\.sync_settings\.(?![a-z_]+\.)",  # what the room exports
     r"simulator\.([A-Z]|http_server\.HttpServer)",
 )
 """What DAGs and their tests import: each parameter is described. Elsewhere a name and its type may be enough."""
@@ -160,7 +161,7 @@ def test_nothing_public_is_left_out():
     assert Counter(subject.kind for subject in subjects) >= Counter({"class": 120, "function": 400, "number": 45})
     calls = {subject.name for subject in subjects if subject.kind == "call"}
     assert len(calls) == sum(isinstance(each, Call) for each in vars(CodatHook).values()) > 10
-    assert sum(len(subject.described) for subject in subjects if is_imported_by_users(subject.name)) > 380
+    assert sum(len(subject.described) for subject in subjects if is_imported_by_users(subject.name)) > 300
     assert sum(len(subject.raised) for subject in subjects) > 50
 
 

@@ -13,7 +13,7 @@ from airflow_provider_codat import retry_policy
 from airflow_provider_codat.api.endpoints.push_operations import PushOperation
 from airflow_provider_codat.api.errors import error_class
 from airflow_provider_codat.api.writing.outcome import OutcomeUnknown
-from airflow_provider_codat.api.writing.target import WriteTarget
+from airflow_provider_codat.api.writing.stored import WriteTarget
 from airflow_provider_codat.exceptions import (
     CodatConnectionError,
     CodatError,

@@ -62,20 +62,14 @@ _BY_NAME = {name.casefold(): name for name in KNOWN_DATA_TYPES} | {
 
 
 def known_data_type(name: object) -> str | None:
-    """Return the data type that a name or a path segment stands for, ``None`` for one that is not known.
-
-    :param name: such as ``bills``, ``Bills`` or ``accounts``.
-    """
+    """Return the data type that a name or a path segment (``bills``, ``Bills``, ``accounts``) stands for, if known."""
     return _BY_NAME.get(name.casefold()) if isinstance(name, str) else None
 
 
 def are_different(one: object, other: object) -> bool:
-    """Whether two names stand for known data types, and not for the same.
+    """Whether two names or path segments stand for known data types, and not for the same.
 
     Bank transactions are written below a bank account, and Codat may name either.
-
-    :param one: a name or a path segment.
-    :param other: likewise.
     """
     known = {known_data_type(each) for each in (one, other)}
     return len(known) == 2 and None not in known and known != {"bankAccounts", "bankTransactions"}

@@ -1,7 +1,4 @@
-"""What can go wrong between a request and its parsed answer.
-
-The part of the error tree that needs no Airflow; DAG authors import it from ``airflow_provider_codat.exceptions``.
-"""
+"""The errors that need no Airflow; DAG authors import them from ``airflow_provider_codat.exceptions``."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ class CodatError(Exception):
     """Base of every error this package raises."""
 
     may_have_landed: bool = False
-    """Of an error that ends a write: whether one of its requests left open whether the record was written."""
+    """Of an error that ends a write: true if any of its requests may have written the record."""
 
 
 class CodatInputError(CodatError, ValueError):
@@ -57,9 +54,6 @@ class CodatWaitTimeout(CodatError):
     def __init__(self, message: str, last_status: str | None = None) -> None:
         super().__init__(message)
         self.last_status = last_status
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (str(self), self.last_status)
 
 
 @dataclass(frozen=True)
@@ -182,16 +176,6 @@ class CodatApiError(CodatError):
             hint=_text(data.get("hint")),
         )
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.args, self.__dict__.copy())
-
-
-def _rebuild(cls: type[CodatApiError], args: tuple[Any, ...], state: dict[str, Any]) -> CodatApiError:
-    """Unpickle: an exception crosses process borders with keyword-only state."""
-    error = cls(*args)
-    error.__dict__.update(state)
-    return error
-
 
 class CodatAuthenticationError(CodatApiError):
     """401: the API key is wrong or was revoked."""
@@ -231,7 +215,7 @@ class CodatServerError(CodatApiError):
     """5xx: trouble at Codat's side."""
 
 
-ERROR_BY_STATUS: dict[int, type[CodatApiError]] = {
+_ERROR_BY_STATUS = {
     401: CodatAuthenticationError,
     402: CodatPlanLimitError,
     403: CodatForbiddenError,
@@ -242,10 +226,5 @@ ERROR_BY_STATUS: dict[int, type[CodatApiError]] = {
 
 
 def error_class(status_code: int) -> type[CodatApiError]:
-    """Return the class for an HTTP status; a status with no class of its own is a ``CodatApiError``.
-
-    :param status_code: the HTTP status, 300 or above.
-    """
-    if status_code >= 500:
-        return CodatServerError
-    return ERROR_BY_STATUS.get(status_code, CodatApiError)
+    """Return the class for an HTTP status of 300 or above; one with no class of its own is a ``CodatApiError``."""
+    return CodatServerError if status_code >= 500 else _ERROR_BY_STATUS.get(status_code, CodatApiError)

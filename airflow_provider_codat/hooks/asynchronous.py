@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_codat.api.errors import CodatConnectionError
-from airflow_provider_codat.api.http.request import Effect, Request
+from airflow_provider_codat.api.http.request import Request
 from airflow_provider_codat.api.http.response import Response
 from airflow_provider_codat.hooks.connection import ConnectionSettings
 from airflow_provider_codat.hooks.failures import causes, in_words, unanswered, unreadable, was_sent_by_httpx
@@ -67,7 +67,7 @@ async def exchange(client: httpx.AsyncClient, request: Request[Any], settings: C
         try:
             return await _exchange_once(client, request, settings, content)
         except IdleConnectionClosed:
-            if request.effect is Effect.WRITE:
+            if request.writes:
                 raise
             return await _exchange_once(client, request, settings, content)
 

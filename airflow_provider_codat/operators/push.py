@@ -268,8 +268,7 @@ class CodatPushOperator(PushTask, PacedOperator):
 
     def _write(self, context: Context) -> Write:
         from airflow_provider_codat.api.endpoints.records import check_idempotency_key
-        from airflow_provider_codat.api.writing.stored import fingerprint
-        from airflow_provider_codat.api.writing.target import WriteTarget
+        from airflow_provider_codat.api.writing.stored import WriteTarget, fingerprint
         from airflow_provider_codat.api.writing.write import Write
         from airflow_provider_codat.tasks.earlier_tries import WriteState
 

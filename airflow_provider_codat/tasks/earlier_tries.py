@@ -17,8 +17,7 @@ from airflow.providers.common.compat.sdk import conf
 from airflow_provider_codat.api.errors import CodatError, CodatInputError
 from airflow_provider_codat.api.http.steps import Log
 from airflow_provider_codat.api.writing.keys import first_key, resubmission_key, task_instance_key
-from airflow_provider_codat.api.writing.stored import EarlierTries, StoredWrite
-from airflow_provider_codat.api.writing.target import WriteTarget
+from airflow_provider_codat.api.writing.stored import EarlierTries, StoredWrite, WriteTarget
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

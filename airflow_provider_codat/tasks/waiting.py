@@ -19,8 +19,7 @@ from airflow_provider_codat.tasks.templates import TemplatedOperator
 
 if TYPE_CHECKING:
     from airflow_provider_codat.api.endpoints.operation import Operation, OperationKind
-    from airflow_provider_codat.api.waiting.pace import Pace
-    from airflow_provider_codat.api.waiting.wait import OperationWait
+    from airflow_provider_codat.api.waiting.wait import OperationWait, Pace
     from airflow_provider_codat.hooks.codat import CodatHook
 
 TRIGGER_GRACE = timedelta(minutes=2)
@@ -126,7 +125,7 @@ class WaitingTask(TemplatedOperator):
     @property
     def pace(self) -> Pace:
         """How long to pause between two checks."""
-        from airflow_provider_codat.api.waiting.pace import Pace
+        from airflow_provider_codat.api.waiting.wait import Pace
 
         return Pace(
             self.poke_interval, self.exponential_backoff, self.max_wait.total_seconds() if self.max_wait else None

@@ -39,8 +39,7 @@ if TYPE_CHECKING:
     from airflow_provider_codat.api.endpoints.operation import OperationKind
     from airflow_provider_codat.api.http.request import Request
     from airflow_provider_codat.api.waiting.listing import ListFeatures, ListUsefulness
-    from airflow_provider_codat.api.waiting.pace import Pace
-    from airflow_provider_codat.api.waiting.wait import OperationWait
+    from airflow_provider_codat.api.waiting.wait import OperationWait, Pace
 
 T = TypeVar("T")
 

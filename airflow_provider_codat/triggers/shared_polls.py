@@ -17,8 +17,7 @@ from airflow_provider_codat.triggers.company_poll import CompanyPoll
 from airflow_provider_codat.triggers.sender import Sender
 
 if TYPE_CHECKING:
-    from airflow_provider_codat.api.waiting.pace import Pace
-    from airflow_provider_codat.api.waiting.wait import OperationWait
+    from airflow_provider_codat.api.waiting.wait import OperationWait, Pace
 
 
 async def wait_for_end(codat_conn_id: str, wait: OperationWait[OperationT], pace: Pace, deadline: float) -> OperationT:

@@ -10,9 +10,8 @@ from airflow_provider_codat.api.errors import CodatError
 
 if TYPE_CHECKING:
     from airflow_provider_codat.api.endpoints.operation import Operation
-    from airflow_provider_codat.api.waiting.pace import Pace
     from airflow_provider_codat.api.waiting.schedule import CheckSchedule
-    from airflow_provider_codat.api.waiting.wait import OperationWait
+    from airflow_provider_codat.api.waiting.wait import OperationWait, Pace
 
 
 @dataclass(eq=False, slots=True)

@@ -21,7 +21,7 @@ from airflow_provider_codat.api.errors import CodatApiError, CodatError
 from airflow_provider_codat.api.http.response import RateLimit, Response, read
 from airflow_provider_codat.api.waiting.listing import Listing
 from airflow_provider_codat.api.writing import push_history
-from airflow_provider_codat.api.writing.target import WriteTarget
+from airflow_provider_codat.api.writing.stored import WriteTarget
 from airflow_provider_codat.triggers import events
 
 SEEDS = range(16)

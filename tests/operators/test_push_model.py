@@ -32,8 +32,7 @@ from airflow_provider_codat.api.endpoints.records import create_record, update_r
 from airflow_provider_codat.api.http.request import Request
 from airflow_provider_codat.api.http.steps import Sleep
 from airflow_provider_codat.api.writing.keys import task_instance_key
-from airflow_provider_codat.api.writing.stored import fingerprint
-from airflow_provider_codat.api.writing.target import WriteTarget
+from airflow_provider_codat.api.writing.stored import WriteTarget, fingerprint
 from airflow_provider_codat.api.writing.write import Write
 from airflow_provider_codat.tasks.earlier_tries import STORED_AS, WriteState
 

@@ -10,8 +10,7 @@ from trigger_runner import run_trigger, through_the_database
 from virtual_clock import START
 
 from airflow_provider_codat.api.writing.keys import first_key, task_instance_key
-from airflow_provider_codat.api.writing.stored import StoredWrite
-from airflow_provider_codat.api.writing.target import WriteTarget
+from airflow_provider_codat.api.writing.stored import StoredWrite, WriteTarget
 from airflow_provider_codat.operators.codat import CodatPushOperator
 from airflow_provider_codat.simulator import Outcome
 from airflow_provider_codat.tasks.earlier_tries import STORED_AS

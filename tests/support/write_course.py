@@ -14,8 +14,7 @@ from airflow_provider_codat.api.writing.keys import next_key, task_instance_key
 from airflow_provider_codat.api.writing.known import REPLAYED_FOR
 from airflow_provider_codat.api.writing.outcome import OutcomeUnknown
 from airflow_provider_codat.api.writing.push_history import CLOCKS_DIFFER_BY
-from airflow_provider_codat.api.writing.stored import EarlierTries, StoredWrite, fingerprint
-from airflow_provider_codat.api.writing.target import WriteTarget
+from airflow_provider_codat.api.writing.stored import EarlierTries, StoredWrite, WriteTarget, fingerprint
 from airflow_provider_codat.api.writing.write import Write
 
 NOW = 1_800_000_000.0

@@ -6,20 +6,15 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from airflow_provider_codat.api.errors import CodatResponseError
-from airflow_provider_codat.api.http.paging import DEFAULT_PAGE_SIZE, Page, check_paging, page_reader
-from airflow_provider_codat.api.http.request import Request, identifier, params, path
-from airflow_provider_codat.api.http.response import expect_object, integer_or_none, text_or_none
+from airflow_provider_codat.api.http.paging import DEFAULT_PAGE_SIZE, Page, list_request
+from airflow_provider_codat.api.http.request import Request, identifier, path
+from airflow_provider_codat.api.http.response import expect_object, id_or_none, text_or_none
 from airflow_provider_codat.api.json_value import JsonValue
 
 
 @dataclass(frozen=True)
 class Company(JsonValue):
-    """A business that shares its data.
-
-    :param id: Codat's id of the company.
-    :param name: its name, or ``None``.
-    :param connection_ids: its data connections, in the API's order; default none.
-    """
+    """A business that shares its data, with its data connections in the API's order."""
 
     id: str
     name: str | None
@@ -29,36 +24,21 @@ class Company(JsonValue):
     def from_json(cls, body: Any) -> Self:
         """Read a company in Codat's shape.
 
-        :param body: the parsed JSON.
         :raises CodatResponseError: no object, or one without an id.
         """
         data = expect_object(body, "company")
-        company_id = _id(data.get("id"))
-        if company_id is None:
+        if (company_id := id_or_none(data.get("id"))) is None:
             raise CodatResponseError("company: the answer has no id")
         listed = data.get("dataConnections")
         connections = listed if isinstance(listed, list) else []
-        return cls(
-            id=company_id,
-            name=text_or_none(data.get("name")),
-            connection_ids=tuple(
-                connection_id
-                for each in connections
-                if isinstance(each, dict) and (connection_id := _id(each.get("id"))) is not None
-            ),
-        )
+        ids = (id_or_none(each.get("id")) for each in connections if isinstance(each, dict))
+        return cls(company_id, text_or_none(data.get("name")), tuple(each for each in ids if each is not None))
 
     def to_json(self) -> dict[str, Any]:
         """Return the company in Codat's shape, ``{id, name, dataConnections: [{id}]}``."""
         return {"id": self.id, "name": self.name, "dataConnections": [{"id": each} for each in self.connection_ids]}
 
     _as_dict = to_json
-
-
-def _id(value: Any) -> str | None:
-    """Return an id; a number is taken for its digits."""
-    number = integer_or_none(value)
-    return text_or_none(value if number is None else str(number)) or None
 
 
 def get_company(company_id: str) -> Request[Company]:
@@ -74,11 +54,7 @@ def get_company(company_id: str) -> Request[Company]:
 
 
 def list_companies(
-    *,
-    page: int = 1,
-    page_size: int = DEFAULT_PAGE_SIZE,
-    query: str | None = None,
-    order_by: str | None = None,
+    *, page: int = 1, page_size: int = DEFAULT_PAGE_SIZE, query: str | None = None, order_by: str | None = None
 ) -> Request[Page[Company]]:
     """Read one page of companies.
 
@@ -90,10 +66,5 @@ def list_companies(
 
     Source: https://docs.codat.io/platform-api#/operations/list-companies.
     """
-    check_paging(page, page_size, query)
-    return Request(
-        "GET",
-        "/companies",
-        page_reader(Company.from_json, page, page_size),
-        params(page=page, pageSize=page_size, query=query, orderBy=order_by),
-    )
+    read = Company.from_json
+    return list_request("/companies", read, page=page, page_size=page_size, query=query, order_by=order_by)

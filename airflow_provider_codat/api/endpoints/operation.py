@@ -1,7 +1,7 @@
 """What push and pull operations share: Codat answers a request at once, and does the work later.
 
-Whoever waits for an operation reads it, or a list that shows it, until it has ended. What is terminal and what is a
-success, an operation itself says (:class:`Operation`); how its kind is named and read, an :class:`OperationKind`.
+Whoever waits for an operation reads it, or a list that shows it, until it has ended. An :class:`Operation` says whether
+it has ended and whether that is a success, an :class:`OperationKind` how operations are named and read.
 """
 
 from __future__ import annotations
@@ -46,11 +46,7 @@ OperationT = TypeVar("OperationT", bound=Operation)
 
 @dataclass(frozen=True)
 class ListedOperation(Generic[OperationT]):
-    """What a page of a company's list shows of one operation.
-
-    :param requested_on: when it was asked for, ISO 8601 as Codat wrote it, or ``None``.
-    :param operation: the operation, if it is one that is searched for and can be read.
-    """
+    """What a page of a company's list shows of one operation: all of it, if it is searched for and can be read."""
 
     requested_on: str | None
     operation: OperationT | None
@@ -80,10 +76,9 @@ class OperationKind(Generic[OperationT]):
     :param work: what goes on at Codat while it is pending, such as ``push``.
     :param key_argument: what its key is called as an argument of a task and a trigger.
     :param key_field: what its key is called in Codat's JSON.
-    :param known_statuses: all that this version knows; any other is reported once.
+    :param known_statuses: all that this version knows; any other is logged once.
     :param get: the request that reads one, from the company's id and its key.
     :param hook_call: the call of ``CodatHook`` that does the same.
-    :param find: the request that finds some in the company's list.
     :param from_stored: reads what the operation's ``to_json`` wrote.
     """
 

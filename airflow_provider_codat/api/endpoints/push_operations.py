@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from airflow_provider_codat.api.data_types import are_different
 from airflow_provider_codat.api.endpoints.operation import ListedOperation, OperationKind
 from airflow_provider_codat.api.errors import CodatResponseError, ValidationItem
-from airflow_provider_codat.api.http.paging import DEFAULT_PAGE_SIZE, Page, check_paging, page_reader
-from airflow_provider_codat.api.http.request import Request, identifier, params, path
-from airflow_provider_codat.api.http.response import expect_object, integer_or_none, text_or_none
+from airflow_provider_codat.api.http.paging import DEFAULT_PAGE_SIZE, Page, list_request
+from airflow_provider_codat.api.http.request import Request, identifier, path
+from airflow_provider_codat.api.http.response import expect_object, id_or_none, integer_or_none, text_or_none
 from airflow_provider_codat.api.json_value import JsonValue
-
-T = TypeVar("T")
 
 SUCCESS = "Success"
 FAILED = "Failed"
@@ -27,20 +25,14 @@ KNOWN_STATUSES = WAITING_STATUSES | TERMINAL_STATUSES
 
 @dataclass(frozen=True)
 class PushOperation(JsonValue):
-    """One asynchronous write, as Codat last told it.
+    """One asynchronous write, as Codat last reported it.
 
-    :param key: the push operation key, which every later question about the write names.
     :param status: ``Pending`` or ``Processing``, then ``Success``, ``Failed`` or ``TimedOut``; the API may come to know
         more, and a word nobody knows is not an end.
-    :param company_id: the company written to, or ``None`` where Codat has not said.
-    :param connection_id: the data connection written through, or ``None`` while Codat has not said.
-    :param data_type: such as ``bills``, or ``None`` while Codat has not said.
     :param status_code: Codat's HTTP-like code of the status, or ``None``.
-    :param requested_on: when the write was asked for, ISO 8601 in UTC, as Codat wrote it; ``None`` where it has not
-        said.
+    :param requested_on: when the write was asked for, ISO 8601 in UTC, as Codat wrote it, or ``None``.
     :param completed_on: when it ended, ISO 8601 likewise; ``None`` while it has not.
     :param timeout_in_minutes: minutes after which a pending write becomes ``TimedOut``, or ``None``.
-    :param error_message: Codat's message on a failed write, or ``None``.
     :param errors: what the validation found wrong; default nothing.
     :param warnings: what it found questionable; default nothing.
     :param record_id: the id of the record written, once the write has succeeded; else ``None``.
@@ -77,7 +69,6 @@ class PushOperation(JsonValue):
     def from_json(cls, body: Any) -> Self:
         """Read an operation in Codat's shape.
 
-        :param body: the parsed JSON.
         :raises CodatResponseError: no object, or one without a key or a status.
         """
         data = expect_object(body, "push operation")
@@ -109,7 +100,6 @@ class PushOperation(JsonValue):
     def from_stored(cls, body: Any) -> Self:
         """Read an operation as :meth:`to_json` wrote it: in a trigger's event.
 
-        :param body: what :meth:`to_json` returned.
         :raises CodatResponseError: no object, or one without a key or a status.
         """
         operation = cls.from_json(body)
@@ -159,15 +149,9 @@ def _record_id(data: Mapping[str, Any], changes: tuple[Mapping[str, Any], ...]) 
     references = [each for change in changes if isinstance(each := change.get("recordRef"), dict)]
     ours = [each for each in references if not are_different(each.get("dataType"), data.get("dataType"))]
     for holder in (*ours[:1], data.get("data")):
-        if isinstance(holder, dict) and (record_id := _id(holder.get("id"))):
+        if isinstance(holder, dict) and (record_id := id_or_none(holder.get("id"))):
             return record_id
     return None
-
-
-def _id(value: Any) -> str | None:
-    """Return an id as text. A whole number is one; a fraction, a truth value, a list or an object is none."""
-    is_id = isinstance(value, str | int) and not isinstance(value, bool)
-    return str(value) if is_id else None
 
 
 def get_push_operation(company_id: str, push_operation_key: str) -> Request[PushOperation]:
@@ -181,12 +165,7 @@ def get_push_operation(company_id: str, push_operation_key: str) -> Request[Push
 
     Source: https://docs.codat.io/platform-api#/operations/get-push-operation.
     """
-    route = path(
-        "companies",
-        identifier("company_id", company_id),
-        "push",
-        identifier("push_operation_key", push_operation_key),
-    )
+    company, key = identifier("company_id", company_id), identifier("push_operation_key", push_operation_key)
 
     def read(body: Any) -> PushOperation:
         operation = _read_operation(body, pushOperationKey=push_operation_key, companyId=company_id)
@@ -194,43 +173,43 @@ def get_push_operation(company_id: str, push_operation_key: str) -> Request[Push
             raise CodatResponseError(f"push operation {push_operation_key} was asked for, {operation.key} came")
         return operation
 
-    return Request("GET", route, read)
+    return Request("GET", path("companies", company, "push", key), read)
 
 
 def _read_operation(body: Any, **asked_for: str) -> PushOperation:
     """Read an operation whose fields may be null or absent while it is pending; what was asked for says the same."""
-    told = {name: value for name, value in expect_object(body, "push operation").items() if value is not None}
-    return PushOperation.from_json(asked_for | told)
+    given = {name: value for name, value in expect_object(body, "push operation").items() if value is not None}
+    return PushOperation.from_json(asked_for | given)
 
 
 def find_push_operations(
     company_id: str,
-    keys: Container[str],
+    keys: Container[str] | None,
     *,
     page: int,
     page_size: int,
     order_by: str | None = None,
     since: str | None = None,
 ) -> Request[Page[ListedOperation[PushOperation]]]:
-    """Find some operations, by their case-folded keys, in one page of a company's list.
+    """Find operations by their case-folded keys, ``None`` for all, in one page of a company's list.
 
     One that cannot be read is left out, so that it fails nobody who does not wait for it.
 
-    :param order_by: as in :func:`list_push_operations`; default the API's own order.
     :param since: only operations from this time on (ISO 8601), if the API honours a ``query`` here; default all.
     """
 
     def read(item: Any) -> ListedOperation[PushOperation]:
-        told = item if isinstance(item, dict) else {}
-        key, requested_on = told.get("pushOperationKey"), text_or_none(told.get("requestedOnUtc"))
+        data = item if isinstance(item, dict) else {}
+        key, requested_on = data.get("pushOperationKey"), text_or_none(data.get("requestedOnUtc"))
         operation = None
-        if isinstance(key, str) and key.casefold() in keys:
+        if isinstance(key, str) and (keys is None or key.casefold() in keys):
             with suppress(CodatResponseError):
-                operation = _read_operation(told, companyId=company_id)
+                operation = _read_operation(data, companyId=company_id)
         return ListedOperation(requested_on, operation)
 
     query = None if since is None else f"requestedOnUtc>={since}"
-    return _list_request(company_id, read, page, page_size, query, order_by)
+    route = _list_path(company_id)
+    return list_request(route, read, page=page, page_size=page_size, query=query, order_by=order_by)
 
 
 def list_push_operations(
@@ -254,24 +233,12 @@ def list_push_operations(
 
     Source: https://docs.codat.io/platform-api#/operations/get-company-push-history.
     """
-    return _list_request(company_id, PushOperation.from_json, page, page_size, query, order_by)
+    route, read = _list_path(company_id), PushOperation.from_json
+    return list_request(route, read, page=page, page_size=page_size, query=query, order_by=order_by)
 
 
-def _list_request(
-    company_id: str,
-    read_item: Callable[[Any], T],
-    page: int,
-    page_size: int,
-    query: str | None,
-    order_by: str | None,
-) -> Request[Page[T]]:
-    check_paging(page, page_size, query)
-    return Request(
-        "GET",
-        path("companies", identifier("company_id", company_id), "push"),
-        page_reader(read_item, page, page_size),
-        params(page=page, pageSize=page_size, query=query, orderBy=order_by),
-    )
+def _list_path(company_id: str) -> str:
+    return path("companies", identifier("company_id", company_id), "push")
 
 
 PUSH_OPERATION = OperationKind(

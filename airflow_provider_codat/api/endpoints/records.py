@@ -11,16 +11,12 @@ from airflow_provider_codat.api.data_types import SEGMENTS, are_different
 from airflow_provider_codat.api.endpoints.push_operations import PushOperation
 from airflow_provider_codat.api.errors import CodatIdempotencyKeyReused, CodatInputError, CodatResponseError
 from airflow_provider_codat.api.http.multipart import FileForm, ReadableFile
-from airflow_provider_codat.api.http.request import Effect, Request, identifier, params, path
+from airflow_provider_codat.api.http.request import Request, identifier, params, path
 
 MAX_ATTACHMENT_BYTES = 100_000_000
 """Bytes of a file. No platform but one takes more: https://docs.codat.io/accounting-api#/schemas/Attachment."""
 
-# The last segment of an attachment's path, with its exception.
-_ATTACHMENT = "attachment"
-_ATTACHMENT_SEGMENTS = {"bills": "attachments"}
-# Written below the bank account that they belong to.
-_BANK_TRANSACTIONS = "bankTransactions"
+_BANK_TRANSACTIONS = "bankTransactions"  # written below the bank account that they belong to
 
 
 def create_record(
@@ -57,7 +53,7 @@ def create_record(
         _reader(company_id, connection_id, data_type, has_key=True),
         options(timeout_in_minutes, allow_sync_on_push_complete),
         body=_fields(record),
-        effect=Effect.WRITE,
+        writes=True,
         idempotency_key=_key(idempotency_key),
     )
 
@@ -93,7 +89,7 @@ def update_record(
         _reader(company_id, connection_id, data_type, has_key=False),
         options(timeout_in_minutes, allow_sync_on_push_complete),
         body=_fields(record),
-        effect=Effect.WRITE,
+        writes=True,
     )
 
 
@@ -114,7 +110,7 @@ def delete_record(company_id: str, connection_id: str, data_type: str, record_id
         "DELETE",
         _push_path(company_id, connection_id, data_type, identifier("record_id", record_id)),
         _reader(company_id, connection_id, data_type, has_key=False),
-        effect=Effect.WRITE,
+        writes=True,
     )
 
 
@@ -153,35 +149,24 @@ def upload_attachment(
     """
     key = _key(idempotency_key)
     record = _push_path(company_id, connection_id, data_type, identifier("record_id", record_id))
-    route = f"{record}/{_ATTACHMENT_SEGMENTS.get(data_type, _ATTACHMENT)}"
     # The boundary is the key's, for under the same key every byte has to be the same.
-    form = FileForm.of(
-        file, boundary=f"codat-{key}", max_bytes=max_bytes, file_name=file_name, content_type=content_type
-    )
+    boundary = f"codat-{key}"
+    form = FileForm.of(file, boundary=boundary, max_bytes=max_bytes, file_name=file_name, content_type=content_type)
     read = _reader(company_id, connection_id, data_type, has_key=True)
     return Request(
         "POST",
-        route,
+        f"{record}/attachments" if data_type == "bills" else f"{record}/attachment",
         # Codat's guide promises a write request's id, its client libraries no body.
         lambda body: None if body is None else read(body),
         form=form,
-        effect=Effect.WRITE,
+        writes=True,
         idempotency_key=key,
     )
-
-
-def segment(data_type: str) -> str:
-    """Return the path segment at which a data type is written.
-
-    :param data_type: such as ``bills`` or ``chartOfAccounts``.
-    """
-    return SEGMENTS.get(data_type, data_type)
 
 
 def check_idempotency_key(value: str) -> str:
     """Return ``value`` if it is a GUID, which is what Codat asks for.
 
-    :param value: the key as it was given.
     :raises CodatInputError: it is not.
     """
     try:
@@ -195,7 +180,6 @@ def _key(given: str | None) -> str:
 
 
 def _create_path(company_id: str, connection_id: str, data_type: str, account_id: str | None) -> str:
-    """Return the path at which a new record is written."""
     if data_type == _BANK_TRANSACTIONS:
         if account_id is None:
             raise CodatInputError("account_id is missing: bankTransactions are written to a bank account, give its id")
@@ -209,26 +193,22 @@ def _create_path(company_id: str, connection_id: str, data_type: str, account_id
 
 
 def _push_path(company_id: str, connection_id: str, data_type: str, *below: str) -> str:
-    """Return the path at which a data type is written, with the segments below it."""
     if data_type == _BANK_TRANSACTIONS:
         raise CodatInputError("data_type is 'bankTransactions', which Codat can only create")
     company, connection = identifier("company_id", company_id), identifier("connection_id", connection_id)
-    written = segment(identifier("data_type", data_type))
-    return path("companies", company, "connections", connection, "push", written, *below)
+    segment = SEGMENTS.get(data_type, identifier("data_type", data_type))
+    return path("companies", company, "connections", connection, "push", segment, *below)
 
 
 def options(timeout_in_minutes: int | None, allow_sync_on_push_complete: bool | None) -> dict[str, str | int]:
     """Return the query of a write.
 
-    :param timeout_in_minutes: minutes, a whole number of at least 1, or ``None`` for Codat's own.
-    :param allow_sync_on_push_complete: likewise ``True`` or ``False``.
-    :raises CodatInputError: it is anything else.
+    :raises CodatInputError: the time is no whole number of at least 1 minute, or the flag is no boolean.
     """
-    if timeout_in_minutes is not None:
-        if not isinstance(timeout_in_minutes, int) or isinstance(timeout_in_minutes, bool):
-            raise CodatInputError(f"timeout_in_minutes is {timeout_in_minutes!r}: give a whole number of minutes")
-        if timeout_in_minutes < 1:
-            raise CodatInputError(f"timeout_in_minutes is {timeout_in_minutes}: at least 1 is allowed")
+    if not isinstance(timeout_in_minutes, int | None) or isinstance(timeout_in_minutes, bool):
+        raise CodatInputError(f"timeout_in_minutes is {timeout_in_minutes!r}: give a whole number of minutes")
+    if timeout_in_minutes is not None and timeout_in_minutes < 1:
+        raise CodatInputError(f"timeout_in_minutes is {timeout_in_minutes}: at least 1 is allowed")
     if not isinstance(allow_sync_on_push_complete, bool | None):
         raise CodatInputError(
             f"allow_sync_on_push_complete is {allow_sync_on_push_complete!r}: give True or False, without quotes"
@@ -238,18 +218,15 @@ def options(timeout_in_minutes: int | None, allow_sync_on_push_complete: bool | 
 
 
 def _fields(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the record as it is now, whatever becomes of the caller's."""
     if not isinstance(record, Mapping):
         raise CodatInputError(f"record must be a mapping of fields, not {type(record).__name__}")
-    return dict(record)
+    return dict(record)  # as it is now, whatever becomes of the caller's
 
 
 def _reader(company_id: str, connection_id: str, data_type: str, *, has_key: bool) -> Callable[[Any], PushOperation]:
-    """Return a reader that takes no operation of another write for the answer to this one."""
-
     def read(body: Any) -> PushOperation:
         operation = PushOperation.from_json(body)
-        if differences := differences_from(operation, company_id, connection_id, data_type):
+        if differences := _differences(operation, company_id, connection_id, data_type):
             shown = ", ".join(f"its {name} is {value}" for name, value in differences.items())
             found = f"push operation {operation.key} of another write ({shown})"
             if not has_key:
@@ -268,14 +245,8 @@ def _reader(company_id: str, connection_id: str, data_type: str, *, has_key: boo
     return read
 
 
-def differences_from(operation: PushOperation, company_id: str, connection_id: str, data_type: str) -> dict[str, str]:
-    """Return what shows that an operation is of another write: what differs, and what it is there.
-
-    :param operation: what Codat answered; what it leaves out differs from nothing.
-    :param company_id: the company written to.
-    :param connection_id: the data connection written through.
-    :param data_type: what is written; a data type that is not known differs from none.
-    """
+def _differences(operation: PushOperation, company_id: str, connection_id: str, data_type: str) -> dict[str, str]:
+    """Return what shows an operation to be of another write; a field it leaves out or an unknown type shows nothing."""
     ours = {"company": company_id, "connection": connection_id}
     theirs = {"company": operation.company_id, "connection": operation.connection_id}
     found = {name: value for name, value in theirs.items() if value and value.casefold() != ours[name].casefold()}

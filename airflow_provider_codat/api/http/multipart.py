@@ -36,21 +36,15 @@ class ReadableFile(Protocol):
         """Return an object whose ``st_size`` is the size in bytes."""
 
     def open(self, mode: Literal["rb"], /) -> AbstractContextManager[Any]:
-        """Return a context manager that gives an object with ``read(size)``.
-
-        :param mode: ``rb``: bytes, from the beginning.
-        """
+        """Return a context manager that gives an object with ``read(size)``."""
 
 
 @dataclass(frozen=True)
 class FileForm:
     """A form with one file. It holds nothing of the file's content: that is read anew each time the form is sent.
 
-    :param file: where the content comes from.
     :param size: of the content in bytes. It is the file's size when the form was made, and must stay that.
     :param boundary: what separates the parts; the same boundary makes the same bytes.
-    :param file_name: the name the file is sent under.
-    :param media_type: the type it is sent as.
     """
 
     file: ReadableFile
@@ -69,13 +63,9 @@ class FileForm:
         file_name: str | None = None,
         content_type: str | None = None,
     ) -> Self:
-        """Look at a file, which blocks, and return the form for it.
+        """Check a file, which blocks, and return the form for it.
 
-        :param file: a local path, or a :class:`ReadableFile`.
         :param boundary: letters, digits and dashes, at most 70.
-        :param max_bytes: the largest size that is allowed, in bytes.
-        :param file_name: the name to send it under; default its own.
-        :param content_type: the type to send it as; default a guess from the name.
         :raises CodatInputError: it is missing, empty, no file or too large, or its name or type cannot be sent.
         """
         source = _readable(file)
@@ -85,7 +75,13 @@ class FileForm:
         media_type = _guess(name) if content_type is None else content_type
         if not _MEDIA_TYPE.fullmatch(media_type):
             raise CodatInputError(f"content_type {media_type!r} is no media type such as 'application/pdf'")
-        return cls(source, _checked_size(source, max_bytes), boundary, name, media_type)
+        with _reading(source):
+            size = int(source.stat().st_size)
+        if not size:
+            raise CodatInputError(f"{_shown(source)} is empty")
+        if size > max_bytes:
+            raise CodatInputError(f"{_shown(source)} has {size:,} bytes, at most {max_bytes:,} are allowed (max_bytes)")
+        return cls(source, size, boundary, name, media_type)
 
     @property
     def content_type(self) -> str:
@@ -128,10 +124,7 @@ class FileForm:
             yield Blocks(self, stream)
 
     def changed(self, size: str) -> CodatInputError:
-        """Return the error for a file that has another size now.
-
-        :param size: its size now, in bytes as text.
-        """
+        """Return the error for a file that has another size now."""
         return CodatInputError(
             f"{_shown(self.file)} has changed: it had {self.size:,} bytes, and now has {size}. It has to stay as it is"
             " until the upload has ended, for what is sent again must be the same"
@@ -140,17 +133,13 @@ class FileForm:
 
 @dataclass(frozen=True)
 class Blocks:
-    """An opened form as blocks of bytes, to be iterated over once.
-
-    :param form: the form.
-    :param stream: its file, opened.
-    """
+    """An opened form as blocks of bytes, to be iterated over once."""
 
     form: FileForm
     stream: Any
 
     def __len__(self) -> int:
-        """Return the size of all blocks in bytes, which spares a blocking client the chunked encoding."""
+        """Return the size in bytes, which spares a blocking client the chunked encoding."""
         return len(self.form)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -183,16 +172,6 @@ def _readable(file: object) -> ReadableFile:
     raise CodatInputError(f"file must be a path, such as an ObjectStoragePath, not {type(file).__name__}")
 
 
-def _checked_size(file: ReadableFile, max_bytes: int) -> int:
-    with _reading(file):
-        size = int(file.stat().st_size)
-    if not size:
-        raise CodatInputError(f"{_shown(file)} is empty")
-    if size > max_bytes:
-        raise CodatInputError(f"{_shown(file)} has {size:,} bytes, at most {max_bytes:,} are allowed (max_bytes)")
-    return size
-
-
 def _guess(name: str) -> str:
     # By the suffix alone: of a whole name, "data:" and the like would be taken as a URL with a type of its own.
     media_type, encoding = mimetypes.guess_type(f"file{PurePosixPath(name).suffix}")
@@ -205,7 +184,7 @@ def _shown(file: ReadableFile) -> str:
 
 @contextmanager
 def _reading(file: ReadableFile) -> Iterator[None]:
-    """Tell whatever a storage raises as trouble with the file, or it would be taken for trouble with Codat."""
+    """Raise whatever a storage raises as trouble with the file, or it would be taken for trouble with Codat."""
     try:
         yield
     except CodatError:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from airflow_provider_codat.api.errors import CodatInputError, CodatResponseError
+from airflow_provider_codat.api.http.request import Request, params
 from airflow_provider_codat.api.http.response import expect_list, expect_object, integer_or_none
 from airflow_provider_codat.api.json_value import JsonValue
 
@@ -15,25 +16,14 @@ T = TypeVar("T")
 DEFAULT_PAGE_SIZE = 100
 """Items a page, as the API has it too."""
 
-MAX_PAGE_SIZE = 5000
-"""Items a page; the API refuses more."""
-
+_MAX_PAGE_SIZE = 5000
+_MAX_QUERY_LENGTH = 2048  # a query has to be shorter
 _HIGHEST_COUNT = 10**12  # no list is longer; what is made of a count must stay a number that floats hold
-
-MAX_QUERY_LENGTH = 2048
-"""Characters of a ``query``, which has to be shorter."""
 
 
 @dataclass(frozen=True)
 class Page(JsonValue, Generic[T]):
-    """One page of a list.
-
-    :param results: the page's items, in the API's order.
-    :param number: the page's number, from 1.
-    :param size: items a full page holds.
-    :param total: items in the whole list, or ``None`` where the API did not say.
-    :param has_next: whether the API names a page after this one.
-    """
+    """One page of a list: ``size`` is how many items a full one holds, ``total`` how many the whole list has."""
 
     results: tuple[T, ...]
     number: int
@@ -54,32 +44,21 @@ class Page(JsonValue, Generic[T]):
 
 
 def page_reader(read_item: Callable[[Any], T], number: int, size: int) -> Callable[[Any], Page[T]]:
-    """Return a reader for a page whose items ``read_item`` reads.
-
-    :param read_item: turns an item of the page into its value.
-    :param number: the page asked for; it stands in where the answer has none.
-    :param size: the items a page that were asked for, likewise.
-    """
+    """Return a reader for a page; the number and size asked for stand in where the answer has none."""
 
     def read(body: Any) -> Page[T]:
         data = expect_object(body, "page")
         page_size = _count(data.get("pageSize")) or size
         total = _count(data.get("totalResults"))
         results = tuple(read_item(item) for item in _items(data, is_due=(total or 0) > (number - 1) * page_size))
-        links = data.get("_links")
-        return Page(
-            results=results,
-            number=_count(data.get("pageNumber")) or number,
-            size=page_size,
-            total=total,
-            # The links are the API's own word. Without them the count decides, and without a count a full page does.
-            has_next=bool(results)
-            and (
-                _has_next_link(links)
-                if isinstance(links, dict)
-                else (number * page_size < total if total is not None else len(results) >= page_size)
-            ),
-        )
+        # The links are the API's own word. Without them the count decides, and without a count a full page does.
+        if isinstance(links := data.get("_links"), dict):
+            link = links.get("next")
+            has_next = bool(link.get("href") if isinstance(link, dict) else link)
+        else:
+            has_next = number * page_size < total if total is not None else len(results) >= page_size
+        came = _count(data.get("pageNumber")) or number
+        return Page(results, came, page_size, total, has_next=bool(results) and has_next)
 
     return read
 
@@ -88,10 +67,10 @@ _PAGING_FIELDS = {"pageNumber", "pageSize", "totalResults", "_links"}
 
 
 def _items(data: dict[str, Any], *, is_due: bool) -> list[Any]:
-    """Return a page's items. ``results`` is optional, and left out it is empty.
+    """Return a page's items; none where the optional ``results`` is left out.
 
-    It is not taken for that in an object that is no page by any other field, nor where the count says that items are
-    due: whoever looks for a write in a list would conclude that there is none, and write it again.
+    That is an error where no other field shows a page, or where the count says that items are due: a search for a write
+    would conclude that there is none, and write it again.
     """
     if data.get("results") is None and _PAGING_FIELDS & data.keys() and not is_due:
         return []
@@ -103,35 +82,28 @@ def _count(value: Any) -> int | None:
     return number if number is not None and 0 <= number <= _HIGHEST_COUNT else None
 
 
-def _has_next_link(links: dict[str, Any]) -> bool:
-    link = links.get("next")
-    return bool(link.get("href") if isinstance(link, dict) else link)
+def list_request(
+    path: str, read_item: Callable[[Any], T], *, page: int, page_size: int, query: str | None, order_by: str | None
+) -> Request[Page[T]]:
+    """Return the request for one page of a list.
 
-
-def check_paging(page: int, page_size: int, query: str | None) -> None:
-    """Refuse what the API would refuse, before it is asked.
-
-    :param page: the page, from 1.
-    :param page_size: items a page, 1 to 5000.
-    :param query: a filter of fewer than 2048 characters, or ``None``.
-    :raises CodatInputError: naming the argument, its value and what is allowed.
+    :raises CodatInputError: an argument is out of bounds: its name, its value and what is allowed.
     """
     if page < 1:
         raise CodatInputError(f"page is {page}: pages are counted from 1")
-    if not 1 <= page_size <= MAX_PAGE_SIZE:
-        raise CodatInputError(f"page_size is {page_size}: allowed are 1 to {MAX_PAGE_SIZE}")
-    if query is not None and len(query) >= MAX_QUERY_LENGTH:
-        raise CodatInputError(f"query has {len(query)} characters: Codat takes fewer than {MAX_QUERY_LENGTH}")
+    if not 1 <= page_size <= _MAX_PAGE_SIZE:
+        raise CodatInputError(f"page_size is {page_size}: allowed are 1 to {_MAX_PAGE_SIZE}")
+    if query is not None and len(query) >= _MAX_QUERY_LENGTH:
+        raise CodatInputError(f"query has {len(query)} characters: Codat takes fewer than {_MAX_QUERY_LENGTH}")
+    wanted = params(page=page, pageSize=page_size, query=query, orderBy=order_by)
+    return Request("GET", path, page_reader(read_item, page, page_size), wanted)
 
 
 def number_after(asked: int, page: Page[Any]) -> int | None:
     """Return the number of the page after the one asked for, or ``None`` after the last.
 
-    The next page is asked for by its number: a link in an answer is never followed, for it could lead the API key
-    elsewhere.
+    A link in an answer is never followed, for it could lead the API key elsewhere.
 
-    :param asked: the number of the page asked for.
-    :param page: the page that came.
     :raises CodatResponseError: another page came than was asked for; going on could never end.
     """
     if page.number != asked:

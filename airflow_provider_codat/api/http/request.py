@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import quote
 
@@ -18,33 +17,22 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MAX_ID_LENGTH = 128
-"""Characters of an id."""
-
+_MAX_ID_LENGTH = 128
 _FORBIDDEN_IN_ID = re.compile(r"[/?#\\\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-
-
-class Effect(Enum):
-    """What sending a request does, and so what sending it again does."""
-
-    STATE = "reads or sets state: sending it twice is sending it once"
-    WRITE = "writes a record: safe to repeat only under the same Idempotency-Key"
 
 
 @dataclass(frozen=True)
 class Request(Generic[T]):
     """One request to Codat.
 
-    :param method: the HTTP method.
     :param path: the path below the base URL, built by :func:`path`.
     :param read: turns the decoded JSON body (``None`` for an empty one) into the answer's value; raises
         ``CodatResponseError`` for a body of the wrong shape.
-    :param params: query parameters; default none.
-    :param body: the JSON body, or ``None`` for none.
     :param form: a file to send in place of a JSON body, or ``None``.
-    :param effect: whether it reads or sets state, the default, or writes a record.
-    :param idempotency_key: sent as ``Idempotency-Key`` (https://docs.codat.io/using-the-api/idempotency); ``None`` for
-        none.
+    :param writes: whether it writes a record, and is safe to repeat only under the same ``Idempotency-Key``. By default
+        it reads or sets state, and sending it twice is sending it once.
+    :param idempotency_key: sent as ``Idempotency-Key`` (https://docs.codat.io/using-the-api/idempotency) unless
+        ``None``.
     """
 
     method: str
@@ -53,13 +41,13 @@ class Request(Generic[T]):
     params: Mapping[str, str | int] = field(default_factory=dict)
     body: Any = None
     form: FileForm | None = None
-    effect: Effect = Effect.STATE
+    writes: bool = False
     idempotency_key: str | None = None
 
     @property
     def is_repeatable(self) -> bool:
-        """Whether sending it twice is sending it once: it writes no record, or Codat knows it by its key."""
-        return self.effect is Effect.STATE or self.idempotency_key is not None
+        """Whether sending it twice is sending it once."""
+        return not self.writes or self.idempotency_key is not None
 
     @property
     def headers(self) -> dict[str, str]:
@@ -78,12 +66,12 @@ class Request(Generic[T]):
         """The body as JSON, or ``None`` for none.
 
         :raises CodatInputError: it holds something JSON has no form for, such as a ``Decimal``, a date or a NaN. The
-            value itself is not shown: it is the customer's bookkeeping.
+            message does not show the value: it is the customer's bookkeeping.
         """
         if self.body is None:
             return None
         try:
-            # Sorted, for under one Idempotency-Key every byte has to be the same whoever built the record.
+            # Sorted, for under one Idempotency-Key every byte has to be the same, however the record was built.
             return json.dumps(self.body, allow_nan=False, sort_keys=True).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise CodatInputError(
@@ -91,29 +79,20 @@ class Request(Generic[T]):
                 " and objects"
             ) from None
 
-    @contextmanager
-    def opened(self) -> Iterator[bytes | Iterable[bytes] | None]:
-        """Give what is to be sent, for one sending: the JSON body, or the blocks of the form with its file opened.
-
-        With a form this reads from the file, and so blocks.
+    def opened(self) -> AbstractContextManager[bytes | Iterable[bytes] | None]:
+        """Give what is to be sent once: the JSON body, or the blocks of the form, which are read from its file.
 
         :raises CodatError: what :attr:`content` or :meth:`FileForm.opened` raises.
         """
-        if self.form is None:
-            yield self.content
-        else:
-            with self.form.opened() as blocks:
-                yield blocks
+        return nullcontext(self.content) if self.form is None else self.form.opened()
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
 
 
 def identifier(name: str, value: object) -> str:
-    """Return ``value`` if it can stand in a URL's path without changing the path.
+    """Return ``value``, an opaque id called ``name``, if it can stand in a URL's path without changing the path.
 
-    :param name: what the value is called where it was given, for the error.
-    :param value: an opaque id, 1 to 128 characters.
     :raises CodatInputError: it is no string, empty, too long, ``.`` or ``..``, or holds a slash, ``?``, ``#``, white
         space, a control character or half a character (a lone surrogate, which no URL can hold).
     """
@@ -126,10 +105,9 @@ def identifier(name: str, value: object) -> str:
         )
     if "{{" in value:
         raise CodatInputError(f"{name} is {_excerpt(value)}, a template that was not rendered")
-    if len(value) > MAX_ID_LENGTH:
-        raise CodatInputError(
-            f"{name} has {len(value)} characters, at most {MAX_ID_LENGTH} are allowed: {_excerpt(value)}"
-        )
+    if len(value) > _MAX_ID_LENGTH:
+        allowed = f"at most {_MAX_ID_LENGTH} are allowed"
+        raise CodatInputError(f"{name} has {len(value)} characters, {allowed}: {_excerpt(value)}")
     if value in {".", ".."} or _FORBIDDEN_IN_ID.search(value):
         raise CodatInputError(
             f"{name} {_excerpt(value)} would change the URL it is put in: an id holds no '/', '\\', '?', '#',"
@@ -144,16 +122,10 @@ def _excerpt(value: object) -> str:
 
 
 def path(*segments: str) -> str:
-    """Join path segments, each percent-encoded; ids among them have been through :func:`identifier`.
-
-    :param segments: in order, not yet encoded.
-    """
+    """Percent-encode and join path segments; ids among them have been through :func:`identifier`."""
     return "/" + "/".join(quote(segment, safe="") for segment in segments)
 
 
 def params(**values: str | int | None) -> dict[str, str | int]:
-    """Return the query parameters that have a value.
-
-    :param values: each parameter's value, by its name in the URL; ``None`` for none.
-    """
+    """Return the query parameters, by their names in the URL, that are not ``None``."""
     return {name: value for name, value in values.items() if value is not None}

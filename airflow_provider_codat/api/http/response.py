@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -34,11 +34,9 @@ _HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 
 @dataclass(frozen=True)
 class Response:
-    """What came over the wire.
+    """An answer of the API.
 
-    :param status: the HTTP status.
     :param headers: header names in lower case.
-    :param body: the whole body.
     :param secrets: what no error may show, the longest first, should the answer repeat it; default nothing.
     """
 
@@ -47,29 +45,21 @@ class Response:
     body: bytes
     secrets: Sequence[str] = field(default=(), repr=False)
 
-    def without_secrets(self, told: Any) -> Any:
-        """Return a text of this answer, or JSON made of such, with each secret as ``***``.
-
-        :param told: as it was parsed: in the body a secret may be written with escapes.
-        """
-        if isinstance(told, str):
+    def without_secrets(self, value: Any) -> Any:
+        """Return a text of this answer, or a parsed JSON value, with each secret as ``***``."""
+        if isinstance(value, str):
             for secret in self.secrets:
-                told = told.replace(secret, "***")
-        elif isinstance(told, dict):
-            return {name: self.without_secrets(value) for name, value in told.items()}
-        elif isinstance(told, list):
-            return [self.without_secrets(each) for each in told]
-        return told
+                value = value.replace(secret, "***")
+        elif isinstance(value, dict):
+            return {name: self.without_secrets(each) for name, each in value.items()}
+        elif isinstance(value, list):
+            return [self.without_secrets(each) for each in value]
+        return value
 
 
 @dataclass(frozen=True)
 class RateLimit:
-    """The quota as Codat's headers tell it (https://docs.codat.io/using-the-api/rate-limits).
-
-    :param limit: requests a day, or ``None``.
-    :param remaining: requests left until the reset, or ``None``.
-    :param reset_at: when the quota resets, or ``None``.
-    """
+    """The day's quota in requests, as Codat's headers say (https://docs.codat.io/using-the-api/rate-limits)."""
 
     limit: int | None
     remaining: int | None
@@ -77,10 +67,7 @@ class RateLimit:
 
     @classmethod
     def from_headers(cls, headers: Mapping[str, str]) -> RateLimit:
-        """Read the ``X-Rate-Limit-*`` headers; one that is missing or unreadable is ``None``.
-
-        :param headers: an answer's, by lower-case name.
-        """
+        """Read the ``X-Rate-Limit-*`` headers; one that is missing or unreadable is ``None``."""
         return cls(
             _integer(headers.get("x-rate-limit-limit")),
             _integer(headers.get("x-rate-limit-remaining")),
@@ -97,11 +84,8 @@ def _reset_time(value: str | None) -> datetime | None:
 
 
 def read(request: Request[T], response: Response, now: datetime) -> T:
-    """Turn an answer into the request's value.
+    """Turn an answer into the request's value; a ``Retry-After`` date is measured from ``now``.
 
-    :param request: what was asked.
-    :param response: what came.
-    :param now: the current time, which a ``Retry-After`` date is measured from.
     :raises CodatApiError: the subclass for the status, for 4xx and 5xx; for a redirect ``CodatApiError`` itself.
     :raises CodatResponseError: a body that is not JSON, or JSON of the wrong shape.
     :raises CodatIdempotencyKeyReused: the answer to another write.
@@ -112,7 +96,7 @@ def read(request: Request[T], response: Response, now: datetime) -> T:
     try:
         return request.read(body)
     except (CodatResponseError, CodatIdempotencyKeyReused) as error:
-        # It may show what is wrong, and so what an answer repeats.
+        # The error may quote the answer.
         shown = type(error)(response.without_secrets(str(error)))
         shown.may_have_landed = error.may_have_landed
         raise shown from None
@@ -132,10 +116,10 @@ def _decode(request: Request[T], response: Response) -> Any:
 
 
 def _parse(body: bytes) -> Any:
-    """Return the JSON value of a body, without what nobody after us could handle.
+    """Return the JSON value of a body, without what others could not handle later.
 
-    A number that no other reader of JSON holds, an infinity or NaN reads as null, half a character (a lone surrogate)
-    as a question mark, and what is nested too deep as empty: so one odd operation in a list does not hide the others.
+    A number too large for a float, an infinity or NaN reads as null, half a character (a lone surrogate) as a question
+    mark, and what is nested too deep as empty: so one odd operation in a list does not hide the others.
 
     :raises ValueError: it is no JSON in UTF-8.
     :raises RecursionError: it is nested deeper than the parser goes.
@@ -158,17 +142,12 @@ def _parse_float(digits: str) -> float | None:
 
 
 def _empty_below(levels: int, value: Any) -> None:
-    layer = [value]
+    layer = [value] if isinstance(value, dict | list) else []
     for _ in range(levels):
-        layer = [child for each in layer for child in _children(each) if isinstance(child, dict | list)]
+        below = (child for each in layer for child in (each.values() if isinstance(each, dict) else each))
+        layer = [child for child in below if isinstance(child, dict | list)]
     for each in layer:
         each.clear()
-
-
-def _children(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
 
 
 def _api_error(request: Request[T], response: Response, now: datetime) -> CodatApiError:
@@ -204,11 +183,8 @@ def _error_body(response: Response) -> dict[str, Any]:
 def parse_retry_after(value: str | None, now: datetime) -> float | None:
     """Read a ``Retry-After`` header as seconds from ``now``, never negative.
 
-    A fraction of a second is no part of the standard, and some servers send one all the same.
-
-    :param value: seconds or an HTTP date (RFC 9110, section 10.2.3); anything else reads as ``None``, and so do a
-        negative number and what is more than decades away. A date that has passed reads as 0.
-    :param now: the current time, with its zone.
+    It has seconds, which some servers send with a fraction, or an HTTP date (RFC 9110, section 10.2.3). A date that has
+    passed reads as 0. Anything else, a negative number or what is decades away reads as ``None``.
     """
     seconds = _number(value)
     if seconds is None:
@@ -218,11 +194,9 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
 
 
 def parse_datetime(value: str | None) -> datetime | None:
-    """Read an HTTP date or an ISO 8601 time; one without a zone is UTC, as Codat's are.
+    """Read an HTTP date or an ISO 8601 time; anything else reads as ``None``.
 
-    :param value: the text, or ``None``.
-
-    Source: https://docs.codat.io/using-the-api/overview. Anything else reads as ``None``.
+    One without a zone is UTC, as Codat's are (https://docs.codat.io/using-the-api/overview).
     """
     if not isinstance(value, str):
         return None
@@ -245,26 +219,24 @@ def _integer(value: str | None) -> int | None:
 
 
 def text_or_none(value: Any) -> str | None:
-    """Return ``value`` if it is a text, else ``None``.
-
-    :param value: what was parsed, where the API has a text.
-    """
+    """Return ``value`` if it is a text, else ``None``."""
     return value if isinstance(value, str) else None
 
 
-def integer_or_none(value: Any) -> int | None:
-    """Return ``value`` if it is a whole number, else ``None``.
+def id_or_none(value: Any) -> str | None:
+    """Return an id as text, or ``None`` if it is empty or none; a whole number is taken for its digits."""
+    number = integer_or_none(value)
+    return text_or_none(value if number is None else str(number)) or None
 
-    :param value: what was parsed, where the API has a whole number.
-    """
+
+def integer_or_none(value: Any) -> int | None:
+    """Return ``value`` if it is a whole number, else ``None``."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def expect_object(value: Any, what: str) -> dict[str, Any]:
-    """Return ``value`` if it is a JSON object.
+    """Return ``value`` if it is a JSON object; the error calls it ``what``.
 
-    :param value: what was parsed.
-    :param what: what it is called, for the error.
     :raises CodatResponseError: it is anything else.
     """
     if not isinstance(value, dict):
@@ -273,10 +245,8 @@ def expect_object(value: Any, what: str) -> dict[str, Any]:
 
 
 def expect_list(value: Any, what: str) -> list[Any]:
-    """Return ``value`` if it is a JSON array.
+    """Return ``value`` if it is a JSON array; the error calls it ``what``.
 
-    :param value: what was parsed.
-    :param what: what it is called, for the error.
     :raises CodatResponseError: it is anything else.
     """
     if not isinstance(value, list):

@@ -16,7 +16,7 @@ unreadable answer                    again            again, same key           
 any other status                     raise            raise                        raise
 ===================================  ===============  ===========================  ====================
 
-Which statuses are passing trouble is decided here for calls, sensors, triggers and ``wait_for_push_operation`` alike:
+What a wait does after an error, in sensors, triggers and ``wait_for_push_operation`` alike:
 
 =======================  ==================  =========================================================================
 status                   what a wait does    why
@@ -34,7 +34,7 @@ any other 4xx            ends                RFC 9110 (15) has a client treat a 
 3xx                      ends                redirects are not followed: the host of the connection is wrong
 =======================  ==================  =========================================================================
 
-A write that is answered 408 may have been done all the same: whoever gave up on it may have passed it on before.
+A write that is answered 408 may have been done all the same: a proxy that gave up may have passed it on before.
 
 A ``Retry-After`` is obeyed as given; one beyond the cap is raised, for a worker should not sleep for hours. Without one
 the wait is exponential with full jitter, up to the cap; after a 409 it is 2, 4, 8, ... seconds without jitter, since
@@ -61,7 +61,7 @@ from airflow_provider_codat.api.errors import (
     CodatResponseError,
     CodatServerError,
 )
-from airflow_provider_codat.api.http.request import Effect, Request
+from airflow_provider_codat.api.http.request import Request
 
 RESENT_FOR = 600.0
 """Seconds from its first sending for which a write that may have landed is sent again under its key."""
@@ -69,9 +69,8 @@ RESENT_FOR = 600.0
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How hard to try.
+    """How hard to try: at most ``max_attempts`` requests.
 
-    :param max_attempts: requests in all, at least 1; default 5.
     :param max_wait: the longest wait between two of them in seconds; default 60.
     :param first_wait: the upper bound of the first wait in seconds, doubled for each after it; default 1.
     """
@@ -131,7 +130,7 @@ def _row(error: BaseException) -> _Row:
 
 
 def _kind(request: Request[Any]) -> _Kind:
-    if request.effect is Effect.STATE:
+    if not request.writes:
         return _Kind.STATE
     return _Kind.UNKEYED if request.idempotency_key is None else _Kind.KEYED
 
@@ -152,7 +151,7 @@ def is_passing(error: BaseException) -> bool:
 
 
 def can_be_waited_out(error: BaseException) -> bool:
-    """Whether a wait checks again after this error. It does after every 5xx: a check costs little, and does nothing."""
+    """Whether a wait checks again after this error; the second table says when."""
     return is_passing(error) or isinstance(error, CodatServerError)
 
 
@@ -162,12 +161,9 @@ def retry_after(error: BaseException) -> float | None:
 
 
 def wait_after(error: BaseException, attempt: int, policy: RetryPolicy, jitter: Callable[[], float]) -> float:
-    """Return the seconds between a failed attempt and the next; above the policy's ``max_wait``, there is no next.
+    """Return the seconds between a failed attempt, counted from 1, and the next; above ``max_wait``, there is none.
 
-    :param error: how the attempt ended.
-    :param attempt: its number, from 1.
-    :param policy: how hard to try.
-    :param jitter: a source of numbers in 0 to 1.
+    ``jitter`` gives numbers in 0 to 1.
     """
     asked = retry_after(error)
     if asked is not None:
@@ -179,11 +175,7 @@ def wait_after(error: BaseException, attempt: int, policy: RetryPolicy, jitter: 
 
 
 def next_wait(
-    error: BaseException,
-    attempt: int,
-    request: Request[Any],
-    policy: RetryPolicy,
-    jitter: Callable[[], float],
+    error: BaseException, attempt: int, request: Request[Any], policy: RetryPolicy, jitter: Callable[[], float]
 ) -> float | None:
     """Return the seconds to wait before sending ``request`` again, or ``None`` to give up."""
     if attempt >= policy.max_attempts or not may_be_resent(error, request):

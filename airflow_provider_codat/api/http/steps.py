@@ -10,31 +10,21 @@ T = TypeVar("T")
 
 
 class Log(Protocol):
-    """What a course needs of a logger."""
+    """What is needed of a logger."""
 
     def info(self, msg: Any, /, *args: Any) -> Any:
-        """Log a step.
-
-        :param msg: a format string for ``%``, as of :mod:`logging`.
-        """
+        """Log a step, as :mod:`logging` does."""
 
     def warning(self, msg: Any, /, *args: Any) -> Any:
-        """Log trouble.
-
-        :param msg: likewise.
-        """
+        """Log trouble, likewise."""
 
 
 @dataclass(frozen=True)
 class Sleep:
-    """A step of a course: let some time pass.
-
-    :param seconds: how many seconds, 0 or more.
-    """
+    """A step in which some time passes."""
 
     seconds: float
 
 
 Steps: TypeAlias = Generator[Request[Any] | Sleep, Any, T]
-"""A course of several steps, such as a wait or a write: it yields requests to send and sleeps, and returns what
-it comes to."""
+"""A wait, a write or another sequence of steps: it yields requests to send and sleeps, and returns the result."""

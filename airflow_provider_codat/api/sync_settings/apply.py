@@ -2,7 +2,7 @@
 
 Codat's POST sets the whole list and knows no condition such as ``If-Match``. Every writer sends back what others have
 set, as of its last read; a write that rests on an old read takes back what was written in between, without an error.
-So two tasks that name one data type each could both succeed, and one change be lost. The course that finds such a loss:
+So two tasks that name one data type each could both succeed, and one change be lost. A task detects that like this:
 
 1. Read, and write at once. An attempt that is made again, for whatever reason, begins with a read of its own.
 2. Wait ``SETTLE`` seconds. Whoever had read before this write has written by then.
@@ -21,7 +21,7 @@ does not learn that its own change was lost, and one that read minutes ago, such
 was written since.
 
 Where nobody else writes, and Codat still shows something else than what it took (a locked setting), more attempts are
-no use: after ``MOST_ATTEMPTS_ALONE`` in a row the course ends.
+no use: after ``MOST_ATTEMPTS_ALONE`` in a row the task ends.
 """
 
 from __future__ import annotations
@@ -71,12 +71,9 @@ LONGEST_PAUSE = 60.0
 
 @dataclass(frozen=True)
 class Goal:
-    """What a company's sync settings are to be.
+    """What a company's sync settings are to be, in the terms of :func:`plan`.
 
-    :param desired: the entries wanted, at most one a data type; none to return to the account's default.
-    :param merge: ``True`` (the default) leaves data types that are not named as they are, ``False`` drops them.
     :param overrides_defaults: ``False`` returns the company to the account's default; default ``True``.
-    :param default_shape: the shape of ``syncSchedule`` where the API does not tell; default ``integer``.
     """
 
     desired: tuple[SyncSetting, ...]
@@ -85,28 +82,18 @@ class Goal:
     default_shape: ScheduleShape = "integer"
 
     def plan(self, current: SyncSettings, account: SyncSettings | None = None) -> Plan:
-        """Compare what is with what is wanted.
-
-        :param current: the company's settings.
-        :param account: the account's, which matter without ``merge``; default not known.
-        """
+        """Compare current settings with the wanted ones. The account's settings matter without ``merge``."""
         if not self.overrides_defaults:
             return plan_default(current, default_shape=self.default_shape)
         return plan(current, self.desired, merge=self.merge, default_shape=self.default_shape, account=account)
 
     def left(self, planned: Plan) -> tuple[Change, ...]:
-        """Return the changes of a plan to what was named, which decide whether the goal is reached.
-
-        :param planned: the plan over what was read back.
-        """
+        """Return the changes of a plan to what was named, which decide whether the goal is reached."""
         named = {None, *(setting.data_type for setting in self.desired)}
         return tuple(change for change in planned.changes if change.data_type in named)
 
     def to_drop(self, current: SyncSettings) -> tuple[SyncSetting, ...]:
-        """Return the settings that are not wanted.
-
-        :param current: the company's settings.
-        """
+        """Return the settings that are not wanted."""
         if self.merge or not self.overrides_defaults:
             return ()
         named = {setting.data_type for setting in self.desired}
@@ -118,9 +105,8 @@ class Applied:
     """How it ended.
 
     :param planned: the plan over what was there at first.
-    :param current: the settings as they were last read.
     :param left: what Codat took and did not show afterwards; default nothing, which is success.
-    :param attempts: how often the settings were written and read back; default 0, they were not written.
+    :param attempts: how often the settings were written and read back; default 0.
     """
 
     planned: Plan
@@ -140,15 +126,7 @@ class _Reading:
 
 @dataclass
 class Application:
-    """One change of a company's sync settings, to its end.
-
-    :param company_id: the company.
-    :param goal: what is wanted.
-    :param policy: how hard to try over passing trouble.
-    :param log: where the plan, each loss and trouble are reported.
-    :param clock: returns monotonic seconds.
-    :param jitter: a source of random numbers, 0 to 1.
-    """
+    """One change of a company's sync settings; ``clock`` gives monotonic seconds, ``jitter`` numbers in 0 to 1."""
 
     company_id: str
     goal: Goal
@@ -159,10 +137,7 @@ class Application:
     _account: SyncSettings | None = field(default=None, init=False)
 
     def steps(self, *, dry_run: bool) -> Steps[Applied]:
-        """Yield the requests to send, each once, and the pauses between them; return how it ended.
-
-        :param dry_run: whether to stop before the first write.
-        """
+        """Yield the requests to send, each once, and the pauses between them; return how it ended."""
         reading = yield from self._read()
         planned = reading.plan
         self._log_plan(planned, dry_run=dry_run)
@@ -223,9 +198,8 @@ class Application:
             if not reading.plan.changes:  # an attempt without an answer has done it, or others have restored it
                 break
             target = reading.plan.target
-            request = update_company_sync_settings(
-                self.company_id, target, overrides_defaults=target.overrides_defaults
-            )
+            overrides = target.overrides_defaults
+            request = update_company_sync_settings(self.company_id, target, overrides_defaults=overrides)
             try:
                 yield request
             except CodatError as error:
@@ -288,24 +262,17 @@ class Application:
             for each in self.goal.to_drop(reading.current)
         ]
         if shown:
-            self.log.info(
-                "Codat shows settings of company %s that were not named: %s.", self.company_id, ", ".join(shown)
-            )
+            what = ", ".join(shown)
+            self.log.info("Codat shows settings of company %s that were not named: %s.", self.company_id, what)
 
 
 def table(changes: tuple[Change, ...]) -> str:
-    """Return changes as text, one a line.
-
-    :param changes: what is to be shown.
-    """
+    """Return changes as text, one a line."""
     rows = [("data type", "field", "from", "to")]
-    rows += [
-        (change.data_type or "(company)", change.field, _cell(change.before), _cell(change.after)) for change in changes
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    rows += [(each.data_type or "(company)", each.field, _cell(each.before), _cell(each.after)) for each in changes]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(map(str.ljust, row, widths)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _cell(value: Any) -> str:
@@ -313,11 +280,8 @@ def _cell(value: Any) -> str:
 
 
 def _plan_limit_hint(target: SyncSettings) -> str:
-    hourly = [
-        setting.data_type
-        for setting in target.settings
-        if isinstance(setting.schedule, SyncSchedule) and setting.schedule.hours == 1
-    ]
+    schedules = {each.data_type: each.schedule for each in target.settings}
+    hourly = [name for name, each in schedules.items() if isinstance(each, SyncSchedule) and each.hours == 1]
     if not hourly:
         return "The Codat plan does not include what was asked for"
     return f"Hourly syncs need a paid Codat plan; asked for by {', '.join(hourly)}. On a free plan 24 is the shortest"

@@ -21,10 +21,10 @@ def get_company_sync_settings(company_id: str) -> Request[SyncSettings]:
 
     def read(body: Any) -> SyncSettings:
         settings = SyncSettings.from_json(body)
-        told = body.get("companyId")
+        came = body.get("companyId")
         # What is read is written back to the company, so it must be its own.
-        if told is not None and str(told).casefold() != company_id.casefold():
-            raise CodatResponseError(f"sync settings of company {company_id} were asked for, those of {told} came")
+        if came is not None and str(came).casefold() != company_id.casefold():
+            raise CodatResponseError(f"sync settings of company {company_id} were asked for, those of {came} came")
         return settings
 
     return Request("GET", _company_path(company_id), read)
@@ -54,7 +54,7 @@ def update_company_sync_settings(
         "settings": _written(settings, shape),
         "overridesDefaults": read_bool("overrides_defaults", overrides_defaults),
     }
-    return Request("POST", _company_path(company_id), _read_nothing, body=body)
+    return Request("POST", _company_path(company_id), lambda _: None, body=body)
 
 
 def get_account_sync_settings() -> Request[SyncSettings]:
@@ -82,19 +82,16 @@ def update_account_sync_settings(
 
     Source: https://docs.codat.io/platform-api#/operations/update-profile-syncSettings.
     """
-    body = {
-        "clientId": identifier("client_id", client_id),
-        "settings": _written(settings, shape),
-        "overridesDefaults": True,
-    }
-    return Request("POST", _ACCOUNT_PATH, _read_nothing, body=body)
+    account, written = identifier("client_id", client_id), _written(settings, shape)
+    body = {"clientId": account, "settings": written, "overridesDefaults": True}
+    return Request("POST", _ACCOUNT_PATH, lambda _: None, body=body)
 
 
 def _written(
     settings: SyncSettings | Iterable[SyncSetting | Mapping[str, Any]], shape: ScheduleShape
 ) -> list[dict[str, Any]]:
     if isinstance(settings, SyncSettings):
-        # What Codat told, or a plan made of it: it may hold values no user could ask for.
+        # What was read, or a plan made of it: it may hold values no user could ask for.
         written: list[dict[str, Any]] = settings.to_json(settings.shape or shape)["settings"]
         return written
     entries = read_desired(settings)
@@ -107,7 +104,3 @@ _ACCOUNT_PATH = path("profile", "syncSettings")
 
 def _company_path(company_id: str) -> str:
     return path("companies", identifier("company_id", company_id), "syncSettings")
-
-
-def _read_nothing(body: Any) -> None:
-    """Read the answer to a change: 204, or whatever came with a 2xx."""

@@ -1,4 +1,4 @@
-"""The fields of a sync setting: how each is called, read, and written."""
+"""The fields of a sync setting."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any, Final, Literal
 
 from airflow_provider_codat.api.errors import CodatInputError
-from airflow_provider_codat.api.http.response import parse_datetime
+from airflow_provider_codat.api.http.response import integer_or_none, parse_datetime
 from airflow_provider_codat.api.json_value import JsonValue
 
 ScheduleShape = Literal["integer", "object"]
@@ -47,11 +47,12 @@ class SyncSchedule(JsonValue):
 
         :raises CodatInputError: naming the field, the value and what is allowed.
         """
-        if _is_no_integer(self.hours) or self.hours not in SCHEDULE_HOURS:
+        if integer_or_none(self.hours) is None or self.hours not in SCHEDULE_HOURS:
             allowed = ", ".join(f"{hours} ({word})" for hours, word in SCHEDULE_HOURS.items())
             raise CodatInputError(f"syncSchedule is {self.hours!r} hours: Codat knows {allowed}")
-        if self.hour_of_day is not None and (_is_no_integer(self.hour_of_day) or not 0 <= self.hour_of_day <= 23):
-            raise CodatInputError(f"hourOfDay is {self.hour_of_day!r}: an hour is 0 to 23 (UTC)")
+        hour = self.hour_of_day
+        if hour is not None and (integer_or_none(hour) is None or not 0 <= hour <= 23):
+            raise CodatInputError(f"hourOfDay is {hour!r}: an hour is 0 to 23 (UTC)")
 
     def _as_dict(self) -> dict[str, Any]:
         hour = {} if self.hour_of_day is None else {"hourOfDay": self.hour_of_day}
@@ -62,25 +63,16 @@ class SyncSchedule(JsonValue):
         return f"{self.hours} h{hour}"
 
 
-def _is_no_integer(value: object) -> bool:
-    return not isinstance(value, int) or isinstance(value, bool)
-
-
 def read_fields(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of an answer's entry by attribute. The API's own null says what leaving out says.
-
-    :param entry: the entry, as the API sent it.
-    """
+    """Return the values of an answer's entry by attribute. A null in it is like a field left out."""
     values: dict[str, Any] = {}
     for name, spec in FIELDS.items():
-        if entry.get(name) is not None:
+        if (value := entry.get(name)) is not None:
+            if isinstance(value, Mapping):
+                value = {known: value[known] for known in _SCHEDULE_FIELDS if known in value}
             with suppress(CodatInputError):
-                values[spec.attribute] = spec.read(name, _known_part(entry[name]))
+                values[spec.attribute] = spec.read(name, value)
     return values
-
-
-def _known_part(value: Any) -> Any:
-    return {name: value[name] for name in _SCHEDULE_FIELDS if name in value} if isinstance(value, Mapping) else value
 
 
 _MOST_DIGITS = 20
@@ -88,49 +80,34 @@ _MOST_DIGITS = 20
 
 
 def shown(value: Any) -> Any:
-    """Return the value of a field in Codat's shape.
-
-    :param value: the value; one that nobody has checked yet may be anything.
-    """
+    """Return the value of a field, which may not have been checked yet, in Codat's shape."""
     if isinstance(value, SyncSchedule):
         return value.hours if value.hour_of_day is None else value
     return _write_time(value, "integer") if isinstance(value, datetime) else value
 
 
 def is_given(value: object) -> bool:
-    """Whether a field has a value, rather than being left out or ``None``.
-
-    :param value: the field's value.
-    """
+    """Whether a field has a value, rather than being left out or ``None``."""
     return value is not None and value is not UNSET
 
 
 @dataclass(frozen=True)
 class Field:
-    """How a field of Codat's is called here, read, and written.
-
-    :param attribute: its name in a ``SyncSetting``.
-    :param read: makes a value of what a user or an answer has; takes Codat's name of the field and that.
-    :param write: makes JSON of a value; takes the value and the shape of ``syncSchedule``.
-    """
+    """A field's attribute in a ``SyncSetting``, and how it is read (by Codat's name for it) and written."""
 
     attribute: str
     read: Callable[[str, Any], Any]
     write: Callable[[Any, ScheduleShape], Any]
 
     def is_same(self, value: Any, other: Any) -> bool:
-        """Whether both are written alike: an hour that is not named is midnight, a time has milliseconds.
-
-        :param value: a value that is given.
-        :param other: another one, or none.
-        """
+        """Whether both are written alike: an hour that is not named is midnight, a time has milliseconds."""
         return is_given(other) and bool(self.write(value, "object") == self.write(other, "object"))
 
 
 def _read_int(name: str, value: Any) -> int:
     if isinstance(value, str) and value.strip().isdecimal() and value.isascii() and len(value) <= _MOST_DIGITS:
         return int(value)
-    if _is_no_integer(value) or value < 0:
+    if integer_or_none(value) is None or value < 0:
         raise CodatInputError(f"{name} is {value!r}: give a whole number, 0 or more")
     return int(value)
 
@@ -168,11 +145,8 @@ def _read_schedule(name: str, value: Any) -> SyncSchedule:
     unknown = set(value) - set(_SCHEDULE_FIELDS)
     if unknown or "intervalHours" not in value:
         raise CodatInputError(f"{name} is {dict(value)!r}: give hours, or an object of intervalHours and hourOfDay")
-    hour = value.get("hourOfDay")
-    return SyncSchedule(
-        _read_int("intervalHours", value["intervalHours"]),
-        None if hour is None else _read_int("hourOfDay", hour),
-    )
+    hours, hour = _read_int("intervalHours", value["intervalHours"]), value.get("hourOfDay")
+    return SyncSchedule(hours, None if hour is None else _read_int("hourOfDay", hour))
 
 
 _SCHEDULE_FIELDS = ("intervalHours", "hourOfDay")

@@ -1,4 +1,4 @@
-"""What is, compared with what is wanted."""
+"""The plan: current sync settings, compared with the wanted ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to write, and how it differs from what is.
+    """What to write, and how it differs from the current settings.
 
     :param target: the settings as they are to be.
     :param changes: what differs; empty if nothing is to be written.
@@ -50,17 +50,16 @@ def plan(
     default_shape: ScheduleShape = "integer",
     account: SyncSettings | None = None,
 ) -> Plan:
-    """Compare what is with what is wanted.
+    """Compare current settings with the wanted ones.
 
-    A list without a data type says that the data type has no setting of its own. Codat then shows none, or the
-    account's default: which of the two is nowhere documented. So, without ``merge``, a data type that is not named and
-    is just as the account's default has it has nothing to drop, and is no change. What else it has is its own, and is
-    dropped. That makes a second run send nothing, whichever of the two Codat does.
+    A data type that is left out of the list has no setting of its own. It is not documented whether Codat then shows
+    none or the account's default. So, without ``merge``, a data type that is not named and equals the account's default
+    is no change, and any other is dropped. A second run then sends nothing, whichever of the two Codat does.
 
-    :param current: the settings as the API told them.
+    :param current: the settings as they were read.
     :param desired: the entries wanted, at most one a data type.
     :param merge: ``True`` leaves data types that are not named as they are, ``False`` drops them.
-    :param default_shape: the shape of ``syncSchedule`` where ``current`` does not tell; default ``integer``.
+    :param default_shape: the shape of ``syncSchedule`` where ``current`` has none; default ``integer``.
     :param account: the account's settings; default ``None``, not known, which counts as a default of nothing.
     :raises CodatInputError: a new data type has no schedule, or an hour of day is asked for in the ``integer`` shape.
     """
@@ -69,12 +68,9 @@ def plan(
     refuse_hours_of_day(wanted.values(), shape)
     pairs: list[tuple[SyncSetting | None, SyncSetting | None]] = []
     for setting in current.settings:
-        if setting.data_type in wanted:
-            pairs.append((setting, wanted[setting.data_type].over(setting)))
-        else:
-            pairs.append((setting, setting if merge else None))
-    there = {setting.data_type for setting in current.settings}
-    pairs += [(None, setting.over(None)) for setting in wanted.values() if setting.data_type not in there]
+        named, kept = wanted.get(setting.data_type), setting if merge else None
+        pairs.append((setting, kept if named is None else named.over(setting)))
+    pairs += [(None, setting.over(None)) for setting in wanted.values() if current.of(setting.data_type) is None]
     target = replace(
         current,
         settings=tuple(after for _, after in pairs if after is not None),
@@ -92,10 +88,10 @@ def plan(
 
 
 def plan_default(current: SyncSettings, *, default_shape: ScheduleShape = "integer") -> Plan:
-    """Return the plan that gives a company back to the account's default.
+    """Return the plan that returns a company to the account's default.
 
-    :param current: the settings as the API told them.
-    :param default_shape: the shape of ``syncSchedule`` where ``current`` does not tell; default ``integer``.
+    :param current: the settings as they were read.
+    :param default_shape: the shape of ``syncSchedule`` where ``current`` has none; default ``integer``.
     """
     target = replace(current, overrides_defaults=False, shape=current.shape or default_shape)
     return Plan(target, _override_change(current, target))

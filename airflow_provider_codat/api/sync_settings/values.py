@@ -62,15 +62,9 @@ class SyncSetting(JsonValue):
         if not isinstance(self.data_type, str) or not self.data_type.strip():
             raise CodatInputError(f"dataType is {self.data_type!r}: give a name such as 'invoices'")
         if "{{" in self.data_type:
-            raise CodatInputError(
-                f"dataType is {self.data_type!r}: Airflow renders nothing inside a SyncSetting, give a dict instead"
-            )
-        given = {name: getattr(self, spec.attribute) for name, spec in FIELDS.items()}
-        values = {
-            FIELDS[name].attribute: FIELDS[name].read(name, value)
-            for name, value in given.items()
-            if value is not UNSET
-        }
+            hint = "Airflow renders nothing inside a SyncSetting, give a dict instead"
+            raise CodatInputError(f"dataType is {self.data_type!r}: {hint}")
+        values = {FIELDS[name].attribute: FIELDS[name].read(name, value) for name, value in self._set()}
         setting = replace(self, **values)
         if isinstance(setting.schedule, SyncSchedule):
             setting.schedule.check()
@@ -129,13 +123,20 @@ class SyncSetting(JsonValue):
             if value is None and entry.get(name) is not None:
                 del entry[name]
             elif is_given(value) and not spec.is_same(value, came.get(spec.attribute, UNSET)):
-                entry[name] = _over(entry.get(name), spec.write(value, shape))
+                written, before = spec.write(value, shape), entry.get(name)
+                if isinstance(written, Mapping) and isinstance(before, Mapping):
+                    written = {**before, **written}  # what this version does not know stays
+                entry[name] = written
         return entry
 
     def _as_dict(self) -> dict[str, Any]:
-        given = {name: getattr(self, spec.attribute) for name, spec in FIELDS.items()}
-        known = {name: shown(value) for name, value in given.items() if value is not UNSET}
+        known = {name: shown(value) for name, value in self._set()}
         return {**self.answered, "dataType": self.data_type, **known}
+
+    def _set(self) -> list[tuple[str, Any]]:
+        """Return the fields that are not left out, by Codat's names, with their values."""
+        pairs = ((name, getattr(self, spec.attribute)) for name, spec in FIELDS.items())
+        return [(name, value) for name, value in pairs if value is not UNSET]
 
     def over(self, current: SyncSetting | None) -> SyncSetting:
         """Return this entry with what it leaves out taken from ``current``, or else Codat's usual values.
@@ -144,22 +145,15 @@ class SyncSetting(JsonValue):
         :raises CodatInputError: there is no current setting and no schedule is given.
         """
         base = current or SyncSetting(self.data_type, fetch_on_first_link=True, sync_order=0, answered=self.answered)
-        changed = {
-            each.attribute: getattr(self, each.attribute)
-            for each in FIELDS.values()
-            if getattr(self, each.attribute) is not UNSET
-        }
+        changed = {FIELDS[name].attribute: value for name, value in self._set()}
         # One start of history excludes the other: naming one is leaving the other.
         if is_given(self.sync_from_utc):
             changed["sync_from_window"] = None
         if is_given(self.sync_from_window):
             changed["sync_from_utc"] = None
-        if (
-            isinstance(self.schedule, SyncSchedule)
-            and isinstance(base.schedule, SyncSchedule)
-            and self.schedule.hour_of_day is None
-        ):
-            changed["schedule"] = replace(self.schedule, hour_of_day=base.schedule.hour_of_day)
+        mine, before = self.schedule, base.schedule
+        if isinstance(mine, SyncSchedule) and isinstance(before, SyncSchedule) and mine.hour_of_day is None:
+            changed["schedule"] = replace(mine, hour_of_day=before.hour_of_day)
         result = replace(base, **changed)
         if result.schedule is UNSET and result.answered.get("syncSchedule") is None:
             raise CodatInputError(
@@ -178,18 +172,13 @@ class SyncSetting(JsonValue):
         )
 
 
-def _over(came: Any, written: Any) -> Any:
-    """Return a new value of a field; of an object that came, what this version does not know stays."""
-    return {**came, **written} if isinstance(came, Mapping) and isinstance(written, Mapping) else written
-
-
 @dataclass(frozen=True)
 class SyncSettings(JsonValue):
     """The whole list of a company, or of the account.
 
     :param settings: one entry a data type.
     :param overrides_defaults: whether the company has a schedule of its own instead of the account's; default ``True``.
-    :param shape: the shape of ``syncSchedule`` the API was seen to speak, or ``None`` where the list told nothing.
+    :param shape: the shape of ``syncSchedule`` in the answer, or ``None`` where it has none.
     :param client_id: the account, in the account's own settings; else ``None``.
     :param unreadable: entries of an answer that name no data type, as they came; they are sent back at the end of the
         list; default none.

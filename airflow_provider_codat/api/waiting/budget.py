@@ -1,7 +1,6 @@
 """How many requests a connection may send: a pace, a pause and the day's quota, as decisions.
 
-A :class:`Budget` is a value. Whoever sends asks it how long to wait, and puts the next value in its place after each
-request and each answer.
+A :class:`Budget` is a value. A sender asks it how long to wait, and replaces it after each request and each answer.
 
 Source: https://docs.codat.io/using-the-api/rate-limits.
 """
@@ -21,42 +20,30 @@ DEFAULT_REQUESTS_PER_MINUTE = 900
 LEAST_REQUESTS_PER_MINUTE = 10
 """Below it a tenth of the minute's requests would be less than one."""
 
-BURST = 0.1
-"""The share of a minute's requests that may be sent at once; the rest is spread over the minute."""
-
 FREE_SHARE = 0.5
 """The share of the day's quota that may be used as fast as it is needed; what is left then is spread to the reset."""
-
-POLL_SHARE = 0.9
-"""The share of the remaining quota that checks may use: DAGs also write, and a write is worth more than a check."""
-
-RESERVE = 0.01
-"""The share of the quota that checks leave alone: another triggerer may use it before an answer shows that."""
-
-LEAST_RESERVE = 10
-"""Requests that are left alone at the least, however small the quota."""
 
 DEFAULT_PAUSE = 60.0
 """Seconds to pause after a 429 that does not say for how long."""
 
+_BURST = 0.1  # the share of a minute's requests that may be sent at once; the rest is spread over the minute
+_POLL_SHARE = 0.9  # of the remaining quota: DAGs also write, and a write is worth more than a check
+_RESERVE = 0.01  # of the quota: another triggerer may use it before an answer shows that
+_LEAST_RESERVE = 10  # requests, however small the quota
 _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What may be sent now.
+    """What may be sent now. All times are in epoch seconds.
 
     In any 60 seconds at most ``requests_per_minute`` requests are sent: a tenth at once, the rest evenly. After a 429
-    nothing is sent for as long as it says; then a single request probes, and its answer opens the way for the rest.
-    Once less than half of the day's quota is left, requests are spread so that it lasts until its reset. Others who see
-    the same headers, such as another triggerer, do the same, so that together they never use it up. In all methods,
-    ``now`` is the time in epoch seconds.
+    nothing is sent for as long as it says; then a single request probes, and the others wait for its answer. Once less
+    than half of the day's quota is left, requests are spread so that it lasts until its reset. Other triggerers see the
+    same headers and do the same, so that together they never use it up.
 
-    :param requests_per_minute: requests that may be sent in any minute; at least 10, default 900.
     :param tokens: requests that may be sent at once, as of ``counted_at``; default as many as the pace allows.
-    :param counted_at: when the tokens were counted, in epoch seconds; default 0, long ago.
     :param quota: the day's quota as the last answer gave it, or ``None``.
-    :param paused_until: when the pause after a 429 ends, in epoch seconds; ``None`` without one.
     :param is_probing: whether the request that ends a pause is under way; default ``False``.
     """
 
@@ -95,10 +82,7 @@ class Budget:
     def answered(self, quota: RateLimit | None, now: float, *, is_probe: bool) -> Self:
         """Return the budget after any answer but a 429, or after a request that was not answered at all.
 
-        :param quota: what the headers say; ``None`` where they say nothing.
-        :param now: the time in epoch seconds.
-        :param is_probe: whether it is the probe's. No other answer ends a pause, and the probe ends none that began
-            after it was sent.
+        Only the answer of the probe ends a pause, and none that began after it was sent.
         """
         noted = self._with_quota(quota)
         if not is_probe:
@@ -107,29 +91,23 @@ class Budget:
         return replace(noted, paused_until=None if is_over else self.paused_until, is_probing=False)
 
     def refused(self, error: CodatRateLimited, quota: RateLimit | None, now: float, *, is_probe: bool) -> Self:
-        """Return the budget after a 429: paused for as long as it says, and never for less than it is already.
-
-        :param quota: as in :meth:`answered`.
-        :param now: the time in epoch seconds.
-        :param is_probe: as in :meth:`answered`.
-        """
+        """Return the budget after a 429: paused for as long as it says, and never for less than it is already."""
         asked = DEFAULT_PAUSE if error.retry_after is None else error.retry_after
         until = max(now + asked, self.paused_until or 0.0)
         return replace(self._with_quota(quota), paused_until=until, is_probing=self.is_probing and not is_probe)
 
     def abandoned(self) -> Self:
-        """Return the budget after the probe was given up by its sender: the next request probes."""
+        """Return the budget after the probe was cancelled: the next request probes."""
         return replace(self, is_probing=False)
 
     def _with_quota(self, quota: RateLimit | None) -> Self:
-        """Take note of a quota, unless the answer had no headers: one that a proxy makes has none."""
         if quota is None or quota.remaining is None or quota.reset_at is None:
-            return self
+            return self  # an answer that a proxy makes has no such headers
         return replace(self, quota=quota)
 
     @property
     def _full_rate(self) -> float:
-        return self.requests_per_minute * (1.0 - BURST) / 60.0
+        return self.requests_per_minute * (1.0 - _BURST) / 60.0
 
     def _quota_rate(self, now: float) -> float:
         quota, reset_at = self.quota, self._reset_at(now)
@@ -138,18 +116,17 @@ class Budget:
         limit = quota.limit or 0
         if quota.remaining > limit * FREE_SHARE > 0:
             return math.inf
-        spendable = quota.remaining - max(limit * RESERVE, LEAST_RESERVE)
-        return max(spendable, 0.0) * POLL_SHARE / (reset_at - now)
+        spendable = quota.remaining - max(limit * _RESERVE, _LEAST_RESERVE)
+        return max(spendable, 0.0) * _POLL_SHARE / (reset_at - now)
 
     def _reset_at(self, now: float) -> float | None:
-        """Return when the quota resets, in epoch seconds; ``None`` if that is not known or past."""
-        reset_at = (
-            self.quota.reset_at.timestamp() if self.quota is not None and self.quota.reset_at is not None else None
-        )
-        return reset_at if reset_at is not None and reset_at > now else None
+        if self.quota is None or self.quota.reset_at is None:
+            return None
+        reset_at = self.quota.reset_at.timestamp()
+        return reset_at if reset_at > now else None
 
     def _tokens(self, now: float) -> float:
         rate = self.rate(now)
-        burst = max(1.0, self.requests_per_minute * BURST * rate / self._full_rate)
+        burst = max(1.0, self.requests_per_minute * _BURST * rate / self._full_rate)
         # A clock that was set back must not keep the tokens from growing.
         return min(self.tokens + max(0.0, now - self.counted_at) * rate, burst)

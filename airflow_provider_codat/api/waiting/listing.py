@@ -1,7 +1,7 @@
 """List or single requests: how a company's poll asks for several operations.
 
 ============================================  ==========================================================================
-worth checking now                            asked for by
+worth checking now                            read by
 ============================================  ==========================================================================
 one or two operations                         single requests, by their keys
 three or more that the list should show       the company's newest operations, page by page, for as long as a page
@@ -18,7 +18,6 @@ Source: https://docs.codat.io/using-the-api/push.
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -30,26 +29,21 @@ from airflow_provider_codat.api.http.response import parse_datetime
 from airflow_provider_codat.api.waiting.schedule import CheckSchedule
 
 LEAST_LISTED = 3
-"""How many operations are worth a list: one or two are asked for by their keys."""
+"""How many operations are worth a list: one or two are read by their keys."""
 
 SMALLEST_PAGE, LARGEST_PAGE = 100, 500
 """Operations a page. Codat recommends 100 for speed; a page is read in one go on the triggerer's event loop."""
 
-LONGEST_REST = 60
-"""How many polls go without a fruitless list at most, divided by the waits: each try postpones a check of one."""
-
-
-# -- list or single requests -------------------------------------------------------------------------------------------
+_LONGEST_REST = 60  # polls without a fruitless list at most, divided by the waits: each try postpones a check of one
 
 
 @dataclass
 class ListUsefulness:
-    """What a company's list has been good for.
+    """How many requests a company's list has saved.
 
     :param fruitless: listings in a row that saved no request; default 0.
     :param rest: polls that do without a list before a fruitless one is tried again; default 0.
-    :param is_narrowed: whether it is narrowed by a ``query`` to the time the waited operations are from; default
-        ``False``.
+    :param is_narrowed: whether a ``query`` narrows it to the time the operations are from; default ``False``.
     :param total: how many operations the list holds, or ``None`` where no answer had it.
     """
 
@@ -59,13 +53,13 @@ class ListUsefulness:
     total: int | None = None
 
     def listed(self, saved: int, waits: int, total: int | None = None) -> None:
-        """Take note of a listing: the requests it saved (0 or less for none), for how many waits, and its length."""
+        """Take note of a listing: the requests it saved (0 or less for none), the number of waits, its length."""
         self.total = total or self.total
         if saved > 0:
             self.fruitless = 0
             return
         self.fruitless += 1
-        self.rest = min(2 ** min(self.fruitless, 10) - 2, LONGEST_REST // waits)
+        self.rest = min(2 ** min(self.fruitless, 10) - 2, _LONGEST_REST // waits)
         self.is_narrowed = not self.is_narrowed
 
     def not_listed(self) -> None:
@@ -74,10 +68,7 @@ class ListUsefulness:
 
 
 def pages_to_read(schedules: Iterable[CheckSchedule], usefulness: ListUsefulness) -> int:
-    """Return how many pages of the list are worth reading for these operations; 0 for single requests.
-
-    :param schedules: those for which a check now counts.
-    """
+    """Return how many pages of the list to read for those for which a check now counts; 0 for single requests."""
     counting = list(schedules)
     listed = [schedule for schedule in counting if not schedule.is_unlisted]
     if len(listed) >= LEAST_LISTED:
@@ -114,20 +105,13 @@ def page_size(schedules: Sequence[CheckSchedule], pages: int) -> int:
 
 @dataclass
 class ListFeatures:
-    """What a connection's lists have been found to support. Codat promises neither for these endpoints.
-
-    :param supports_query: whether ``query`` is honoured; default ``True``, until it is seen not to be.
-    :param supports_order: whether ``orderBy`` is taken; default ``True``, likewise.
-    """
+    """Whether a connection's lists honour ``query`` and ``orderBy``, which Codat does not promise for them."""
 
     supports_query: bool = True
     supports_order: bool = True
 
     def refused(self, *, since: str | None) -> bool:
-        """Take note of a list that was refused as malformed; ``False`` if there was nothing in it to leave out.
-
-        :param since: the time it was narrowed to, in ISO 8601; ``None`` if it was not.
-        """
+        """Take note of a list that was refused as malformed; ``False`` if there was nothing in it to leave out."""
         if since is not None and self.supports_query:
             self.supports_query = False
         elif self.supports_order:
@@ -137,21 +121,17 @@ class ListFeatures:
         return True
 
 
-# -- reading the list --------------------------------------------------------------------------------------------------
-
-
 @dataclass
 class Listing(Generic[OperationT]):
     """One reading of a company's list, newest first, for as long as it saves requests.
 
     :param wanted: the case-folded keys for which a check now counts.
-    :param page_size: operations a page.
     :param pages: how many pages are expected to save requests.
     :param postponable: those of the wanted that are due and may be postponed.
     :param since: the time the list is narrowed to, in ISO 8601, or ``None``.
 
-    ``found`` has the wanted operations that it has shown, ``also_found`` those that others wait for, for whom this
-    check comes early.
+    ``found`` has the wanted operations that it has shown, ``also_found`` others of which a subscriber's check comes
+    early.
     """
 
     wanted: frozenset[str]
@@ -174,7 +154,7 @@ class Listing(Generic[OperationT]):
 
     @property
     def saved(self) -> int:
-        """How many requests fewer this took than asking for each wanted operation that it showed."""
+        """How many requests fewer this took than reading each wanted operation that it showed by its key."""
         return len(self.found) - self.requests
 
     @property
@@ -183,10 +163,7 @@ class Listing(Generic[OperationT]):
         return self.wanted - self.found.keys()
 
     def divide(self, due: Sequence[str]) -> tuple[list[str], list[str]]:
-        """Divide the due operations that it has not shown into those to ask for by key and those to postpone.
-
-        :param due: the keys, in order of urgency.
-        """
+        """Divide the due operations (by urgency) that it has not shown into those to read by key and to postpone."""
         missing = [key for key in due if key not in self.found]
         postponable = [key for key in missing if key in self.postponable]
         postponed = postponable[len(postponable) - max(0, -self.saved) :] if self.saved < 0 else []
@@ -221,21 +198,14 @@ class Listing(Generic[OperationT]):
             self.positions.setdefault(key, position)
 
 
-# -- times -------------------------------------------------------------------------------------------------------------
-
-
 def oldest_request(schedules: Iterable[CheckSchedule]) -> str | None:
     """Return when the oldest of these operations was asked for, as Codat wrote it, as far as that is known."""
-    known = [each.requested_on for each in schedules if parse_datetime(each.requested_on) is not None]
-    return min(known, key=_moment, default=None)
+    moments = {each.requested_on: parse_datetime(each.requested_on) for each in schedules}
+    known = {time: moment for time, moment in moments.items() if moment is not None}
+    return min(known, key=known.__getitem__, default=None)
 
 
 def is_earlier(time: str | None, than: str) -> bool:
     """Whether one ISO 8601 time is before another; one that is missing or unreadable is not."""
     moment, other = parse_datetime(time), parse_datetime(than)
     return moment is not None and other is not None and moment < other
-
-
-def _moment(time: str | None) -> float:
-    moment = parse_datetime(time)
-    return moment.timestamp() if moment is not None else math.inf

@@ -26,14 +26,10 @@ FIRST_CHECK_WITHIN = 10.0
 
 @dataclass(slots=True)
 class CheckSchedule:
-    """When one wait checks its operation, and where the list has shown it. Times are in epoch seconds.
+    """When one wait checks its operation, and where the list has shown it. All times are in epoch seconds.
 
-    :param key: the operation's key.
     :param since: when it last checked, or began to wait, in epoch seconds.
-    :param due: when it checks next, in epoch seconds.
     :param deadline: when it stops, in epoch seconds; its last check is then.
-    :param is_new: whether it has not checked yet; default ``True``.
-    :param was_postponed: whether the last check that was due was postponed; default ``False``.
     :param requested_on: when the operation was asked for, ISO 8601 as Codat wrote it; ``None`` before it was seen.
     :param position: its position in the list when that last showed it, from 0; default 0, before it did.
     :param is_unlisted: whether the last list that should have shown it did not; default ``False``.
@@ -50,7 +46,7 @@ class CheckSchedule:
     is_unlisted: bool = False
 
     def is_due(self, now: float) -> bool:
-        """Whether it is time to check (``now`` in epoch seconds, as in the other methods)."""
+        """Whether it is time to check."""
         return now >= self.due
 
     def counts(self, now: float) -> bool:
@@ -78,11 +74,7 @@ class CheckSchedule:
 
 
 def due_keys(schedules: Iterable[CheckSchedule], now: float) -> list[str]:
-    """Return the keys that are due: those that cannot be postponed first, then the most overdue.
-
-    :param schedules: of all that nothing is under way for.
-    :param now: the time in epoch seconds.
-    """
+    """Return the keys that are due: those that cannot be postponed first, then the most overdue."""
     due = sorted(
         (schedule for schedule in schedules if schedule.is_due(now)),
         key=lambda schedule: (schedule.can_be_postponed(now), schedule.due),
@@ -93,21 +85,12 @@ def due_keys(schedules: Iterable[CheckSchedule], now: float) -> list[str]:
 def first_check(now: float, not_before: float, poll_begins: float, interval: float) -> float:
     """Return when a wait that begins now checks first, in epoch seconds.
 
-    :param now: the time in epoch seconds.
-    :param not_before: before it, in epoch seconds, Codat is not to be asked.
-    :param poll_begins: when the company's poll begins, in epoch seconds; waits that come before then share its first
-        check.
-    :param interval: the wait's interval in seconds. A poll that runs already checks the newcomer within it.
+    Waits that come before the company's poll begins share its first check; later ones check within their interval.
     """
     joined = poll_begins if now <= poll_begins else now + min(interval, FIRST_CHECK_WITHIN)
     return max(joined, not_before)
 
 
 def poll_begins(now: float, interval: float, phase: Callable[[], float]) -> float:
-    """Return when a company's poll begins, in epoch seconds, if its first wait starts now.
-
-    :param now: the time in epoch seconds.
-    :param interval: the first wait's interval in seconds.
-    :param phase: a source of random numbers in 0 to 1.
-    """
+    """Return when a company's poll begins, in epoch seconds, if its first wait starts now; ``phase`` gives 0 to 1."""
     return now + phase() * min(interval, FIRST_CHECK_WITHIN)

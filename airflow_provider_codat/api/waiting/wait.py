@@ -23,29 +23,49 @@ from dataclasses import dataclass, field
 from typing import Generic
 
 from airflow_provider_codat.api.endpoints.operation import OperationKind, OperationT
-from airflow_provider_codat.api.errors import (
-    CodatError,
-    CodatNotFoundError,
-    CodatWaitTimeout,
-)
+from airflow_provider_codat.api.errors import CodatError, CodatInputError, CodatNotFoundError, CodatWaitTimeout
 from airflow_provider_codat.api.http.request import Request
 from airflow_provider_codat.api.http.retry import can_be_waited_out, retry_after
 from airflow_provider_codat.api.http.steps import Log, Sleep, Steps
-from airflow_provider_codat.api.waiting.pace import Pace
 
 NOT_FOUND_GRACE = 60.0
 """Seconds a 404 is waited out."""
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How long to pause between two checks, in Airflow's terms and after its formula.
+
+    :param interval: seconds (``poke_interval``).
+    :param exponential_backoff: whether the pause doubles from check to check; default ``False``. The n-th lies between
+        ``interval * 2 ** (n - 2)`` and twice that, at random, as Airflow's does.
+    :param max_wait: the longest pause in seconds; ``None`` or 0 for no bound.
+    :raises CodatInputError: the interval is not above 0: without a pause the API would block the address.
+    """
+
+    interval: float
+    exponential_backoff: bool = False
+    max_wait: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.interval > 0:
+            raise CodatInputError(f"the interval between two checks is {self.interval!r} s: give a number above 0")
+
+    def pause(self, checks: int, jitter: float) -> float:
+        """Return the seconds to pause after a check, the first of which is number 1; ``jitter`` is random, 0 to 1."""
+        if not self.exponential_backoff:
+            return self.interval
+        base = max(int(self.interval * 2.0 ** min(checks - 2, 62)), 1)
+        pause = base * (1.0 + jitter)
+        return min(pause, self.max_wait) if self.max_wait else pause
+
+
 @dataclass
 class OperationWait(Generic[OperationT]):
-    """One wait for one operation.
+    """One wait for one operation. Its times are all in epoch seconds, or all in monotonic seconds.
 
-    Its times are in epoch seconds, or all of them in monotonic seconds.
-
-    :param log: where each change of the status, and each trouble, is logged once.
-    :param not_before: the time before which Codat is not to be asked, in epoch or monotonic seconds; default none.
-    :param last_status: the last status seen, by whoever waited before too; default ``None``.
+    :param not_before: the time before which nothing is sent, in epoch or monotonic seconds; default none.
+    :param last_status: the last status seen, by an earlier process as well; default ``None``.
     :param trouble: the error that came instead of the last answer, or ``None``.
     """
 
@@ -64,8 +84,6 @@ class OperationWait(Generic[OperationT]):
         """The request that checks the operation."""
         return self.kind.get(self.company_id, self.key)
 
-    # -- what a check brings -----------------------------------------------------------------------------------------
-
     def answered(self, operation: OperationT) -> bool:
         """Take note of an answer, and return whether the operation has ended."""
         self._missing_since = None
@@ -73,27 +91,18 @@ class OperationWait(Generic[OperationT]):
             self.log.info("Codat answers again about %s %s.", self.kind.name, self.key)
             self.trouble = None
         if operation.status != self.last_status:
-            self._log_status(operation)
             self.last_status = operation.status
+            what = self.kind.name.capitalize(), operation.key, operation.status
+            if operation.status in self.kind.known_statuses:
+                self.log.info("%s %s is %s.", *what)
+            else:
+                unknown = "which this version does not know: it is taken as not ended, and the wait goes on."
+                self.log.warning(f"%s %s has the status %r, {unknown}", *what)
         return operation.is_terminal
-
-    def _log_status(self, operation: OperationT) -> None:
-        subject = self.kind.name.capitalize()
-        if operation.status in self.kind.known_statuses:
-            self.log.info("%s %s is %s.", subject, operation.key, operation.status)
-        else:
-            self.log.warning(
-                "%s %s has the status %r, which this version does not know: it is taken as not ended, and"
-                " the wait goes on.",
-                subject,
-                operation.key,
-                operation.status,
-            )
 
     def failed(self, error: CodatError, now: float) -> None:
         """Take note of an error that came instead of an answer.
 
-        :param now: the time, in epoch or monotonic seconds.
         :raises CodatError: ``error`` itself, if waiting cannot help.
         """
         if isinstance(error, CodatNotFoundError):
@@ -108,10 +117,8 @@ class OperationWait(Generic[OperationT]):
             self.log.warning("The status of %s %s is not known: %s Going on.", self.kind.name, self.key, error)
 
     def give_up_if_missing_for(self, seconds: float, error: CodatNotFoundError | None = None) -> None:
-        """Raise if the operation is missing and has been for longer than a fresh one may be.
+        """Raise the last 404, or one of our own, if the operation has been missing for longer than a fresh one may be.
 
-        :param seconds: for how many seconds it has been missing.
-        :param error: the last 404, which is what is raised; default one of our own.
         :raises CodatNotFoundError: it is missing for a minute or more.
         """
         if self._missing_since is None or seconds < NOT_FOUND_GRACE:
@@ -123,33 +130,21 @@ class OperationWait(Generic[OperationT]):
         )
         raise missing
 
-    # -- when to check again -----------------------------------------------------------------------------------------
-
     def next_pause(self, now: float, pace: Pace, jitter: Callable[[], float] = random.random) -> float:
-        """Count a check, and return the seconds to pause after it: the pace's, or longer where Codat asked for that.
-
-        :param now: the time, in epoch or monotonic seconds.
-        :param jitter: a source of random numbers, 0 to 1; default :func:`random.random`.
-        """
+        """Count a check, and return the seconds to pause after it: the pace's, or longer where Codat asked for that."""
         self._checks += 1
         return self.at_least(pace.pause(self._checks, jitter()), now)
 
     def at_least(self, pause: float, now: float) -> float:
-        """Return ``pause``, or the longer one Codat asked for with a ``Retry-After``.
-
-        :param pause: seconds.
-        :param now: the time, in epoch or monotonic seconds.
-        """
+        """Return ``pause``, or the longer one Codat asked for with a ``Retry-After``, in seconds."""
         return max(pause, self.not_before - now)
 
     def steps(self, timeout: float, pace: Pace, clock: Callable[[], float]) -> Steps[OperationT]:
         """Check and pause until the operation has ended.
 
-        A check comes before the clock: an operation that ended in time is never reported as late.
+        A check comes before the clock: an operation that ended in time is never reported as late. The pauses are
+        counted as well, so a clock that stands still, as in a test, does not prolong the wait.
 
-        :param timeout: seconds after which to stop.
-        :param clock: returns the time in monotonic seconds. The pauses are counted as well, so a clock that stands
-            still, as in a test, does not prolong the wait.
         :raises CodatWaitTimeout: the time has passed.
         :raises CodatError: waiting cannot help.
         """
@@ -176,10 +171,8 @@ class OperationWait(Generic[OperationT]):
             yield Sleep(pause)
             slept += pause
 
-    # -- in words ----------------------------------------------------------------------------------------------------
-
     def timed_out(self, seconds: float) -> CodatWaitTimeout:
-        """Return the error for a wait that lasted so many seconds and saw no end."""
+        """Return the error for a wait that lasted so many seconds."""
         return CodatWaitTimeout(
             f"{self.kind.name.capitalize()} {self.key} of company {self.company_id} had not ended after"
             f" {seconds:.0f} s; {self.last_status_text}. The {self.kind.work} itself goes on at Codat",
@@ -188,7 +181,7 @@ class OperationWait(Generic[OperationT]):
 
     @property
     def goes_on(self) -> str:
-        """What to say when the wait is ended but the operation cannot be: Codat has no way to cancel one."""
+        """What to log when the wait is ended but the operation cannot be: Codat has no way to cancel one."""
         return (
             f"the {self.kind.work} itself goes on at Codat, which has no way to cancel it: {self.kind.name}"
             f" {self.key} of company {self.company_id}. To see how it ends, call"

@@ -69,13 +69,21 @@ from typing import TypeGuard
 from airflow_provider_codat.api.endpoints.push_operations import FAILED, PushOperation
 from airflow_provider_codat.api.errors import CodatApiError, CodatConflictError, CodatError, CodatIdempotencyKeyReused
 from airflow_provider_codat.api.writing import wording
-from airflow_provider_codat.api.writing.actions import (
+from airflow_provider_codat.api.writing.keys import next_key
+from airflow_provider_codat.api.writing.known import (
+    HISTORY_GRACE,
+    IN_PROGRESS_CHECKS,
+    IN_PROGRESS_PAUSE,
+    OTHER_KEY_GRACE,
+    REPLAYED_FOR,
     Action,
     Answer,
     Answered,
     Began,
+    Known,
     Line,
     NotAnswered,
+    OpenWrite,
     OperationRead,
     Pause,
     Question,
@@ -85,16 +93,6 @@ from airflow_provider_codat.api.writing.actions import (
     Search,
     Searched,
     Send,
-)
-from airflow_provider_codat.api.writing.keys import next_key
-from airflow_provider_codat.api.writing.known import (
-    HISTORY_GRACE,
-    IN_PROGRESS_LOOKS,
-    IN_PROGRESS_PAUSE,
-    OTHER_KEY_GRACE,
-    REPLAYED_FOR,
-    Known,
-    OpenWrite,
     not_answered,
     status_of,
 )
@@ -103,9 +101,6 @@ from airflow_provider_codat.api.writing.push_history import History, moment
 _OTHER_CONTENT = 422
 _NO_REFUSALS = frozenset({408, 409, _OTHER_CONTENT, 429})
 """Statuses below 500 that do not say that this request was refused."""
-
-
-# -- the table ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -233,7 +228,7 @@ def _not_answered(known: Known, sent: Send, error: CodatError, now: float) -> De
         left_open = not_answered(known, write, error)
         return Decision("E8", known, Search(left_open, Question.WAS_ANY_SENT, is_of_the_whole=True))
     is_in_progress = isinstance(error, CodatConflictError) and known.has_key
-    if is_in_progress and known.is_last_try and known.conflicts < IN_PROGRESS_LOOKS:
+    if is_in_progress and known.is_last_try and known.conflicts < IN_PROGRESS_CHECKS:
         learnt = replace(known, conflicts=known.conflicts + 1)
         again = Pause(IN_PROGRESS_PAUSE, _send(known, key, write.sent_on, now))
         return Decision("E9", learnt, again, (wording.IN_PROGRESS,))
@@ -256,7 +251,7 @@ def _searched(known: Known, search: Search, history: History, now: float) -> Dec
     if not search.is_of_the_whole:
         # What was found may be another task's, and the write of an earlier try too fresh to be listed.
         pause = max(search.listed_by - now, 0.0)
-        again = Line("The push history shows no write in the way; looking again in %.0f s, to be sure.", (pause,))
+        again = Line("The push history shows no write in the way; searching again in %.0f s, to be sure.", (pause,))
         return Decision("H5", known, Pause(pause, replace(search, is_of_the_whole=True)), (again,))
     key, clear = search.of.stored.key, replace(known, is_clear=True)
     can_be_written = Line("By the company's push history (%d of this kind) it can be written.", (len(history.found),))
@@ -266,9 +261,6 @@ def _searched(known: Known, search: Search, history: History, now: float) -> Dec
         return Decision("H7", clear, _send(known, key, None, now), (can_be_written,))
     first = min((moment(each, 0.0) for each in history.found), default=search.of.since)
     return Decision("H8", clear, _send(known, key, first, now), (can_be_written,))
-
-
-# -- how it is done ----------------------------------------------------------------------------------------------------
 
 
 def _send(known: Known, key: str, used_since: float | None, now: float) -> Send:
@@ -286,8 +278,8 @@ def _by_the_history(known: Known, of: OpenWrite) -> Search:
 def _is_clear(known: Known, question: Question, found: Sequence[PushOperation], now: float) -> bool:
     """Whether nothing that a whole history lists stands in the way of a write.
 
-    What has failed never does. The other content under a key has become one of those found, so there must be one. Where
-    the same key is asked under, what is recent is replayed, unless it may be of a later key of the chain.
+    What has failed never does. Other content under the key has become one of the operations found, so there must be
+    one. If the write is sent under the same key, what is recent is replayed, unless a later key of the chain made it.
     """
     open_ones = [each for each in found if each.status != FAILED]
     if question is Question.HAVE_ALL_FAILED:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 from airflow_provider_codat.api.data_types import are_different
 from airflow_provider_codat.api.endpoints.operation import ListedOperation
 from airflow_provider_codat.api.endpoints.push_operations import PushOperation, find_push_operations
 from airflow_provider_codat.api.errors import CodatApiError, CodatError
 from airflow_provider_codat.api.http.paging import Page, number_after
-from airflow_provider_codat.api.http.request import Request
 from airflow_provider_codat.api.http.response import parse_datetime
-from airflow_provider_codat.api.writing.target import WriteTarget
+from airflow_provider_codat.api.http.steps import Steps
+from airflow_provider_codat.api.writing.stored import WriteTarget
 
 CLOCKS_DIFFER_BY = 300.0
 """Seconds by which Codat's clock and ours may differ."""
@@ -26,25 +24,15 @@ PAGE_SIZE = 500
 """Operations a page."""
 
 MOST_PAGES = 20
-"""Pages of a history that are looked through."""
+"""Pages of a history that are read at most."""
+
 TELLING = 20
 """Operations in a row, newest first, that show how a list is sorted; fewer may be so by chance."""
 
 
-class _AnyKey:
-    """Every key is one of these."""
-
-    def __contains__(self, key: object) -> bool:
-        return True
-
-
 @dataclass
 class History:
-    """What a search has found.
-
-    :param operations: those that the write may have become, by key, newest first as far as Codat sorts; default none.
-    :param gap: why they may not be all, or ``None``.
-    """
+    """The operations that a write may have become, by key, and why they may not be all (``gap``)."""
 
     operations: dict[str, PushOperation] = field(default_factory=dict)
     gap: str | None = None
@@ -56,22 +44,17 @@ class History:
 
 
 def moment(operation: PushOperation, otherwise: float) -> float:
-    """Return when a write was asked for, in epoch seconds; ``otherwise`` if Codat did not say.
-
-    :param operation: what came of the write.
-    :param otherwise: epoch seconds, to be told instead.
-    """
+    """Return when a write was asked for, in epoch seconds; ``otherwise`` if Codat did not say."""
     asked = parse_datetime(operation.requested_on)
     return otherwise if asked is None else asked.timestamp()
 
 
-def search(target: WriteTarget, since: float, *, narrowed: bool) -> Generator[Request[Any], Any, History]:
-    """Look for the operations that a write may have become.
+def search(target: WriteTarget, since: float, *, narrowed: bool) -> Steps[History]:
+    """Search for the operations that a write may have become.
 
-    :param target: where the write went.
     :param since: when it may have begun, in epoch seconds.
-    :param narrowed: whether to ask Codat for the time since then only. It does not promise to do that rightly here, so
-        what a write is to rest on is searched without.
+    :param narrowed: whether to ask Codat for the time since then only. Codat does not promise to honour that here, so
+        a write is never sent on the strength of a narrowed search.
     """
     floor = max(since - CLOCKS_DIFFER_BY, 0.0)
     history = History()
@@ -80,7 +63,7 @@ def search(target: WriteTarget, since: float, *, narrowed: bool) -> Generator[Re
     while number is not None and number <= MOST_PAGES:
         try:
             page: Page[ListedOperation[PushOperation]] = yield find_push_operations(
-                target.company_id, _AnyKey(), page=number, page_size=PAGE_SIZE, order_by="-requestedOnUtc", since=query
+                target.company_id, None, page=number, page_size=PAGE_SIZE, order_by="-requestedOnUtc", since=query
             )
             following = number_after(number, page)
         except CodatError as error:

@@ -1,4 +1,4 @@
-"""What a try leaves behind of a task's write for the next one."""
+"""Where a write goes, and what a try leaves behind of it for the next one."""
 
 from __future__ import annotations
 
@@ -6,11 +6,51 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 from airflow_provider_codat.api.errors import CodatError
-from airflow_provider_codat.api.writing.target import WriteTarget
+
+
+@dataclass(frozen=True)
+class WriteTarget:
+    """Where a write goes.
+
+    :param operation: ``create``, ``update`` or ``delete``.
+    :param account_id: the bank account that bank transactions are written to, or ``None``.
+    """
+
+    operation: str
+    company_id: str
+    connection_id: str
+    data_type: str
+    record_id: str | None = None
+    account_id: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.data_type} of company {self.company_id}"
+
+    def changed_since(self, earlier: WriteTarget) -> list[str]:
+        """Return in words what differs from an earlier target."""
+        pairs = {each.name: (getattr(earlier, each.name), getattr(self, each.name)) for each in fields(self)}
+        return [f"{name} was {before!r} and is {now!r}" for name, (before, now) in pairs.items() if before != now]
+
+    @classmethod
+    def from_json(cls, stored: Any) -> Self:
+        """Read what ``asdict`` made.
+
+        :raises CodatError: it is something else.
+        """
+        match stored:
+            case {
+                "operation": str(operation),
+                "company_id": str(company_id),
+                "connection_id": str(connection_id),
+                "data_type": str(data_type),
+                "record_id": str() | None as record_id,
+            } if isinstance(account_id := stored.get("account_id"), str | None):
+                return cls(operation, company_id, connection_id, data_type, record_id, account_id)
+        raise CodatError(f"no target of a write: {stored!r}")
 
 
 @dataclass(frozen=True)
@@ -18,12 +58,10 @@ class StoredWrite:
     """What a try leaves behind for the next one. Of the record it holds the names of its fields and hashes.
 
     :param key: the chain's last key. PUT and DELETE do not send it; it names their write all the same.
-    :param target: where the write goes.
     :param max_tries: Airflow's ``max_tries`` of the task instance, which a clear raises and a retry does not.
     :param sent_on: when it may first have been sent, in epoch seconds; ``None`` if it was not.
     :param operation_key: the push operation that came of it, or ``None`` while that is not known.
     :param refused: whether Codat refused it, so that nothing was written; default ``False``.
-    :param fingerprint: a hash of each top-level field of the record, by name; default none.
     """
 
     key: str
@@ -33,11 +71,6 @@ class StoredWrite:
     operation_key: str | None = None
     refused: bool = False
     fingerprint: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it is known what became of the request: a push operation, or a refusal."""
-        return self.refused or self.operation_key is not None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values; :meth:`from_json` reads it."""
@@ -55,7 +88,6 @@ class StoredWrite:
     def from_json(cls, stored: Any) -> Self:
         """Read what :meth:`to_json` wrote.
 
-        :param stored: the mapping, as it came out of a store.
         :raises CodatError: it is something else: what an earlier try did is then not known, so nothing may be sent.
         """
         try:
@@ -80,39 +112,28 @@ class StoredWrite:
 
 
 def fingerprint(salt: str, content: Mapping[str, Any]) -> dict[str, str]:
-    """Return a hash of each top-level field of a record.
+    """Return a hash of each top-level field of a record, and of what else makes it the same write.
 
     :param salt: the same for every try of a task instance.
-    :param content: the record, and what else makes it the same write.
     :raises TypeError: the record has no JSON form.
     """
     as_sent = json.loads(json.dumps(dict(content)))  # where every key is text
-    return {name: _hash(salt, json.dumps(value, sort_keys=True)) for name, value in as_sent.items()}
-
-
-def _hash(salt: str, text: str) -> str:
-    return hashlib.sha256(f"{salt}{text}".encode()).hexdigest()[:16]
+    texts = {name: f"{salt}{json.dumps(value, sort_keys=True)}" for name, value in as_sent.items()}
+    return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in texts.items()}
 
 
 def changed_fields(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Return the names of the fields whose hashes differ, sorted; none if nothing is known of one side.
-
-    :param before: the one fingerprint.
-    :param now: the other.
-    """
+    """Return the names of the fields whose hashes differ, sorted; none if nothing is known of one side."""
     names = before.keys() | now.keys() if before and now else ()
     return sorted(name for name in names if before.get(name) != now.get(name))
 
 
 @dataclass(frozen=True)
 class EarlierTries:
-    """What is known of the tries before this one.
+    """What is known of the tries before this one, of which there were at most ``tries``.
 
-    :param stored: what they left behind, or ``None``.
     :param forgotten_since: the earliest time, in epoch seconds, at which a try may have written and stored nothing;
         ``None`` if there was none.
-    :param tries: how many there were at the most; default 0.
-    :param is_last_try: whether no other try follows; default ``False``.
     """
 
     stored: StoredWrite | None = None

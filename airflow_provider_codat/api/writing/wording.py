@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 from airflow_provider_codat.api.endpoints.push_operations import PushOperation
 from airflow_provider_codat.api.errors import CodatError, CodatIdempotencyKeyReused, CodatInputError
-from airflow_provider_codat.api.writing.actions import Line
-from airflow_provider_codat.api.writing.known import Known
+from airflow_provider_codat.api.writing.known import Known, Line
 from airflow_provider_codat.api.writing.push_history import CLOCKS_DIFFER_BY, moment
 from airflow_provider_codat.api.writing.stored import StoredWrite, changed_fields
 
 
 def sent_other_content(known: Known, stored: StoredWrite | None, error: CodatError) -> str:
-    """Return why a write is open whose key has been used otherwise."""
+    """Return why the outcome of a write is open when its key has been used for other content."""
     if isinstance(error, CodatIdempotencyKeyReused):
         return f"the key was used elsewhere, perhaps by an earlier try: {error}"
     changed = ", ".join(changed_fields(stored.fingerprint, known.fingerprint)) if stored is not None else ""
@@ -41,8 +40,6 @@ def used_by_another(key: str) -> str:
         " is to be written as well, set resubmit=True and clear the task, or give a key of its own"
     )
 
-
-# -- what is logged ----------------------------------------------------------------------------------------------------
 
 ASKING_ONCE_MORE = Line("Codat refuses it; asking once more, to see whether it replays the answer to an earlier try.")
 REFUSAL_IS_REPLAYED = Line("Codat replays a refusal, so nothing was written under this key: writing anew.")

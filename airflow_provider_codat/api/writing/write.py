@@ -10,10 +10,12 @@ from airflow_provider_codat.api.errors import CodatApiError, CodatError, CodatNo
 from airflow_provider_codat.api.http.request import Request
 from airflow_provider_codat.api.http.steps import Log, Sleep, Steps
 from airflow_provider_codat.api.writing import push_history
-from airflow_provider_codat.api.writing.actions import (
+from airflow_provider_codat.api.writing.decision import decide
+from airflow_provider_codat.api.writing.known import (
     Answer,
     Answered,
     Began,
+    Known,
     NotAnswered,
     OperationRead,
     Pause,
@@ -24,10 +26,7 @@ from airflow_provider_codat.api.writing.actions import (
     Searched,
     Send,
 )
-from airflow_provider_codat.api.writing.decision import decide
-from airflow_provider_codat.api.writing.known import Known
-from airflow_provider_codat.api.writing.stored import EarlierTries, StoredWrite
-from airflow_provider_codat.api.writing.target import WriteTarget
+from airflow_provider_codat.api.writing.stored import EarlierTries, StoredWrite, WriteTarget
 
 
 @dataclass
@@ -36,15 +35,10 @@ class Write:
 
     :param request: makes the request that writes the record, under an idempotency key.
     :param root: the key the chain begins with.
-    :param target: where the write goes.
-    :param max_tries: Airflow's ``max_tries`` of the task instance.
-    :param earlier_tries: what is known of them.
-    :param log: the log of the task.
     :param keep: stores a write for the next try; called before anything is sent and after each answer.
     :param clock: returns the time in epoch seconds.
-    :param fingerprint: of the record, see :func:`~airflow_provider_codat.api.writing.stored.fingerprint`; default
-        nothing is compared.
-    :param takes_any_end: whether an operation that ended without success is as good as any; default ``False``.
+    :param fingerprint: what ``stored.fingerprint`` returned for the record; by default nothing is compared.
+    :param takes_any_end: whether an operation that ended without success is returned as well; default ``False``.
     """
 
     request: Callable[[str], Request[PushOperation]]
@@ -61,11 +55,21 @@ class Write:
     def steps(self) -> Steps[PushOperation]:
         """Find what earlier tries have written, or write.
 
-        :return: the operation as last read: it may have ended, and have been made by an earlier try.
+        The operation is returned as last read: it may have ended, and have been made by an earlier try.
+
         :raises OutcomeUnknown: sending anything might write the record twice.
         :raises CodatError: nothing was written, or the next try can find out.
         """
-        known = self._known()
+        known = Known(
+            root=self.root,
+            target=self.target,
+            max_tries=self.max_tries,
+            has_key=self.request(self.root).idempotency_key is not None,
+            began=self.clock(),
+            earlier_tries=self.earlier_tries,
+            fingerprint=self.fingerprint,
+            takes_any_end=self.takes_any_end,
+        )
         answer: Answer = Began()
         while True:
             decision = decide(known, answer, self.clock())
@@ -80,30 +84,14 @@ class Write:
                     return operation
                 case Raise():
                     raise self._marked(action)
-            answer = yield from self._carried_out(known, action)
-
-    def _known(self) -> Known:
-        return Known(
-            root=self.root,
-            target=self.target,
-            max_tries=self.max_tries,
-            has_key=self.request(self.root).idempotency_key is not None,
-            began=self.clock(),
-            earlier_tries=self.earlier_tries,
-            fingerprint=self.fingerprint,
-            takes_any_end=self.takes_any_end,
-        )
-
-    def _carried_out(self, known: Known, action: Send | Read | Search) -> Steps[Answer]:
-        match action:
-            case Send():
-                return (yield from self._send(known, action))
-            case Read():
-                return (yield from self._read(action))
-            case Search():
-                target = known.searched(action.of.stored.target)
-                history = yield from push_history.search(target, action.of.since, narrowed=not action.is_of_the_whole)
-                return Searched(action, history)
+                case Send():
+                    answer = yield from self._send(known, action)
+                case Read():
+                    answer = yield from self._read(action)
+                case Search(of):
+                    target = known.searched(of.stored.target)
+                    history = yield from push_history.search(target, of.since, narrowed=not action.is_of_the_whole)
+                    answer = Searched(action, history)
 
     def _send(self, known: Known, action: Send) -> Steps[Answer]:
         request = self.request(action.write.key)  # what is wrong with it is found before anything is stored or sent

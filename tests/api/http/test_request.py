@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from airflow_provider_codat.api import sync_settings
 from airflow_provider_codat.api.endpoints import companies, push_operations, records
 from airflow_provider_codat.api.errors import CodatInputError
-from airflow_provider_codat.api.http.request import Effect, Request, identifier, params, path
+from airflow_provider_codat.api.http.request import Request, identifier, params, path
 
 REFUSED_IDS = {
     "empty": ("", "is empty"),
@@ -109,14 +109,14 @@ def test_only_writes_of_records_are_writes():
         sync_settings.get_account_sync_settings(),
         sync_settings.update_account_sync_settings("a", ()),
     ]
-    assert {(request.effect, request.idempotency_key) for request in requests} == {(Effect.STATE, None)}
+    assert {(request.writes, request.idempotency_key) for request in requests} == {(False, None)}
     writes = [
         records.create_record("c", "d", "bills", {}),
         records.upload_attachment("c", "d", "bills", "r", __file__),
         records.update_record("c", "d", "bills", "r", {}),
         records.delete_record("c", "d", "bills", "r"),
     ]
-    assert {request.effect for request in writes} == {Effect.WRITE}
+    assert {request.writes for request in writes} == {True}
     assert [request.idempotency_key is not None for request in writes] == [True, True, False, False]
     assert [request.is_repeatable for request in (*requests, *writes)] == [True] * 10 + [False, False]
 

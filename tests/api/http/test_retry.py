@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_codat.api import errors
-from airflow_provider_codat.api.http.request import Effect, Request
+from airflow_provider_codat.api.http.request import Request
 from airflow_provider_codat.api.http.retry import RetryPolicy, is_passing, leaves_open, may_be_resent, next_wait
 
 STATE = Request("GET", "/", bool)
-KEYED = Request("POST", "/", bool, effect=Effect.WRITE, idempotency_key="key")
-UNKEYED = Request("PUT", "/", bool, effect=Effect.WRITE)
+KEYED = Request("POST", "/", bool, writes=True, idempotency_key="key")
+UNKEYED = Request("PUT", "/", bool, writes=True)
 REQUESTS = [STATE, KEYED, UNKEYED]
 POLICIES = st.builds(RetryPolicy, st.integers(1, 9), st.floats(0, 1e6), st.floats(0, 1e6))
 

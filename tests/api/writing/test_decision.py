@@ -8,10 +8,15 @@ import pytest
 from airflow_provider_codat.api import errors
 from airflow_provider_codat.api.endpoints.push_operations import PushOperation
 from airflow_provider_codat.api.writing import decision
-from airflow_provider_codat.api.writing.actions import (
+from airflow_provider_codat.api.writing.decision import decide
+from airflow_provider_codat.api.writing.keys import next_key, task_instance_key
+from airflow_provider_codat.api.writing.known import (
+    REPLAYED_FOR,
     Answered,
     Began,
+    Known,
     NotAnswered,
+    OpenWrite,
     OperationRead,
     Pause,
     Question,
@@ -22,13 +27,9 @@ from airflow_provider_codat.api.writing.actions import (
     Searched,
     Send,
 )
-from airflow_provider_codat.api.writing.decision import decide
-from airflow_provider_codat.api.writing.keys import next_key, task_instance_key
-from airflow_provider_codat.api.writing.known import REPLAYED_FOR, Known, OpenWrite
 from airflow_provider_codat.api.writing.outcome import OutcomeUnknown
 from airflow_provider_codat.api.writing.push_history import History
-from airflow_provider_codat.api.writing.stored import EarlierTries, StoredWrite
-from airflow_provider_codat.api.writing.target import WriteTarget
+from airflow_provider_codat.api.writing.stored import EarlierTries, StoredWrite, WriteTarget
 
 NOW = 1_800_000_000.0
 OLD = NOW - REPLAYED_FOR

@@ -14,8 +14,7 @@ import pytest
 from airflow_provider_codat.api.endpoints.push_operations import PushOperation
 from airflow_provider_codat.api.endpoints.records import create_record
 from airflow_provider_codat.api.writing.keys import first_key, next_key, task_instance_key
-from airflow_provider_codat.api.writing.stored import fingerprint
-from airflow_provider_codat.api.writing.target import WriteTarget
+from airflow_provider_codat.api.writing.stored import WriteTarget, fingerprint
 from airflow_provider_codat.api.writing.write import Write
 from airflow_provider_codat.tasks.earlier_tries import STORED_AS, WriteState
 

@@ -7,7 +7,7 @@ from write_course import iso
 
 from airflow_provider_codat.api import errors
 from airflow_provider_codat.api.writing.push_history import CLOCKS_DIFFER_BY, MOST_PAGES, PAGE_SIZE, TELLING, search
-from airflow_provider_codat.api.writing.target import WriteTarget
+from airflow_provider_codat.api.writing.stored import WriteTarget
 
 SINCE = 1_800_000_000.0
 FLOOR = SINCE - CLOCKS_DIFFER_BY

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_codat.api.errors import CodatError
 from airflow_provider_codat.api.writing.keys import next_key, resubmission_key, task_instance_key
-from airflow_provider_codat.api.writing.stored import StoredWrite, changed_fields, fingerprint
-from airflow_provider_codat.api.writing.target import WriteTarget
+from airflow_provider_codat.api.writing.stored import StoredWrite, WriteTarget, changed_fields, fingerprint
 
 NOW = 1_800_000_000.0
 ROOT = task_instance_key("dag", "run", "task", -1)

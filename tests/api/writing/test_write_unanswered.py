@@ -32,7 +32,7 @@ from write_course import (
 from airflow_provider_codat.api import errors
 from airflow_provider_codat.api.writing.known import (
     HISTORY_GRACE,
-    IN_PROGRESS_LOOKS,
+    IN_PROGRESS_CHECKS,
     IN_PROGRESS_PAUSE,
     OTHER_KEY_GRACE,
     REPLAYED_FOR,
@@ -166,7 +166,7 @@ def test_what_is_stored_while_the_outcome_is_open_is_the_content_that_was_sent_f
 
 
 @pytest.mark.parametrize("earlier_tries", [replace(each, is_last_try=True) for each in EARLIER.values()], ids=EARLIER)
-@pytest.mark.parametrize("times", [1, IN_PROGRESS_LOOKS])
+@pytest.mark.parametrize("times", [1, IN_PROGRESS_CHECKS])
 def test_the_last_try_waits_for_a_write_in_progress(times, earlier_tries):
     course = Course(*[IN_PROGRESS] * times, pushed("a"), earlier_tries=earlier_tries)
     assert course.play().key == "a"
@@ -176,10 +176,10 @@ def test_the_last_try_waits_for_a_write_in_progress(times, earlier_tries):
 
 
 def test_a_write_that_stays_in_progress_is_unknown():
-    course = Course(*[IN_PROGRESS] * (IN_PROGRESS_LOOKS + 1), page(), earlier_tries=EarlierTries(is_last_try=True))
+    course = Course(*[IN_PROGRESS] * (IN_PROGRESS_CHECKS + 1), page(), earlier_tries=EarlierTries(is_last_try=True))
     outcome = unknown(course)
     assert (outcome.since, outcome.asks_until) == (NOW, NOW + REPLAYED_FOR)
-    assert len(course.writes()) == IN_PROGRESS_LOOKS + 1
+    assert len(course.writes()) == IN_PROGRESS_CHECKS + 1
 
 
 def test_a_conflict_without_a_key_is_none_of_ours_and_not_waited_for():
@@ -205,7 +205,7 @@ def test_a_422_names_the_fields_that_differ_and_its_likely_reason():
 def test_a_422_right_after_a_409_is_given_time_to_be_listed():
     """The first request ended a moment ago, so what became of it may not be there yet."""
     failed = page(pushed("other", "Failed", LONG_AGO))
-    answers = [IN_PROGRESS] * IN_PROGRESS_LOOKS + [
+    answers = [IN_PROGRESS] * IN_PROGRESS_CHECKS + [
         api_error(422),
         failed,
         page(pushed("ours"), pushed("other", "Failed")),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from retry_table import ATTEMPTS, SORTS, TABLE, UNKEYED, arguments, gateway, one_key
 
 from airflow_provider_codat.api.errors import error_class
-from airflow_provider_codat.api.http.request import Effect, Request
+from airflow_provider_codat.api.http.request import Request
 from airflow_provider_codat.api.http.retry import RetryPolicy, leaves_open, may_be_resent
 from airflow_provider_codat.exceptions import (
     CodatAuthenticationError,
@@ -114,8 +114,8 @@ ENDINGS = [
 ]
 SENDABLE = [
     Request("GET", "/", bool),
-    Request("POST", "/", bool, effect=Effect.WRITE, idempotency_key="key"),
-    Request("PUT", "/", bool, effect=Effect.WRITE),
+    Request("POST", "/", bool, writes=True, idempotency_key="key"),
+    Request("PUT", "/", bool, writes=True),
 ]
 
 

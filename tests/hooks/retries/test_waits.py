@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 from retry_table import ATTEMPTS, arguments
 
-from airflow_provider_codat.api.http.request import Effect, Request
+from airflow_provider_codat.api.http.request import Request
 from airflow_provider_codat.api.http.retry import RetryPolicy
 from airflow_provider_codat.exceptions import CodatConnectionError, CodatRateLimited, CodatServerError
 from airflow_provider_codat.hooks import retrying
@@ -106,6 +106,6 @@ def test_the_ten_minutes_are_over_when_either_clock_says_so(monkeypatch, wall, m
         clocks.wall, clocks.monotonic = 1.8e9 + wall, 50.0 + monotonic
         raise CodatConnectionError("reset")
 
-    request = Request("POST", "/", bool, effect=Effect.WRITE, idempotency_key="key")
+    request = Request("POST", "/", bool, writes=True, idempotency_key="key")
     retrying.send(lose, request, RetryPolicy(max_attempts=2), print)
     assert len(sent) == (1 if is_too_late else 2)
