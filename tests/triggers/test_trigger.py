@@ -11,12 +11,12 @@ from virtual_clock import START
 
 from airflow_provider_codat.simulator import Fault, Outcome
 from airflow_provider_codat.simulator.faults import KINDS
-from airflow_provider_codat.triggers import ending
+from airflow_provider_codat.triggers import operation
 from airflow_provider_codat.triggers.codat import CodatPushOperationTrigger
 
 INTERVAL = 30.0
 SOON = 0.5
-"""How late a look may come, in virtual seconds."""
+"""How late a check may come, in virtual seconds."""
 GOLDEN = json.loads(Path(__file__).with_name("golden_trigger_kwargs.json").read_text())
 
 
@@ -44,7 +44,7 @@ def triggerer(monkeypatch):
         raise ConnectionError
 
     monkeypatch.setattr(CodatPushOperationTrigger, "timeout_after", datetime.fromtimestamp(START + 3600, UTC))
-    monkeypatch.setattr(ending, "success", refuse)
+    monkeypatch.setattr(operation, "task_success", refuse)
 
 
 @pytest.mark.parametrize("kwargs", GOLDEN)
@@ -85,7 +85,7 @@ def test_a_restart_does_not_move_the_deadline(push, clock, codat_simulator):
     assert 300 <= clock.passed < 301
 
 
-def test_the_last_look_comes_at_the_deadline(push, clock):
+def test_the_last_check_comes_at_the_deadline(push, clock):
     run_trigger(push(deadline=START + 2 * INTERVAL + 2), clock)
     assert clock.requested_at() == pytest.approx([0, INTERVAL, 2 * INTERVAL, 2 * INTERVAL + 2], abs=SOON)
 
@@ -100,7 +100,7 @@ def test_after_the_deadline_the_status_still_counts_before_the_clock(outcome, ev
     assert clock.passed < SOON
 
 
-def test_the_first_look_waits_for_its_time_but_not_past_the_deadline(push, clock, codat_simulator):
+def test_the_first_check_waits_for_its_time_but_not_past_the_deadline(push, clock, codat_simulator):
     run_trigger(push(Outcome(), not_before=START + 120), clock)
     run_trigger(push(not_before=START + 9999, deadline=START + 150), clock)
     assert clock.requested_at() == pytest.approx([120, 150], abs=SOON)
@@ -135,10 +135,10 @@ def test_each_kind_of_fault_is_survived(kind, push, connect, clock, codat_simula
     codat_simulator.fault(Fault(kind, times=3, **FAULTS[kind]))
     event = run_trigger(trigger, clock)
     assert (event["outcome"], event["operation"]["status"]) == ("ended", "Success")
-    looks = 1 if kind == "latency" else 4
-    assert codat_simulator.count() == len(clock.sent) == looks
-    # a look that hangs takes the read timeout
-    assert clock.pauses() == pytest.approx([10.0] * (looks - 1), abs=0.4)
+    checks = 1 if kind == "latency" else 4
+    assert codat_simulator.count() == len(clock.sent) == checks
+    # a check that hangs takes the read timeout
+    assert clock.pauses() == pytest.approx([10.0] * (checks - 1), abs=0.4)
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
@@ -150,7 +150,7 @@ def test_an_outage_is_asked_about_once_an_interval(status, retry_after, most, pu
     event = run_trigger(push(), clock)
     assert (event["outcome"], event["lastStatus"]) == ("timed_out", None)
     assert f"Codat answered {status} to GET" in event["trouble"]
-    # a 429 holds for the whole connection: if it outlasts the deadline, there is no last look
+    # a 429 holds for the whole connection: if it outlasts the deadline, there is no last check
     is_silenced = (status, retry_after) == (429, 86400)
     assert 2 - is_silenced <= codat_simulator.count() <= most
     assert codat_simulator.count() == len(clock.sent)
@@ -167,7 +167,7 @@ def test_a_broken_network_is_asked_once_an_interval(kind, push, clock, codat_sim
     codat_simulator.fault(Fault(kind, times=None))
     assert run_trigger(push(), clock)["outcome"] == "timed_out"
     assert codat_simulator.count() == 1 + 300 / INTERVAL
-    assert clock.requested_at() == pytest.approx([look * INTERVAL for look in range(11)], abs=SOON)
+    assert clock.requested_at() == pytest.approx([check * INTERVAL for check in range(11)], abs=SOON)
 
 
 def test_a_codat_that_is_not_there_is_waited_for(push, clock, codat_simulator):
