@@ -19,8 +19,8 @@ a request                           what became of it
 ``POST cut``                        handled: its connection is lost amid the answer
 ``POST held``                       handled: its answer is kept back
 ``POST stuck``                      under way at Codat until the case is over
-``GET``                             a look at one push operation; several in a row are told as one
-``LIST``                            a look at the company's push history
+``GET``                             a check of one push operation; several in a row count as one
+``LIST``                            a read of the company's push history
 ``nothing``                         no request arrives
 ==================================  ================================================================================
 

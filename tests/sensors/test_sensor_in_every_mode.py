@@ -22,14 +22,14 @@ FAILED = Outcome(
     "Failed", polls=2, error_message="Not accepted.", errors=[{"itemId": "lines[0]", "message": "Unknown account."}]
 )
 TIMED_OUT = Outcome("TimedOut", polls=2)
-AFTER_TWO_LOOKS = Outcome(polls=2, record_id="record-1")
+AFTER_TWO_CHECKS = Outcome(polls=2, record_id="record-1")
 NEVER = Outcome(latency=float("inf"))
 STAYS = None
 
 
 @dataclass
 class Case:
-    """A push, what befalls the looks at it, and how the sensor must end.
+    """A push, what befalls the checks of it, and how the sensor must end.
 
     :param outcome: how the push ends.
     :param faults: what hits the first requests.
@@ -41,7 +41,7 @@ class Case:
     :param takes: at least and at most how many virtual seconds pass.
     """
 
-    outcome: Outcome = AFTER_TWO_LOOKS
+    outcome: Outcome = AFTER_TWO_CHECKS
     faults: tuple[Fault, ...] = ()
     over_after: float | None = None
     sensor: dict = field(default_factory=dict)
@@ -58,18 +58,18 @@ def trouble(kind, *, times=2, **details):
 
 CASES = {
     # how the push ends
-    "success at the first look": Case(Outcome(record_id="record-1"), takes=(0, 0)),
-    "success after two looks": Case(AFTER_TWO_LOOKS, takes=(10, 11)),
-    "success after Processing": Case(AFTER_TWO_LOOKS, status="Processing"),
+    "success at the first check": Case(Outcome(record_id="record-1"), takes=(0, 0)),
+    "success after two checks": Case(AFTER_TWO_CHECKS, takes=(10, 11)),
+    "success after Processing": Case(AFTER_TWO_CHECKS, status="Processing"),
     "failed": Case(
         FAILED,
         error=CodatPushOperationFailed,
         says=("bills", "Failed", "Not accepted.", "lines[0]: Unknown account."),
     ),
-    "failed at the first look": Case(Outcome("Failed"), error=CodatPushOperationFailed, takes=(0, 0)),
+    "failed at the first check": Case(Outcome("Failed"), error=CodatPushOperationFailed, takes=(0, 0)),
     "timed out": Case(TIMED_OUT, error=CodatPushOperationFailed, says=("TimedOut",)),
     "failed, soft_fail": Case(FAILED, sensor={"soft_fail": True}, error=AirflowSkipException),
-    "failed at the first look, soft_fail": Case(
+    "failed at the first check, soft_fail": Case(
         Outcome("Failed"), sensor={"soft_fail": True}, error=AirflowSkipException, takes=(0, 0)
     ),
     "timed out, soft_fail": Case(TIMED_OUT, sensor={"soft_fail": True}, error=AirflowSkipException),
@@ -100,12 +100,12 @@ CASES = {
     "timeout, soft_fail": Case(NEVER, sensor={"timeout": 60, "soft_fail": True}, error=AirflowSkipException),
     "timeout, never_fail": Case(NEVER, sensor={"timeout": 60, "never_fail": True}, error=AirflowSkipException),
     "a success at the last moment": Case(Outcome(polls=12), sensor={"timeout": 60}, takes=(60, 61)),
-    "a look longer than execution_timeout": Case(
+    "a check longer than execution_timeout": Case(
         faults=trouble("hang"),
         sensor={"execution_timeout": timedelta(seconds=0.3)},
         error=AirflowTaskTimeout,
     ),
-    "a look longer than execution_timeout, soft_fail": Case(
+    "a check longer than execution_timeout, soft_fail": Case(
         faults=trouble("hang"),
         sensor={"execution_timeout": timedelta(seconds=0.3), "soft_fail": True},
         error=AirflowSkipException,
@@ -217,7 +217,7 @@ def test_the_sensor_ends_alike(case, mode, codat_simulator, codat_connection, cl
         assert codat_simulator.api_key not in message
     at_least, at_most = case.takes
     assert at_least <= clock.passed <= at_most
-    # a look, a pause, a look, and so on: never two looks without a pause between them; the timeout cuts the last short
+    # never two checks without a pause between them; the timeout cuts the last pause short
     assert codat_simulator.count() == len(clock.sent)
     assert all(pause >= 2 for pause in clock.pauses()[:-1])
     assert all(pause > 0 for pause in clock.pauses())
@@ -261,7 +261,7 @@ def test_the_pause_grows_up_to_the_longest(mode, codat_simulator, codat_connecti
     ids = {"company_id": company.id, "push_operation_key": key}
     with pytest.raises(AirflowSensorTimeout):
         driver.run(mode, lambda **how: CodatPushOperationSensor(task_id="wait", timeout=600, **ids, **how))
-    # By default 5 seconds, doubled up to 60: fewer looks than one in 15 seconds, where 5 seconds alone make 120.
+    # By default 5 seconds, doubled up to 60: fewer checks than one in 15 seconds, where 5 seconds alone make 120.
     assert 10 <= codat_simulator.count("GET") <= 40
     assert clock.pauses()[0] <= 10.5
     assert max(clock.pauses()) == pytest.approx(60, abs=0.5)

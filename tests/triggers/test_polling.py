@@ -6,6 +6,7 @@ import logging
 from itertools import pairwise
 
 import pytest
+from made_up_kind import pulls_of
 from virtual_clock import START
 
 from airflow_provider_codat.api import errors
@@ -76,10 +77,21 @@ class Waits:
         )
         return key
 
-    async def _wait(self, company_id, key, pace, *, patience, conn_id="codat_default", after=0.0, not_before=0.0):
+    async def _wait(
+        self,
+        company_id,
+        key,
+        pace,
+        *,
+        patience,
+        conn_id="codat_default",
+        after=0.0,
+        not_before=0.0,
+        kind=PUSH_OPERATION,
+    ):
         TASK.set(key)
         await asyncio.sleep(after)
-        wait = OperationWait(PUSH_OPERATION, company_id, key, self.log, not_before)
+        wait = OperationWait(kind, company_id, key, self.log, not_before)
         try:
             return await wait_for_end(conn_id, wait, pace, self._clock.time() + patience)
         finally:
@@ -139,7 +151,9 @@ def test_waits_for_the_same_operation_share_its_request(codat, waits, clock):
     assert clock.requested_at() == pytest.approx([0, 5, 10], abs=0.5)
 
 
-def test_waits_that_come_in_a_burst_share_the_first_look_and_later_ones_join_the_next(codat, waits, clock, monkeypatch):
+def test_waits_that_come_in_a_burst_share_the_first_check_and_later_ones_join_the_next(
+    codat, waits, clock, monkeypatch
+):
     monkeypatch.setattr(company_poll.random, "random", lambda: 0.5)
     company = codat.add_company()
     for number in range(20):
@@ -162,6 +176,26 @@ def test_companies_and_connections_do_not_share(simulate, waits, clock):
     assert here.count() == 2 * there.count()
 
 
+@pytest.mark.parametrize(("count", "requests"), [(2, 2), (3, 1)], ids=["by key", "by the list"])
+def test_two_kinds_of_operation_with_the_same_keys_do_not_share(count, requests, codat, waits, clock):
+    company, other = codat.add_company(), codat.add_company()
+    keys = [codat.add_push(company.id, outcome=Outcome(latency=7)) for _ in range(count)]
+    pulls = pulls_of(other.id, {codat.add_push(other.id, outcome=Outcome(latency=12)): key for key in keys})
+    for key in keys:
+        waits.add(company, key)
+        waits.add(company, key, kind=pulls)
+    assert waits.run() == ["Success", "Complete"] * count
+    assert {line for _, line in waits.log.lines} == {
+        f"{kind} operation {key} is {status}."
+        for kind, statuses in {"Push": ("Pending", "Success"), "Pull": ("Fetching", "Complete")}.items()
+        for status in statuses
+        for key in keys
+    }
+    for each, checks in ((company, [0, 5, 10]), (other, [0, 5, 10, 15])):
+        sent = clock.requested_at(f"/companies/{each.id}/push.*")
+        assert sent == pytest.approx([at for at in checks for _ in range(requests)], abs=0.5)
+
+
 def test_companies_do_not_go_in_step(codat, waits, clock, monkeypatch):
     phases = iter([0.0, 0.25, 0.5, 0.75])
     monkeypatch.setattr(company_poll.random, "random", lambda: next(phases))
@@ -181,22 +215,22 @@ def test_each_wait_keeps_its_own_interval(codat, waits, clock):
     waits.add(company, often, interval=5, timeout=62)
     waits.add(company, seldom, interval=30, timeout=62)
     waits.run()
-    looks = [clock.requested_at(f".*/{key}") for key in (often, seldom)]
-    assert looks[0] == pytest.approx([*range(0, 61, 5), 62], abs=0.5)
-    assert looks[1] == pytest.approx([0, 30, 60, 62], abs=0.5)
+    checks = [clock.requested_at(f".*/{key}") for key in (often, seldom)]
+    assert checks[0] == pytest.approx([*range(0, 61, 5), 62], abs=0.5)
+    assert checks[1] == pytest.approx([0, 30, 60, 62], abs=0.5)
 
 
-def test_looks_that_others_bring_do_not_stretch_a_waits_backoff(codat, waits, clock):
-    """Three that look every second show a fourth too; when they have ended it goes on at its own pace."""
+def test_checks_that_others_bring_do_not_stretch_a_waits_backoff(codat, waits, clock):
+    """Three that check every second show a fourth too; when they have ended it goes on at its own pace."""
     company = codat.add_company()
     for key in pushes(codat, company, 3):
         waits.add(company, key, interval=1.0)
     codat.outcome(Outcome(latency=200))
     own = waits.add(company, codat.add_push(company.id, outcome=Outcome(latency=200)), interval=4.0, backoff=True)
     waits.run()
-    looks = clock.requested_at(f".*/{own}")
-    assert looks[0] < 30 + 60
-    assert max(later - earlier for earlier, later in pairwise(looks)) <= 60.5
+    checks = clock.requested_at(f".*/{own}")
+    assert checks[0] < 30 + 60
+    assert max(later - earlier for earlier, later in pairwise(checks)) <= 60.5
     assert waits.ended_at[own] <= 200 + 60.5
 
 
@@ -219,7 +253,7 @@ def test_the_status_counts_before_the_clock(codat, waits):
     assert waits.run() == ["Success"] * 2
 
 
-def test_a_look_that_ends_after_the_deadline_is_not_the_last_one(simulate, waits):
+def test_a_check_that_ends_after_the_deadline_is_not_the_last_one(simulate, waits):
     """It began before the deadline and was given up after it; the operation has ended in between, in time."""
     codat = simulate({"read_timeout": 0.3})
     codat.fault(Fault("hang", times=1))
@@ -236,7 +270,7 @@ def test_a_newcomer_wakes_a_poll_that_sleeps_for_longer(codat, waits, clock):
     assert waits.ended_at[keen] == pytest.approx(15, abs=0.5)
 
 
-def test_a_wait_does_not_look_before_it_may(codat, waits, clock):
+def test_a_wait_does_not_check_before_it_may(codat, waits, clock):
     company = codat.add_company()
     waits.add(company, codat.add_push(company.id, outcome=Outcome()), not_before=START + 100)
     waits.run()
@@ -356,7 +390,7 @@ def test_a_list_that_does_not_work_is_done_without(fault, codat, waits, clock):
 
 @pytest.mark.parametrize("fault", [{"status": status} for status in (400, 403, 404, 500)] + [{"kind": "html"}])
 def test_a_list_that_does_not_work_harms_no_wait_that_is_due_alone(fault, codat, waits, clock):
-    """Three that are due one after another, so that there is never another look to spare for the list."""
+    """Three that are due one after another, so that there is never another check to spare for the list."""
     codat.fault(Fault(path=LIST, times=None, **({"kind": "status"} | fault)))
     company = codat.add_company()
     for number in range(3):
@@ -376,12 +410,12 @@ def test_nobody_is_starved_for_a_list_that_shows_nothing(simulate, waits, clock)
     last = waits.add(company, codat.add_push(company.id, outcome=Outcome(latency=20)))
     assert waits.run() == ["Success"] * 100
     assert waits.ended_at[last] <= 20 + 2 * INTERVAL
-    looks = clock.requested_at(f".*/{last}")
-    assert max(later - earlier for earlier, later in pairwise(looks)) <= 2 * INTERVAL + 1
+    checks = clock.requested_at(f".*/{last}")
+    assert max(later - earlier for earlier, later in pairwise(checks)) <= 2 * INTERVAL + 1
 
 
-def test_looks_given_to_others_do_not_pay_for_a_list_that_does_not_help(simulate, waits, clock):
-    """Many that look seldom are shown; three that look often are not, and by their keys cost three a look."""
+def test_checks_given_to_others_do_not_pay_for_a_list_that_does_not_help(simulate, waits, clock):
+    """Many that check seldom are shown; three that check often are not, and by their keys cost three a check."""
     codat = simulate(order_by_support="ignore", query_support="ignore")
     company = codat.add_company()
     for _ in range(300):
@@ -687,11 +721,11 @@ def test_no_minute_has_more_requests_than_the_connection_allows_and_no_company_s
     times = clock.requested_at()
     assert max(sum(first <= at < first + 60 for at in times) for first in times) <= 60
     assert not [request for request in codat.requests if request.status == 429]
-    # 80 looks at nine tenths of a request a second: whoever has waited longest is next
+    # 80 checks at nine tenths of a request a second: whoever has waited longest is next
     assert max(waits.ended_at.values()) <= 30 + 2 * 80 / 0.9
 
 
-def test_a_company_with_many_looks_due_does_not_keep_another_waiting(simulate, waits, clock):
+def test_a_company_with_many_checks_due_does_not_keep_another_waiting(simulate, waits, clock):
     codat = simulate({"requests_per_minute": 10})
     codat.fault(Fault("status", status=404, path=LIST, times=None))
     crowded, lone = codat.add_company(), codat.add_company()
@@ -715,7 +749,7 @@ def test_requests_under_way_for_a_company_are_bounded(simulate, waits):
 
 @pytest.mark.parametrize("triggerers", [1, 3])
 def test_a_quota_that_would_run_out_lasts_the_day(triggerers, simulate, waits, clock, caplog, monkeypatch):
-    """Two companies looked at every ten seconds would take 17,280 requests a day and triggerer; there are 1,500.
+    """Two companies checked every ten seconds would take 17,280 requests a day and triggerer; there are 1,500.
 
     Triggerers do not know of each other: here each is a connection of its own to the same Codat.
     """
