@@ -153,10 +153,10 @@ def test_nothing_public_is_left_out():
         "simulator.CodatSimulator.add_push",
         "simulator.Outcome",
         "simulator.pytest_plugin.codat_simulator",
-        "tasks.templates.is_literal",
+        "tasks.templates.CodatTask.is_literal",
         "triggers.codat.CodatPushOperationTrigger",
         "tasks.waiting.WaitingTask.pace",
-        "tasks.worker_free.triggerer_starts_tasks",
+        "tasks.start_from_trigger.triggerer_starts_tasks",
     }
     assert Counter(subject.kind for subject in subjects) >= Counter({"class": 120, "function": 400, "number": 45})
     calls = {subject.name for subject in subjects if subject.kind == "call"}

@@ -21,7 +21,6 @@ FOR_PARSING = {
 WAITING = {
     "airflow_provider_codat.links",
     "airflow_provider_codat.links.codat",
-    "airflow_provider_codat.tasks.push",
     "airflow_provider_codat.tasks.waiting",
 }
 SENSOR = {

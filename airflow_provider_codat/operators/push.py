@@ -14,9 +14,8 @@ from airflow_provider_codat.api.data_types import known_data_type
 from airflow_provider_codat.api.errors import CodatError, CodatInputError
 from airflow_provider_codat.exceptions import CodatWriteOutcomeUnknown
 from airflow_provider_codat.links.codat import store_company_link
-from airflow_provider_codat.tasks.push import PushTask
 from airflow_provider_codat.tasks.templates import rendered
-from airflow_provider_codat.tasks.waiting import PacedOperator
+from airflow_provider_codat.tasks.waiting import PacedOperator, PushTask
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -25,13 +24,13 @@ if TYPE_CHECKING:
     from airflow_provider_codat.api.http.request import Request
     from airflow_provider_codat.api.writing.write import Write
 
-OPTIONS = {"timeout_in_minutes", "allow_sync_on_push_complete"}
+OPTIONS = ("allow_sync_on_push_complete", "timeout_in_minutes")
 ARGUMENTS_OF = {
     "create": {"record", "account_id", "idempotency_key", *OPTIONS},
     "update": {"record", "record_id", *OPTIONS},
     "delete": {"record_id"},
 }
-"""Operation -> what it takes that not all of them do; only the record and its id must be given."""
+"""Operation -> the arguments that it takes and others do not; only the record and its id must be given."""
 NOT_OF_ALL = tuple(sorted(set().union(*ARGUMENTS_OF.values())))
 """The arguments that not all operations take."""
 
@@ -43,19 +42,18 @@ class CodatPushOperator(PushTask, PacedOperator):
     has ended, in the triggerer or a worker, exactly as ``CodatPushOperationSensor`` does. The XCom is the operation as
     the sensor returns it, with ``recordId``.
 
-    A ``create`` carries an ``Idempotency-Key``, a version-5 UUID of the DAG, the run, the task, the map index,
-    where the record goes and the deployment's name (``[codat] deployment``), so every try of a task instance asks for
-    the same write. A retry goes on with an operation that is pending, returns one
-    that has succeeded, and writes anew, under the next key of a chain, after one that has failed. A task that is
-    cleared after it succeeded reports what it wrote and sends nothing, unless ``resubmit`` is set. On Airflow 3.3 and
-    later the task state store remembers the operation. Before, the replayed answer leads to it, for 90 minutes from the
-    first request; after that, counted from when the DAG run could begin, the company's push history decides.
+    A ``create`` carries an ``Idempotency-Key``, a version-5 UUID of the DAG, the run, the task, the map index, where
+    the record goes and the deployment's name (``[codat] deployment``), so every try of a task instance asks for the
+    same write. A retry goes on with an operation that is pending, returns one that has succeeded, and writes anew,
+    under the next key of a chain, after one that has failed. A task that is cleared after it succeeded reports what it
+    wrote and sends nothing, unless ``resubmit`` is set. On Airflow 3.3 and later the task state store keeps the
+    operation. Before, the replayed answer leads to it, for 90 minutes from the first request; after that, counted from
+    when the DAG run could begin, the company's push history decides.
 
     An ``update`` or ``delete`` carries no key: a later try sends it if it cannot have been sent, or if the company's
     push history shows nothing of it.
 
-    Where nobody can know whether the record was written, the task fails with ``CodatWriteOutcomeUnknown``, without a
-    retry. Ending or clearing the task does not end a push: Codat has no way to cancel one.
+    Ending or clearing the task does not end a push: Codat has no way to cancel one.
 
     :param company_id: the company to write to. Templated.
     :param connection_id: the data connection to write through. Templated.
@@ -168,28 +166,27 @@ class CodatPushOperator(PushTask, PacedOperator):
         self.check_ids("company_id", "connection_id", "data_type")
         self._check_literals()
         if end_from_trigger:
-            from airflow_provider_codat.tasks import worker_free
+            from airflow_provider_codat.tasks.end_from_trigger import warn_if_worker_ends
 
-            worker_free.warn_if_worker_ends(self)
+            warn_if_worker_ends(self)
 
     def _check_literals(self) -> None:
-        """Refuse at DAG parse what is wrong by then, whatever the templates will give."""
+        """Refuse what is wrong at DAG parse, whatever the templates will give."""
         from airflow_provider_codat.api.endpoints.records import check_idempotency_key, options
 
         options(self.timeout_in_minutes, self.allow_sync_on_push_complete)
         if self.idempotency_key is not None and self.is_literal("idempotency_key"):
             check_idempotency_key(self.idempotency_key)
         if self.is_literal("resubmit"):
-            _flag("resubmit", self.resubmit)
+            _read_resubmit(self.resubmit)
         if self.is_literal("operation"):
             self._check_operation()
             fitting = STAND_INS if self.account_id is None else {**STAND_INS, "data_type": "bankTransactions"}
-            _check(
-                self._request(ANY_KEY, {name: value for name, value in fitting.items() if not self.is_literal(name)})
-            )
+            stand_ins = {name: value for name, value in fitting.items() if not self.is_literal(name)}
+            _ = self._request(ANY_KEY, stand_ins).content  # refuses a record that has no JSON form
 
     def _check_operation(self) -> None:
-        """Refuse an operation that is none, and arguments that do not go with it, but for the ``default_args``."""
+        """Refuse an unknown operation and arguments that do not go with it; ``default_args`` are left out instead."""
         takes = ARGUMENTS_OF.get(self.operation)
         if takes is None:
             raise CodatInputError(f"operation is {self.operation!r}: give one of {', '.join(ARGUMENTS_OF)}")
@@ -210,10 +207,7 @@ class CodatPushOperator(PushTask, PacedOperator):
             )
 
     def _request(self, idempotency_key: str, stand_ins: Mapping[str, Any] | None = None) -> Request[PushOperation]:
-        """Return the request that does the write.
-
-        :param stand_ins: what to take for arguments that still are templates; default none are.
-        """
+        """Return the request that does the write, with ``stand_ins`` for arguments that still are templates."""
         from airflow_provider_codat.api.endpoints import records
 
         given = {name: getattr(self, name) for name in STAND_INS} | dict(stand_ins or {})
@@ -221,10 +215,7 @@ class CodatPushOperator(PushTask, PacedOperator):
         if self.operation == "delete":
             return records.delete_record(*where, given["record_id"])
         record = rendered("record", given["record"])
-        options: dict[str, Any] = {
-            "timeout_in_minutes": self.timeout_in_minutes,
-            "allow_sync_on_push_complete": self.allow_sync_on_push_complete,
-        }
+        options = {name: getattr(self, name) for name in OPTIONS}
         if self.operation == "update":
             return records.update_record(*where, given["record_id"], record, **options)
         account_id = given["account_id"]
@@ -233,9 +224,8 @@ class CodatPushOperator(PushTask, PacedOperator):
     # -- in a worker -------------------------------------------------------------------------------------------------
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Write, or find what an earlier try has written, and wait.
+        """Write, or find what an earlier try has written, and wait; return the XCom.
 
-        :return: the operation in Codat's shape, with ``recordId``.
         :raises CodatInputError: an argument is wrong, or the context has no task instance; nothing was sent.
         """
         store_company_link(context.get("ti"), self.company_id)
@@ -253,7 +243,9 @@ class CodatPushOperator(PushTask, PacedOperator):
             return operation.to_json()
         if self.deferrable:
             self.hand_over(started)
-        return self.result(self._wait_here())
+        started = time.monotonic()
+        self._wait.not_before = started + self._wait.next_pause(started, self.pace)
+        return self.result(self.hook.run(self._wait.steps(self.timeout, self.pace, time.monotonic)))
 
     def _submit(self, context: Context) -> PushOperation:
         """Return the operation that this task instance's write became, whoever sent it."""
@@ -272,11 +264,11 @@ class CodatPushOperator(PushTask, PacedOperator):
         from airflow_provider_codat.api.writing.write import Write
         from airflow_provider_codat.tasks.earlier_tries import WriteState
 
-        write_state = WriteState(context, self.log, resubmit=_flag("resubmit", self.resubmit))
+        write_state = WriteState(context, self.log, resubmit=_read_resubmit(self.resubmit))
         earlier_tries = write_state.begin()
         self._check_operation()
-        _check(self._request(ANY_KEY))
-        options = {name: getattr(self, name) for name in sorted(OPTIONS)}
+        _ = self._request(ANY_KEY).content  # refuses a record that has no JSON form
+        options = {name: getattr(self, name) for name in OPTIONS}
         data_type = known_data_type(self.data_type) or self.data_type
         where = self.company_id, self.connection_id, data_type, self.record_id, self.account_id
         target = WriteTarget(self.operation, *where)
@@ -293,20 +285,6 @@ class CodatPushOperator(PushTask, PacedOperator):
             fingerprint=fingerprint(write_state.identity, {**(rendered("record", self.record) or {}), **options}),
             takes_any_end=not self.fail_on_unsuccessful,
         )
-
-    def _wait_here(self) -> PushOperation:
-        started = time.monotonic()
-        self._wait.not_before = started + self._wait.next_pause(started, self.pace)
-        operation: PushOperation = self.hook.run(self._wait.steps(self.timeout, self.pace, time.monotonic))
-        return operation
-
-    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
-        """Finish in a worker what the trigger reports.
-
-        :param event: the trigger's event; without one, the default, the task fails.
-        :return: the operation in Codat's shape, with ``recordId``.
-        """
-        return self.result(self.ended(event))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral, a timeout of Airflow's own, or a trigger that broke."""
@@ -327,12 +305,12 @@ class CodatPushOperator(PushTask, PacedOperator):
     def on_kill(self) -> None:
         """Log that ending the task does not end the push, or that one may be under way."""
         if self.push_operation_key:
-            return super().on_kill()
-        self.log.warning(
-            "The task is ended. If a request was under way, the record may be written all the same; the next try of"
-            " this task finds out."
-        )
-        return None
+            super().on_kill()
+        else:
+            self.log.warning(
+                "The task is ended. If a request was under way, the record may be written all the same; the next try of"
+                " this task finds out."
+            )
 
 
 ANY_KEY = "00000000-0000-0000-0000-000000000000"
@@ -344,18 +322,12 @@ STAND_INS = {
     "account_id": "id",
     "record": {},
 }
-"""What is taken for a template, where the arguments that are none are checked."""
+"""What stands in for each template while the literals are checked."""
 
 
-def _check(request: Request[Any]) -> None:
-    """Refuse a body that has no JSON form."""
-    _ = request.content
-
-
-def _flag(name: str, value: bool | str) -> bool:
-    """Return what a flag says, which a template may have made a text of."""
-    words = {"true": True, "false": False, "none": False, "": False}
-    known = words.get(str(value).strip().lower())
-    if known is None:
-        raise CodatInputError(f"{name} is {value!r}: give True or False")
-    return known
+def _read_resubmit(value: bool | str) -> bool:
+    """Return the flag, of which a template may have made a text."""
+    flag = {"true": True, "false": False, "none": False, "": False}.get(str(value).strip().lower())
+    if flag is None:
+        raise CodatInputError(f"resubmit is {value!r}: give True or False")
+    return flag

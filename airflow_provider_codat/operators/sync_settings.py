@@ -6,7 +6,6 @@ import difflib
 import random
 import time
 from collections.abc import Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_codat.api.data_types import KNOWN_DATA_TYPES
@@ -14,17 +13,16 @@ from airflow_provider_codat.api.errors import CodatInputError
 from airflow_provider_codat.api.http.request import identifier
 from airflow_provider_codat.api.sync_settings import SyncSetting, read_bool, read_desired, refuse_hours_of_day
 from airflow_provider_codat.exceptions import CodatSyncSettingsNotApplied
-from airflow_provider_codat.links.codat import CodatCompanyLink, store_company_link
-from airflow_provider_codat.tasks.templates import TemplatedOperator, rendered
+from airflow_provider_codat.links.codat import store_company_link
+from airflow_provider_codat.tasks.templates import CodatTask, rendered
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_codat.api.sync_settings.apply import Applied
-    from airflow_provider_codat.hooks.codat import CodatHook
 
 
-class CodatSyncSettingsOperator(TemplatedOperator):
+class CodatSyncSettingsOperator(CodatTask):
     """Brings a company's sync settings to a wanted state: how often Codat pulls each data type.
 
     It reads the current settings, plans the change, logs the plan as a table, writes only if something changes, and
@@ -66,7 +64,6 @@ class CodatSyncSettingsOperator(TemplatedOperator):
     template_fields: Sequence[str] = ("company_id", "settings", "codat_conn_id")
     template_fields_renderers = {"settings": "json"}  # noqa: RUF012 - Airflow declares it as a plain dict
     ui_color = "#e8f7ee"
-    operator_extra_links = (CodatCompanyLink(),)
 
     def __init__(
         self,
@@ -90,18 +87,8 @@ class CodatSyncSettingsOperator(TemplatedOperator):
         if self.is_literal("settings"):
             self._read_settings()
 
-    @cached_property
-    def hook(self) -> CodatHook:
-        """The hook all requests of this task go through."""
-        from airflow_provider_codat.hooks.codat import CodatHook
-
-        return CodatHook(self.codat_conn_id)
-
     def execute(self, context: Context) -> dict[str, Any]:
-        """Plan and apply.
-
-        :return: ``{changed, changes: [{dataType, field, from, to}], overridesDefaults}``.
-        """
+        """Plan and apply; return the XCom."""
         store_company_link(context.get("ti"), self.company_id)
         desired = self._read_settings()
         self._warn_of_unknown_data_types(desired)

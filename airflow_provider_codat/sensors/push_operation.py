@@ -21,14 +21,11 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_codat.api.errors import CodatError
 from airflow_provider_codat.links.codat import store_company_link
-from airflow_provider_codat.tasks.push import PushTask
-from airflow_provider_codat.tasks.waiting import TRIGGER_GRACE
+from airflow_provider_codat.tasks.waiting import PushTask
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.triggers.base import StartTriggerArgs
-
-    from airflow_provider_codat.api.endpoints.push_operations import PushOperation
 
 
 class CodatPushOperationSensor(PushTask, BaseSensorOperator):
@@ -43,16 +40,9 @@ class CodatPushOperationSensor(PushTask, BaseSensorOperator):
     A success can do without a worker: with ``start_from_trigger`` the scheduler hands the task to the triggerer, and
     with ``end_from_trigger`` the triggerer pushes the XCom and ends the task. Each works alone too and makes the sensor
     deferrable. Any other end goes through a worker, so that failures, retries, skips, timeouts and their callbacks are
-    the same everywhere. What such a task gives up: starting so, its place in pools and under ``max_active_tasks`` and
-    the like; ending so, what listeners do on success, and mapping over the sensor's own output, whose length Airflow
-    then does not know; both, the rendered fields in the UI.
-
-    What takes a worker gets one, and one warning at DAG parse says why: for the start, Airflow before 3.3, ids from
-    mapped tasks or through ``map``, ``zip`` or ``concat``, callables, templates with an ``xcom_pull`` without
-    ``map_indexes`` or with what the triggerer does not know, mapped task groups, ``inlets`` and a subclass's own
-    ``execute``, ``poke``, ``hook`` and the like; for the end, ``outlets``, ``on_success_callback``, ``post_execute``,
-    ``multiple_outputs``, ``map_index_template`` and a subclass's own ``execute_complete``, ``result`` and the like; and
-    for the end of what began in the triggerer, ``on_execute_callback`` and ``pre_execute``.
+    the same everywhere. A task that needs a worker gets one, and one warning at DAG parse says why. The README beside
+    this module lists what needs a worker (``outlets`` or ``on_success_callback``, for one), and what a task without a
+    worker gives up, such as pools.
 
     Passing trouble (no connection, 429, 5xx, an unreadable answer) is waited out in every mode, a 404 for one minute:
     the first check after it fails the task. In ``reschedule`` mode, where each check is a process of its own, the
@@ -117,9 +107,9 @@ class CodatPushOperationSensor(PushTask, BaseSensorOperator):
         self.start_from_trigger = start_from_trigger
         self.start_trigger_args = start_trigger_args
         if start_from_trigger or end_from_trigger:
-            from airflow_provider_codat.tasks import worker_free
+            from airflow_provider_codat.tasks.start_from_trigger import arrange
 
-            worker_free.arrange(self, TRIGGER_GRACE)
+            arrange(self)
 
     # -- without a worker --------------------------------------------------------------------------------------------
 
@@ -131,10 +121,10 @@ class CodatPushOperationSensor(PushTask, BaseSensorOperator):
         defaults = [each.default_args or {} for each in (dag, group) if each is not None]
         given = ChainMap(partial.kwargs, *reversed(defaults))
         if given.get("start_from_trigger") and "start_trigger_args" not in given:
-            from airflow_provider_codat.tasks import worker_free
+            from airflow_provider_codat.tasks.end_from_trigger import warn
 
             remedy = "mapped, it needs start_trigger_args=CodatPushOperationSensor.start_args(...)"
-            worker_free.warn(kwargs.get("task_id", "mapped"), [remedy], frames=1)
+            warn(kwargs.get("task_id", "mapped"), [remedy], frames=1)
         return partial
 
     @classmethod
@@ -155,67 +145,46 @@ class CodatPushOperationSensor(PushTask, BaseSensorOperator):
         :param arguments: what is given to ``partial``.
         :return: ``None``, and a warning, if a worker must start the task.
         """
-        from airflow_provider_codat.tasks import worker_free
+        from airflow_provider_codat.tasks.start_from_trigger import mapped_start_trigger_args
 
-        return worker_free.mapped_start_trigger_args(cls, mapped, arguments)
+        return mapped_start_trigger_args(cls, mapped, arguments)
 
     # -- in a worker -------------------------------------------------------------------------------------------------
 
     def execute(self, context: Context) -> Any:
-        """Wait in the worker, or check once and hand over to the triggerer.
-
-        :return: the operation in Codat's shape, with ``recordId``.
-        """
+        """Wait in the worker, or check once and hand over to the triggerer; return the XCom."""
         store_company_link(context.get("ti"), self.company_id)
         with self._sensor_semantics():
-            return self._poke_or_defer(context) if self.deferrable else super().execute(context)
+            if not self.deferrable:
+                return super().execute(context)
+            started = time.time()
+            poked = self.poke(context)
+            if not poked:
+                self.hand_over(started)
+            return getattr(poked, "xcom_value", None)  # a subclass may return a plain bool, as Airflow has it
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Check the operation once."""
-        operation = self._check()
-        if operation is None:
-            return PokeReturnValue(is_done=False)
-        return PokeReturnValue(is_done=True, xcom_value=self.result(operation))
-
-    def _check(self) -> PushOperation | None:
-        """Return the operation if it has ended. One request: checking again is what the sensor is for."""
+        """Check the operation once, by one request: the next poke is the retry."""
         try:
             operation = self.hook.send(self._wait.request, attempts=1)
         except CodatError as error:
             self._wait.failed(error, time.time())
-            return None
-        return operation if self._wait.answered(operation) else None
+            return PokeReturnValue(is_done=False)
+        if not self._wait.answered(operation):
+            return PokeReturnValue(is_done=False)
+        return PokeReturnValue(is_done=True, xcom_value=self.result(operation))
 
     def _get_next_poke_interval(
         self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int
     ) -> float:
-        """Return Airflow's pause, or a longer one where Codat asked for that, but never past the timeout.
-
-        Airflow offers no public method for it; the signature is the same from 2.11 to 3.3.
-        """
+        """Return Airflow's pause, or a longer one where Codat asked for that, but never past the timeout."""
+        # Airflow has no public method for it; the signature is the same from 2.11 to 3.3.
         elapsed = run_duration()
         if self.reschedule:
             # Each check is a process of its own here, so only the sensor's start tells how long a 404 has lasted.
             self._wait.give_up_if_missing_for(elapsed)
         pause = super()._get_next_poke_interval(started_at, run_duration, poke_count)
         return max(min(self._wait.at_least(pause, time.time()), self.timeout - elapsed), 0.0)
-
-    # -- with the triggerer ------------------------------------------------------------------------------------------
-
-    def _poke_or_defer(self, context: Context) -> Any:
-        started = time.time()
-        poked = self.poke(context)
-        if not poked:
-            self.hand_over(started)
-        return getattr(poked, "xcom_value", None)  # a subclass may return a plain bool, as Airflow has it
-
-    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
-        """Finish in a worker what the trigger reports.
-
-        :param event: the trigger's event; without one, the default, the task fails.
-        :return: the operation in Codat's shape, with ``recordId``.
-        """
-        return self.result(self.ended(event))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral, a timeout of Airflow's own, or a trigger that broke."""
@@ -224,7 +193,7 @@ class CodatPushOperationSensor(PushTask, BaseSensorOperator):
                 raise self.ended_without_event(next_kwargs or {})
             return super().resume_execution(next_method, next_kwargs, context)
 
-    # -- what a sensor's end means, in every mode --------------------------------------------------------------------
+    # -- the end, in every mode --------------------------------------------------------------------------------------
 
     def too_late(self, message: str) -> AirflowSensorTimeout:
         """Return the error for a ``timeout`` that has passed; it is final, unlike that for ``execution_timeout``."""
@@ -234,12 +203,13 @@ class CodatPushOperationSensor(PushTask, BaseSensorOperator):
     def _sensor_semantics(self) -> Iterator[None]:
         """Let timeouts name the last status, and skip where ``soft_fail`` or ``never_fail`` say so.
 
-        Airflow does the latter for pokes and for most ends of a deferral; this does it for all ends alike.
+        Airflow skips for pokes and for most ends of a deferral; this does for all ends.
         """
         try:
             yield
         except (AirflowSensorTimeout, AirflowTaskTimeout, AirflowFailException) as error:
-            named = self._naming_the_status(error)
+            is_bare = isinstance(error, AirflowSensorTimeout) and self.push_operation_key not in str(error)
+            named = self.limit_reached() if is_bare else error
             if self.soft_fail or self.never_fail:
                 raise AirflowSkipException(f"Skipping, as soft_fail or never_fail is set: {named}") from error
             raise named from error.__cause__
@@ -247,8 +217,3 @@ class CodatPushOperationSensor(PushTask, BaseSensorOperator):
             if self.never_fail:
                 raise AirflowSkipException(f"Skipping, as never_fail is set: {error}") from error
             raise
-
-    def _naming_the_status(self, error: BaseException) -> BaseException:
-        """Return a timeout that names the last status, where ``error`` is one of Airflow's that does not."""
-        is_bare = isinstance(error, AirflowSensorTimeout) and self.push_operation_key not in str(error)
-        return self.limit_reached() if is_bare else error

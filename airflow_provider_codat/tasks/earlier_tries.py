@@ -1,9 +1,9 @@
 """What a try knows of the tries before it: Airflow's task state store, and where that has nothing, what the run shows.
 
 The store (Airflow 3.3 and later) outlives retries and clears of a task instance, and goes with its DAG run. It may not
-have been there for an earlier try, or have lost what that stored: Airflow empties it after a success with
-``[state_store] clear_on_success``, and a user can in the interface. So each try stores its number before anything else,
-and a number that is missing, or a store that is empty at a later try than the first, shows a try that left nothing.
+have been there for an earlier try, or may be empty again: Airflow empties it after a success with
+``[state_store] clear_on_success``, and a user can in the interface. So each try stores its number before anything else.
+A number that is missing, or a store that is empty after the first try, shows a try that left nothing.
 """
 
 from __future__ import annotations
@@ -29,10 +29,8 @@ STORED_AS = "codat_write"
 class WriteState:
     """What one task instance stores of its write, from try to try.
 
-    :param context: the task's context.
-    :param log: the task's log.
-    :param resubmit: whether a clear of the task is to write again what it wrote before; default ``False``. Airflow
-        raises ``max_tries`` when a task is cleared, and only then: a retry of the same round never writes again.
+    With ``resubmit``, a clear of the task writes again what it wrote before. Airflow raises ``max_tries`` when a task
+    is cleared, and only then: a retry of the same round never writes again.
     """
 
     def __init__(self, context: Context, log: Log, *, resubmit: bool = False) -> None:
@@ -61,28 +59,22 @@ class WriteState:
         return task_instance_key(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
 
     def root(self, own_key: str | None, target: WriteTarget) -> str:
-        """Return the idempotency key that the chain of writes begins with; each clear with ``resubmit`` has its own.
-
-        :param own_key: the key the DAG author gave, or ``None``.
-        :param target: where the write goes.
-        """
+        """Return the idempotency key that the chain of writes begins with; each clear with ``resubmit`` has its own."""
         key = own_key or self._derived_key(target)
         return resubmission_key(key, self.max_tries) if self._resubmit else key
 
     def _derived_key(self, target: WriteTarget) -> str:
         due, scoped_since = _due(self._context.get("dag_run")), _scoped_keys_since()
         if due is not None and scoped_since is not None and due < scoped_since:
-            return self.identity
+            return self.identity  # as in version 0.1.0
         return first_key(self.identity, conf.get("codat", "deployment", fallback="") or None, target)
 
     def begin(self) -> EarlierTries:
-        """Store that this try begins, and return what is known of those before it.
-
-        :raises CodatError: the store holds something that cannot be read, and ``resubmit`` does not set it aside.
-        """
+        """Store that this try begins, and return what is known of those before it."""
         state = self._state()
         stored = self._stored_write(state)
-        self._tries, is_behind = _Tries.after(state, self._ti.try_number, self._first_try)
+        first_try = self.max_tries - self._retries + 1 if self._resubmit else 1
+        self._tries, is_behind = _Tries.after(state, self._ti.try_number, first_try)
         if is_behind and stored is not None and (stored.refused or stored.sent_on is None):
             stored = None  # it wrote nothing, and a try after it may have begun at the first key again
         self._set(state or {})
@@ -97,7 +89,7 @@ class WriteState:
         return None if stored is None else stored.operation_key
 
     def keep(self, write: StoredWrite) -> None:
-        """Store a write for the next try, for as long as the DAG run exists."""
+        """Store a write for the next try; it stays for as long as the DAG run."""
         self._set(write.to_json())
 
     def _state(self) -> Any:
@@ -133,16 +125,11 @@ class WriteState:
         tries_before = self.max_tries - self._retries
         return 1 <= tries_before < self._ti.try_number and _was_cleared(self._context.get("dag_run"))
 
-    @property
-    def _first_try(self) -> int:
-        """The number of the first try of the chain of writes."""
-        return self.max_tries - self._retries + 1 if self._resubmit else 1
-
     def _earliest_begin(self) -> float:
         """Return when the first try can have begun, in epoch seconds.
 
-        A run that was never cleared began at its start date; else that moved. ``run_after``, which Airflow 3 has,
-        stays, and no run begins before it; on 2.11 the logical date has to do, a day before a daily run begins.
+        A run that was never cleared began at its start date, which a clear moves. No run begins before the time it was
+        due; on Airflow 2.11 that is the logical date, a day earlier for a daily run.
         """
         dag_run = self._context.get("dag_run")
         started = getattr(dag_run, "start_date", None)
@@ -162,10 +149,7 @@ class _Tries:
 
     @classmethod
     def after(cls, state: Any, number: int, first: int) -> tuple[_Tries, bool]:
-        """Return what the store knows once it knows of try ``number``, and whether the try before that is missing.
-
-        ``state`` is what it holds, or ``None``; ``first`` the number of the first try that counts.
-        """
+        """Return what to store of try ``number``, and whether the try before is missing; none is before ``first``."""
         if number <= first:
             return cls(number), False
         known = state if isinstance(state, dict) else {"lastTry": 0}
@@ -190,18 +174,13 @@ def _was_cleared(dag_run: Any) -> bool:
 
 
 def _scoped_keys_since() -> datetime | None:
-    """Return the time of the upgrade from version 0.1.0, if it is configured.
-
-    :raises CodatInputError: it is no time.
-    """
+    """Return the time of the upgrade from version 0.1.0, if it is configured."""
     given = conf.get("codat", "scoped_keys_since", fallback="")
-    if not given:
-        return None
     try:
-        time = datetime.fromisoformat(given)
+        time = datetime.fromisoformat(given) if given else None
     except ValueError:
         raise CodatInputError(
             f"The option scoped_keys_since of the section [codat] is {given!r}: give a time such as"
             " 2026-12-01T06:00:00+00:00"
         ) from None
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time

@@ -1,4 +1,4 @@
-"""What a task that waits for an operation does, be it a sensor or an operator: check, hand over, and end.
+"""What a task that waits for an operation does: hand over to a trigger, and end with what the trigger reports.
 
 A sensor and an operator wait by the same trigger and the same decisions, so a wait means the same in both.
 """
@@ -14,31 +14,30 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator, conf
 
 from airflow_provider_codat.api.errors import CodatError, CodatInputError, CodatWaitTimeout
-from airflow_provider_codat.links.codat import CodatCompanyLink
-from airflow_provider_codat.tasks.templates import TemplatedOperator
+from airflow_provider_codat.exceptions import CodatPushOperationFailed
+from airflow_provider_codat.tasks.templates import CodatTask
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
     from airflow_provider_codat.api.endpoints.operation import Operation, OperationKind
+    from airflow_provider_codat.api.endpoints.push_operations import PushOperation
     from airflow_provider_codat.api.waiting.wait import OperationWait, Pace
-    from airflow_provider_codat.hooks.codat import CodatHook
 
 TRIGGER_GRACE = timedelta(minutes=2)
-"""How long after the task's own deadline Airflow ends the trigger, should no triggerer be there to see it.
+"""How long after the task's own deadline Airflow ends the trigger, should no triggerer be there to do so.
 
-Longer than a request under way at the deadline takes by default, 10 s to connect and 60 s to be answered."""
+A request that is under way at the deadline takes less by default: 10 s to connect and 60 s to be answered."""
 
 WEEK = 7 * 24 * 60 * 60
 """Seconds that a wait lasts where Airflow has no default for sensors."""
 
 AIRFLOWS_WORDS_FOR_A_TIMEOUT = frozenset({"Trigger timeout", "Trigger/execution timeout"})
-"""How Airflow says that it ended a deferral for its time, since 3.0 and before."""
+"""Airflow's texts for a deferral that it ended for its time, since 3.0 and before."""
 
 
 class PacedOperator(BaseOperator):
-    """What ``BaseSensorOperator`` is to a sensor: the part of an operator that takes the pace and the timeout.
-
-    :param timeout: seconds; ``None`` for Airflow's ``[sensors] default_timeout``.
-    """
+    """Takes the pace and the timeout for an operator, as ``BaseSensorOperator`` does for a sensor."""
 
     def __init__(
         self,
@@ -57,18 +56,18 @@ class PacedOperator(BaseOperator):
         self.timeout = usual if timeout is None else _seconds("timeout", timeout)
 
 
-class WaitingTask(TemplatedOperator):
-    """The part of a task that waits for an operation.
+class WaitingTask(CodatTask):
+    """Waits for an operation.
 
-    Whoever inherits from it inherits from ``BaseSensorOperator`` or :class:`PacedOperator` too, which take the pace and
-    the timeout, and sets the operation's key, under the name its kind has for it, before it waits.
+    A subclass inherits from ``BaseSensorOperator`` or :class:`PacedOperator` too, which take the pace and the timeout.
+    It sets the operation's key as the attribute that its kind names before it waits.
 
     No parameter has a default: Airflow would fill one that was left out from the DAG's ``default_args``.
     """
 
-    operator_extra_links = (CodatCompanyLink(),)
-
     trigger_class_path: ClassVar[str]
+    failure: ClassVar[type[Exception]]
+    """The error for an operation that ended without success; it takes the operation."""
 
     poke_interval: float
     exponential_backoff: bool
@@ -97,19 +96,7 @@ class WaitingTask(TemplatedOperator):
     @classmethod
     @abstractmethod
     def kind(cls) -> OperationKind[Any]:
-        """Return the kind of operation that is waited for. It is loaded here, so that DAG parsing does without it."""
-
-    @classmethod
-    @abstractmethod
-    def failure(cls, operation: Any) -> Exception:
-        """Return the error for an operation that ended without success."""
-
-    @cached_property
-    def hook(self) -> CodatHook:
-        """The hook all requests of this task go through."""
-        from airflow_provider_codat.hooks.codat import CodatHook
-
-        return CodatHook(self.codat_conn_id)
+        """Return the kind of operation; a method, so that DAG parsing does not load it."""
 
     @property
     def _key(self) -> str:
@@ -124,12 +111,11 @@ class WaitingTask(TemplatedOperator):
 
     @property
     def pace(self) -> Pace:
-        """How long to pause between two checks."""
+        """The pauses between checks."""
         from airflow_provider_codat.api.waiting.wait import Pace
 
-        return Pace(
-            self.poke_interval, self.exponential_backoff, self.max_wait.total_seconds() if self.max_wait else None
-        )
+        max_wait = self.max_wait.total_seconds() if self.max_wait else None
+        return Pace(self.poke_interval, self.exponential_backoff, max_wait)
 
     @property
     def patience(self) -> float:
@@ -141,22 +127,19 @@ class WaitingTask(TemplatedOperator):
 
     def trigger_arguments(self) -> dict[str, Any]:
         """Return the trigger's arguments that are the same whoever starts it."""
-        from airflow_provider_codat.tasks import worker_free
+        from airflow_provider_codat.tasks.end_from_trigger import why_worker_ends
 
         return {
             "poke_interval": self.pace.interval,
             "exponential_backoff": self.pace.exponential_backoff,
             "max_wait": self.pace.max_wait,
-            "end_from_trigger": self.end_from_trigger and not worker_free.why_worker_ends(self),
+            "end_from_trigger": self.end_from_trigger and not why_worker_ends(self),
             "fail_on_unsuccessful": self.fail_on_unsuccessful,
             "do_xcom_push": self.do_xcom_push,
         }
 
     def hand_over(self, started: float) -> NoReturn:
-        """Defer the task until the operation has ended.
-
-        :param started: when the wait began and the operation was last checked, in epoch seconds.
-        """
+        """Defer the task until the operation has ended; it was checked at ``started``, in epoch seconds."""
         arguments = {
             "company_id": self.company_id,
             self.kind().key_argument: self._key,
@@ -173,12 +156,7 @@ class WaitingTask(TemplatedOperator):
         )
 
     def ended(self, event: Any) -> Any:
-        """Return the operation that a trigger's event brings.
-
-        :param event: the trigger's event, whatever its shape.
-        :raises CodatError: the wait could not go on.
-        :raises BaseException: what :meth:`too_late` returns, if the deadline passed.
-        """
+        """Return the operation that a trigger's event reports, or raise the error that it reports instead."""
         from airflow_provider_codat.triggers import events
 
         outcome = events.read(self.kind(), event)
@@ -192,32 +170,27 @@ class WaitingTask(TemplatedOperator):
         return outcome
 
     def ended_without_event(self, reason: dict[str, Any]) -> BaseException:
-        """Return the error for a deferral that Airflow ended.
-
-        :param reason: what Airflow resumes the task with.
-        """
+        """Return the error for a deferral that Airflow ended, from what Airflow resumes the task with."""
         if reason.get("error") in AIRFLOWS_WORDS_FOR_A_TIMEOUT:
             return self.limit_reached("the triggerer's log has its last status")
-        # Airflow would skip a sensor under soft_fail, as if the push had failed. Nobody knows whether it has.
+        # Airflow would skip a sensor with soft_fail, as if the operation had failed. Nobody knows whether it has.
         traceback = "\n".join(reason.get("traceback") or ["no traceback"])
         return CodatError(f"The trigger broke, so the {self.kind().work}'s status is not known:\n{traceback}")
 
-    # -- how it ends -------------------------------------------------------------------------------------------------
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Finish in a worker what the trigger reports; without an event the task fails."""
+        return self.result(self.ended(event))
 
     def result(self, operation: Operation) -> dict[str, Any]:
-        """Return the XCom of an operation that has ended.
-
-        :raises Exception: the kind's failure, if it did not succeed and ``fail_on_unsuccessful`` is set.
-        """
+        """Return the XCom of an operation that has ended, or raise the task's ``failure``."""
         if self.fail_on_unsuccessful and not operation.is_success:
             raise self.failure(operation)
         return operation.to_json()
 
     def limit_reached(self, seen: str | None = None) -> BaseException:
-        """Return the error for the limit that was reached first, ``timeout`` or ``execution_timeout``.
-
-        :param seen: what is known of the operation; default its last status.
-        """
+        """Return the error for the limit reached first, ``timeout`` or ``execution_timeout``; it says what was seen."""
         limit = self.execution_timeout
         by_execution = self.deferrable and limit is not None and limit.total_seconds() < self.timeout
         name = f"execution_timeout of {limit}" if by_execution else f"timeout of {timedelta(seconds=self.timeout)}"
@@ -229,7 +202,7 @@ class WaitingTask(TemplatedOperator):
         return AirflowTaskTimeout(message) if by_execution else self.too_late(message)
 
     def too_late(self, message: str) -> BaseException:
-        """Return the error for a ``timeout`` that has passed; a retry of an operator goes on with the same operation.
+        """Return the error for a ``timeout`` that has passed; a retry of the task waits for the same operation.
 
         :param message: what was waited for, how long, and the last status.
         """
@@ -238,6 +211,20 @@ class WaitingTask(TemplatedOperator):
     def on_kill(self) -> None:
         """Log that ending the task does not end the operation: Codat has no way to cancel one."""
         self.log.warning("The task is ended, but %s", self._wait.goes_on)
+
+
+class PushTask(WaitingTask):
+    """Waits for a push operation."""
+
+    trigger_class_path = "airflow_provider_codat.triggers.codat.CodatPushOperationTrigger"
+    failure = CodatPushOperationFailed
+
+    @classmethod
+    def kind(cls) -> OperationKind[PushOperation]:
+        """Return the kind for push operations."""
+        from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION
+
+        return PUSH_OPERATION
 
 
 def _seconds(name: str, value: timedelta | float) -> float:

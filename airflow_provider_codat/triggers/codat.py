@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
+from typing import Any
+
 from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION
 from airflow_provider_codat.triggers.operation import OperationTrigger
 
 
+@dataclass(eq=False, repr=False)
 class CodatPushOperationTrigger(OperationTrigger):
     """Waits until a push operation has ended, then fires one event; ``triggers.events`` has its shapes.
 
@@ -33,36 +37,21 @@ class CodatPushOperationTrigger(OperationTrigger):
     """
 
     kind = PUSH_OPERATION
-    class_path = "airflow_provider_codat.triggers.codat.CodatPushOperationTrigger"
 
-    def __init__(
-        self,
-        company_id: str,
-        push_operation_key: str,
-        codat_conn_id: str = "codat_default",
-        deadline: float | None = 0.0,
-        not_before: float = 0.0,
-        poke_interval: float = 5.0,
-        exponential_backoff: bool = True,
-        max_wait: float | None = 60.0,
-        last_status: str | None = None,
-        timeout_margin: float = 0.0,
-        end_from_trigger: bool = False,
-        fail_on_unsuccessful: bool = True,
-        do_xcom_push: bool = True,
-    ) -> None:
-        super().__init__(
-            company_id=company_id,
-            codat_conn_id=codat_conn_id,
-            deadline=deadline,
-            not_before=not_before,
-            poke_interval=poke_interval,
-            exponential_backoff=exponential_backoff,
-            max_wait=max_wait,
-            last_status=last_status,
-            timeout_margin=timeout_margin,
-            end_from_trigger=end_from_trigger,
-            fail_on_unsuccessful=fail_on_unsuccessful,
-            do_xcom_push=do_xcom_push,
-        )
-        self.push_operation_key = push_operation_key
+    company_id: str
+    push_operation_key: str
+    codat_conn_id: str = "codat_default"
+    deadline: float | None = 0.0
+    not_before: float = 0.0
+    poke_interval: float = 5.0
+    exponential_backoff: bool = True
+    max_wait: float | None = 60.0
+    last_status: str | None = None
+    timeout_margin: float = 0.0
+    end_from_trigger: bool = False
+    fail_on_unsuccessful: bool = True
+    do_xcom_push: bool = True
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments to make this trigger again from its row in the database."""
+        return "airflow_provider_codat.triggers.codat.CodatPushOperationTrigger", asdict(self)

@@ -1,14 +1,14 @@
 """One company's poll: one task checks all of its operations that somebody waits for.
 
-It starts with the first subscription and ends with the last. A round of it::
+It starts with the first subscription and ends with the last. One round::
 
     sleep until a check is due
-    -> after a request that failed: ask for one operation alone; no answer means trouble for all, and the round is over
-    -> read the list where that saves requests, and ask by key for those that it did not show; or for each by its key
+    -> after a request that failed: check one operation alone; no answer means trouble for all, and ends the round
+    -> read the list where that saves requests, and check by key what it did not show; else check each by its key
     -> let all that were checked pause from the same moment on, so that they stay together
 
-What is asked when is decided in ``api.waiting.schedule`` and ``api.waiting.listing``, what an answer means to a wait in
-``api.waiting.wait``.
+``api.waiting.schedule`` and ``api.waiting.listing`` decide what is checked when, ``api.waiting.wait`` what an answer
+means to a wait.
 """
 
 from __future__ import annotations
@@ -21,22 +21,17 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_provider_codat.api.errors import (
-    CodatApiError,
-    CodatAuthenticationError,
-    CodatError,
-    CodatRateLimited,
-)
+from airflow_provider_codat.api.errors import CodatApiError, CodatAuthenticationError, CodatError, CodatRateLimited
 from airflow_provider_codat.api.http.retry import can_be_waited_out
 from airflow_provider_codat.api.waiting.listing import Listing, oldest_request, page_size, pages_to_read
 from airflow_provider_codat.api.waiting.schedule import CheckSchedule, due_keys, first_check, poll_begins
 from airflow_provider_codat.triggers.sender import CompanyQueue, Sender
-from airflow_provider_codat.triggers.subscription import Subscription
 
 if TYPE_CHECKING:
-    from airflow_provider_codat.api.endpoints.operation import OperationKind
+    from airflow_provider_codat.api.endpoints.operation import Operation, OperationKind
     from airflow_provider_codat.api.http.request import Request
     from airflow_provider_codat.api.waiting.listing import ListFeatures, ListUsefulness
     from airflow_provider_codat.api.waiting.wait import OperationWait, Pace
@@ -44,7 +39,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LAST_CHECK = 15.0
-"""Seconds after its deadline at which a wait ends in any case, should its last check not have been answered."""
+"""Seconds after its deadline at which a wait ends, even if its last check has not been answered."""
 
 SLOW = 2.0
 """Seconds after which a slow answer about one operation no longer holds up the next checks."""
@@ -54,14 +49,58 @@ NEWEST_FIRST = "-requestedOnUtc"
 log = logging.getLogger(__name__)
 
 
-class CompanyPoll:
-    """Checks one company's operations of one kind for all who wait for them.
+@dataclass(eq=False, slots=True)
+class Subscription:
+    """One trigger's place in its company's poll, with its times in epoch seconds.
 
-    :param sender: what its requests pass.
-    :param features: what the connection's lists support.
-    :param usefulness: what the company's list has been good for.
-    :param when_over: called once nobody waits any more, or when the poll broke off.
+    ``end`` gets the operation once it has ended, or the error if waiting cannot help. ``checked_at`` is when the check
+    began that has just been answered. What is logged in ``context``, the trigger's own, goes to its task's log.
     """
+
+    wait: OperationWait[Any]
+    pace: Pace
+    schedule: CheckSchedule
+    began: float
+    end: asyncio.Future[Any]
+    checked_at: float | None = None
+    is_postponed: bool = False
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
+
+    @property
+    def key(self) -> str:
+        """The case-folded key of its operation."""
+        return self.schedule.key
+
+    def answered(self, operation: Operation, checked_at: float) -> None:
+        """Take note of an answer to a check that began at ``checked_at``."""
+        self.checked_at = checked_at
+        self.schedule.requested_on = operation.requested_on
+        if self.context.run(self.wait.answered, operation):
+            self.end.set_result(operation)
+
+    def failed(self, error: CodatError, checked_at: float) -> None:
+        """Take note of an error that came instead of an answer."""
+        self.checked_at = checked_at
+        try:
+            self.context.run(self.wait.failed, error, time.time())
+        except CodatError as final:
+            self.end.set_exception(final)
+
+    def reschedule(self, now: float) -> None:
+        """Decide when to check next, if there was a check or one was postponed."""
+        checked_at, self.checked_at = self.checked_at, None
+        is_postponed, self.is_postponed = self.is_postponed, False
+        if checked_at is None:
+            if is_postponed:
+                self.schedule.postponed(now, self.wait.next_pause(now, self.pace))
+        elif checked_at >= self.schedule.deadline:
+            self.end.set_exception(self.wait.timed_out(now - self.began))
+        elif self.schedule.counts(checked_at):
+            self.schedule.checked(now, self.wait.next_pause(now, self.pace))
+
+
+class CompanyPoll:
+    """Checks one company's operations of one kind, until nobody waits or it breaks off; then calls ``when_over``."""
 
     def __init__(
         self,
@@ -131,14 +170,14 @@ class CompanyPoll:
             self._when_over(self)
 
     def _active(self) -> list[Subscription]:
-        """Return those whose wait goes on; the others leave as soon as the event loop comes to them."""
+        """Return the subscriptions whose wait goes on; the others leave when the event loop next runs them."""
         return self._subscribed_to(self._subscriptions)
 
     def _subscribed_to(self, keys: Iterable[str]) -> list[Subscription]:
         return [each for key in keys for each in self._subscriptions.get(key, ()) if not each.end.done()]
 
     def _idle(self) -> list[CheckSchedule]:
-        """Return the schedules of those nothing is under way for."""
+        """Return the schedules of the operations that no check is under way for."""
         return [subscription.schedule for subscription in self._active() if subscription.key not in self._under_way]
 
     # -- the poll ----------------------------------------------------------------------------------------------------
@@ -165,8 +204,10 @@ class CompanyPoll:
 
     async def _sleep_until_due(self) -> None:
         while True:
-            self._reschedule()
-            self._sleeps_until = self._next_due()
+            now = time.time()  # one for all that were checked, so that they stay together
+            for subscription in self._active():
+                subscription.reschedule(now)
+            self._sleeps_until = min((schedule.due for schedule in self._idle()), default=math.inf)
             pause = self._sleeps_until - time.time()
             if pause <= 0:
                 return
@@ -175,17 +216,7 @@ class CompanyPoll:
                 async with asyncio.timeout(pause):
                     await self._woken.wait()
 
-    def _next_due(self) -> float:
-        return min((schedule.due for schedule in self._idle()), default=math.inf)
-
-    def _reschedule(self) -> None:
-        """Let all that were checked pause from the same moment on, so that they stay together."""
-        now = time.time()
-        for subscription in self._active():
-            subscription.reschedule(now)
-
     async def _check(self) -> None:
-        """Check every operation that is due, by the list or by its key."""
         now = time.time()
         due = due_keys(self._idle(), now)
         if self._is_in_trouble and not await self._is_answered(due):
@@ -270,7 +301,7 @@ class CompanyPoll:
         """
         if not keys:
             return False
-        self._probes += 1  # another one each time, for the trouble may concern one operation alone
+        self._probes += 1  # another operation each time, as the trouble may concern one operation alone
         began = time.time()
         trouble = await self._start_check(keys.pop(self._probes % len(keys)))
         self._is_in_trouble = trouble is not None

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from airflow_provider_codat.api.waiting.budget import Budget
 
 DOWN_AFTER = 3
-"""Failures in a row after which Codat is called down: one alone may concern one operation or one company."""
+"""Failures in a row after which Codat counts as down: one alone may concern one operation or one company."""
 
 SAME_PAUSE = 1.0
 """Seconds by which the ends of one pause may differ, as answers to several requests under way give them."""

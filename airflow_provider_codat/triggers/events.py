@@ -22,12 +22,7 @@ from airflow_provider_codat.api.errors import CodatApiError, CodatError, CodatRe
 
 @dataclass(frozen=True)
 class TimedOut:
-    """The deadline passed first.
-
-    :param last_status: the last status seen, or ``None`` if the operation was never read.
-    :param trouble: what came instead of an answer at the last check, or ``None``.
-    :param key: the operation waited for; ``None`` in an event of a version that left it out.
-    """
+    """The deadline passed first. Older versions left out the operation's key."""
 
     last_status: str | None
     trouble: CodatError | None
@@ -43,12 +38,8 @@ def timed_out(
     kind: OperationKind[Any], key: str, last_status: str | None, trouble: CodatError | None = None
 ) -> dict[str, Any]:
     """Return the event for a deadline that has passed."""
-    return {
-        "outcome": "timed_out",
-        kind.key_field: key,
-        "lastStatus": last_status,
-        "trouble": None if trouble is None else str(trouble),
-    }
+    text = None if trouble is None else str(trouble)
+    return {"outcome": "timed_out", kind.key_field: key, "lastStatus": last_status, "trouble": text}
 
 
 def failed(error: Exception) -> dict[str, Any]:
@@ -60,7 +51,7 @@ def failed(error: Exception) -> dict[str, Any]:
 
 
 def read(kind: OperationKind[OperationT], event: Any) -> OperationT | TimedOut | CodatError:
-    """Read an event of a trigger for operations of one kind. It comes from a database: nothing is taken for granted.
+    """Read an event of a trigger; it comes from a database, and is checked like any input.
 
     :raises CodatError: it is no event of ours, or reports an operation as ended that has not.
     """

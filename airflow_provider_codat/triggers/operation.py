@@ -17,92 +17,52 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from airflow_provider_codat.api.endpoints.operation import Operation, OperationKind
 from airflow_provider_codat.api.errors import CodatError, CodatInputError, CodatWaitTimeout
 from airflow_provider_codat.api.waiting.wait import OperationWait, Pace
 from airflow_provider_codat.links.codat import store_company_link
-from airflow_provider_codat.triggers import ending, events
+from airflow_provider_codat.triggers import events
 from airflow_provider_codat.triggers.shared_polls import wait_for_end
 
 
 class OperationTrigger(BaseTrigger):
     """Waits until an operation has ended, then fires one event; ``triggers.events`` has its shapes.
 
-    A subclass names its kind and its class path, and sets the operation's key under the name its kind has for it.
+    A subclass is a dataclass, whose fields are the trigger's row: those below and the operation's key, named as its
+    kind says. Airflow renders the ids and the key in the triggerer, by their names.
     """
 
     kind: ClassVar[OperationKind[Any]]
-    class_path: ClassVar[str]
 
-    #: The limit Airflow has set for the deferral; the triggerer of Airflow 3.3 and later sets it.
+    company_id: str
+    codat_conn_id: str
+    deadline: float | None
+    not_before: float
+    poke_interval: float
+    exponential_backoff: bool
+    max_wait: float | None
+    last_status: str | None
+    timeout_margin: float
+    end_from_trigger: bool
+    fail_on_unsuccessful: bool
+    do_xcom_push: bool
+
     timeout_after: datetime | None = None
+    """The limit that Airflow has set for the deferral; the triggerer of Airflow 3.3 and later sets it."""
 
-    def __init__(
-        self,
-        *,
-        company_id: str,
-        codat_conn_id: str,
-        deadline: float | None,
-        not_before: float,
-        poke_interval: float,
-        exponential_backoff: bool,
-        max_wait: float | None,
-        last_status: str | None,
-        timeout_margin: float,
-        end_from_trigger: bool,
-        fail_on_unsuccessful: bool,
-        do_xcom_push: bool,
-    ) -> None:
+    def __post_init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow left it without types
-        self.company_id = company_id
-        self.codat_conn_id = codat_conn_id
-        self.deadline = deadline
-        self.not_before = not_before
-        self.poke_interval = poke_interval
-        self.exponential_backoff = exponential_backoff
-        self.max_wait = max_wait
-        self.last_status = last_status
-        self.timeout_margin = timeout_margin
-        self.end_from_trigger = end_from_trigger
-        self.fail_on_unsuccessful = fail_on_unsuccessful
-        self.do_xcom_push = do_xcom_push
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path and the arguments to make this trigger again from its row in the database."""
-        return (
-            self.class_path,
-            {
-                "company_id": self.company_id,
-                self.kind.key_argument: self._key,
-                "codat_conn_id": self.codat_conn_id,
-                "deadline": self.deadline,
-                "not_before": self.not_before,
-                "poke_interval": self.poke_interval,
-                "exponential_backoff": self.exponential_backoff,
-                "max_wait": self.max_wait,
-                "last_status": self.last_status,
-                "timeout_margin": self.timeout_margin,
-                "end_from_trigger": self.end_from_trigger,
-                "fail_on_unsuccessful": self.fail_on_unsuccessful,
-                "do_xcom_push": self.do_xcom_push,
-            },
-        )
-
-    @property
-    def _key(self) -> str:
-        """The operation's key. Airflow renders it in the triggerer, under its argument's name."""
-        key: str = getattr(self, self.kind.key_argument)
-        return key
 
     async def on_kill(self) -> None:
         """Log that ending the task does not end the operation; Airflow 3.3 and later call this when a user ends it."""
         self.log.warning("The wait is ended, but %s", self._wait().goes_on)
 
     def _wait(self) -> OperationWait[Any]:
-        return OperationWait(self.kind, self.company_id, self._key, self.log, self.not_before, self.last_status)
+        key: str = getattr(self, self.kind.key_argument)
+        return OperationWait(self.kind, self.company_id, key, self.log, self.not_before, self.last_status)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield the one event."""
@@ -132,20 +92,37 @@ class OperationTrigger(BaseTrigger):
             return self.deadline
         if self.timeout_after is None:
             raise CodatInputError("the trigger was started without a timeout: give start_trigger_args one")
-        limit = self.timeout_after
-        # Airflow allows for a time without a zone, by which it means UTC; Python would take it for local time.
-        aware = limit.replace(tzinfo=UTC) if limit.tzinfo is None else limit
-        return aware.timestamp() - self.timeout_margin
+        # Airflow may give a time without a zone, by which it means UTC; Python would take it for local time.
+        limit = self.timeout_after if self.timeout_after.tzinfo else self.timeout_after.replace(tzinfo=UTC)
+        return limit.timestamp() - self.timeout_margin
 
     async def _end(self, operation: Operation) -> TriggerEvent:
         is_success = operation.is_success or not self.fail_on_unsuccessful
         # Without a task instance this is no triggerer: `dag.test` runs a trigger in line and resumes its task.
         if self.end_from_trigger and is_success and self.task_instance is not None:
             try:
-                event = await ending.success(self, operation.to_json() if self.do_xcom_push else None)
+                event = await task_success(self.task_instance, operation.to_json() if self.do_xcom_push else None)
             except Exception:
                 self.log.warning("The XCom could not be pushed from here: a worker does it.", exc_info=True)
             else:
                 self.log.info("%s %s ended as %s.", self.kind.name.capitalize(), operation.key, operation.status)
                 return event
         return TriggerEvent(events.ended(operation))
+
+
+async def task_success(ti: Any, xcom: dict[str, Any] | None) -> TaskSuccessEvent:
+    """Push the XCom that a task instance returns, unless it is ``None``, and return the event that ends the task.
+
+    Airflow 3 stores what the event itself carries as JSON within JSON, so that tasks downstream read a string; the SDK
+    stores an object. Airflow 2 has no SDK, and stores the event's as it should.
+    """
+    if xcom is None:
+        return TaskSuccessEvent()
+    try:
+        from airflow.sdk.execution_time.xcom import XCom
+    except ImportError:  # Airflow 2
+        return TaskSuccessEvent(xcoms={"return_value": xcom})
+    ids = {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": ti.map_index}
+    # `XCom.aset` of 3.3 would have an XCom backend upload on the event loop. The thread must be Airflow's own, as here.
+    await sync_to_async(XCom.set)(key="return_value", value=xcom, **ids)
+    return TaskSuccessEvent()

@@ -1,4 +1,4 @@
-"""What all of a triggerer's requests on one connection pass: a queue, within the budget, with the current key."""
+"""Sends all of a triggerer's requests on one connection: in a queue, within the budget, with the current key."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 class CompanyQueue:
-    """A company's own queue: one request at a time goes on to the connection's, so that no company blocks another."""
+    """A company's own queue: it has one request at a time in the connection's, so that no company blocks another."""
 
     def __init__(self) -> None:
         self.one_by_one = asyncio.Lock()
@@ -79,10 +79,7 @@ class Sender:
     # -- the connection ----------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Read the connection, if that was not done lately.
-
-        :raises CodatInputError: it is malformed.
-        """
+        """Read the connection, unless that was done within the last ``CONNECTION_TTL``."""
         async with self._reading:
             if time.time() - self._read_at < CONNECTION_TTL:
                 return
@@ -95,7 +92,7 @@ class Sender:
                 self._warn_of_connection(error)
 
     async def _renewed(self, refused: CodatHook) -> bool:
-        """Whether the connection has another key than the one Codat refused. It is read once for each refused key."""
+        """Whether the connection has another key than the one Codat refused; it is read once for each refused key."""
         async with self._reading:
             if self._hook is refused is not self._refused:
                 try:
@@ -121,7 +118,7 @@ class Sender:
         await hook.connect()
         if known is not None and settings.authorization != known.authorization:
             log.info("Connection %r has a new API key: going on with it.", self.codat_conn_id)
-        # One that is replaced is not closed: requests may be under way on it. It goes with the last of them.
+        # The hook before is not closed: requests may be under way on it. It goes with the last of them.
         self._hook = hook
         self.budget = replace(self.budget, requests_per_minute=settings.requests_per_minute)
         self._admit()
@@ -131,10 +128,10 @@ class Sender:
     async def send(self, request: Request[T], due: float, queue: CompanyQueue) -> T:
         """Send a request as soon as the budget allows, and return its answer.
 
-        A refused key is read again, once: a rotated one heals itself.
+        If the key is refused, the connection is read again, once: its key may have been rotated.
 
-        :param due: since when it has been due, in epoch seconds. The most overdue company goes first; a company counts
-            as overdue only since its last request.
+        :param due: since when the request has been due, in epoch seconds. The most overdue company goes first; a
+            company counts as overdue only since its last request.
         :raises CodatError: what kept it from being answered.
         """
         async with queue.one_by_one:
@@ -155,7 +152,7 @@ class Sender:
         return answer
 
     async def _ask(self, hook: CodatHook, request: Request[T]) -> T:
-        """Send an admitted request. The client has no timeout for an answer that drips, so it gets one here."""
+        """Send an admitted request. The client has no timeout for the whole of an answer, so it gets one here."""
         limit = hook.settings.connect_timeout + hook.settings.read_timeout
         try:
             async with asyncio.timeout(limit):
@@ -185,7 +182,7 @@ class Sender:
     # -- the queue ---------------------------------------------------------------------------------------------------
 
     async def _admission(self, due: float) -> bool:
-        """Wait until a request may be sent, and return whether it is the one that ends a pause."""
+        """Wait until a request may be sent, and return whether it is the probe that may end a pause."""
         admission: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._queue, (due, next(self._ticket), admission))
         self._admit()
@@ -201,14 +198,16 @@ class Sender:
         self._use(self.budget.abandoned() if is_probe else self.budget)
 
     def _admit(self) -> None:
-        """Admit the first in the queue for as long as the budget allows, and come back when it allows the next."""
+        """Admit the first in the queue for as long as the budget allows, and again when it allows the next."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         while self._queue:
             *_, admission = self._queue[0]
             now = time.time()
-            if not admission.done() and (wait := self._wait(now)) > 0:
+            # With too many under way, the next one that returns calls this again.
+            wait = self.budget.wait(now) if self._under_way < MOST_UNDER_WAY else math.inf
+            if not admission.done() and wait > 0:
                 if wait < math.inf:
                     self._timer = asyncio.get_running_loop().call_later(wait, self._admit)
                 return
@@ -217,7 +216,3 @@ class Sender:
                 self.budget = self.budget.sent(now)
                 self._under_way += 1
                 admission.set_result(self.budget.is_probing)
-
-    def _wait(self, now: float) -> float:
-        """Return the seconds until the next may be admitted; infinity until one that is under way has come back."""
-        return self.budget.wait(now) if self._under_way < MOST_UNDER_WAY else math.inf

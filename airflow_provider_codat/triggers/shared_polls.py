@@ -1,8 +1,6 @@
 """The polls of a process: all triggers that wait on one company share one, and all on one connection share a sender.
 
-A trigger calls :func:`wait_for_end`. What is asked when is decided in ``api.waiting.schedule`` and
-``api.waiting.listing``, what an answer means to a wait in ``api.waiting.wait``, and when a request may be sent in
-``api.waiting.budget``.
+A trigger calls :func:`wait_for_end`. When a request may be sent is decided in ``api.waiting.budget``.
 """
 
 from __future__ import annotations
@@ -23,13 +21,15 @@ if TYPE_CHECKING:
 async def wait_for_end(codat_conn_id: str, wait: OperationWait[OperationT], pace: Pace, deadline: float) -> OperationT:
     """Wait until an operation has ended, together with all who wait on the same company.
 
-    :param wait: what is waited for; it logs where the caller logs, and knows the last status afterwards.
     :param deadline: when to stop, in epoch seconds.
-    :raises CodatWaitTimeout: the deadline passed.
+    :raises CodatWaitTimeout: the deadline passed; the wait knows the last status.
     :raises CodatError: waiting cannot help.
     """
-    _ = wait.request  # an id that no URL can hold is refused before anything is asked
-    polls = polls_of_this_loop()[codat_conn_id]
+    _ = wait.request  # an id that no URL can hold is refused before any request
+    by_connection = polls_of_this_loop()
+    if codat_conn_id not in by_connection:
+        by_connection[codat_conn_id] = SharedPolls(codat_conn_id)
+    polls = by_connection[codat_conn_id]
     await polls.sender.open()
     operation: OperationT = await polls.poll_for(wait).wait(wait, pace, deadline)
     return operation
@@ -58,11 +58,6 @@ class SharedPolls:
             )
         return self._polls[of]
 
-    @property
-    def are_idle(self) -> bool:
-        """Whether no poll is running."""
-        return not self._polls
-
     def _forget(self, poll: CompanyPoll) -> None:
         """Let the next wait of a poll's company begin a new one."""
         of = poll.kind.name, poll.company_id
@@ -72,12 +67,7 @@ class SharedPolls:
                 del self._usefulness[of]
 
 
-class _PollsByConnection(dict[str, SharedPolls]):
-    def __missing__(self, codat_conn_id: str) -> SharedPolls:
-        return self.setdefault(codat_conn_id, SharedPolls(codat_conn_id))
-
-
-_polls: dict[asyncio.AbstractEventLoop, _PollsByConnection] = {}
+_polls: dict[asyncio.AbstractEventLoop, dict[str, SharedPolls]] = {}
 
 
 def polls_of_this_loop() -> dict[str, SharedPolls]:
@@ -86,4 +76,4 @@ def polls_of_this_loop() -> dict[str, SharedPolls]:
     if loop not in _polls:
         for gone in [each for each in _polls if each.is_closed()]:
             del _polls[gone]
-    return _polls.setdefault(loop, _PollsByConnection())
+    return _polls.setdefault(loop, {})

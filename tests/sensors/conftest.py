@@ -1,5 +1,5 @@
 """What the sensor's tests need of Airflow."""
 
-from airflow_provider_codat.tasks.worker_free import triggerer_starts_tasks
+from airflow_provider_codat.tasks.start_from_trigger import triggerer_starts_tasks
 
 collect_ignore = [] if triggerer_starts_tasks() else ["test_start_from_trigger.py"]

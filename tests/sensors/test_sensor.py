@@ -88,10 +88,11 @@ def test_a_rendered_id_that_would_change_the_url_is_refused_before_any_request(
     assert codat_simulator.count() == 0
 
 
-@pytest.mark.parametrize("pause", [0, timedelta(0)])
-def test_no_pause_between_checks_is_refused(pause):
-    with pytest.raises(CodatInputError, match="poke_interval"):
+@pytest.mark.parametrize("pause", [0, -5, -0.1, float("nan"), timedelta(0), timedelta(seconds=-5)])
+def test_a_poke_interval_that_is_no_pause_is_refused_at_parse(pause):
+    with pytest.raises(CodatInputError) as refused:
         sensor(poke_interval=pause)
+    assert str(refused.value) == f"poke_interval is {pause}: give seconds above 0, or a timedelta"
 
 
 @pytest.mark.parametrize(("configured", "deferrable"), [("True", True), (None, False)])

@@ -42,10 +42,21 @@ class Waits:
         )
         return key
 
-    async def _wait(self, company_id, key, pace, *, patience, conn_id="codat_default", after=0.0, not_before=0.0):
+    async def _wait(
+        self,
+        company_id,
+        key,
+        pace,
+        *,
+        patience,
+        conn_id="codat_default",
+        after=0.0,
+        not_before=0.0,
+        kind=PUSH_OPERATION,
+    ):
         TASK.set(key)
         await asyncio.sleep(after)
-        wait = OperationWait(PUSH_OPERATION, company_id, key, self.log, not_before)
+        wait = OperationWait(kind, company_id, key, self.log, not_before)
         try:
             return await wait_for_end(conn_id, wait, pace, self._clock.time() + patience)
         finally:

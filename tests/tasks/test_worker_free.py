@@ -7,8 +7,9 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, BaseOperator, TaskDeferred, TaskGroup, task
 
 from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
-from airflow_provider_codat.tasks import worker_free
-from airflow_provider_codat.tasks.templates import NeedsWorker, Syntax, for_triggerer
+from airflow_provider_codat.tasks import start_from_trigger
+from airflow_provider_codat.tasks.start_from_trigger import NeedsWorker, for_triggerer
+from airflow_provider_codat.tasks.templates import Syntax
 
 IDS = {"company_id": "company-1", "push_operation_key": "key-1"}
 
@@ -160,7 +161,7 @@ CALLED_AT_PARSE = {"partial", "start_args"}
 
 @pytest.mark.parametrize("name", [*own_methods(CodatPushOperationSensor), "pre_execute", "post_execute", "xcom_push"])
 def test_no_method_of_a_subclass_is_dropped_without_a_word(name, monkeypatch):
-    monkeypatch.setattr(worker_free, "triggerer_starts_tasks", lambda: True)
+    monkeypatch.setattr(start_from_trigger, "triggerer_starts_tasks", lambda: True)
     own = {name: getattr(CodatPushOperationSensor, name, noop)}
     own = {
         each: value if isinstance(value, property) else cached_property(noop) if each == "hook" else value
@@ -179,7 +180,7 @@ def test_no_method_of_a_subclass_is_dropped_without_a_word(name, monkeypatch):
     [warning] = warned
     assert f"Subclass.{name}" in str(warning.message)
     assert made.trigger_arguments()["end_from_trigger"] is False or name in ("execute", "poke")
-    assert made.start_from_trigger is (name in worker_free.METHODS_AT_THE_END)
+    assert made.start_from_trigger is (name in start_from_trigger.METHODS_AT_THE_END)
 
 
 def test_an_execute_of_its_own_starts_in_a_worker_and_waits_on_its_own_key(codat_simulator, codat_connection):
@@ -238,7 +239,7 @@ def test_a_template_file_needs_a_worker():
 
 
 def test_a_callable_needs_a_worker(monkeypatch):
-    monkeypatch.setattr(worker_free, "triggerer_starts_tasks", lambda: True)
+    monkeypatch.setattr(start_from_trigger, "triggerer_starts_tasks", lambda: True)
     made, [warning] = sensor(company_id=lambda **_: "company-1", start_from_trigger=True)
     assert (made.start_from_trigger, made.start_trigger_args) == (False, None)
     assert "company_id is a function: give a string" in str(warning.message)
@@ -260,7 +261,7 @@ def test_what_is_set_after_construction_is_not_lost_either(codat_simulator, coda
 
 @pytest.fixture
 def before_airflow_3_3(monkeypatch):
-    monkeypatch.setattr(worker_free, "triggerer_starts_tasks", lambda: False)
+    monkeypatch.setattr(start_from_trigger, "triggerer_starts_tasks", lambda: False)
 
 
 @pytest.mark.usefixtures("before_airflow_3_3")

@@ -11,7 +11,7 @@ from virtual_clock import START
 
 from airflow_provider_codat.simulator import Fault, Outcome
 from airflow_provider_codat.simulator.faults import KINDS
-from airflow_provider_codat.triggers import ending
+from airflow_provider_codat.triggers import operation
 from airflow_provider_codat.triggers.codat import CodatPushOperationTrigger
 
 INTERVAL = 30.0
@@ -44,7 +44,7 @@ def triggerer(monkeypatch):
         raise ConnectionError
 
     monkeypatch.setattr(CodatPushOperationTrigger, "timeout_after", datetime.fromtimestamp(START + 3600, UTC))
-    monkeypatch.setattr(ending, "success", refuse)
+    monkeypatch.setattr(operation, "task_success", refuse)
 
 
 @pytest.mark.parametrize("kwargs", GOLDEN)

@@ -8,9 +8,15 @@ import sys
 from airflow import __version__ as airflow_version
 
 if airflow_version >= "3" and "scheduler" in sys.argv:
-    import httpx  # noqa: F401
-    import requests  # noqa: F401
+    from importlib import import_module
 
-    import airflow_provider_codat.hooks.codat
-    import airflow_provider_codat.operators.codat
-    import airflow_provider_codat.sensors.codat  # noqa: F401
+    for name in (
+        "airflow.providers.standard.decorators.python",
+        "airflow.sdk.execution_time.task_runner",
+        "airflow_provider_codat.hooks.codat",
+        "airflow_provider_codat.operators.codat",
+        "airflow_provider_codat.sensors.codat",
+        "httpx",
+        "requests",
+    ):
+        import_module(name)

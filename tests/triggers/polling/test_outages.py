@@ -101,7 +101,7 @@ def test_the_poll_ends_with_the_last_wait(codat, clock):
         await asyncio.gather(task, return_exceptions=True)
         await asyncio.sleep(100)
         assert asyncio.all_tasks() == before
-        assert shared_polls.polls_of_this_loop()["codat_default"].are_idle
+        assert shared_polls.polls_of_this_loop()["codat_default"]._polls == {}
 
     clock.run(wait_and_cancel())
     assert len(clock.requested_at()) == 3

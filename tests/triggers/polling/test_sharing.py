@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 from company_waits import BY_KEY, LIST, pushes
+from made_up_kind import pulls_of
 from virtual_clock import START
 
 from airflow_provider_codat.api import errors
@@ -63,6 +64,26 @@ def test_companies_and_connections_do_not_share(simulate, waits, clock):
             waits.add(company, key, conn_id=conn_id)
     assert waits.run() == ["Success"] * 9
     assert here.count() == 2 * there.count()
+
+
+@pytest.mark.parametrize(("count", "requests"), [(2, 2), (3, 1)], ids=["by key", "by the list"])
+def test_two_kinds_of_operation_with_the_same_keys_do_not_share(count, requests, codat, waits, clock):
+    company, other = codat.add_company(), codat.add_company()
+    keys = [codat.add_push(company.id, outcome=Outcome(latency=7)) for _ in range(count)]
+    pulls = pulls_of(other.id, {codat.add_push(other.id, outcome=Outcome(latency=12)): key for key in keys})
+    for key in keys:
+        waits.add(company, key)
+        waits.add(company, key, kind=pulls)
+    assert waits.run() == ["Success", "Complete"] * count
+    assert {line for _, line in waits.log.lines} == {
+        f"{kind} operation {key} is {status}."
+        for kind, statuses in {"Push": ("Pending", "Success"), "Pull": ("Fetching", "Complete")}.items()
+        for status in statuses
+        for key in keys
+    }
+    for each, checks in ((company, [0, 5, 10]), (other, [0, 5, 10, 15])):
+        sent = clock.requested_at(f"/companies/{each.id}/push.*")
+        assert sent == pytest.approx([at for at in checks for _ in range(requests)], abs=0.5)
 
 
 def test_companies_do_not_go_in_step(codat, waits, clock, monkeypatch):
