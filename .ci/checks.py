@@ -2,7 +2,7 @@
 
 Needs a clean clone, Python 3.11, 3.12 and 3.13, a package index, and Chromium or root's right to install Debian's.
 
-Two steps run at a time, for two cores:
+Three steps run at a time, for two cores, since each waits now and then:
 
 - README command two, word for word: all tests on the newest Airflow. Then, in the environment that it has made, README
   command one, and lint and types.
@@ -211,26 +211,26 @@ class Checks:
             shutil.rmtree(folder, ignore_errors=True)
         (REPORTS / "artifacts").mkdir(parents=True)
         try:
-            with ThreadPoolExecutor(2) as two:
+            with ThreadPoolExecutor(3) as pool:
                 try:
-                    self.run_steps(two)
+                    self.run_steps(pool)
                 except BaseException:
-                    two.shutdown(wait=False, cancel_futures=True)
+                    pool.shutdown(wait=False, cancel_futures=True)
                     self.commands.end()
                     raise
         finally:
             good = self.report()
         return good
 
-    def run_steps(self, two: ThreadPoolExecutor) -> None:
-        """Run all steps, two at a time."""
-        newest = two.submit(self.step, self.newest.name, self.command_two)
-        two.submit(self.step, "distributions", self.build).result()
-        rest = [two.submit(self.steps_of, job) for job in self.others]
-        rest.append(two.submit(self.step, "the wheel by itself", self.use_wheel))
+    def run_steps(self, pool: ThreadPoolExecutor) -> None:
+        """Run all steps, three at a time."""
+        newest = pool.submit(self.step, self.newest.name, self.command_two)
+        pool.submit(self.step, "distributions", self.build).result()
+        rest = [pool.submit(self.steps_of, job) for job in self.others]
+        rest.append(pool.submit(self.step, "the wheel by itself", self.use_wheel))
         newest.result()
-        rest.append(two.submit(self.step, "command one", self.command_one))
-        rest.append(two.submit(self.step, "lint and types", self.lint))
+        rest.append(pool.submit(self.step, "command one", self.command_one))
+        rest.append(pool.submit(self.step, "lint and types", self.lint))
         for each in rest:
             each.result()
 
