@@ -173,7 +173,10 @@ def test_every_path_that_a_guide_names_exists():
         ("tests/README.md", f"tests/support/{name}")
         for name in re.findall(r"`(\w+\.py)`", " ".join(pages.first_column(TESTS, "in `tests/support`")))
     }
-    assert [each for each in named | support if not (ROOT / each[1]).exists()] == []
+    below = r"`((?:api|hooks|links|operators|sensors|simulator|tasks|triggers)/[\w/]*[\w.]+)`"
+    package = {("tests/README.md", f"airflow_provider_codat/{path}") for path in re.findall(below, pages.text(TESTS))}
+    assert len(package) > 15
+    assert [each for each in named | support | package if not (ROOT / each[1]).exists()] == []
     assert {path for _, path in support} == {
         f"tests/support/{path.name}" for path in (ROOT / "tests/support").glob("*.py")
     }

@@ -28,7 +28,8 @@ from airflow_provider_codat.api.http.response import RateLimit, Response, read
 from airflow_provider_codat.api.http.retry import RetryPolicy
 from airflow_provider_codat.api.http.steps import Sleep, Steps
 from airflow_provider_codat.api.sync_settings import ScheduleShape
-from airflow_provider_codat.api.waiting.wait import OperationWait, Pace
+from airflow_provider_codat.api.waiting.pace import Pace
+from airflow_provider_codat.api.waiting.wait import OperationWait
 from airflow_provider_codat.hooks import asynchronous, blocking, form, retrying
 from airflow_provider_codat.hooks.calls import Endpoint, FileEndpoint, PagedEndpoint, ShapedEndpoint, Wait
 from airflow_provider_codat.hooks.connection import ConnectionSettings, read_connection

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_codat.api.endpoints.operation import Operation, OperationKind
     from airflow_provider_codat.api.endpoints.push_operations import PushOperation
-    from airflow_provider_codat.api.waiting.wait import OperationWait, Pace
+    from airflow_provider_codat.api.waiting.pace import Pace
+    from airflow_provider_codat.api.waiting.wait import OperationWait
 
 TRIGGER_GRACE = timedelta(minutes=2)
 """How long after the task's own deadline Airflow ends the trigger, should no triggerer be there to do so.
@@ -112,7 +113,7 @@ class WaitingTask(CodatTask):
     @property
     def pace(self) -> Pace:
         """The pauses between checks."""
-        from airflow_provider_codat.api.waiting.wait import Pace
+        from airflow_provider_codat.api.waiting.pace import Pace
 
         max_wait = self.max_wait.total_seconds() if self.max_wait else None
         return Pace(self.poke_interval, self.exponential_backoff, max_wait)

@@ -7,8 +7,8 @@ It starts with the first subscription and ends with the last. One round::
     -> read the list where that saves requests, and check by key what it did not show; else check each by its key
     -> let all that were checked pause from the same moment on, so that they stay together
 
-``api.waiting.schedule`` and ``api.waiting.listing`` decide what is checked when, ``api.waiting.wait`` what an answer
-means to a wait.
+``api.waiting.poll_schedule`` and ``api.waiting.listing`` decide what is checked when, ``api.waiting.wait`` what an
+answer means to a wait.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow_provider_codat.api.errors import CodatApiError, CodatAuthenticationError, CodatError, CodatRateLimited
 from airflow_provider_codat.api.http.retry import can_be_waited_out
 from airflow_provider_codat.api.waiting.listing import Listing, oldest_request, page_size, pages_to_read
-from airflow_provider_codat.api.waiting.schedule import CheckSchedule, due_keys, first_check, poll_begins
+from airflow_provider_codat.api.waiting.poll_schedule import CheckSchedule, due_keys, first_check, poll_begins
 from airflow_provider_codat.triggers.sender import CompanyQueue, Sender
 
 if TYPE_CHECKING:
     from airflow_provider_codat.api.endpoints.operation import Operation, OperationKind
     from airflow_provider_codat.api.http.request import Request
     from airflow_provider_codat.api.waiting.listing import ListFeatures, ListUsefulness
-    from airflow_provider_codat.api.waiting.wait import OperationWait, Pace
+    from airflow_provider_codat.api.waiting.pace import Pace
+    from airflow_provider_codat.api.waiting.wait import OperationWait
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from airflow_provider_codat.api.errors import CodatError
     from airflow_provider_codat.api.http.response import RateLimit
-    from airflow_provider_codat.api.waiting.budget import Budget
+    from airflow_provider_codat.api.waiting.request_budget import Budget
 
 DOWN_AFTER = 3
 """Failures in a row after which Codat counts as down: one alone may concern one operation or one company."""

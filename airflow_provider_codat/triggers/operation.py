@@ -22,7 +22,8 @@ from asgiref.sync import sync_to_async
 
 from airflow_provider_codat.api.endpoints.operation import Operation, OperationKind
 from airflow_provider_codat.api.errors import CodatError, CodatInputError, CodatWaitTimeout
-from airflow_provider_codat.api.waiting.wait import OperationWait, Pace
+from airflow_provider_codat.api.waiting.pace import Pace
+from airflow_provider_codat.api.waiting.wait import OperationWait
 from airflow_provider_codat.links.codat import store_company_link
 from airflow_provider_codat.triggers import events
 from airflow_provider_codat.triggers.shared_polls import wait_for_end

@@ -18,7 +18,7 @@ from airflow_provider_codat.api.errors import (
     CodatRateLimited,
 )
 from airflow_provider_codat.api.http.retry import can_be_waited_out
-from airflow_provider_codat.api.waiting.budget import Budget
+from airflow_provider_codat.api.waiting.request_budget import Budget
 from airflow_provider_codat.triggers.connection_log import ConnectionLog
 
 if TYPE_CHECKING:

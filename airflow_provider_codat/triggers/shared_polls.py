@@ -1,6 +1,6 @@
 """The polls of a process: all triggers that wait on one company share one, and all on one connection share a sender.
 
-A trigger calls :func:`wait_for_end`. When a request may be sent is decided in ``api.waiting.budget``.
+A trigger calls :func:`wait_for_end`. When a request may be sent is decided in ``api.waiting.request_budget``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from airflow_provider_codat.triggers.company_poll import CompanyPoll
 from airflow_provider_codat.triggers.sender import Sender
 
 if TYPE_CHECKING:
-    from airflow_provider_codat.api.waiting.wait import OperationWait, Pace
+    from airflow_provider_codat.api.waiting.pace import Pace
+    from airflow_provider_codat.api.waiting.wait import OperationWait
 
 
 async def wait_for_end(codat_conn_id: str, wait: OperationWait[OperationT], pace: Pace, deadline: float) -> OperationT:

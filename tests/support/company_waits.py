@@ -4,7 +4,8 @@ import asyncio
 import contextvars
 
 from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION
-from airflow_provider_codat.api.waiting.wait import OperationWait, Pace
+from airflow_provider_codat.api.waiting.pace import Pace
+from airflow_provider_codat.api.waiting.wait import OperationWait
 from airflow_provider_codat.simulator import Outcome
 from airflow_provider_codat.triggers.shared_polls import wait_for_end
 

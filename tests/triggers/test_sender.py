@@ -7,7 +7,7 @@ import pytest
 from trigger_runner import run_triggers
 
 from airflow_provider_codat.api.endpoints.companies import get_company
-from airflow_provider_codat.api.waiting.budget import Budget
+from airflow_provider_codat.api.waiting.request_budget import Budget
 from airflow_provider_codat.exceptions import CodatConnectionError, CodatRateLimited
 from airflow_provider_codat.hooks.codat import CodatHook
 from airflow_provider_codat.simulator import CodatSimulator, Fault, Outcome

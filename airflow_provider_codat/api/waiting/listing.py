@@ -26,7 +26,7 @@ from typing import Generic
 from airflow_provider_codat.api.endpoints.operation import ListedOperation, OperationT
 from airflow_provider_codat.api.http.paging import Page, number_after
 from airflow_provider_codat.api.http.response import parse_datetime
-from airflow_provider_codat.api.waiting.schedule import CheckSchedule
+from airflow_provider_codat.api.waiting.poll_schedule import CheckSchedule
 
 LEAST_LISTED = 3
 """How many operations are worth a list: one or two are read by their keys."""

@@ -20,7 +20,7 @@ from airflow_provider_codat.api.waiting.listing import (
     page_size,
     pages_to_read,
 )
-from airflow_provider_codat.api.waiting.schedule import CheckSchedule, due_keys
+from airflow_provider_codat.api.waiting.poll_schedule import CheckSchedule, due_keys
 
 NOW = 1_800_000_000.0
 

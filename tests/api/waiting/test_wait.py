@@ -12,7 +12,8 @@ from kept_log import KeptLog
 from airflow_provider_codat.api import errors
 from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION, PushOperation
 from airflow_provider_codat.api.http.steps import Sleep
-from airflow_provider_codat.api.waiting.wait import NOT_FOUND_GRACE, OperationWait, Pace
+from airflow_provider_codat.api.waiting.pace import Pace
+from airflow_provider_codat.api.waiting.wait import NOT_FOUND_GRACE, OperationWait
 
 ROUNDING = 1e-6
 EVERY_2_S = Pace(2.0)

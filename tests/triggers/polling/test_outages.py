@@ -9,7 +9,8 @@ from virtual_clock import START
 
 from airflow_provider_codat.api import errors
 from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION
-from airflow_provider_codat.api.waiting.wait import OperationWait, Pace
+from airflow_provider_codat.api.waiting.pace import Pace
+from airflow_provider_codat.api.waiting.wait import OperationWait
 from airflow_provider_codat.simulator import Fault, Outcome
 from airflow_provider_codat.triggers import company_poll, shared_polls
 from airflow_provider_codat.triggers.shared_polls import wait_for_end

@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 
 from airflow_provider_codat.api.errors import CodatRateLimited
 from airflow_provider_codat.api.http.response import RateLimit
-from airflow_provider_codat.api.waiting.budget import DEFAULT_PAUSE, FREE_SHARE, LEAST_REQUESTS_PER_MINUTE, Budget
+from airflow_provider_codat.api.waiting.request_budget import (
+    DEFAULT_PAUSE,
+    FREE_SHARE,
+    LEAST_REQUESTS_PER_MINUTE,
+    Budget,
+)
 
 NOW = 1_800_000_000.0
 DAY = 24 * 60 * 60

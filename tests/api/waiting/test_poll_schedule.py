@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_codat.api.waiting.schedule import (
+from airflow_provider_codat.api.waiting.poll_schedule import (
     FIRST_CHECK_WITHIN,
     CheckSchedule,
     due_keys,

@@ -1,0 +1,35 @@
+"""How long to pause between two checks of an operation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from airflow_provider_codat.api.errors import CodatInputError
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long to pause between two checks, in Airflow's terms and after its formula.
+
+    :param interval: seconds (``poke_interval``).
+    :param exponential_backoff: whether the pause doubles from check to check; default ``False``. The n-th lies between
+        ``interval * 2 ** (n - 2)`` and twice that, at random, as Airflow's does.
+    :param max_wait: the longest pause in seconds; ``None`` or 0 for no bound.
+    :raises CodatInputError: the interval is not above 0: without a pause the API would block the address.
+    """
+
+    interval: float
+    exponential_backoff: bool = False
+    max_wait: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.interval > 0:
+            raise CodatInputError(f"the interval between two checks is {self.interval!r} s: give a number above 0")
+
+    def pause(self, checks: int, jitter: float) -> float:
+        """Return the seconds to pause after a check, the first of which is number 1; ``jitter`` is random, 0 to 1."""
+        if not self.exponential_backoff:
+            return self.interval
+        base = max(int(self.interval * 2.0 ** min(checks - 2, 62)), 1)
+        pause = base * (1.0 + jitter)
+        return min(pause, self.max_wait) if self.max_wait else pause
