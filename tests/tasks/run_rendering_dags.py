@@ -33,7 +33,8 @@ PARAMS = {
     "record": RECORD,
     "settings": [{"dataType": "bills", "syncSchedule": "168"}],
 }
-WHERE = {"company_id": COMPANY, "connection_id": CONNECTION, "data_type": "bills", "poke_interval": 0.1}
+QUICK = {"poke_interval": 0.1, "exponential_backoff": False}
+WHERE = {"company_id": COMPANY, "connection_id": CONNECTION, "data_type": "bills", **QUICK}
 
 
 def record_of(context, jinja_env):
@@ -88,7 +89,7 @@ def rendered_in_every_way(dag):
             company_id=text_of("company"),
             push_operation_key=somebody_elses(),
             deferrable=True,
-            poke_interval=0.1,
+            **QUICK,
         )
     return dag
 
