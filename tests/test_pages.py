@@ -19,6 +19,7 @@ from airflow_provider_codat.api.sync_settings.fields import FIELDS
 from airflow_provider_codat.operators.codat import CodatPushOperator, CodatSyncSettingsOperator
 from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
 from airflow_provider_codat.simulator import CodatSimulator, Fault, Outcome
+from airflow_provider_codat.simulator.__main__ import _parser
 from airflow_provider_codat.simulator.faults import KINDS
 
 PACKAGE = Path(airflow_provider_codat.__file__).parent
@@ -121,10 +122,11 @@ def test_the_tables_of_the_simulator_name_what_there_is():
     calls = {name for cell in pages.first_column(SIMULATOR, "call") for name in re.findall(r"`(\w+)", cell)}
     assert {name for name in calls if not hasattr(CodatSimulator, name)} == set()
     assert pages.names(pages.first_column(SIMULATOR, "fault")) == {*KINDS}
-    for head, public in {"argument of `Outcome`": Outcome, "argument of `CodatSimulator`": CodatSimulator}.items():
-        named = pages.names(pages.first_column(SIMULATOR, head))
-        assert named <= {*inspect.signature(public).parameters}
-    assert pages.names(pages.first_column(SIMULATOR, "argument of `Fault`")) == {*inspect.signature(Fault).parameters}
+    for public in (Outcome, Fault, CodatSimulator):
+        head = f"argument of `{public.__name__}`"
+        assert pages.names(pages.first_column(SIMULATOR, head)) == {*inspect.signature(public).parameters}
+    options = {each for action in _parser()._actions for each in action.option_strings} - {"-h", "--help"}
+    assert {*re.findall(r"`(--[\w-]+)`", pages.text(SIMULATOR))} == options
 
 
 def test_the_table_of_sync_settings_names_every_field():
@@ -183,7 +185,7 @@ def test_every_path_that_a_guide_names_exists():
 
 
 def test_every_benchmark_command_is_one():
-    commands = re.findall(r"`python -m tests\.benchmarks\.(\w+) ([^`]*)`", pages.text(BENCHMARKS))
+    commands = re.findall(r"`\.venv/bin/python -m tests\.benchmarks\.(\w+) ([^`]*)`", pages.text(BENCHMARKS))
     assert {module for module, _ in commands} == {"waits", "sensors"}
     for module, arguments in commands:
         import_module(f"benchmarks.{module}")._parser().parse_args(arguments.split())

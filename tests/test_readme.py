@@ -51,10 +51,11 @@ FIRST_TEST = (README, "python", "def test_the_bill_lands")
 FIRST_RUN = (README, "bash", "airflow db migrate")
 HOOK = (HOOKS, "python", "asyncio.run(names())")
 TEST = (SIMULATOR, "python", "def test_a_failed_push_is_reported")
+OWN_FIXTURE = (SIMULATOR, "python", "def codat_simulator")
 
 RUN = [
     *(*ELSEWHERE, *DAGS, *(which for tasks in TASKS.values() for which in tasks)),
-    *(INSTALL, CONNECTION, FIRST_DAG, FIRST_TEST, FIRST_RUN, HOOK, TEST),
+    *(INSTALL, CONNECTION, FIRST_DAG, FIRST_TEST, FIRST_RUN, HOOK, TEST, OWN_FIXTURE),
 ]
 """All blocks that are run."""
 
@@ -146,4 +147,7 @@ def test_the_hooks_example_as_printed_runs(codat_simulator, codat_connection, ca
 
 def test_the_example_test_as_printed_passes_with_the_plugins_own_fixtures(tmp_path):
     (tmp_path / "test_readme_example.py").write_text(text(TEST))
-    assert "1 passed" in run(sys.executable, "-m", "pytest", "-q", "--rootdir", tmp_path, tmp_path, cwd=tmp_path)
+    command = sys.executable, "-m", "pytest", "-q", "--rootdir", tmp_path, tmp_path
+    assert "1 passed" in run(*command, cwd=tmp_path)
+    (tmp_path / "conftest.py").write_text(text(OWN_FIXTURE))
+    assert "1 passed" in run(*command, cwd=tmp_path)
