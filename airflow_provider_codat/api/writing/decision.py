@@ -1,63 +1,70 @@
 """What a write does next: the table that every try of a task follows.
 
-Codat does a POST once under one ``Idempotency-Key`` and replays its first answer for 90 minutes
-(https://docs.codat.io/using-the-api/idempotency). So a write whose answer was lost is found by asking again under its
-key. A write that came to nothing (the operation has failed, or Codat refused it) is followed by one under the next key
-of a chain, which is the same for every try. Beyond 90 minutes, and for PUT and DELETE, which carry no key, the push
-history of the company decides. Where that allows two readings, nothing is sent and ``OutcomeUnknown`` is raised.
+Codat does a POST once under one ``Idempotency-Key``, and replays its first answer for 90 minutes
+(https://docs.codat.io/using-the-api/idempotency). So a try that finds a write without an answer sends the same request
+again under the same key: if Codat has already done it, Codat returns that operation; otherwise Codat does it now. After
+a write that came to nothing (its operation has failed, or Codat has refused it), the next write uses the next key. Each
+key is computed from the one before it, so every try computes the same keys: the *chain*. After 90 minutes, and for PUT
+and DELETE, which carry no key, the push history of the company decides. Where it allows two readings, nothing is sent
+and ``OutcomeUnknown`` is raised.
 
-*Missing tries* are earlier ones that stored nothing: Airflow has no state store, or the store was emptied. The first
-row of a part that holds is the one that counts; a letter behind an arrow names the part that goes on from there.
+A write is *unanswered* if a try has stored that it sends it, and nothing of an answer. *Missing tries* are earlier ones
+that stored nothing: Airflow has no task state store, or the store was emptied. A *target* is what a write goes to: the
+company, the connection, the data type, the operation, the record, the bank account. A request has *landed* if Codat has
+made a push operation of it.
 
-===  ===================================================================  ==============================================
-row  what is known                                                        what is done
-===  ===================================================================  ==============================================
+The first row of a part that holds is the one that counts; a letter behind an arrow names the part that goes on from
+there.
+
+===  =================================================================  ==============================================
+row  what is known                                                      what is done
+===  =================================================================  ==============================================
 S    **The try starts**
-S1   nothing is stored                                                    write under the first key → K
-S2   an operation is stored                                               read it → O
-S3   the stored write was refused or never sent                           write under its key → K; of another chain,
-                                                                          under the first key → K
-S4   it was cut off, and went elsewhere than this one                     search for the error message → H1
-S5   it was cut off; tries are missing; its key is of this chain          write under the first key → K
-S6   it was cut off; tries are missing, or no replay is to be expected    search → H
-S7   it was cut off otherwise                                             ask again under its key
-K    **To write under a key that no stored request may have used**
-K1   no missing try can have used it                                      send, as a new key
-K2   Codat still replays, or the history has shown no write in the way    send, as a key in use since the missing tries
-K3   otherwise                                                            search → H
-A    **The request is answered with an operation**
-A1   the key was new                                                      return it
-A2   the operation is of this try                                         return it
-A3   otherwise: it was replayed                                           read it → O
+S1   nothing is stored                                                  write under the first key → K
+S2   an operation is stored                                             read it → O
+S3   the stored write was refused or not sent                           write under its key → K; if that is of another
+                                                                        chain, under the first key → K
+S4   it is unanswered, and its target is not that of this write         search for the error message → H1
+S5   it is unanswered; tries are missing; its key is of this chain      write under the first key → K
+S6   it is unanswered; tries are missing, or Codat no longer replays    search → H
+S7   it is unanswered otherwise                                         send under the same key
+K    **To write under a key**
+K1   no missing try can have used it                                    send, as a new key
+K2   Codat still replays, or the history has shown no write in the way  send, as a key in use since the missing tries
+K3   otherwise                                                          search → H
+A    **Codat answers the request with an operation**
+A1   the key was new                                                    return it
+A2   the operation was made in this try                                 return it
+A3   otherwise: Codat has replayed it                                   read it → O
 O    **An operation is read**
-O1   it was replayed, and is of this try after all                        return it
-O2   it has failed                                                        write under the next key → K
-O3   it went elsewhere than this write                                    raise
-O4   it has ended as wanted                                               return it
-O5   it has not ended                                                     return it
-O6   it has ended otherwise, and may still land                           search for the error message → H1
-E    **The request is answered with an error, or not at all**
-E1   other content under this key (422), which was stored as refused      write under the next key → K
-E2   other content or another's operation; the key was new                raise: somebody else uses the key
-E3   other content or another's operation; the key was in use             search → H
-E4   a first refusal by Codat; the key was in use                         send once more
-E5   the same refusal again: a replay, so nothing was written             write under the next key → K
-E6   the write cannot have landed; the key was new                        store that; raise
-E7   this request cannot have landed, an earlier one may; tries follow    raise: the next try asks under the same key
-E8   this request cannot have landed, an earlier one may; the last try    search the whole history → H2
-E9   it is in progress (409); the last try, at most 10 times              ask again in a minute
-E10  it may have landed; there is a key and a next try; no 500            raise: the next try asks under the same key
-E11  it may have landed otherwise                                         search for the error message → H1
+O1   Codat has replayed it, but it was made in this try                 return it
+O2   it has failed                                                      write under the next key → K
+O3   its target is not that of this write                               raise
+O4   it has ended as wanted                                             return it
+O5   it has not ended                                                   return it
+O6   it has ended otherwise: the platform may still accept the record   search for the error message → H1
+E    **Codat answers the request with an error, or not at all**
+E1   other content (422) under a key that is stored as refused          write under the next key → K
+E2   other content or another's operation; the key was new              raise: somebody else uses the key
+E3   other content or another's operation; the key was in use           search → H
+E4   a first refusal by Codat; the key was in use or stored as refused  send once more under the same key
+E5   the same correlation id again: a replay, so nothing was written    write under the next key → K
+E6   this request cannot have landed; the key was new                   store that it was refused or not sent; raise
+E7   this request cannot have landed, an earlier one may; tries follow  raise: the next try sends under the same key
+E8   this request cannot have landed, an earlier one may; the last try  search the whole history → H2
+E9   it is in progress (409); the last try, at most 10 times            wait a minute; send under the same key
+E10  it may have landed, with a key and not by a 500; a try follows     raise: the next try sends under the same key
+E11  it may have landed otherwise                                       search for the error message → H1
 H    **The push history is read**
-H1   it was read for the error message                                    raise OutcomeUnknown
-H2   after E8: nothing is there, and no earlier request is known of       raise the error
-H3   after E8 otherwise                                                   raise OutcomeUnknown
-H4   it has a gap, or an operation that may be this write                 raise OutcomeUnknown
-H5   it was read once, for the time of the write                          wait until all is listed; read the whole → H
-H6   after E3                                                             write under the next key → K
-H7   the request carries no key                                           send, as new
-H8   otherwise                                                            send under the same key, as in use
-===  ===================================================================  ==============================================
+H1   it was read for the error message                                  raise OutcomeUnknown
+H2   after E8: it shows nothing, and no earlier request is known        raise the error
+H3   after E8 otherwise                                                 raise OutcomeUnknown
+H4   it has a gap, or an operation that may be this write               raise OutcomeUnknown
+H5   it was read once, from the time of the write on                    wait until all is listed; read the whole → H
+H6   after E3                                                           write under the next key → K
+H7   the request carries no key                                         send, as new
+H8   otherwise                                                          send under the same key, as in use
+===  =================================================================  ==============================================
 """
 
 from __future__ import annotations
@@ -150,8 +157,8 @@ def _start(known: Known, now: float) -> Decision:
         return _write_under(known, known.root, now).after("S5")
     if known.tries_are_missing or not known.is_replayed(stored.sent_on):
         return Decision("S6", known, _by_the_history(known, cut_off))
-    asking = Line("An earlier try was cut off as it wrote; asking again under the same idempotency key.")
-    return Decision("S7", known, _send(known, stored.key, stored.sent_on, now), (asking,))
+    again = Line("An earlier try was cut off as it wrote; asking again under the same idempotency key.")
+    return Decision("S7", known, _send(known, stored.key, stored.sent_on, now), (again,))
 
 
 def _write_under(known: Known, key: str, now: float) -> Decision:
@@ -165,7 +172,7 @@ def _write_under(known: Known, key: str, now: float) -> Decision:
 
 
 def _write_after(known: Known, key: str, now: float) -> Decision:
-    """Write after a write that came to nothing: under the next key, or after one of another chain, the first."""
+    """Write after a write that came to nothing: under the next key; after one of another chain, under the first."""
     return _write_under(known, next_key(key) if key in known.chain else known.root, now)
 
 
@@ -268,7 +275,7 @@ def _send(known: Known, key: str, used_since: float | None, now: float) -> Send:
 
 
 def _by_the_history(known: Known, of: OpenWrite) -> Search:
-    """Search for a write that Codat cannot be asked for, or not in time."""
+    """Search for a write that sending again cannot find: it has no key, or Codat may not replay its answer any more."""
     if not known.has_key:
         return Search(of, Question.HAS_NONE_LANDED, known.began + OTHER_KEY_GRACE)
     grace = HISTORY_GRACE if known.knows_the_key else OTHER_KEY_GRACE
