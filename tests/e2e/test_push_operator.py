@@ -198,7 +198,7 @@ def test_what_a_killed_process_has_sent_is_found_by_the_next(
     assert others[0].status == status_of_next
     assert {(each.status, each.replayed) for each in others} <= {(409, False), (200, True)}
     assert "Writing bills" in push.log_of_worker(1)
-    assert "was cut off as it wrote; asking again under the same idempotency key" in push.log_of_worker(2)
+    assert "was interrupted while it wrote; sending the same request again under the same key" in push.log_of_worker(2)
     # How Airflow has come to know: the one by its silence, the other by its worker.
     of_this = {"dag_id": push.run.dag_id, "run_id": push.run.run_id, "event": "heartbeat timeout"}
     assert airflow.call("GET", "/eventLogs", params=of_this)["total_entries"] == missed_heartbeats

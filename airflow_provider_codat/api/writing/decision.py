@@ -13,8 +13,8 @@ that stored nothing: Airflow has no task state store, or the store was emptied. 
 company, the connection, the data type, the operation, the record, the bank account. A request has *landed* if Codat has
 made a push operation of it.
 
-The first row of a part that holds is the one that counts; a letter behind an arrow names the part that goes on from
-there.
+A key is *new* if no earlier request can have used it, else *in use*. The history is *searched* for operations that may
+be this write. In each part, the first row that applies decides; "→ K" means: go on with part K.
 
 ===  =================================================================  ==============================================
 row  what is known                                                      what is done
@@ -24,13 +24,13 @@ S1   nothing is stored                                                  write un
 S2   an operation is stored                                             read it → O
 S3   the stored write was refused or not sent                           write under its key → K; if that is of another
                                                                         chain, under the first key → K
-S4   it is unanswered, and its target is not that of this write         search for the error message → H1
+S4   it is unanswered, and its target is not that of this write         search, to explain the error → H1
 S5   it is unanswered; tries are missing; its key is of this chain      write under the first key → K
 S6   it is unanswered; tries are missing, or Codat no longer replays    search → H
 S7   it is unanswered otherwise                                         send under the same key
 K    **To write under a key**
-K1   no missing try can have used it                                    send, as a new key
-K2   Codat still replays, or the history has shown no write in the way  send, as a key in use since the missing tries
+K1   no missing try can have used the key                               send, as a new key
+K2   Codat still replays, or the history shows no obstacle                send, as a key in use since the missing tries
 K3   otherwise                                                          search → H
 A    **Codat answers the request with an operation**
 A1   the key was new                                                    return it
@@ -42,7 +42,7 @@ O2   it has failed                                                      write un
 O3   its target is not that of this write                               raise
 O4   it has ended as wanted                                             return it
 O5   it has not ended                                                   return it
-O6   it has ended otherwise: the platform may still accept the record   search for the error message → H1
+O6   it has ended otherwise: the platform may still accept the record   search, to explain the error → H1
 E    **Codat answers the request with an error, or not at all**
 E1   other content (422) under a key that is stored as refused          write under the next key → K
 E2   other content or another's operation; the key was new              raise: somebody else uses the key
@@ -54,9 +54,9 @@ E7   this request cannot have landed, an earlier one may; tries follow  raise: t
 E8   this request cannot have landed, an earlier one may; the last try  search the whole history → H2
 E9   it is in progress (409); the last try, at most 10 times            wait a minute; send under the same key
 E10  it may have landed, with a key and not by a 500; a try follows     raise: the next try sends under the same key
-E11  it may have landed otherwise                                       search for the error message → H1
+E11  it may have landed; any other case                                 search, to explain the error → H1
 H    **The push history is read**
-H1   it was read for the error message                                  raise OutcomeUnknown
+H1   it was searched to explain the error                               raise OutcomeUnknown
 H2   after E8: it shows nothing, and no earlier request is known        raise the error
 H3   after E8 otherwise                                                 raise OutcomeUnknown
 H4   it has a gap, or an operation that may be this write               raise OutcomeUnknown
@@ -107,7 +107,7 @@ from airflow_provider_codat.api.writing.push_history import History, moment
 
 _OTHER_CONTENT = 422
 _NO_REFUSALS = frozenset({408, 409, _OTHER_CONTENT, 429})
-"""Statuses below 500 that do not say that this request was refused."""
+"""Statuses below 500 with which Codat does not refuse the record."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Decision:
     log: tuple[Line, ...] = ()
 
     def after(self, row: str, *log: Line) -> Decision:
-        """Return it as the consequence of another row."""
+        """Return the decision with a row before its own, and that row's log lines before its own."""
         return replace(self, row=f"{row} {self.row}", log=log + self.log)
 
 
@@ -149,15 +149,15 @@ def _start(known: Known, now: float) -> Decision:
     if stored.refused or stored.sent_on is None:
         return _write_under(known, stored.key if is_of_the_chain else known.root, now).after("S3")
     moved = known.target.changed_since(stored.target)
-    elsewhere = f", elsewhere ({', '.join(moved)})" if moved else ""
-    cut_off = OpenWrite(f"an earlier try was cut off as it wrote{elsewhere}", stored, stored.sent_on)
+    elsewhere = f" to another target ({', '.join(moved)})" if moved else ""
+    cut_off = OpenWrite(f"an earlier try was interrupted while it wrote{elsewhere}", stored, stored.sent_on)
     if moved:
         return Decision("S4", known, Search(cut_off, Question.FOR_THE_MESSAGE))
     if known.tries_are_missing and is_of_the_chain:
         return _write_under(known, known.root, now).after("S5")
     if known.tries_are_missing or not known.is_replayed(stored.sent_on):
         return Decision("S6", known, _by_the_history(known, cut_off))
-    again = Line("An earlier try was cut off as it wrote; asking again under the same idempotency key.")
+    again = Line("An earlier try was interrupted while it wrote; sending the same request again under the same key.")
     return Decision("S7", known, _send(known, stored.key, stored.sent_on, now), (again,))
 
 
@@ -167,12 +167,12 @@ def _write_under(known: Known, key: str, now: float) -> Decision:
         return Decision("K1", known, _send(known, key, None, now))
     if known.is_clear or known.is_replayed(since):
         return Decision("K2", known, _send(known, key, since, now))
-    missing = OpenWrite("an earlier try may have sent it, and left no trace", known.to_store(key, since), since)
+    missing = OpenWrite("an earlier try may have sent it without storing it", known.to_store(key, since), since)
     return Decision("K3", known, _by_the_history(known, missing))
 
 
 def _write_after(known: Known, key: str, now: float) -> Decision:
-    """Write after a write that came to nothing: under the next key; after one of another chain, under the first."""
+    """Write under the next key; if the last write was of another chain, under the first key."""
     return _write_under(known, next_key(key) if key in known.chain else known.root, now)
 
 
@@ -256,12 +256,16 @@ def _searched(known: Known, search: Search, history: History, now: float) -> Dec
     if history.gap is not None or not _is_clear(known, search.question, history.found, now):
         return Decision("H4", known, unresolved)
     if not search.is_of_the_whole:
-        # What was found may be another task's, and the write of an earlier try too fresh to be listed.
+        # What was found may be another task's. What an earlier try has written may not be listed yet.
         pause = max(search.listed_by - now, 0.0)
-        again = Line("The push history shows no write in the way; searching again in %.0f s, to be sure.", (pause,))
+        again = Line(
+            "The push history shows no obstacle; searching again in %.0f s, when it lists what earlier tries sent.",
+            (pause,),
+        )
         return Decision("H5", known, Pause(pause, replace(search, is_of_the_whole=True)), (again,))
     key, clear = search.of.stored.key, replace(known, is_clear=True)
-    can_be_written = Line("By the company's push history (%d of this kind) it can be written.", (len(history.found),))
+    none_prevents = "None of the %d similar operations in the company's push history prevents the write."
+    can_be_written = Line(none_prevents, (len(history.found),))
     if search.question is Question.HAVE_ALL_FAILED:
         return _write_after(clear, key, now).after("H6", can_be_written)
     if search.question is Question.HAS_NONE_LANDED:
@@ -275,7 +279,7 @@ def _send(known: Known, key: str, used_since: float | None, now: float) -> Send:
 
 
 def _by_the_history(known: Known, of: OpenWrite) -> Search:
-    """Search for a write that sending again cannot find: it has no key, or Codat may not replay its answer any more."""
+    """Search for a write that a replay cannot find: it has no key, or Codat may not replay its answer any more."""
     if not known.has_key:
         return Search(of, Question.HAS_NONE_LANDED, known.began + OTHER_KEY_GRACE)
     grace = HISTORY_GRACE if known.knows_the_key else OTHER_KEY_GRACE
@@ -283,10 +287,10 @@ def _by_the_history(known: Known, of: OpenWrite) -> Search:
 
 
 def _is_clear(known: Known, question: Question, found: Sequence[PushOperation], now: float) -> bool:
-    """Whether nothing that a whole history lists stands in the way of a write.
+    """Whether no operation of a whole history prevents the write. A failed one never does.
 
-    What has failed never does. Other content under the key has become one of the operations found, so there must be
-    one. If the write is sent under the same key, what is recent is replayed, unless a later key of the chain made it.
+    If the key was used for another record, an operation of that record must be in the history. If the same key is
+    sent again, Codat replays a recent operation instead of writing, unless a later key of the chain made it.
     """
     open_ones = [each for each in found if each.status != FAILED]
     if question is Question.HAVE_ALL_FAILED:
@@ -297,10 +301,10 @@ def _is_clear(known: Known, question: Question, found: Sequence[PushOperation], 
 
 
 def _is_refusal(error: CodatError) -> TypeGuard[CodatApiError]:
-    """Whether an error is Codat's own refusal of a request, and nothing of it can have landed.
+    """Whether Codat itself has refused the request, so that nothing of it can have landed.
 
-    Codat gives each answer a correlation id, and replays the one it keeps for a key with the id it had: the same id
-    twice shows that Codat knows the key, and has written nothing under it. A refusal without may be a proxy's.
+    A replayed answer has the correlation id of the first: the same id twice shows that Codat has written nothing under
+    the key. A refusal without a correlation id may come from a proxy.
     """
     if not isinstance(error, CodatApiError) or not error.correlation_id or error.may_have_landed:
         return False

@@ -206,7 +206,7 @@ def test_a_post_that_may_have_been_sent_is_asked_about_under_the_same_key(reques
     assert course.play().key == "b"
     assert course.sent[0] == ("POST", SECOND)
     assert course.kept == [stored_write(SECOND, LONG_AGO, "b")]
-    assert course.log.about("asking again under the same idempotency key") == ["info"]
+    assert course.log.about("sending the same request again under the same key") == ["info"]
 
 
 def test_the_last_moment_at_which_a_try_asks_again_is_one_at_which_codat_still_replays():

@@ -99,7 +99,7 @@ def test_where_codats_clock_is_behind_no_more_is_sent_than_there_were_tries(trie
     assert len(course.writes()) == tries + 1
 
 
-OPEN_PUTS = {"not stored": (after_unstored(), "left no trace"), "cut off": (after(), "cut off as it wrote")}
+OPEN_PUTS = {"not stored": (after_unstored(), "without storing it"), "cut off": (after(), "interrupted while it wrote")}
 
 
 @pytest.mark.parametrize(("earlier_tries", "_"), OPEN_PUTS.values(), ids=OPEN_PUTS)
