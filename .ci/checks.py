@@ -69,12 +69,14 @@ class Job:
     :param python: minor version.
     :param dependencies: ``newest``; ``lowest``, our own dependencies at the lower bounds of ``pyproject.toml``; or
         ``constrained``, by the list of Airflow's own constraints in the folder ``constraints``.
+    :param only: the tests that run, by path; default all but those that the lists of ``versions.toml`` leave out.
     :param pins: further requirements -> the reason for each; default none.
     """
 
     airflow: str
     python: str
     dependencies: Literal["newest", "lowest", "constrained"]
+    only: list[str] = field(default_factory=list)
     pins: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -303,16 +305,20 @@ class Checks:
     def test(self, job: Job, output: Output) -> None:
         """Run the tests of the source distribution against the wheel, with a job's Airflow."""
         self.install(job, output)
-        e2e = [path.relative_to(self.source).as_posix() for path in (self.source / "tests/e2e").glob("test_*.py")]
-        left_out = {*e2e} if job.lowest else {*e2e} - {*self.e2e_everywhere} | {*self.the_same_everywhere}
-        left_out |= {*self.newest_only}
         output.run(
             *(self.prefix(job) / "bin" / "pytest", "--quiet", "-p", "no:cacheprovider", f"--junitxml={job.report}"),
-            *(f"--{'deselect' if '::' in each else 'ignore'}={each}" for each in sorted(left_out)),
+            *(job.only or self.all_but_those_left_out(job)),
             cwd=self.source,
             PYTHONSAFEPATH="1",  # so that the tests' processes import the package from the wheel, not from here
             **self.fewer,
         )
+
+    def all_but_those_left_out(self, job: Job) -> list[str]:
+        """Return the options with which pytest leaves out the tests that run in other jobs."""
+        e2e = [path.relative_to(self.source).as_posix() for path in (self.source / "tests/e2e").glob("test_*.py")]
+        left_out = {*e2e} if job.lowest else {*e2e} - {*self.e2e_everywhere} | {*self.the_same_everywhere}
+        left_out |= {*self.newest_only}
+        return [f"--{'deselect' if '::' in each else 'ignore'}={each}" for each in sorted(left_out)]
 
     def install(self, job: Job, output: Output) -> None:
         """Make a job's environment: its Airflow, the wheel, and the tests' requirements."""
