@@ -23,7 +23,7 @@ def open_session(settings: ConnectionSettings) -> requests.Session:
         return prepared
 
     session = requests.Session()
-    session.auth = authorize  # as auth, because requests replaces a header by an entry of .netrc
+    session.auth = authorize  # not as a header: requests would replace that by an entry of .netrc
     # Redirects are not followed, but requests parses their targets, and fails if one is malformed.
     session.get_redirect_target = lambda _: None  # type: ignore[assignment,method-assign]
     return session

@@ -211,7 +211,7 @@ class CodatHook(BaseHook):
         return self._session
 
     def _drop_clients_of_parent(self) -> None:
-        # After a fork, parent and child share the sockets. Each would read answers that are meant for the other.
+        # After a fork, parent and child share the sockets: each would read answers meant for the other.
         if self._process != os.getpid():
             _clients_of_parents.append((self._session, self._async_client))
             self._session, self._async_client, self._process = None, None, os.getpid()
@@ -255,8 +255,7 @@ class CodatHook(BaseHook):
     async def load(self) -> ConnectionSettings:
         """Read the connection without blocking the event loop.
 
-        Airflow looks up a connection neither on the triggerer's event loop nor in any thread but that of
-        ``sync_to_async``.
+        In the triggerer, Airflow can look up a connection only in the thread of ``sync_to_async``.
         """
         from asgiref.sync import sync_to_async
 

@@ -68,7 +68,7 @@ def send(
     from tenacity import Retrying
 
     errors: list[CodatError] = []
-    with suppress(CodatError):  # tenacity raises the last error
+    with suppress(CodatError):  # tenacity raises the last of the errors
         for attempt in Retrying(**_rules(request, policy, warn)):
             with attempt:
                 try:
