@@ -1,4 +1,7 @@
-"""What Airflow discovers through the ``apache_airflow_provider`` entry point. Imports nothing but a table."""
+"""What Airflow reads through the ``apache_airflow_provider`` entry point.
+
+Every Airflow process loads this module. It imports only ``hooks/form.py``, which needs the standard library alone.
+"""
 
 from typing import Any
 
@@ -25,8 +28,8 @@ def get_provider_info() -> dict[str, Any]:
                     "deployment": {
                         "description": (
                             "The name of this deployment of Airflow. It is part of the idempotency keys of"
-                            " CodatPushOperator: give one where the same DAG writes to the same Codat account from"
-                            " several deployments. Change it while no task is between two tries."
+                            " CodatPushOperator. Set it if several deployments run the same DAG with the same Codat"
+                            " account. Change it only while no task is between two tries."
                         ),
                         "type": "string",
                         "version_added": "0.2.0",
@@ -36,9 +39,9 @@ def get_provider_info() -> dict[str, Any]:
                     "scoped_keys_since": {
                         "description": (
                             "Before Airflow 3.3: the time of the upgrade from version 0.1.0 of this provider, ISO 8601."
-                            " DAG runs due before it keep the idempotency keys of that version, so that a write begun"
-                            " before the upgrade is found after it. Remove it once none of these runs is retried or"
-                            " cleared."
+                            " DAG runs due before it keep the idempotency keys of that version, so that a retry"
+                            " after the upgrade finds a write from before it. Remove the option once none of these"
+                            " runs is retried or cleared any more."
                         ),
                         "type": "string",
                         "version_added": "0.2.0",

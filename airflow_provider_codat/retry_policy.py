@@ -1,22 +1,22 @@
-"""``CodatRetryPolicy``: which failures of a task a retry can help, and when, for Airflow 3.3's ``retry_policy``.
+"""``CodatRetryPolicy`` decides which failed tasks are retried, and when: a ``retry_policy`` for Airflow 3.3 and later.
 
 ======================================================  ==============================================================
-what the task failed with                               what the policy decides
+error of the task (the first row that matches counts)   decision
 ======================================================  ==============================================================
-any error with ``may_have_landed``                      retry as after passing trouble: the next try of
-                                                        ``CodatPushOperator`` finds out whether the record was written
-``CodatInputError``, ``CodatIdempotencyKeyReused``;     fail at once: another try would be refused, too
-3xx, 4xx but for those below
+``CodatRateLimited`` (429)                              retry when Codat says: at ``Retry-After``, or the quota's reset
+transient: ``CodatConnectionError``,                    retry after ``first_delay``, doubled after each try up to
+``CodatResponseError``, 408, 409, 425, 5xx              ``max_delay``; later if a ``Retry-After`` says so
+any other error with ``may_have_landed``                retry in the same way: the next try of ``CodatPushOperator``
+                                                        finds out whether the record was written
+``CodatInputError``, ``CodatIdempotencyKeyReused``,     fail at once: another try would fail in the same way
+other 3xx and 4xx
 ``CodatWriteOutcomeUnknown``                            fail at once: another try might write the record twice
 ``CodatPushOperationFailed``                            fail at once: a terminal status never changes
-``CodatRateLimited`` (429)                              retry when Codat says so: ``Retry-After``, or the quota's reset
-``CodatConnectionError``, ``CodatResponseError``,       retry after ``first_delay``, doubled from try to try up to
-408, 409, 425, 5xx                                      ``max_delay``; later if a ``Retry-After`` says so
-anything else                                           what the task's own ``retries`` and ``retry_delay`` say
+any other error                                         retry after the task's own ``retry_delay``
 ======================================================  ==============================================================
 
-How often is retried stays with the task's ``retries``. The module can be imported on any Airflow; below 3.3, no task
-takes a ``retry_policy``.
+The task's own ``retries`` limits the number of retries. The module can be imported on any Airflow, but only tasks of
+3.3 and later have a ``retry_policy``.
 """
 
 from __future__ import annotations
@@ -46,22 +46,22 @@ else:
     except ImportError:  # before 3.3
 
         class RetryPolicy:
-            """Stands in where Airflow has none."""
+            """Replaces Airflow's class, which older versions do not have."""
 
 
-HOPELESS = (CodatInputError, CodatIdempotencyKeyReused, CodatWriteOutcomeUnknown, CodatPushOperationFailed)
-PASSING = (CodatConnectionError, CodatResponseError, CodatServerError, CodatConflictError)
+FINAL = (CodatInputError, CodatIdempotencyKeyReused, CodatWriteOutcomeUnknown, CodatPushOperationFailed)
+TRANSIENT = (CodatConnectionError, CodatResponseError, CodatServerError, CodatConflictError)
 
 
 class CodatRetryPolicy(RetryPolicy):
-    """Decides by the error whether a task of this package is retried, and after how long.
+    """Decides, from the error of a task, whether it is retried and after how long.
 
-    Give it to any task that talks to Codat: ``retry_policy=CodatRetryPolicy(), retries=5``. A task of your own that
-    writes by the hook needs an ``idempotency_key`` that is the same in each try, else a retry may write twice.
+    Use it for any task that calls Codat: ``retry_policy=CodatRetryPolicy(), retries=5``. If your own task writes a
+    record through the hook, give it an ``idempotency_key`` that is the same in each try, so that no retry writes twice.
 
-    :param first_delay: the pause before the first retry after passing trouble; default 30 seconds.
-    :param max_delay: the longest such pause; default 15 minutes. A write is found again by asking once more for only 90
-        minutes on an Airflow without a task state store, so keep the pauses together below that.
+    :param first_delay: the pause before the first retry after a transient error; default 30 seconds.
+    :param max_delay: the longest such pause; default 15 minutes. Without a task state store, all pauses together should
+        be below 90 minutes: for that time Codat repeats its answer to a write.
 
     Source: https://docs.codat.io/using-the-api/errors and https://docs.codat.io/using-the-api/rate-limits.
     """
@@ -87,12 +87,12 @@ class CodatRetryPolicy(RetryPolicy):
         name = type(exception).__name__
         if isinstance(exception, CodatRateLimited):
             return RetryDecision.retry(_until_allowed(exception), f"{name}: Codat's rate limit")
-        may_pass = isinstance(exception, PASSING) or is_passing(exception)
-        if may_pass or getattr(exception, "may_have_landed", False):
+        is_transient = isinstance(exception, TRANSIENT) or is_passing(exception)
+        if is_transient or getattr(exception, "may_have_landed", False):
             pause = max(self._pause(try_number), timedelta(seconds=getattr(exception, "retry_after", None) or 0))
-            return RetryDecision.retry(pause, f"{name}: this may pass, or the next try finds what was written")
-        if isinstance(exception, HOPELESS) or (isinstance(exception, CodatApiError) and exception.status_code < 500):
-            return RetryDecision.fail(f"{name}: another try would end alike")
+            return RetryDecision.retry(pause, f"{name}: transient, or the next try finds out what was written")
+        if isinstance(exception, FINAL) or (isinstance(exception, CodatApiError) and exception.status_code < 500):
+            return RetryDecision.fail(f"{name}: another try would fail in the same way")
         return RetryDecision.default()
 
     def _pause(self, try_number: int) -> timedelta:
@@ -112,7 +112,7 @@ class CodatRetryPolicy(RetryPolicy):
 
 
 def _until_allowed(limited: CodatRateLimited) -> timedelta | None:
-    """Return how long Codat wants to be left alone; ``None``, for the task's own delay, if it does not say."""
+    """Return the time until Codat allows requests; ``None``, for the task's own delay, if Codat does not say."""
     if limited.retry_after is not None:
         return timedelta(seconds=limited.retry_after)
     if limited.reset_at is not None:

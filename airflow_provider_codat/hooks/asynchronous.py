@@ -1,4 +1,4 @@
-"""The asynchronous side, on ``httpx``: a client, and one request sent through it."""
+"""Sends one request of an asynchronous call, with ``httpx``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_provider_codat.api.errors import CodatConnectionError
 from airflow_provider_codat.api.http.request import Request
 from airflow_provider_codat.api.http.response import Response
 from airflow_provider_codat.hooks.connection import ConnectionSettings
-from airflow_provider_codat.hooks.failures import causes, in_words, unanswered, unreadable, was_sent_by_httpx
+from airflow_provider_codat.hooks.failures import causes, in_words, may_have_arrived_with_httpx, unanswered, unreadable
 
 if TYPE_CHECKING:
     import ssl
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 
 class IdleConnectionClosed(CodatConnectionError):
-    """The server closed a connection that was kept alive, because it had been idle for too long."""
+    """The server closed an idle, kept-alive connection instead of answering on it."""
 
 
 def open_client(settings: ConnectionSettings) -> httpx.AsyncClient:
-    """Return a client. The call blocks: it reads the certificates.
+    """Return a client. The call blocks, because it reads the certificates.
 
-    :raises CodatConnectionError: the certificates or the proxy of the environment cannot be used.
+    :raises CodatConnectionError: the certificates, or the proxy that the environment names, cannot be used.
     """
     import httpx
 
-    # Waiting for a free connection of the pool is no network trouble, so it has no time limit of its own.
+    # A request may wait without a time limit for a free connection of the pool.
     timeout = httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout, pool=None)
-    # Kept alive for longer than the usual pause between two checks: a new TLS handshake costs more than the check.
+    # Longer than the usual pause between two checks, because a TLS handshake costs more than a check.
     limits = httpx.Limits(max_connections=100, max_keepalive_connections=100, keepalive_expiry=90)
     try:
         tls = tls_context()
@@ -42,15 +42,15 @@ def open_client(settings: ConnectionSettings) -> httpx.AsyncClient:
             limits=limits,
             follow_redirects=False,
             verify=tls,
-            # Given, because httpx does not read the environment as requests does, and refuses some of it.
+            # httpx reads these environment variables differently from requests, and rejects some values.
             proxy=_proxy_for(settings.base_url, tls),
             trust_env=False,
             event_hooks={"response": [_without_location]},
         )
     except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
         raise CodatConnectionError(
-            f"Nothing can be sent to {settings.base_url}: {in_words(error)}. Check what SSL_CERT_FILE and"
-            " SSL_CERT_DIR name, and the proxy settings, where this process runs.",
+            f"No request can be sent to {settings.base_url}: {in_words(error)}. Check the proxy settings, SSL_CERT_FILE"
+            " and SSL_CERT_DIR in the environment of this process.",
             was_sent=False,
         ) from error
 
@@ -58,7 +58,7 @@ def open_client(settings: ConnectionSettings) -> httpx.AsyncClient:
 async def exchange(client: httpx.AsyncClient, request: Request[Any], settings: ConnectionSettings) -> Response:
     """Send a request, and return the answer.
 
-    If the server closes an idle connection, the request is sent again at once where that is safe.
+    If the server closes an idle connection, a request that writes no record is sent once more.
 
     :raises CodatConnectionError: no answer came.
     :raises CodatResponseError: the answer was cut short or garbled.
@@ -84,7 +84,7 @@ async def _exchange_once(
 
     async def note_connecting(event: str, _: Mapping[str, Any]) -> None:
         nonlocal has_connected
-        # What comes before is "connection", or "socks" where such a proxy is used.
+        # The event's prefix is "connection", or "socks" with a SOCKS proxy.
         has_connected = has_connected or event.endswith(".connect_tcp.started")
 
     prepared = client.build_request(
@@ -95,7 +95,7 @@ async def _exchange_once(
         headers={**request.headers, "Authorization": settings.authorization},
         extensions={"trace": note_connecting},
     )
-    handled = sys.exception()
+    outer_error = sys.exception()
     answer: httpx.Response | None = None
     try:
         answer = await client.send(prepared, stream=True)
@@ -108,20 +108,20 @@ async def _exchange_once(
         kind = CodatConnectionError if has_connected else IdleConnectionClosed
         raise unanswered(request, settings, error, kind) from error
     except httpx.HTTPError as error:
-        *_, reason = causes(error, handled)
-        raise unanswered(request, settings, reason, was_sent=was_sent_by_httpx(error)) from error
+        *_, reason = causes(error, outer_error)
+        raise unanswered(request, settings, reason, may_have_arrived=may_have_arrived_with_httpx(error)) from error
     finally:
         if answer is not None:
             await answer.aclose()
 
 
 async def _without_location(answer: httpx.Response) -> None:
-    """Remove a redirect's target: nobody needs it, but httpx parses it and may fail."""
+    """Remove the target of a redirect, which is not followed: httpx parses it, and fails if it is malformed."""
     answer.headers.pop("location", None)
 
 
 def _proxy_for(url: str, tls: ssl.SSLContext) -> httpx.Proxy | None:
-    """Return the proxy that the environment names for an address, by the rules of the blocking side."""
+    """Return the proxy for an address, read from the environment by the rules of ``requests``."""
     import httpx
     from requests.utils import get_environ_proxies, select_proxy
 
@@ -134,7 +134,7 @@ def _proxy_for(url: str, tls: ssl.SSLContext) -> httpx.Proxy | None:
 
 @functools.cache
 def tls_context() -> ssl.SSLContext:
-    """Return the trusted certificates, which a process reads once."""
+    """Return the TLS context with the trusted certificates. A process reads them once."""
     import httpx
 
     return httpx.create_ssl_context()
@@ -142,7 +142,7 @@ def tls_context() -> ssl.SSLContext:
 
 @contextlib.asynccontextmanager
 async def _opened(request: Request[Any]) -> AsyncIterator[bytes | AsyncIterator[bytes] | None]:
-    """Do what :meth:`Request.opened` does; a file is opened, read and closed without blocking the event loop."""
+    """Do what :meth:`Request.opened` does, but open, read and close a file in a thread."""
     if request.form is None:
         yield request.content
         return

@@ -1,4 +1,4 @@
-"""The blocking side, on ``requests``: a session, and one request sent once."""
+"""Sends one request of a blocking call, with ``requests``."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_codat.api.http.request import Request
 from airflow_provider_codat.api.http.response import Response
 from airflow_provider_codat.hooks.connection import ConnectionSettings
-from airflow_provider_codat.hooks.failures import causes, unanswered, unreadable, was_sent_by_requests
+from airflow_provider_codat.hooks.failures import causes, may_have_arrived_with_requests, unanswered, unreadable
 
 if TYPE_CHECKING:
     import requests
 
 
 def open_session(settings: ConnectionSettings) -> requests.Session:
-    """Return a session that is authorised."""
+    """Return a session that sends the API key."""
     import requests
 
     def authorize(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -23,8 +23,8 @@ def open_session(settings: ConnectionSettings) -> requests.Session:
         return prepared
 
     session = requests.Session()
-    session.auth = authorize  # not as a header, which requests would let a .netrc entry replace
-    # No redirect is followed, so nobody needs its target, but requests parses it and may fail.
+    session.auth = authorize  # not as a header: requests would replace that by an entry of .netrc
+    # Redirects are not followed, but requests parses their targets, and fails if one is malformed.
     session.get_redirect_target = lambda _: None  # type: ignore[assignment,method-assign]
     return session
 
@@ -38,9 +38,9 @@ def exchange(session: requests.Session, request: Request[Any], settings: Connect
     import requests
     from urllib3.exceptions import IncompleteRead
 
-    handled = sys.exception()
+    outer_error = sys.exception()
     if not request.is_repeatable:
-        # If the server closed an idle connection, nobody would know whether this was done: use a fresh one.
+        # Use a new connection: if the server closed an idle one, it would be unknown whether the request arrived.
         session.close()
     try:
         with (
@@ -60,10 +60,12 @@ def exchange(session: requests.Session, request: Request[Any], settings: Connect
     except requests.exceptions.ContentDecodingError as error:
         raise unreadable(request, error) from error
     except requests.exceptions.RequestException as error:
-        found = list(causes(error, handled))
+        found = list(causes(error, outer_error))
         if any(isinstance(cause, IncompleteRead) for cause in found):
             raise unreadable(request, error) from error
-        raise unanswered(request, settings, found[-1], was_sent=was_sent_by_requests(found)) from error
+        raise unanswered(
+            request, settings, found[-1], may_have_arrived=may_have_arrived_with_requests(found)
+        ) from error
     except OSError as error:
-        # One without a number is requests' own, for a missing file of certificates.
-        raise unanswered(request, settings, error, was_sent=error.errno is not None) from error
+        # If a file of certificates is missing, requests sends nothing and raises an OSError without errno.
+        raise unanswered(request, settings, error, may_have_arrived=error.errno is not None) from error

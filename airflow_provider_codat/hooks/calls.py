@@ -1,4 +1,4 @@
-"""An endpoint as a method of the hook: defined once in ``airflow_provider_codat.api``, called either way.
+"""The methods of the hook, each made from a function of ``airflow_provider_codat.api`` that builds requests.
 
 ``hook.get_company(id)`` sends the request and returns the answer; ``await hook.get_company.aio(id)`` does the same
 without blocking the event loop.
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class _Hook(Protocol):
-    """What a call needs of the hook, whose module imports this one."""
+    """The part of ``CodatHook`` that a call uses. Its module imports this one, so it cannot be imported here."""
 
     @property
     def schedule_shape(self) -> ScheduleShape: ...
@@ -34,10 +34,10 @@ class _Hook(Protocol):
 
 
 class Call(Generic[P, A]):
-    """A function of the API that becomes a method of the hook.
+    """A method of the hook.
 
-    :param build: the function, which takes the call's arguments.
-    :param hook: ``None`` in the class; set when the method is read from an instance.
+    :param build: takes the method's arguments, and returns the request or the steps of a wait.
+    :param hook: the hook, or ``None`` (the default) if the method was read from the class.
     """
 
     def __init__(self, build: Callable[P, A], hook: _Hook | None = None) -> None:
@@ -50,7 +50,7 @@ class Call(Generic[P, A]):
 
     @property
     def hook(self) -> _Hook:
-        """The hook this call goes through.
+        """The hook whose method this is.
 
         :raises TypeError: the call was read from the class, not from a hook.
         """
@@ -60,7 +60,7 @@ class Call(Generic[P, A]):
 
 
 class Endpoint(Call[P, Request[T]]):
-    """One request, one answer."""
+    """A method that sends one request and returns its answer."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Send the request and return the answer."""
@@ -72,7 +72,7 @@ class Endpoint(Call[P, Request[T]]):
 
 
 class FileEndpoint(Endpoint[P, T]):
-    """An endpoint that reads the size of a file to make its request, which blocks."""
+    """An endpoint whose request needs the size of a file. Reading the size blocks."""
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Do the same without blocking the event loop."""
@@ -85,7 +85,7 @@ class ShapedEndpoint(Endpoint[P, T]):
     """An endpoint whose ``shape`` defaults to the connection's ``sync_schedule_shape``."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Send the request and return the answer."""
+        """Set ``shape`` if it is missing, and send the request."""
         kwargs.setdefault("shape", self.hook.schedule_shape)
         return super().__call__(*args, **kwargs)
 
@@ -97,7 +97,7 @@ class ShapedEndpoint(Endpoint[P, T]):
 
 
 class PagedEndpoint(Call[P, Request[Page[T]]]):
-    """A list that is read page by page, each page only when its first item is wanted."""
+    """A method that iterates over a list. It reads each page when its first item is requested."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
         """Iterate over the items of all pages."""
@@ -109,7 +109,7 @@ class PagedEndpoint(Call[P, Request[Page[T]]]):
 
     def _pages(self, *args: P.args, **kwargs: P.kwargs) -> Callable[..., Request[Page[T]]]:
         build = cast("Callable[..., Request[Page[T]]]", functools.partial(self._build, *args, **kwargs))
-        build(page=1)  # bad arguments are refused by the call, not by the first item
+        build(page=1)  # raises for wrong arguments now, not at the first item
         return build
 
     def _items(self, build: Callable[..., Request[Page[T]]]) -> Iterator[T]:
@@ -129,10 +129,10 @@ class PagedEndpoint(Call[P, Request[Page[T]]]):
 
 
 class Wait(Call[P, Steps[PushOperation]]):
-    """A wait for a push operation."""
+    """A method that waits for a push operation."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> PushOperation:
-        """Wait, blocking the thread, and return the operation."""
+        """Block the thread until the operation has ended, and return it."""
         return self.hook.run(self._build(*args, **kwargs))
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> PushOperation:

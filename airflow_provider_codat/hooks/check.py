@@ -1,4 +1,4 @@
-"""What Airflow's test button says: the result of a request to Codat, and what to do about it, in one sentence."""
+"""The message of Airflow's test button: the result of one request to Codat, and what to do about it."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _REDIRECTED = _NOT_CODAT % "it answered {error.status_code}, a redirect"
 
 SENTENCES: dict[type[BaseException], str] = {
     # Causes of a request that got no answer.
-    requests.exceptions.ProxyError: "The proxy on the way to {url} does not let the request through: check HTTPS_PROXY"
+    requests.exceptions.ProxyError: "The proxy in front of {url} does not let the request through: check HTTPS_PROXY"
     " and NO_PROXY where Airflow runs.",
     ssl.SSLCertVerificationError: "The TLS certificate of {url} is not trusted ({cause.verify_message}): check the base"
     " URL, or name the file with your own authority's certificate in REQUESTS_CA_BUNDLE and SSL_CERT_FILE.",
     ssl.SSLError: "{url} does not speak TLS as it should ({cause}): check the scheme and port of the base URL.",
-    socket.gaierror: "The host name in {url} is not known: check the base URL for a slip, then this machine's DNS.",
+    socket.gaierror: "The host name in {url} is not known: check the base URL for a typo, then this machine's DNS.",
     ConnectionRefusedError: "Nothing listens at {url}: check the host and port of the base URL.",
     requests.exceptions.ConnectTimeout: "No connection to {url} could be made within {settings.connect_timeout:g} s:"
     " check the base URL, and that a firewall lets Airflow out.",
@@ -53,35 +53,35 @@ SENTENCES: dict[type[BaseException], str] = {
     # Answers.
     CodatAuthenticationError: "{url} refuses the API key: check the connection's password; the Codat Portal shows the"
     " key under Developers > API keys.",
-    CodatPlanLimitError: "The Codat plan does not allow this ({error.error}): ask whoever looks after the account at"
-    " Codat to change the plan.",
+    CodatPlanLimitError: "The Codat plan does not allow this ({error.error}): ask the owner of the Codat account to"
+    " change the plan.",
     CodatForbiddenError: "{url} does not let this API key list companies ({error.error}): give it that right in the"
     " Codat Portal under Developers > API keys, or use another key.",
     CodatNotFoundError: _NOT_CODAT % "it answered 404",
-    CodatResponseError: _NOT_CODAT % "with something that is not JSON of its shape",
-    CodatRateLimited: "Codat takes no more requests for now (429): test again {wait}.",
-    CodatServerError: "Codat has trouble of its own (it answered {error.status_code}): test again later.",
+    CodatResponseError: _NOT_CODAT % "it answered with something other than Codat's JSON",
+    CodatRateLimited: "Codat's rate limit is reached (429): test again {wait}.",
+    CodatServerError: "Codat failed to answer (it returned {error.status_code}): test again later.",
     CodatApiError: "{url} answered {error.status_code} ({error.error}): check the base URL, then ask Codat's"
     " support{reference}.",
 }
-"""What is among the causes of a failed request -> what to say. The first row that fits counts."""
+"""Class of an error, or of one of its causes -> the message. The first row that matches counts."""
 
 
 def reached(settings: ConnectionSettings, companies: int | None) -> str:
-    """Return the sentence for a connection that works; ``companies`` is ``None`` if Codat gave no number."""
+    """Return the message for a connection that works; ``companies`` is ``None`` if Codat gave no number."""
     seen = "" if companies is None else f"; it sees {companies} {'company' if companies == 1 else 'companies'}"
-    ignored = f"; the extra has keys that mean nothing here: {', '.join(settings.unknown)}" if settings.unknown else ""
+    ignored = f"; the extra has unknown keys: {', '.join(settings.unknown)}" if settings.unknown else ""
     return f"{settings.base_url} answers and accepts the API key{seen}{ignored}."
 
 
 def refused(error: CodatInputError, conn_id: str) -> str:
-    """Return the sentence for a field that is wrong, without the connection's id: the test button makes one up."""
+    """Return the message for a wrong field. It leaves out the connection's id, which the test button makes up."""
     reason = str(error).removeprefix(f"connection {conn_id!r}: ")
     return f"{reason[:1].upper()}{reason[1:]}."
 
 
 def explain(error: CodatError, causes: Sequence[BaseException], settings: ConnectionSettings) -> str:
-    """Return the sentence for a request that failed. It does not hold the key, even if an answer did."""
+    """Return the message for a request that failed. It never shows the API key, even if the answer did."""
     cause, template = _template(error, causes)
     correlation_id = getattr(error, "correlation_id", None)
     sentence = template.format(
@@ -104,9 +104,9 @@ def _template(error: CodatError, causes: Sequence[BaseException]) -> tuple[BaseE
     for kind, template in SENTENCES.items():
         for cause in causes:
             if isinstance(cause, kind):
-                # OpenSSL's library X509 reads files of certificates; another one speaks TLS.
-                is_of_a_file = isinstance(cause, ssl.SSLError) and cause.library == "X509"
-                return cause, _NO_CERTIFICATES if is_of_a_file else template
+                # OpenSSL reports a bad file of certificates as an error of its library X509, a TLS error as another.
+                is_bad_file = isinstance(cause, ssl.SSLError) and cause.library == "X509"
+                return cause, _NO_CERTIFICATES if is_bad_file else template
     return error, "{error}"
 
 
@@ -116,6 +116,6 @@ def _wait(error: CodatRateLimited) -> str:
         after = "later"
     else:
         after = f"in {math.ceil(seconds)} s" if seconds < 120 else f"in {math.ceil(seconds / 60)} min"
-    # Codat sends this time whichever limit was reached.
+    # Codat sends the reset of the day's quota even if another limit was reached.
     reset = f"; the day's quota is reset at {error.reset_at:%Y-%m-%d %H:%M} UTC" if error.reset_at is not None else ""
     return after + reset

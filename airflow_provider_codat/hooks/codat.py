@@ -1,4 +1,4 @@
-"""``CodatHook``: an Airflow connection turned into requests to Codat, blocking and asynchronous."""
+"""``CodatHook`` sends blocking and asynchronous requests to Codat, through an Airflow connection."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ T = TypeVar("T")
 DEFAULT_CONN_ID = "codat_default"
 
 LONGEST_WAIT = 4 * 3600
-"""Seconds that a wait may be given. A larger number is most likely one of milliseconds; sensors wait for longer."""
+"""The longest ``timeout`` of a wait, in seconds. A larger number is most likely one of milliseconds."""
 
 LONGEST_INTERVAL = 600
-"""Seconds between two checks, likewise."""
+"""The longest ``poll_interval``, in seconds, for the same reason."""
 
 log = logging.getLogger(__name__)
 
@@ -55,23 +55,23 @@ log = logging.getLogger(__name__)
 def wait_for_push_operation(
     company_id: str, push_operation_key: str, *, poll_interval: float = 2.0, timeout: float = 120.0
 ) -> Steps[push_operations.PushOperation]:
-    """Wait until a push operation has ended, and return it whatever its status.
+    """Wait until a push operation has ended, and return it, whatever its status.
 
-    For ``@task`` functions; a task that waits long is better served by ``CodatPushOperationSensor``.
+    It is meant for ``@task`` functions. For a long wait use ``CodatPushOperationSensor``.
 
     :param company_id: the company written to.
-    :param push_operation_key: the key the write was answered with.
+    :param push_operation_key: the key of the operation, from Codat's answer to the write.
     :param poll_interval: seconds between two checks, above 0 and at most 600 (ten minutes); default 2.
-    :param timeout: seconds to wait, at most 14,400 (four hours), 0 to check once; default 120.
-    :raises CodatInputError: a number is out of these bounds, as it is when it was meant as milliseconds.
-    :raises CodatWaitTimeout: it had not ended by then; the error names the last status seen.
-    :raises CodatApiError: waiting cannot help, such as 401 or 403.
+    :param timeout: seconds to wait, at most 14,400 (four hours); 0 checks once; default 120.
+    :raises CodatInputError: a number is out of bounds, most likely because it was given in milliseconds.
+    :raises CodatWaitTimeout: ``timeout`` passed first; the error names the last status seen.
+    :raises CodatApiError: Codat answered with an error that is not transient, such as 401 or 403.
 
     Source: https://docs.codat.io/using-the-api/push.
     """
     _check_seconds("poll_interval", poll_interval, LONGEST_INTERVAL)
-    if timeout != 0:  # then it checks once
-        _check_seconds("timeout", timeout, LONGEST_WAIT, "; a CodatPushOperationSensor waits for longer")
+    if timeout != 0:  # 0 checks once
+        _check_seconds("timeout", timeout, LONGEST_WAIT, "; a CodatPushOperationSensor can wait longer")
     wait = OperationWait(push_operations.PUSH_OPERATION, company_id, push_operation_key, log)
     return wait.steps(timeout, Pace(poll_interval), time.monotonic)
 
@@ -84,21 +84,23 @@ def _check_seconds(name: str, seconds: float, most: int, remedy: str = "") -> No
 
 
 class CodatHook(BaseHook):
-    """Talks to Codat's API with the key of an Airflow connection.
+    """Sends requests to Codat's API, with the API key of an Airflow connection.
 
-    Every call exists twice without being written twice: ``hook.get_company(id)`` blocks,
-    ``await hook.get_company.aio(id)`` does not. Requests that read or set state are sent again over passing trouble;
-    requests that write records are sent again only where Codat's ``Idempotency-Key`` makes that safe, or where they
-    cannot have been sent; the table is in ``airflow_provider_codat.api.http.retry``.
+    Each call has two forms: ``hook.get_company(id)`` blocks the thread, ``await hook.get_company.aio(id)`` does not.
 
-    The connection, of type ``codat``: the password is the API key, or the ready-made ``Basic ...`` header; the host is
-    the base URL (default ``https://api.codat.io``); the extra may hold ``connect_timeout`` (seconds, default 10),
+    After a transient error the hook repeats a request if that is safe. It is safe for a request that reads or sets
+    state, and for a ``POST`` of a record under its ``Idempotency-Key``. For a ``PUT`` or ``DELETE`` of a record it is
+    safe only after a 429, or if the hook could not connect. The whole table is in
+    ``airflow_provider_codat.api.http.retry``.
+
+    The connection has the type ``codat``. Its password is the API key, or the ready-made ``Basic ...`` header. Its host
+    is the base URL (default ``https://api.codat.io``). Its extra may set ``connect_timeout`` (seconds, default 10),
     ``read_timeout`` (seconds, default 60), ``max_attempts`` (default 5), ``max_retry_wait`` (seconds, default 60),
-    ``requests_per_minute`` (of a triggerer, default 900), ``max_concurrent_requests`` (of a triggerer for one company,
-    default 10), ``sync_schedule_shape`` (``integer`` or ``object``) and ``allow_http`` (default false).
+    ``requests_per_minute`` (of one triggerer, default 900), ``max_concurrent_requests`` (of one triggerer to one
+    company, default 10), ``sync_schedule_shape`` (``integer`` or ``object``) and ``allow_http`` (default false).
 
     :param codat_conn_id: the id of the Airflow connection; default ``codat_default``.
-    :raises CodatInputError: on first use, if the connection is malformed.
+    :raises CodatInputError: the connection is malformed. The first use raises this, not the constructor.
 
     Source: https://docs.codat.io/using-the-api/authentication.
     """
@@ -117,27 +119,19 @@ class CodatHook(BaseHook):
         self._async_client: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
         self._process = os.getpid()
 
-    # -- companies ---------------------------------------------------------------------------------------------------
-
     get_company = Endpoint(companies.get_company)
     list_companies = Endpoint(companies.list_companies)
     iterate_companies = PagedEndpoint(companies.list_companies)
-
-    # -- push operations ---------------------------------------------------------------------------------------------
 
     get_push_operation = Endpoint(push_operations.get_push_operation)
     list_push_operations = Endpoint(push_operations.list_push_operations)
     iterate_push_operations = PagedEndpoint(push_operations.list_push_operations)
     wait_for_push_operation = Wait(wait_for_push_operation)
 
-    # -- records -----------------------------------------------------------------------------------------------------
-
     create_record = Endpoint(records.create_record)
     update_record = Endpoint(records.update_record)
     delete_record = Endpoint(records.delete_record)
     upload_attachment = FileEndpoint(records.upload_attachment)
-
-    # -- sync settings -----------------------------------------------------------------------------------------------
 
     get_company_sync_settings = Endpoint(sync_settings.get_company_sync_settings)
     update_company_sync_settings = ShapedEndpoint(sync_settings.update_company_sync_settings)
@@ -148,9 +142,9 @@ class CodatHook(BaseHook):
 
     @functools.cached_property
     def settings(self) -> ConnectionSettings:
-        """The connection, read once and checked.
+        """The fields of the connection, read once and checked.
 
-        Reads Airflow's secrets backends, which blocks: in the triggerer use :meth:`load` first.
+        The first read blocks, because it asks Airflow's secrets backends. In the triggerer call :meth:`load` first.
 
         :raises CodatInputError: a field is wrong; the error names it.
         """
@@ -167,7 +161,7 @@ class CodatHook(BaseHook):
             mask_secret(secret)
         if settings.unknown:
             self.log.warning(
-                "Connection %r has extra keys that mean nothing here: %s. Known are %s.",
+                "Connection %r has unknown keys in its extra: %s. Known keys are %s.",
                 self.codat_conn_id,
                 ", ".join(settings.unknown),
                 ", ".join(form.EXTRA_FIELDS),
@@ -176,17 +170,17 @@ class CodatHook(BaseHook):
 
     @property
     def schedule_shape(self) -> ScheduleShape:
-        """The shape of ``syncSchedule`` to write where the API does not show it; default ``integer``."""
+        """The shape in which to write ``syncSchedule`` if no answer of the API shows one; default ``integer``."""
         return self.settings.sync_schedule_shape or "integer"
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask Codat for one company, for the test button of Airflow's connection form.
 
-        :return: whether that worked, and a sentence with the result and what to do about it. It never holds the key.
+        :return: whether that worked, and a message that says what to do. The message never shows the API key.
         """
         from airflow_provider_codat.hooks import check
 
-        handled = sys.exception()
+        outer_error = sys.exception()
         try:
             settings = self.settings
         except CodatInputError as error:
@@ -194,40 +188,40 @@ class CodatHook(BaseHook):
         try:
             page = self.send(companies.list_companies(page_size=1), attempts=1)
         except CodatError as error:
-            return False, check.explain(error, list(causes(error, handled)), settings)
+            return False, check.explain(error, list(causes(error, outer_error)), settings)
         return True, check.reached(settings, page.total)
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Return the connection form's own fields; Airflow before 3.2 asks for them."""
+        """Return the fields of the extra for the connection form of Airflow before 3.2."""
         return form.form_widgets()
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return how the connection form shows the standard fields; Airflow before 3.2 asks for it."""
+        """Return how the connection form of Airflow before 3.2 shows the standard fields."""
         return form.field_behaviour()
 
     # -- blocking ----------------------------------------------------------------------------------------------------
 
     def get_conn(self) -> requests.Session:
         """Return the authorised session that all blocking calls of this process share."""
-        self._leave_to_the_parent()
+        self._drop_clients_of_parent()
         if self._session is None:
             self._session = blocking.open_session(self.settings)
         return self._session
 
-    def _leave_to_the_parent(self) -> None:
-        # After a fork, forget what the parent has open: on a shared socket one would read the other's answers.
+    def _drop_clients_of_parent(self) -> None:
+        # After a fork, parent and child share the sockets: each would read answers meant for the other.
         if self._process != os.getpid():
-            _of_parents.append((self._session, self._async_client))
+            _clients_of_parents.append((self._session, self._async_client))
             self._session, self._async_client, self._process = None, None, os.getpid()
 
     def send(self, request: Request[T], *, attempts: int | None = None) -> T:
-        """Send a request, again where the retry table says so, and return its answer.
+        """Send a request, repeat it if the retry table says so, and return its answer.
 
         :param request: made by a function of ``airflow_provider_codat.api``.
-        :param attempts: requests in all; default the connection's ``max_attempts``.
-        :raises CodatError: the subclass says what went wrong.
+        :param attempts: how often it is sent at most; default the connection's ``max_attempts``.
+        :raises CodatError: no attempt succeeded; the subclass says why.
         """
         return retrying.send(self._send_once, request, self._retry_policy(attempts), self.log.warning).result()
 
@@ -235,10 +229,10 @@ class CodatHook(BaseHook):
         return self._read(request, blocking.exchange(self.get_conn(), request, self.settings))
 
     def run(self, steps: Steps[T], *, attempts: int | None = 1) -> T:
-        """Do the steps of a wait or a write, blocking.
+        """Carry out the steps of a wait or a write, and return their result.
 
-        :param steps: a wait's or a write's, whose requests are sent one after another.
-        :param attempts: as in :meth:`send`; default 1, since a wait decides itself whether to check again.
+        :param steps: yields a request or a pause, and gets the answer of the request.
+        :param attempts: how often each request is sent at most; default 1, because a wait checks again by itself.
         """
         try:
             step = next(steps)
@@ -261,8 +255,7 @@ class CodatHook(BaseHook):
     async def load(self) -> ConnectionSettings:
         """Read the connection without blocking the event loop.
 
-        Airflow's lookups must run neither on the triggerer's loop nor in a thread of our own: hence ``sync_to_async``,
-        around everything that touches the connection.
+        In the triggerer, Airflow can look up a connection only in the thread of ``sync_to_async``.
         """
         from asgiref.sync import sync_to_async
 
@@ -272,10 +265,10 @@ class CodatHook(BaseHook):
         """Return the client that all asynchronous calls of the running event loop share."""
         from asgiref.sync import sync_to_async
 
-        self._leave_to_the_parent()
+        self._drop_clients_of_parent()
         loop = asyncio.get_running_loop()
         if self._async_client is None or self._async_client[0] is not loop:
-            # In a thread, because reading the certificates takes a while; another task may have made one meanwhile.
+            # Reading the certificates blocks, so a thread does it. Meanwhile another task may set the client.
             client = await sync_to_async(self._make_async_client)()
             if self._async_client is None or self._async_client[0] is not loop:
                 self._async_client = loop, client
@@ -287,9 +280,9 @@ class CodatHook(BaseHook):
     async def aclose(self) -> None:
         """Close the asynchronous client of the running event loop, if there is one.
 
-        One of another loop is left alone: that loop uses it, or has taken its connections along when it ended.
+        A client of another event loop is left alone. That loop may use it, or has ended with its connections.
         """
-        self._leave_to_the_parent()
+        self._drop_clients_of_parent()
         if self._async_client is not None and self._async_client[0] is asyncio.get_running_loop():
             (_, client), self._async_client = self._async_client, None
             await client.aclose()
@@ -298,7 +291,7 @@ class CodatHook(BaseHook):
         """Do what :meth:`send` does without blocking the event loop.
 
         :param request: as for :meth:`send`.
-        :param attempts: likewise, with the same default.
+        :param attempts: as for :meth:`send`, with the same default.
         """
         await self.connect()
         sent = await retrying.asend(self._asend_once, request, self._retry_policy(attempts), self.log.warning)
@@ -308,7 +301,7 @@ class CodatHook(BaseHook):
         if request.is_repeatable:
             response = await asynchronous.exchange(await self.connect(), request, self.settings)
         else:
-            # If the server closed an idle connection, nobody would know whether this was done: use a fresh one.
+            # Use a new connection: if the server closed an idle one, it would be unknown whether the request arrived.
             async with self._make_async_client() as client:
                 response = await asynchronous.exchange(client, request, self.settings)
         return self._read(request, response)
@@ -350,13 +343,13 @@ class CodatHook(BaseHook):
         return policy if attempts is None else replace(policy, max_attempts=attempts)
 
 
-_of_parents: list[object] = []
-"""What a parent process had open before the fork. It is kept, because destroying it could end what the parent still
-uses, such as its event loop's place in the selector that both share."""
+_clients_of_parents: list[object] = []
+"""The clients of parent processes, kept in a forked child so that they are not destroyed. Destroying them could disturb
+the parent: both processes share the selector of the parent's event loop."""
 
 
 def _give_asgiref_a_thread() -> None:
-    """Replace the one thread of ``sync_to_async`` in the child of a fork, where it does not run and all would wait."""
+    """Replace the thread of ``sync_to_async`` in a forked child. A fork does not copy it, so every call would hang."""
     if (asgiref := sys.modules.get("asgiref.sync")) is not None:
         asgiref.SyncToAsync.single_thread_executor = ThreadPoolExecutor(max_workers=1)
 

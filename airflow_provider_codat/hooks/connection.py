@@ -1,4 +1,4 @@
-"""An Airflow connection of type ``codat``, read into settings or refused by name."""
+"""Reads an Airflow connection of type ``codat``, or raises an error that names the wrong field."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _ADDRESS = re.compile(
 
 @dataclass(frozen=True)
 class ConnectionSettings:
-    """The fields of a connection, checked; ``hooks/form.py`` describes those of the extra. Times are in seconds.
+    """The checked fields of a connection. ``hooks/form.py`` describes those of the extra. Times are in seconds.
 
     :param base_url: without a slash at the end.
-    :param authorization: the ``Authorization`` header. Never shown: not in the repr, not in an error.
-    :param unknown: keys of the extra that mean nothing, for a warning; default none.
+    :param authorization: the ``Authorization`` header. Neither the repr nor an error shows it.
+    :param unknown: keys of the extra that this package does not know; default none.
     """
 
     base_url: str
@@ -45,16 +45,16 @@ class ConnectionSettings:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The key in every form, raw, in base64, and as the whole header, the longest first.
+        """The API key raw, in base64, and as the whole header, the longest first.
 
-        As in Airflow's masker, one of fewer than five characters is left out: it may be part of any text.
+        A form with fewer than five characters is left out, as in Airflow's masker: any text may contain it.
         """
         encoded = self.authorization.removeprefix("Basic ")
         forms = self.authorization, encoded, base64.b64decode(encoded).decode(errors="replace")
         return tuple(each for each in sorted(forms, key=len, reverse=True) if len(each) >= _SHORTEST_SECRET)
 
     def response(self, status: int, headers: Mapping[str, str], body: bytes) -> Response:
-        """Return a response whose errors leave out the key, since a proxy's page may repeat the request."""
+        """Return a response whose errors hide the API key, because a proxy's page may repeat the request."""
         return Response(status, {name.lower(): value for name, value in headers.items()}, body, self.secrets)
 
 
@@ -67,9 +67,10 @@ def read_connection(
     password: str | None,
     extra: Any,
 ) -> ConnectionSettings:
-    """Read an Airflow connection's fields; ``extra`` is parsed already.
+    """Return the settings of an Airflow connection; ``extra`` is already parsed.
 
-    :raises CodatInputError: naming the connection, the field, the value (never the key) and what to give.
+    :raises CodatInputError: a field is wrong. The message names the connection, the field, the value (never the API
+        key) and what to give.
     """
     try:
         if not isinstance(extra, Mapping):
@@ -101,9 +102,9 @@ def _read_extra(name: str, spec: ExtraField, extra: Mapping[str, Any]) -> Any:
 
 
 def read_api_key(password: str | None) -> str:
-    """Return the ``Authorization`` header for an API key, or for the ready-made header from the Codat Portal.
+    """Return the ``Authorization`` header. The password is an API key, or the header as the Codat Portal shows it.
 
-    :raises CodatInputError: it is missing or malformed; the value is not shown.
+    :raises CodatInputError: it is missing or malformed. The message does not show it.
     """
     key = (password or "").strip()
     if not key:
@@ -128,32 +129,32 @@ def read_api_key(password: str | None) -> str:
 
 
 def read_base_url(host: str | None, schema: str | None, port: int | None, *, allow_http: bool) -> str:
-    """Return the base URL a connection's host, schema and port make.
+    """Return the base URL for the host, schema and port of a connection.
 
-    A scheme or port in the host wins over the connection's own fields; without any scheme it is ``https``, without a
-    host Codat's.
+    A scheme or port in the host wins over the fields schema and port. The default scheme is ``https``, the default host
+    Codat's.
 
-    :raises CodatInputError: it is no HTTP address, holds a user, a query or a fragment, has a port that is none, or is
-        plain ``http`` to another machine while the extra ``allow_http`` is not set.
+    :raises CodatInputError: the host or port is no HTTP address; or it contains a user, a query or a fragment; or it is
+        plain ``http`` to another machine and the extra ``allow_http`` is not set.
     """
     if port is not None and not 0 <= port <= _HIGHEST_PORT:
         raise CodatInputError(f"port is {port}: give one from 1 to {_HIGHEST_PORT}, or leave it empty for 443")
     text = (host or "").strip() or DEFAULT_HOST
     text = text if "://" in text else f"{schema or 'https'}://{text}"
     try:
-        # Stricter than urlsplit: HTTP libraries differ in what they take for the host of an odd address.
+        # urlsplit accepts more, and HTTP libraries disagree on the host of an unusual address.
         url = urlsplit(text if _ADDRESS.fullmatch(text) else "")
         hostname, url_port = url.hostname, url.port
     except ValueError:
         hostname, url_port = None, None
     if not hostname:
-        # A user part could hold a password, so the value is not shown.
+        # A user part could contain a password, so the value is not shown.
         shown = "the host" if "@" in text else f"host {text!r}"
-        raise CodatInputError(f"{shown} is no address of an API: give one such as {DEFAULT_HOST}")
+        raise CodatInputError(f"{shown} is not the address of an API: give one such as {DEFAULT_HOST}")
     if url.scheme == "http" and not allow_http and not is_loopback(hostname):
         raise CodatInputError(
-            f"host {text!r} is not https, so the API key would travel in the clear: use https, or set the extra"
-            " 'allow_http' to true if the way there is private"
+            f"host {text!r} is not https, so the API key would be sent unencrypted: use https, or set the"
+            " extra 'allow_http' to true if the network is private"
         )
     chosen_port = url_port or port
     name = f"[{hostname}]" if ":" in hostname else hostname
@@ -161,7 +162,7 @@ def read_base_url(host: str | None, schema: str | None, port: int | None, *, all
 
 
 def is_loopback(hostname: str) -> bool:
-    """Whether a host name is ``localhost`` or a loopback address, an IPv6 one without brackets."""
+    """Whether a host name is ``localhost`` or a loopback address. An IPv6 address has no brackets."""
     try:
         return ipaddress.ip_address(hostname).is_loopback
     except ValueError:

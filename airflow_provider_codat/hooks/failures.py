@@ -1,4 +1,4 @@
-"""How a request that got no answer failed: in words, and whether it may have reached Codat all the same."""
+"""The errors for a request without a readable answer, and whether such a request may have reached Codat."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     import httpx
 
 
-def was_sent_by_httpx(error: httpx.HTTPError) -> bool:
-    """Return whether an asynchronous request that ended so may have reached Codat."""
+def may_have_arrived_with_httpx(error: httpx.HTTPError) -> bool:
+    """Whether a request that failed with this error may have reached Codat."""
     import httpx
 
     connecting = httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError
     return not isinstance(error, (*connecting, httpx.UnsupportedProtocol))
 
 
-def was_sent_by_requests(causes: Iterable[BaseException]) -> bool:
-    """Return whether a blocking request with such :func:`causes` of its error may have reached Codat."""
+def may_have_arrived_with_requests(causes: Iterable[BaseException]) -> bool:
+    """Whether a request whose error has these :func:`causes` may have reached Codat."""
     import ssl
 
     from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
@@ -32,7 +32,7 @@ def was_sent_by_requests(causes: Iterable[BaseException]) -> bool:
 
 
 def _is_refused_tunnel(error: BaseException) -> bool:
-    # http.client has no class for it, and older urllib3 say ProxyError of what happens on an open tunnel, too.
+    # http.client has no class for this error. Older urllib3 also raise ProxyError for errors on an open tunnel.
     return type(error) is OSError and str(error).startswith("Tunnel connection failed")
 
 
@@ -42,26 +42,26 @@ def unanswered(
     reason: BaseException,
     kind: type[CodatConnectionError] = CodatConnectionError,
     *,
-    was_sent: bool = True,
+    may_have_arrived: bool = True,
 ) -> CodatConnectionError:
-    """Return the error for a request that got no answer; ``was_sent`` says whether it may have reached Codat."""
-    return kind(f"{request} got no answer from {settings.base_url}: {in_words(reason)}.", was_sent=was_sent)
+    """Return the error for a request without an answer; ``may_have_arrived`` says whether it may have reached Codat."""
+    return kind(f"{request} got no answer from {settings.base_url}: {in_words(reason)}.", was_sent=may_have_arrived)
 
 
 def unreadable(request: Request[Any], reason: BaseException) -> CodatResponseError:
-    """Return the error for an answer that cannot be read to its end."""
+    """Return the error for an answer that was cut short or garbled."""
     return CodatResponseError(f"{request} was answered, but the answer was cut short or garbled: {in_words(reason)}.")
 
 
 def in_words(error: BaseException) -> str:
-    """Return an error's class and text."""
+    """Return the class and the text of an error."""
     return f"{type(error).__name__}: {error}".rstrip(": ")
 
 
-def causes(error: BaseException, handled: BaseException | None) -> Iterator[BaseException]:
-    """Iterate over an error and its causes, the innermost last. What the caller was handling already is no cause."""
+def causes(error: BaseException, outer_error: BaseException | None) -> Iterator[BaseException]:
+    """Iterate over an error and its causes, the innermost last. ``outer_error`` was handled before and is no cause."""
     cause: BaseException | None = error
-    # Below a TimeoutError lies a CancelledError, by which the event loop ended a wait: not why it did.
-    while isinstance(cause, Exception) and cause is not handled:
+    # A CancelledError, which is no Exception, only says how asyncio raised a TimeoutError.
+    while isinstance(cause, Exception) and cause is not outer_error:
         yield cause
         cause = cause.__cause__ or cause.__context__

@@ -1,6 +1,6 @@
-"""The fields of a ``codat`` connection: one table for the parser and for the form of every Airflow.
+"""The fields of a ``codat`` connection: one table for the parser and for the form of every Airflow version.
 
-It is loaded with the provider's description, in every Airflow process, so it imports nothing but the standard library.
+Every Airflow process loads this module with the provider's description, so it imports only the standard library.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _READ = {"number": _number, "integer": _integer, "string": _string, "boolean": _
 
 @dataclass(frozen=True)
 class StandardField:
-    """A field that every connection has. The form has no place for help but the empty field's placeholder."""
+    """A field that every connection has. The form shows help for it only as a placeholder."""
 
     label: str
     placeholder: str
@@ -65,10 +65,10 @@ class StandardField:
 class ExtraField:
     """A key of the connection's extra.
 
-    :param help: a sentence or two for someone who has read nothing else.
+    :param help: a sentence or two for a reader of the form alone.
     :param unit: the unit of a number; default empty, for a count.
-    :param above: a number has to be larger than this; default ``None``, for no such bound.
-    :param least: a number has to be at least this; default ``None``, likewise.
+    :param above: a number has to be larger than this; default ``None``, for no bound.
+    :param least: a number has to be at least this; default ``None``, for no bound.
     """
 
     label: str
@@ -81,9 +81,9 @@ class ExtraField:
     choices: tuple[str, ...] = ()
 
     def read(self, value: Any) -> Any:
-        """Turn a value of the extra into a setting. In a URI, and in the form of Airflow 2.11, all values are text.
+        """Return the setting for a value of the extra. A URI, and the form of Airflow 2.11, give every value as text.
 
-        :raises ValueError: the field does not take it.
+        :raises ValueError: the value is not allowed.
         """
         setting: Any = _READ[self.type](value)
         if (
@@ -96,7 +96,7 @@ class ExtraField:
 
     @property
     def expected(self) -> str:
-        """What to give, for an error."""
+        """The allowed values, for an error message."""
         if self.type == "boolean":
             return "true or false"
         if self.choices:
@@ -107,13 +107,13 @@ class ExtraField:
 
     @property
     def description(self) -> str:
-        """The help text, for a number with its bound and its default."""
+        """The help text. For a number it includes the bound and the default."""
         is_number = self.type in ("number", "integer")
         return f"{self.help} Give {self.expected}; the default is {self.default:g}." if is_number else self.help
 
     @property
     def schema(self) -> dict[str, Any]:
-        """The field as JSON schema; Airflow's form reads ``minimum``, but not ``exclusiveMinimum``."""
+        """The field as JSON schema. Airflow's form reads ``minimum`` and ignores ``exclusiveMinimum``."""
         schema = {
             "type": [self.type, "null"],
             "default": self.default,
@@ -127,9 +127,9 @@ class ExtraField:
 
 STANDARD_FIELDS = {
     "host": StandardField("Base URL", DEFAULT_HOST),
-    # Airflow 3.3.1 and 3.3.2 do not test a connection that has none: https://github.com/apache/airflow/pull/73298.
+    # Airflow 3.3.1 and 3.3.2 do not test a connection without a port: https://github.com/apache/airflow/pull/73298.
     "port": StandardField("Port", "443; Airflow 3.3.1 and 3.3.2 do not test a connection without it"),
-    # The form of Airflow 3 shows some 66 characters of it.
+    # The form of Airflow 3 shows about 66 characters of a placeholder.
     "password": StandardField("API key", 'Codat Portal, Developers > API keys: the key or "Basic ..." header'),
 }
 HIDDEN_FIELDS = ("schema", "login", "extra")
@@ -201,7 +201,7 @@ EXTRA_FIELDS: dict[str, ExtraField] = {
 
 
 def declared_form() -> dict[str, Any]:
-    """Return the form as Airflow 3.2 and later read it from the provider's description."""
+    """Return the form for the provider's description, where Airflow 3.2 and later read it."""
     return {
         "conn-fields": {
             name: {"label": field.label, "description": field.description, "schema": field.schema}
@@ -212,7 +212,7 @@ def declared_form() -> dict[str, Any]:
 
 
 def field_behaviour() -> dict[str, Any]:
-    """Return how to show the standard fields. Airflow 3 shows the extra as JSON all the same, below the fields."""
+    """Return how to show the standard fields. Airflow 3 ignores that the extra is hidden, and shows it as JSON."""
     return {
         "hidden_fields": list(HIDDEN_FIELDS),
         "relabeling": {name: field.label for name, field in STANDARD_FIELDS.items()},
@@ -221,9 +221,9 @@ def field_behaviour() -> dict[str, Any]:
 
 
 def form_widgets() -> dict[str, Any]:
-    """Return the fields of the extra, as Airflow 2.11 and 3.1 ask the hook for them.
+    """Return the fields of the extra as form widgets, for Airflow 2.11 and 3.1.
 
-    3.1 has stand-ins for the classes imported here, and for hardly any other; it has none for a decimal number.
+    Airflow 3.1 replaces the classes imported here by stand-ins. It has no stand-in for a field of decimal numbers.
     """
     from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
     from wtforms import BooleanField, IntegerField, StringField
@@ -246,7 +246,7 @@ def form_widgets() -> dict[str, Any]:
 
 def _validator(field: ExtraField) -> Callable[[Any, Any], None]:
     def validate(_: Any, filled: Any) -> None:
-        from wtforms.validators import ValidationError  # here, because 3.1 has no stand-in for it
+        from wtforms.validators import ValidationError  # not above, because Airflow 3.1 has no stand-in for it
 
         try:
             field.read(filled.data)

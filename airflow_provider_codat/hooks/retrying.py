@@ -1,15 +1,15 @@
-"""The loop around one request: ``tenacity``, with the retry table of ``api/http/retry.py``.
+"""Repeats a request with ``tenacity``, as the retry table of ``api/http/retry.py`` says.
 
 =================  =================================================================================
-``retry``          the table has *again* for this error and this request
-``wait``           the ``Retry-After``, else an exponential wait
-``stop``           the attempts are used up, or the wait is beyond the cap, or it ends when the key
-                   of a write may no longer hold
-``before_sleep``   one line in the log
+``retry``          if the table says *again* for this error and this request
+``wait``           the ``Retry-After``, or an exponential wait if there is none
+``stop``           if the attempts are used up, or the wait is longer than ``max_wait``, or the
+                   idempotency key of a write may expire during the wait
+``before_sleep``   logs one line
 =================  =================================================================================
 
-A failed attempt may have written the record all the same. Whether any attempt may have is decided once, when the loop
-has ended, by :class:`Failed`; until then the errors stay as they are.
+A failed attempt may have written the record. When the loop has ended, :class:`Failed` sets ``may_have_landed`` of the
+last error: true if any attempt may have written it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Answered(Generic[T]):
+class Succeeded(Generic[T]):
     """A request that was answered."""
 
     answer: T
@@ -44,7 +44,7 @@ class Answered(Generic[T]):
 
 @dataclass(frozen=True)
 class Failed:
-    """A request of which each attempt ended with an error; the oldest comes first."""
+    """A request whose attempts all failed. ``errors`` has one error for each attempt, the oldest first."""
 
     request: Request[Any]
     errors: tuple[CodatError, ...]
@@ -63,16 +63,16 @@ class Failed:
 
 def send(
     once: Callable[[Request[T]], T], request: Request[T], policy: RetryPolicy, warn: Callable[..., None]
-) -> Answered[T] | Failed:
-    """Send a request until it is answered or the table gives up. ``once`` sends it once; ``warn`` is a logger's."""
+) -> Succeeded[T] | Failed:
+    """Send a request until it is answered or the loop stops. ``once`` sends it once; ``warn`` logs a warning."""
     from tenacity import Retrying
 
     errors: list[CodatError] = []
-    with suppress(CodatError):  # tenacity raises the last one
+    with suppress(CodatError):  # tenacity raises the last of the errors
         for attempt in Retrying(**_rules(request, policy, warn)):
             with attempt:
                 try:
-                    return Answered(once(request))
+                    return Succeeded(once(request))
                 except CodatError as error:
                     errors.append(error)
                     raise
@@ -81,7 +81,7 @@ def send(
 
 async def asend(
     once: Callable[[Request[T]], Awaitable[T]], request: Request[T], policy: RetryPolicy, warn: Callable[..., None]
-) -> Answered[T] | Failed:
+) -> Succeeded[T] | Failed:
     """Do what :func:`send` does without blocking the event loop."""
     from tenacity import AsyncRetrying
 
@@ -90,7 +90,7 @@ async def asend(
         async for attempt in AsyncRetrying(**_rules(request, policy, warn)):
             with attempt:
                 try:
-                    return Answered(await once(request))
+                    return Succeeded(await once(request))
                 except CodatError as error:
                     errors.append(error)
                     raise
@@ -106,12 +106,12 @@ def _rules(request: Request[Any], policy: RetryPolicy, warn: Callable[..., None]
         return wait_after(_error_of(state), state.attempt_number, policy, random.random)
 
     def stop(state: RetryCallState) -> bool:
-        # tenacity's monotonic clock stands still while the machine is suspended, and the wall clock may be set back.
+        # tenacity's monotonic clock stops while the machine is suspended; the wall clock may be set back.
         passed = max(time.time() - began, state.seconds_since_start or 0.0)
         return (
             state.attempt_number >= policy.max_attempts
             or state.upcoming_sleep > policy.max_wait  # longer than a worker should sleep
-            # The key may no longer hold after the wait. Earlier task tries may have used it.
+            # After the wait the idempotency key may have expired. An earlier try of the task may have used it first.
             or (request.idempotency_key is not None and passed + state.upcoming_sleep > RESENT_FOR)
         )
 

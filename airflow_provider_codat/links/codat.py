@@ -1,8 +1,8 @@
 """Links from a task to the Codat Portal.
 
-Airflow 3 shows what a task has stored under a link's ``xcom_key``, and a worker that is done with a task stores what
-``get_link`` returns. Airflow 2 has the webserver call ``get_link``, which knows the operator as it was before its
-templates were rendered. So a task stores its link itself with :func:`store_company_link`, when its company is known.
+Airflow 3 shows the XCom under a link's ``xcom_key``, which a worker stores only at the end of the task. Airflow 2 calls
+``get_link`` in the webserver, where the operator's templates are not rendered. So a task stores its link itself, with
+:func:`store_company_link`, as soon as it knows its company.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 PORTAL = "https://app.codat.io"
 XCOM_KEY = "_link_CodatCompanyLink"
-"""The name Airflow 3 gives such an XCom; Airflow 2 gives none."""
+"""The key of the link's XCom. Airflow 3 prescribes it; Airflow 2 accepts any."""
 
 log = logging.getLogger(__name__)
 
 
 class CodatCompanyLink(BaseOperatorLink):
-    """The company a task is about, in the Codat Portal.
+    """Leads from a task to its company in the Codat Portal.
 
     Source: https://docs.codat.io/using-the-api/webhooks/event-types, the ``portal`` link of a company.
     """
@@ -36,7 +36,7 @@ class CodatCompanyLink(BaseOperatorLink):
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the address, or an empty string while it is not known.
 
-        :param operator: one with a ``company_id``, which does not count while it is a template.
+        :param operator: an operator with a ``company_id``. While that is a template it is ignored.
         :param ti_key: the task instance.
         """
         known = company_address(getattr(operator, "company_id", None))
@@ -44,7 +44,7 @@ class CodatCompanyLink(BaseOperatorLink):
 
 
 def company_address(company_id: Any) -> str:
-    """Return the address of a company's page, or an empty string for a value that is no id.
+    """Return the address of a company's page, or an empty string if the value is not an id.
 
     :param company_id: Codat's id of the company.
     """
@@ -58,7 +58,7 @@ def store_company_link(task_instance: Any, company_id: str) -> None:
     """Store the link of a task, for :class:`CodatCompanyLink`. A failure is only logged.
 
     :param task_instance: the task instance that has the link.
-    :param company_id: the company, rendered.
+    :param company_id: the rendered id of the company.
     """
     try:
         _xcom().set(
@@ -80,5 +80,5 @@ def _xcom() -> Any:
         from airflow.models.xcom import XCom
 
         return XCom
-    # Not the configured XCom backend: Airflow 3 shows links as they are in its database.
+    # Not the configured XCom backend: Airflow 3 reads links directly from its database.
     return BaseXCom

@@ -1,4 +1,4 @@
-"""``CodatSyncSettingsOperator`` applies sync schedules, ``CodatPushOperator`` writes records, as steps of a DAG."""
+"""``CodatPushOperator`` writes records, ``CodatSyncSettingsOperator`` sets sync schedules."""
 
 from airflow_provider_codat.operators.push import CodatPushOperator
 from airflow_provider_codat.operators.sync_settings import CodatSyncSettingsOperator

@@ -1,4 +1,4 @@
-"""``CodatPushOperator`` writes a record as a step of a DAG, and waits until it has landed."""
+"""``CodatPushOperator`` writes a record, and waits until it is in the books."""
 
 from __future__ import annotations
 
@@ -30,68 +30,71 @@ ARGUMENTS_OF = {
     "update": {"record", "record_id", *OPTIONS},
     "delete": {"record_id"},
 }
-"""Operation -> the arguments that it takes and others do not; only the record and its id must be given."""
+"""Operation -> those of its arguments that not all operations take. ``record`` and ``record_id`` are required."""
 NOT_OF_ALL = tuple(sorted(set().union(*ARGUMENTS_OF.values())))
 """The arguments that not all operations take."""
 
 
 class CodatPushOperator(PushTask, PacedOperator):
-    """Writes a record into a company's books exactly once, and waits until it has landed.
+    """Writes a record into a company's books exactly once, and waits until it is there.
 
-    The write is asynchronous: the request is answered with a push operation in ``Pending``, and the task waits until it
-    has ended, in the triggerer or a worker, exactly as ``CodatPushOperationSensor`` does. The XCom is the operation as
-    the sensor returns it, with ``recordId``.
+    Codat answers the request with a push operation in ``Pending``. The task waits until that has ended, in a worker or
+    the triggerer, as ``CodatPushOperationSensor`` does. The XCom is the operation, as the sensor returns it.
 
-    A ``create`` carries an ``Idempotency-Key``, a version-5 UUID of the DAG, the run, the task, the map index, where
-    the record goes and the deployment's name (``[codat] deployment``), so every try of a task instance asks for the
-    same write. A retry goes on with an operation that is pending, returns one that has succeeded, and writes anew,
-    under the next key of a chain, after one that has failed. A task that is cleared after it succeeded reports what it
-    wrote and sends nothing, unless ``resubmit`` is set. On Airflow 3.3 and later the task state store keeps the
-    operation. Before, the replayed answer leads to it, for 90 minutes from the first request; after that, counted from
-    when the DAG run could begin, the company's push history decides.
+    A ``create`` carries an ``Idempotency-Key``: a version-5 UUID of the DAG, the run, the task, the map index, the
+    target of the write and the name of the deployment (``[codat] deployment``). So every try of a task instance sends
+    the same write. A retry waits for an operation that is pending, and returns one that has succeeded. After one that
+    has failed it writes again, under the next idempotency key of a chain. A task that is cleared after a success
+    returns the earlier operation and sends nothing, unless ``resubmit`` is set.
 
-    An ``update`` or ``delete`` carries no key: a later try sends it if it cannot have been sent, or if the company's
-    push history shows nothing of it.
+    On Airflow 3.3 and later the task state store keeps the operation for the next try. Without the store, the next try
+    sends the request again under the same idempotency key, and Codat repeats its first answer. Codat does so for 90
+    minutes. After that the operator searches the company's push history. Without the store it does not know the time of
+    the first request, so it counts the 90 minutes from the earliest time at which the DAG run can have begun.
+
+    An ``update`` or ``delete`` carries no idempotency key. A later try sends it only if no earlier try can have sent
+    it, or if the company's push history shows nothing of it.
 
     Ending or clearing the task does not end a push: Codat has no way to cancel one.
 
     :param company_id: the company to write to. Templated.
     :param connection_id: the data connection to write through. Templated.
-    :param data_type: such as ``bills`` or ``chartOfAccounts``. Templated.
+    :param data_type: the data type, such as ``bills`` or ``chartOfAccounts``. Templated.
     :param operation: ``create`` (the default), ``update`` or ``delete``. Templated.
-    :param record: the record in Codat's shape for the data type, or a template or callable that gives it, a template as
-        JSON; for ``create`` and ``update``, which need one; default ``None``. Templated, so Airflow shows it among the
-        task's rendered fields. It is in no log.
-    :param record_id: the record to change; for ``update`` and ``delete``, which need one; default ``None``. Templated.
-    :param account_id: the bank account that ``bankTransactions`` are written to; for a ``create`` of these, which needs
-        one; default ``None``. Templated.
-    :param timeout_in_minutes: minutes after which Codat ends a pending write as ``TimedOut``; default Codat's own; for
-        ``create`` and ``update``.
-    :param allow_sync_on_push_complete: whether Codat pulls the data type after the write; default Codat's own;
-        likewise.
-    :param wait_for_completion: ``False`` returns the operation as soon as Codat has taken it; default ``True``.
+    :param record: the record in Codat's shape for the data type, or a template that renders to it as JSON, or a
+        callable that returns it. Required for ``create`` and ``update``; default ``None``. Templated, so Airflow shows
+        it among the task's rendered fields. No log shows it.
+    :param record_id: the record to change. Required for ``update`` and ``delete``; default ``None``. Templated.
+    :param account_id: the bank account to write to. Required for a ``create`` of ``bankTransactions``; default
+        ``None``. Templated.
+    :param timeout_in_minutes: minutes after which Codat ends a pending ``create`` or ``update`` as ``TimedOut``;
+        default Codat's own.
+    :param allow_sync_on_push_complete: whether Codat pulls the data type after a ``create`` or ``update``; default
+        Codat's own.
+    :param wait_for_completion: ``False`` returns the operation as soon as Codat has accepted it; default ``True``.
     :param deferrable: wait in the triggerer instead of a worker; default Airflow's ``[operators] default_deferrable``.
-    :param end_from_trigger: have the triggerer push the XCom and end the task when the write succeeds, without a
-        worker, as for the sensor; default ``False``. It makes the operator deferrable.
+    :param end_from_trigger: let the triggerer push the XCom and end the task after a success, without a worker, as for
+        the sensor; default ``False``. It makes the operator deferrable.
     :param poke_interval: seconds between two checks, default 5.
-    :param exponential_backoff: whether the pause doubles from check to check, default ``True``.
+    :param exponential_backoff: whether the pause doubles after each check, default ``True``.
     :param max_wait: the longest pause in seconds, default 60; ``None`` for no bound.
     :param timeout: seconds to wait in one try; default Airflow's ``[sensors] default_timeout``, seven days.
-    :param fail_on_unsuccessful: ``False`` returns an operation that ended as ``Failed`` or ``TimedOut`` too; default
+    :param fail_on_unsuccessful: ``False`` also returns an operation that ended as ``Failed`` or ``TimedOut``; default
         ``True``.
     :param idempotency_key: a GUID of your own for a ``create``; default one derived from the task instance. It has to
-        be the same in every try, and another for each record. Templated.
-    :param resubmit: write once more what this task instance has written before; default ``False``. Set it, then clear
-        the task: it holds for each clear anew, never for a retry. Templated.
+        be the same in every try, and different for each record. Templated.
+    :param resubmit: write the record again after the task was cleared; default ``False``. Set it, then clear the task.
+        Each clear writes the record once more; a retry continues that write. Templated.
     :param codat_conn_id: the id of the Airflow connection; default ``codat_default``. Templated.
-    :param kwargs: what every operator takes. What ``default_args`` have of the arguments above that does not go with
-        the operation is left out.
-    :raises CodatPushOperationFailed: the operation ended as ``Failed`` or ``TimedOut``; it lists what the validation
-        found. No retry.
-    :raises CodatWriteOutcomeUnknown: nobody can know whether the record was written. No retry.
-    :raises CodatWaitTimeout: ``timeout`` passed first; a retry goes on with the same operation.
-    :raises CodatInputError: an argument is wrong, at DAG parse for a literal; nothing was sent.
-    :raises CodatError: nothing was written, or the next try can find out.
+    :param kwargs: what every operator takes. An argument in ``default_args`` that the ``operation`` does not take is
+        ignored.
+    :raises CodatPushOperationFailed: the operation ended as ``Failed`` or ``TimedOut``; the error lists the findings of
+        Codat's validation. The task fails without a retry.
+    :raises CodatWriteOutcomeUnknown: it cannot be found out whether the record was written. The task fails without a
+        retry.
+    :raises CodatWaitTimeout: ``timeout`` passed first; a retry waits for the same operation.
+    :raises CodatInputError: an argument is wrong; nothing was sent. A literal raises this at DAG parse.
+    :raises CodatError: nothing was written, or the next try can find out whether anything was.
 
     Source: https://docs.codat.io/using-the-api/push and https://docs.codat.io/using-the-api/idempotency.
     """
@@ -160,7 +163,7 @@ class CodatPushOperator(PushTask, PacedOperator):
         self.wait_for_completion = wait_for_completion
         self.idempotency_key = idempotency_key
         self.resubmit = resubmit
-        # Airflow gives a constructor what the task itself was given and the defaults alike, and the defaults once more.
+        # Airflow merges default_args into the arguments. An argument whose value is in default_args came from there.
         defaults = kwargs.get("default_args") or {}
         self._by_default = {name for name in NOT_OF_ALL if name in defaults and defaults[name] is getattr(self, name)}
         self.check_ids("company_id", "connection_id", "data_type")
@@ -171,7 +174,7 @@ class CodatPushOperator(PushTask, PacedOperator):
             warn_if_worker_ends(self)
 
     def _check_literals(self) -> None:
-        """Refuse what is wrong at DAG parse, whatever the templates will give."""
+        """Raise at DAG parse for each wrong argument that no template can correct."""
         from airflow_provider_codat.api.endpoints.records import check_idempotency_key, options
 
         options(self.timeout_in_minutes, self.allow_sync_on_push_complete)
@@ -183,10 +186,10 @@ class CodatPushOperator(PushTask, PacedOperator):
             self._check_operation()
             fitting = STAND_INS if self.account_id is None else {**STAND_INS, "data_type": "bankTransactions"}
             stand_ins = {name: value for name, value in fitting.items() if not self.is_literal(name)}
-            _ = self._request(ANY_KEY, stand_ins).content  # refuses a record that has no JSON form
+            _ = self._request(ANY_KEY, stand_ins).content  # raises if the record has no JSON form
 
     def _check_operation(self) -> None:
-        """Refuse an unknown operation and arguments that do not go with it; ``default_args`` are left out instead."""
+        """Raise for an unknown operation, and for arguments it does not take; ignore such ``default_args``."""
         takes = ARGUMENTS_OF.get(self.operation)
         if takes is None:
             raise CodatInputError(f"operation is {self.operation!r}: give one of {', '.join(ARGUMENTS_OF)}")
@@ -207,7 +210,7 @@ class CodatPushOperator(PushTask, PacedOperator):
             )
 
     def _request(self, idempotency_key: str, stand_ins: Mapping[str, Any] | None = None) -> Request[PushOperation]:
-        """Return the request that does the write, with ``stand_ins`` for arguments that still are templates."""
+        """Return the request that writes the record. ``stand_ins`` replace arguments that are not rendered yet."""
         from airflow_provider_codat.api.endpoints import records
 
         given = {name: getattr(self, name) for name in STAND_INS} | dict(stand_ins or {})
@@ -224,14 +227,14 @@ class CodatPushOperator(PushTask, PacedOperator):
     # -- in a worker -------------------------------------------------------------------------------------------------
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Write, or find what an earlier try has written, and wait; return the XCom.
+        """Write the record, or find the write of an earlier try. Wait for it, and return the XCom.
 
         :raises CodatInputError: an argument is wrong, or the context has no task instance; nothing was sent.
         """
         store_company_link(context.get("ti"), self.company_id)
         if context.get("ti") is None:
             raise CodatInputError(
-                "the context has no ti: the operator knows by the task instance what earlier tries have written. Test"
+                "the context has no ti (task instance), by which the operator finds the write of an earlier try. Test"
                 " the task with dag.test(), which makes one"
             )
         operation = self._submit(context)
@@ -248,11 +251,11 @@ class CodatPushOperator(PushTask, PacedOperator):
         return self.result(self.hook.run(self._wait.steps(self.timeout, self.pace, time.monotonic)))
 
     def _submit(self, context: Context) -> PushOperation:
-        """Return the operation that this task instance's write became, whoever sent it."""
+        """Return the push operation of this task instance's write, which this try or an earlier one has sent."""
         from airflow_provider_codat.api.writing.outcome import OutcomeUnknown
 
         write = self._write(context)
-        _ = self.hook.settings  # a connection that cannot be read is no write that may have been sent
+        _ = self.hook.settings  # raises for a wrong connection before the write begins
         try:
             return self.hook.run(write.steps(), attempts=None)
         except OutcomeUnknown as unknown:
@@ -267,7 +270,7 @@ class CodatPushOperator(PushTask, PacedOperator):
         write_state = WriteState(context, self.log, resubmit=_read_resubmit(self.resubmit))
         earlier_tries = write_state.begin()
         self._check_operation()
-        _ = self._request(ANY_KEY).content  # refuses a record that has no JSON form
+        _ = self._request(ANY_KEY).content  # raises if the record has no JSON form
         options = {name: getattr(self, name) for name in OPTIONS}
         data_type = known_data_type(self.data_type) or self.data_type
         where = self.company_id, self.connection_id, data_type, self.record_id, self.account_id
@@ -287,10 +290,10 @@ class CodatPushOperator(PushTask, PacedOperator):
         )
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after a deferral, a timeout of Airflow's own, or a trigger that broke."""
+        """Continue after a deferral: with the trigger's event, or after a timeout or a failure of the trigger."""
         if next_method == "__fail__":
             self.push_operation_key = self._stored_key(context) or "of this task (its log has the key)"
-            raise self.ended_without_event(next_kwargs or {})
+            raise self.error_without_event(next_kwargs or {})
         return super().resume_execution(next_method, next_kwargs, context)
 
     def _stored_key(self, context: Context) -> str | None:
@@ -298,18 +301,18 @@ class CodatPushOperator(PushTask, PacedOperator):
 
         if context.get("ti") is None:
             return None
-        with suppress(CodatError):  # what cannot be read must not hide why the wait ended
+        with suppress(CodatError):  # an unreadable store must not hide why the wait ended
             return WriteState(context, self.log).operation_key
         return None
 
     def on_kill(self) -> None:
-        """Log that ending the task does not end the push, or that one may be under way."""
+        """Log that the push goes on although the task is ended, or that a request may be under way."""
         if self.push_operation_key:
             super().on_kill()
         else:
             self.log.warning(
-                "The task is ended. If a request was under way, the record may be written all the same; the next try of"
-                " this task finds out."
+                "The task is ended. If a request was under way, the record may still be written. The next try of this"
+                " task finds out."
             )
 
 
@@ -322,11 +325,11 @@ STAND_INS = {
     "account_id": "id",
     "record": {},
 }
-"""What stands in for each template while the literals are checked."""
+"""The values that replace templates while the literals are checked."""
 
 
 def _read_resubmit(value: bool | str) -> bool:
-    """Return the flag, of which a template may have made a text."""
+    """Return the flag, which may be the text of a rendered template."""
     flag = {"true": True, "false": False, "none": False, "": False}.get(str(value).strip().lower())
     if flag is None:
         raise CodatInputError(f"resubmit is {value!r}: give True or False")

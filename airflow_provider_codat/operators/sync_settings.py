@@ -1,4 +1,4 @@
-"""``CodatSyncSettingsOperator`` applies sync schedules as a step of a DAG."""
+"""``CodatSyncSettingsOperator`` sets how often Codat pulls each data type of a company."""
 
 from __future__ import annotations
 
@@ -23,40 +23,41 @@ if TYPE_CHECKING:
 
 
 class CodatSyncSettingsOperator(CodatTask):
-    """Brings a company's sync settings to a wanted state: how often Codat pulls each data type.
+    """Sets a company's sync settings: how often Codat pulls each data type.
 
-    It reads the current settings, plans the change, logs the plan as a table, writes only if something changes, and
-    five seconds later reads back what it wrote. What is not named goes back as it came. Running it again changes
-    nothing.
+    It reads the current settings, plans the changes, and logs the plan as a table. If there are changes, it writes the
+    settings, and reads them back five seconds later. By default, a data type that is not named keeps its settings.
+    Running the task again changes nothing.
 
-    Codat's API sets the whole list of a company. Where several tasks do that at once, what one of them loses to another
-    is found when it is read back, and written again after a random pause.
+    Codat's API replaces the whole list of a company. So tasks that write to one company at the same time can overwrite
+    each other's changes. A task notices that when it reads back, and writes again after a random pause.
 
     An entry is a ``SyncSetting`` or a dict in Codat's own shape, such as
     ``{"dataType": "invoices", "syncSchedule": 24}``; the schedule is an integer or
     ``{"intervalHours": 24, "hourOfDay": 6}``. Hours are 0 (off), 1 (hourly, paid plans), 24, 168 and 720. A field that
-    an entry leaves out keeps its current value; a data type that has no setting yet takes ``fetchOnFirstLink`` true
+    an entry leaves out keeps its current value; a data type that has no setting yet gets ``fetchOnFirstLink`` true
     and ``syncOrder`` 0. ``None`` clears ``syncFromUtc``, ``syncFromWindow`` or ``monthsToSync``.
 
     The XCom is ``{changed, changes: [{dataType, field, from, to}], overridesDefaults}``.
 
     :param company_id: the company. Templated.
-    :param settings: the entries, one a data type; default none, which goes with ``overrides_defaults=False`` only.
+    :param settings: the entries, one for each data type; default none, which only ``overrides_defaults=False`` allows.
         Templated.
     :param merge: ``True`` (the default) leaves data types that are not named as they are; ``False`` sets exactly the
-        given list. A data type that is not in it has no setting of its own then: Codat shows none, or the account's
-        default, which the log says.
-    :param overrides_defaults: ``False`` returns the company to the account's default, and takes no settings; default
+        given list. Then other data types have no setting of their own: Codat shows none, or the account's default. The
+        log says which.
+    :param overrides_defaults: ``False`` returns the company to the account's default, and allows no settings; default
         ``True``.
-    :param dry_run: plan, log and return the plan, and write nothing; default ``False``.
+    :param dry_run: log and return the plan, and write nothing; default ``False``.
     :param codat_conn_id: the id of the Airflow connection; default ``codat_default``. Templated.
     :param kwargs: what every operator takes.
-    :raises CodatInputError: an entry is wrong, at DAG parse for a literal; the message names the entry, the field, the
-        value and what is allowed. Nothing was written. An hour of day is refused before any request where the
-        connection says ``sync_schedule_shape: integer``, and else once the API has been read to speak hours alone.
-    :raises CodatPlanLimitError: hourly syncs need a paid plan; the message names the data types that asked for them.
-    :raises CodatSyncSettingsNotApplied: Codat took the settings, and reading them back showed others for what was
-        named, twice in a row, or eight times while others wrote too.
+    :raises CodatInputError: an entry is wrong; nothing was written. The message names the entry, the field, the value
+        and what is allowed. A literal raises this at DAG parse. An ``hourOfDay`` is wrong if schedules are written as
+        integers: the connection sets ``sync_schedule_shape: integer``, the API returns integers, or neither shows a
+        shape.
+    :raises CodatPlanLimitError: hourly syncs need a paid plan; the message names the data types that ask for them.
+    :raises CodatSyncSettingsNotApplied: Codat accepted the settings, but reading them back showed other values for the
+        named data types: twice in a row, or eight times if others wrote settings meanwhile.
 
     Source: https://docs.codat.io/knowledge-base/advanced-sync-settings.
     """
@@ -81,14 +82,14 @@ class CodatSyncSettingsOperator(CodatTask):
         self.settings = settings
         self.merge = read_bool("merge", merge)
         self.overrides_defaults = read_bool("overrides_defaults", overrides_defaults)
-        self.plan_only = read_bool("dry_run", dry_run)  # BaseOperator has a method of the name dry_run
+        self.plan_only = read_bool("dry_run", dry_run)  # not dry_run, which is a method of BaseOperator
         self.codat_conn_id = codat_conn_id
         self.check_ids("company_id")
         if self.is_literal("settings"):
             self._read_settings()
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Plan and apply; return the XCom."""
+        """Plan the changes, apply them, and return the XCom."""
         store_company_link(context.get("ti"), self.company_id)
         desired = self._read_settings()
         self._warn_of_unknown_data_types(desired)
@@ -112,7 +113,7 @@ class CodatSyncSettingsOperator(CodatTask):
         if not self.overrides_defaults and desired:
             raise CodatInputError(
                 "settings are given together with overrides_defaults=False, which returns the company to the account's"
-                " default: leave one of them out"
+                " default: leave one of the two out"
             )
         return desired
 
@@ -121,7 +122,7 @@ class CodatSyncSettingsOperator(CodatTask):
             if setting.data_type not in KNOWN_DATA_TYPES:
                 near = difflib.get_close_matches(setting.data_type, KNOWN_DATA_TYPES, n=1)
                 self.log.warning(
-                    "Data type %r is not one this version knows; it is sent as it is.%s",
+                    "Data type %r is unknown to this version, and is sent unchanged.%s",
                     setting.data_type,
                     f" Did you mean {near[0]!r}?" if near else "",
                 )
@@ -140,8 +141,8 @@ class CodatSyncSettingsOperator(CodatTask):
         applied = self.hook.run(application.steps(dry_run=self.plan_only), attempts=1)
         if applied.left:
             raise CodatSyncSettingsNotApplied(
-                f"Codat accepted the sync settings of company {self.company_id}, but reading them back shows that these"
-                f" were not taken ({applied.attempts} attempts):\n{table(applied.left)}\nA locked setting can be why,"
-                " or another task that wants something else of the same company"
+                f"Codat accepted the sync settings of company {self.company_id}, but after {applied.attempts} attempts"
+                f" these still differ:\n{table(applied.left)}\nEither Codat has locked a setting, or another task sets"
+                " other values for the same company"
             )
         return applied

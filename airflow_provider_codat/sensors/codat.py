@@ -1,4 +1,4 @@
-"""``CodatPushOperationSensor``: gates a DAG on a push operation's terminal status."""
+"""``CodatPushOperationSensor`` waits until a push operation has ended."""
 
 from airflow_provider_codat.sensors.push_operation import CodatPushOperationSensor
 

@@ -1,9 +1,9 @@
-"""What a try knows of the tries before it: Airflow's task state store, and where that has nothing, what the run shows.
+"""What a try knows of earlier tries of its task instance: from Airflow's task state store, or else from the DAG run.
 
-The store (Airflow 3.3 and later) outlives retries and clears of a task instance, and goes with its DAG run. It may not
-have been there for an earlier try, or may be empty again: Airflow empties it after a success with
-``[state_store] clear_on_success``, and a user can in the interface. So each try stores its number before anything else.
-A number that is missing, or a store that is empty after the first try, shows a try that left nothing.
+The store (Airflow 3.3 and later) keeps its content over retries and clears, as long as the DAG run exists. An earlier
+try may have had no store. The store may also have been emptied since: by Airflow after a success, with
+``[state_store] clear_on_success``, or by a user. So each try first stores its number. If the number before it is
+missing, that try stored nothing, or its content was removed.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 STORED_AS = "codat_write"
-"""The key of the stored write in a task instance's state store."""
+"""The key of the stored write in the task state store."""
 
 
 class WriteState:
-    """What one task instance stores of its write, from try to try.
+    """What a task instance stores of its write for the next try.
 
-    With ``resubmit``, a clear of the task writes again what it wrote before. Airflow raises ``max_tries`` when a task
-    is cleared, and only then: a retry of the same round never writes again.
+    With ``resubmit``, the first try after a clear begins a new write. A retry continues that write: Airflow raises
+    ``max_tries`` at a clear, but not at a retry.
     """
 
     def __init__(self, context: Context, log: Log, *, resubmit: bool = False) -> None:
@@ -39,27 +39,27 @@ class WriteState:
         self._store: Any = context.get("task_state_store")
         self._ti: Any = context["ti"]
         self._retries = self._ti.task.retries or 0
-        self._resubmit = resubmit and self._is_cleared
+        self._resubmit = resubmit and self._shows_a_clear
         if resubmit and not self._resubmit and self.max_tries > self._retries:
             log.warning(
-                "resubmit is set, but Airflow does not show that this task was cleared, so nothing is written once"
-                " more: before Airflow 3.2 a clear shows only once the DAG run has ended."
+                "resubmit is set, but Airflow does not report a clear, so the record is not written again. Before"
+                " Airflow 3.2 it reports a clear only if the DAG run had ended."
             )
         self._tries = _Tries(self._ti.try_number)
 
     @property
     def max_tries(self) -> int:
-        """The number of the last try but one, as Airflow counts; a clear raises it."""
+        """Airflow's ``max_tries``, one less than the number of the last try. A clear raises it."""
         return int(self._ti.max_tries)
 
     @property
     def identity(self) -> str:
-        """The id of this task instance as a GUID, the same in every try."""
+        """The id of this task instance as a UUID, the same in every try."""
         ti = self._ti
         return task_instance_key(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
 
     def root(self, own_key: str | None, target: WriteTarget) -> str:
-        """Return the idempotency key that the chain of writes begins with; each clear with ``resubmit`` has its own."""
+        """Return the first idempotency key of the chain. Each clear with ``resubmit`` begins a new chain."""
         key = own_key or self._derived_key(target)
         return resubmission_key(key, self.max_tries) if self._resubmit else key
 
@@ -70,13 +70,13 @@ class WriteState:
         return first_key(self.identity, conf.get("codat", "deployment", fallback="") or None, target)
 
     def begin(self) -> EarlierTries:
-        """Store that this try begins, and return what is known of those before it."""
+        """Store that this try begins, and return what is known of the tries before it."""
         state = self._state()
         stored = self._stored_write(state)
         first_try = self.max_tries - self._retries + 1 if self._resubmit else 1
         self._tries, is_behind = _Tries.after(state, self._ti.try_number, first_try)
         if is_behind and stored is not None and (stored.refused or stored.sent_on is None):
-            stored = None  # it wrote nothing, and a try after it may have begun at the first key again
+            stored = None  # nothing was written, and a missing try after it may have used the first key again
         self._set(state or {})
         forgotten_since = self._earliest_begin() if self._tries.are_missing else None
         tries = self._ti.try_number - 1
@@ -84,12 +84,12 @@ class WriteState:
 
     @property
     def operation_key(self) -> str | None:
-        """The push operation of this task instance's write, if the store has it."""
+        """The key of the push operation that this task instance's write became, if the store has it."""
         stored = self._stored_write(self._state())
         return None if stored is None else stored.operation_key
 
     def keep(self, write: StoredWrite) -> None:
-        """Store a write for the next try; it stays for as long as the DAG run."""
+        """Store a write for the next try, for as long as the DAG run exists."""
         self._set(write.to_json())
 
     def _state(self) -> Any:
@@ -109,38 +109,41 @@ class WriteState:
         except CodatError:
             if not self._resubmit:
                 raise
-            self._log.warning("What an earlier try stored cannot be read; it is set aside, as resubmit is set.")
+            self._log.warning("What an earlier try stored cannot be read. It is ignored, because resubmit is set.")
             return None
         if self._resubmit and stored.max_tries < self.max_tries:
-            self._log.info("Writing once more, as resubmit is set; what was written before is left alone: %s", state)
+            self._log.info(
+                "Writing the record again, because resubmit is set. The earlier write is not changed: %s", state
+            )
             return None
         return stored
 
     @property
-    def _is_cleared(self) -> bool:
-        """Whether the task was cleared, as far as Airflow shows: it raises ``max_tries`` then, from the last try on.
+    def _shows_a_clear(self) -> bool:
+        """Whether Airflow shows a clear of the task: ``max_tries`` is above ``retries``, and the DAG run was cleared.
 
-        A ``max_tries`` above the task's ``retries`` may also come from retries that were lowered between two tries.
+        The run is checked too, because a value of ``retries`` that was lowered since looks like a clear of the task.
         """
         tries_before = self.max_tries - self._retries
-        return 1 <= tries_before < self._ti.try_number and _was_cleared(self._context.get("dag_run"))
+        return 1 <= tries_before < self._ti.try_number and _may_have_been_cleared(self._context.get("dag_run"))
 
     def _earliest_begin(self) -> float:
-        """Return when the first try can have begun, in epoch seconds.
+        """Return the earliest time at which the first try can have begun, in epoch seconds.
 
-        A run that was never cleared began at its start date, which a clear moves. No run begins before the time it was
-        due; on Airflow 2.11 that is the logical date, a day earlier for a daily run.
+        For a run that was never cleared, this is its start date. A clear moves the start date. So for other runs the
+        time at which the run was due counts, if it is earlier. On Airflow 2.11 that is the logical date, a day earlier
+        for a daily run.
         """
         dag_run = self._context.get("dag_run")
         started = getattr(dag_run, "start_date", None)
-        is_first_round = self.max_tries == self._retries and not _was_cleared(dag_run)
-        times = [started] if is_first_round and started else [started, _due(dag_run)]
+        is_never_cleared = self.max_tries == self._retries and not _may_have_been_cleared(dag_run)
+        times = [started] if is_never_cleared and started else [started, _due(dag_run)]
         return min((time.timestamp() for time in times if isinstance(time, datetime)), default=0.0)
 
 
 @dataclass(frozen=True)
 class _Tries:
-    """Which tries the store knows of: the number of the newest, and whether one before it is missing."""
+    """The number of the newest try in the store, and whether an earlier try is missing there."""
 
     STORED = frozenset({"lastTry", "triesAreMissing"})
 
@@ -149,11 +152,11 @@ class _Tries:
 
     @classmethod
     def after(cls, state: Any, number: int, first: int) -> tuple[_Tries, bool]:
-        """Return what to store of try ``number``, and whether the try before is missing; none is before ``first``."""
+        """Return what to store of try ``number``, and whether the try before it is missing, if it is not ``first``."""
         if number <= first:
             return cls(number), False
         known = state if isinstance(state, dict) else {"lastTry": 0}
-        # Version 0.1.0 stored no number, and always what it was about to send.
+        # Version 0.1.0 stored no number, but it stored each write before sending it.
         last, were_missing = known.get("lastTry", number - 1), known.get("triesAreMissing", False)
         is_behind = not isinstance(last, int) or last < number - 1
         return cls(number, are_missing=is_behind or bool(were_missing)), is_behind
@@ -163,18 +166,18 @@ class _Tries:
 
 
 def _due(dag_run: Any) -> datetime | None:
-    """Return when a DAG run was due, which never moves: ``run_after``, or on Airflow 2.11 its logical date."""
+    """Return when a DAG run was due: ``run_after``, or on Airflow 2.11 the logical date. A clear keeps both."""
     due = getattr(dag_run, "run_after", None) or getattr(dag_run, "logical_date", None)
     return due if isinstance(due, datetime) else None
 
 
-def _was_cleared(dag_run: Any) -> bool:
-    """Whether a DAG run was cleared; before Airflow 3.2, after it had ended. One that does not show it may be."""
+def _may_have_been_cleared(dag_run: Any) -> bool:
+    """Whether Airflow's count of clears is not 0 or not known. Before 3.2 it counts only clears of ended DAG runs."""
     return getattr(dag_run, "clear_number", None) != 0
 
 
 def _scoped_keys_since() -> datetime | None:
-    """Return the time of the upgrade from version 0.1.0, if it is configured."""
+    """Return the configured time of the upgrade from version 0.1.0, or ``None``."""
     given = conf.get("codat", "scoped_keys_since", fallback="")
     try:
         time = datetime.fromisoformat(given) if given else None

@@ -1,6 +1,6 @@
-"""``end_from_trigger``: what a trigger that ends a task would leave out, so that a worker must end it.
+"""``end_from_trigger``: whether the triggerer can end a task, or why a worker has to.
 
-Loaded only for tasks that ask for it.
+Imported only for tasks with ``end_from_trigger`` or ``start_from_trigger``.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ ENDED_BY_A_WORKER = {
     "multiple_outputs": "multiple_outputs",
     "map_index_template": "map_index_template",
 }
-"""Attribute -> argument of what Airflow carries out when a worker ends a task, and not when a trigger does."""
+"""Attribute -> argument. Airflow applies these if a worker ends the task, and ignores them if a trigger does."""
 
 BEGUN_BY_A_WORKER = {"on_execute_callback": "on_execute_callback", "_pre_execute_hook": "pre_execute"}
-"""Likewise when a worker begins or resumes a task."""
+"""Attribute -> argument. Airflow applies these when a worker starts or resumes the task."""
 
 METHODS_BEFORE_THE_WAIT = frozenset({"execute", "poke", "pre_execute"})
-"""Methods that a worker calls before it defers: a subclass may override them though the triggerer ends the task."""
+"""Methods that a worker calls before it defers. A subclass may override them even if the triggerer ends the task."""
 
 METHODS_AT_PARSE = frozenset({"partial", "start_args"})
-"""Methods that no worker calls."""
+"""Methods that are called only while a DAG is parsed."""
 
-OF_A_CONSTRUCTOR = 3
-"""The frames between a warning and the DAG file: the function here, the constructor, Airflow's wrapper of it."""
+FRAMES_FROM_CONSTRUCTOR = 3
+"""Stack frames from :func:`warn` to the DAG file: its caller, the constructor, and Airflow's wrapper of that."""
 
 
 def warn_if_worker_ends(task: BaseOperator) -> None:
-    """Warn at the construction of a task that is to end in the triggerer if a worker will end it."""
+    """Warn in the constructor of a task with ``end_from_trigger`` if a worker has to end the task."""
     if reasons := why_worker_ends(task):
-        warn(task.task_id, reasons, frames=OF_A_CONSTRUCTOR)
+        warn(task.task_id, reasons, frames=FRAMES_FROM_CONSTRUCTOR)
 
 
 def why_worker_ends(task: BaseOperator) -> list[str]:
-    """Return what a trigger that ended the task would leave out, so that a worker must; empty if nothing."""
+    """Return why a worker has to end the task: what a trigger would ignore. Empty if a trigger can end it."""
     has_no_worker = task.start_from_trigger
     by_worker = ENDED_BY_A_WORKER | (BEGUN_BY_A_WORKER if has_no_worker else {})
     lost = [argument for attribute, argument in by_worker.items() if getattr(task, attribute, None)]
@@ -46,8 +46,8 @@ def why_worker_ends(task: BaseOperator) -> list[str]:
     return [f"end_from_trigger does not go with {', '.join(lost)}"] if lost else []
 
 
-def overridden(task_class: type[BaseOperator], kept: frozenset[str]) -> list[str]:
-    """Return the methods and properties that a subclass overrides and the triggerer does not call, without the kept."""
+def overridden(task_class: type[BaseOperator], allowed: frozenset[str]) -> list[str]:
+    """Return the methods and properties that a subclass overrides, other than ``allowed`` and those of DAG parsing."""
     classes = task_class.__mro__
     first = next(n for n, each in enumerate(classes) if each.__module__.startswith("airflow_provider_codat."))
     own = {name: value for each in classes[:first] for name, value in vars(each).items()}
@@ -56,12 +56,12 @@ def overridden(task_class: type[BaseOperator], kept: frozenset[str]) -> list[str
         for name, value in sorted(own.items())
         if hasattr(classes[first], name)
         and (callable(value) or hasattr(value, "__get__"))
-        and name not in kept | METHODS_AT_PARSE
+        and name not in allowed | METHODS_AT_PARSE
         and not name.startswith("__")
     ]
 
 
 def warn(task_id: str, reasons: list[str], frames: int) -> None:
-    """Warn that a worker does what the triggerer was to do; ``frames`` are between this function and the DAG file."""
+    """Warn that a worker starts or ends the task. ``frames`` counts the stack frames from here to the DAG file."""
     message = f"A worker starts or ends task {task_id}, not the triggerer: {'; '.join(reasons)}."
     warnings.warn(message, UserWarning, stacklevel=frames + 2)

@@ -1,6 +1,6 @@
-"""``start_from_trigger``: what the triggerer starts a sensor with, and why a worker must start some sensors.
+"""``start_from_trigger``: the arguments with which the triggerer starts a sensor, or why a worker has to start it.
 
-Loaded only for tasks that ask for it.
+Imported only for sensors with ``start_from_trigger`` or ``end_from_trigger``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_codat.tasks.end_from_trigger import OF_A_CONSTRUCTOR, overridden, warn, why_worker_ends
+from airflow_provider_codat.tasks.end_from_trigger import FRAMES_FROM_CONSTRUCTOR, overridden, warn, why_worker_ends
 from airflow_provider_codat.tasks.templates import USUAL_SYNTAX, Syntax
 from airflow_provider_codat.tasks.waiting import TRIGGER_GRACE, WaitingTask
 
@@ -27,31 +27,31 @@ SAME_IN_THE_TRIGGERER = frozenset(
         *("ds", "ds_nodash", "ts", "ts_nodash", "ts_nodash_with_tz"),
     }
 )
-"""The names that a template may use in the triggerer. For others it asks Airflow in vain: the task would hang."""
+"""The names that a template may use in the triggerer. With any other name the task would hang."""
 
 SAME_OF_A_TASK_INSTANCE = frozenset({"dag_id", "map_index", "run_id", "task_id", "try_number", "xcom_pull"})
-"""The attributes of ``ti`` that it may use there."""
+"""The attributes of ``ti`` that a template may use in the triggerer."""
 
 METHODS_AT_THE_END = frozenset(
     {
-        *("ended", "ended_without_event", "execute_complete", "limit_reached", "on_kill", "post_execute"),
-        *("pre_execute", "result", "resume_execution", "too_late"),
+        *("error_without_event", "execute_complete", "limit_error", "on_kill", "operation_of_event"),
+        *("post_execute", "pre_execute", "result", "resume_execution", "timeout_error"),
     }
 )
-"""Methods that a worker calls when it ends a task: a subclass may override them though the triggerer starts it."""
+"""Methods that a worker calls when it ends a task. A subclass may override them even if the triggerer starts it."""
 
 TOO_OLD = "start_from_trigger needs Airflow 3.3 or later"
 
 
 class NeedsWorker(ValueError):
-    """Only a worker can resolve an argument; the message goes after its name, and says why and what to do."""
+    """A worker has to start the sensor. The message says why, and what to do; an argument's name may come before it."""
 
 
 @cache
 def triggerer_starts_tasks() -> bool:
-    """Whether Airflow starts tasks in the triggerer with their templates rendered: 3.3 and later do.
+    """Whether the triggerer can start a task and render its templates: since Airflow 3.3.
 
-    3.1 and 3.2 start them in a worker all the same, older ones hand over the templates as they are.
+    Airflow 3.1 and 3.2 start such a task in a worker. Older versions do not render its templates.
     """
     from airflow import __version__
 
@@ -59,12 +59,12 @@ def triggerer_starts_tasks() -> bool:
 
 
 def rendered_arguments(kind: OperationKind[Any]) -> tuple[str, str, str]:
-    """Return the template fields of a sensor that are arguments of its trigger: Airflow renders them there."""
+    """Return the template fields of a sensor that are arguments of its trigger. The triggerer renders them."""
     return "company_id", kind.key_argument, "codat_conn_id"
 
 
 def arrange(sensor: WaitingTask) -> None:
-    """Let a sensor under construction start and end in the triggerer, where it asks for that and needs no worker."""
+    """Set up a new sensor to start and end in the triggerer if its arguments ask for that; warn if a worker has to."""
     reasons = []
     wants_args = sensor.start_from_trigger and sensor.start_trigger_args is None
     if wants_args:
@@ -73,13 +73,13 @@ def arrange(sensor: WaitingTask) -> None:
     if sensor.end_from_trigger:
         reasons += why_worker_ends(sensor)
     if reasons:
-        warn(sensor.task_id, reasons, frames=OF_A_CONSTRUCTOR)
+        warn(sensor.task_id, reasons, frames=FRAMES_FROM_CONSTRUCTOR)
     if wants_args and sensor.start_from_trigger:
         sensor.start_trigger_args = _start_trigger_args(sensor)
 
 
 def why_worker_starts(sensor: WaitingTask) -> list[str]:
-    """Return why a worker must start the sensor, each with what to do about it; empty if none must."""
+    """Return the reasons why a worker has to start the sensor; empty if the triggerer can."""
     if not triggerer_starts_tasks():
         return [TOO_OLD]
     syntax = Syntax.of(sensor)
@@ -94,7 +94,7 @@ def why_worker_starts(sensor: WaitingTask) -> list[str]:
     if sensor.get_closest_mapped_task_group() is not None:
         reasons.append("it is in a mapped task group: map the sensor instead")
     if sensor.inlets:
-        # For them the triggerer asks Airflow for assets, and is not answered.
+        # For inlets the triggerer asks Airflow for assets, and gets no answer.
         reasons.append("start_from_trigger does not go with inlets")
     return reasons
 
@@ -103,8 +103,8 @@ def _start_trigger_args(sensor: WaitingTask) -> StartTriggerArgs:
     from airflow.triggers.base import StartTriggerArgs
 
     limit = timedelta(seconds=sensor.timeout) + TRIGGER_GRACE
-    # Here Airflow caps the limit at execution_timeout; for a task that a worker defers, it does not. The trigger then
-    # stops no earlier than Airflow does: whichever comes first, the task ends alike.
+    # Airflow caps this limit at execution_timeout, so the trigger gets a smaller margin. It may stop at the same time
+    # as Airflow. The task ends in the same way, whichever of the two stops first.
     capped = min(limit, sensor.execution_timeout or limit)
     names = rendered_arguments(sensor.kind())
     return StartTriggerArgs(
@@ -113,7 +113,7 @@ def _start_trigger_args(sensor: WaitingTask) -> StartTriggerArgs:
             **{name: for_triggerer(getattr(sensor, name), Syntax.of(sensor)) for name in names},
             **sensor.trigger_arguments(),
             "deadline": None,
-            "timeout_margin": capped.total_seconds() - sensor.patience,
+            "timeout_margin": capped.total_seconds() - sensor.wait_limit,
         },
         next_method="execute_complete",
         timeout=limit,
@@ -123,7 +123,7 @@ def _start_trigger_args(sensor: WaitingTask) -> StartTriggerArgs:
 def mapped_start_trigger_args(
     sensor_class: type[WaitingTask], mapped: Any, arguments: Mapping[str, Any]
 ) -> StartTriggerArgs | None:
-    """Return what the scheduler starts the triggers of a mapped sensor with; ``None`` if a worker must start it."""
+    """Return the ``start_trigger_args`` of a mapped sensor; ``None`` if a worker has to start it."""
     task_id = arguments.get("task_id", "mapped")
     try:
         if not triggerer_starts_tasks():
@@ -133,7 +133,7 @@ def mapped_start_trigger_args(
         warn(task_id, [str(why)], frames=2)
         return None
     make_sensor: Callable[..., WaitingTask] = sensor_class
-    # Airflow makes the sensor of one map index like this: with the DAG's default_args, but not as a part of the DAG.
+    # Airflow makes the sensor of one map index in this way: with the DAG's default_args, but outside the DAG.
     given = {"task_id": task_id, **arguments, **elements, "start_from_trigger": True}
     args = make_sensor(**given, _airflow_from_mapped=True).start_trigger_args
     if args is not None and not isinstance(mapped, Mapping) and "codat_conn_id" not in arguments:
@@ -143,14 +143,14 @@ def mapped_start_trigger_args(
 
 
 def _connection_of_element(mappings: Any, default: str) -> str:
-    """Return the template of one map index's connection: its mapping's own, or ``default``, a template or not."""
+    """Return a template for the connection of one map index: the one in its mapping, or else ``default``."""
     element = _element(mappings)
     own = f"{{{{ {element}['codat_conn_id'] }}}}"
     return f"{{% if 'codat_conn_id' in {element} %}}{own}{{% else %}}{default}{{% endif %}}"
 
 
 def _elements(names: tuple[str, str, str], mapped: Any, arguments: Mapping[str, Any]) -> dict[str, str]:
-    """Return a template for each id that is mapped, which picks the id of one map index."""
+    """Return mapped argument -> a template that selects its value for one map index."""
     try:
         if not isinstance(mapped, Mapping):
             element = _element(mapped)
@@ -163,9 +163,9 @@ def _elements(names: tuple[str, str, str], mapped: Any, arguments: Mapping[str, 
 
 
 def for_triggerer(value: Any, syntax: Syntax = USUAL_SYNTAX) -> str:
-    """Return the text that the triggerer renders to what a worker would make of a string or another task's output.
+    """Return a template for a string or the output of a task. The triggerer renders it as a worker would.
 
-    :raises NeedsWorker: there is no such text.
+    :raises NeedsWorker: only a worker can resolve the value.
     """
     if not isinstance(value, str):
         return f"{{{{ {_pull(value)} }}}}"
@@ -180,12 +180,12 @@ def for_triggerer(value: Any, syntax: Syntax = USUAL_SYNTAX) -> str:
 
 
 def _element(values: Any) -> str:
-    """Return the expression for one map index's element of a list that another task returns."""
+    """Return the Jinja expression for one map index's element of a list that another task returns."""
     return f"{_pull(values)}[ti.map_index]"
 
 
 def _pull(value: Any) -> str:
-    """Return the expression for another task's output, which Airflow itself resolves in a worker only."""
+    """Return the Jinja expression for the output of another task. Airflow resolves such an output only in a worker."""
     upstream, key = getattr(value, "operator", None), getattr(value, "key", None)
     if upstream is None or key is None:
         raise NeedsWorker(f"is a {type(value).__name__}: give a string or the plain output of a task")
@@ -193,7 +193,7 @@ def _pull(value: Any) -> str:
         raise NeedsWorker(
             f"is the output of the mapped task {upstream.task_id}: collect it in a task that is not mapped"
         )
-    # Without map_indexes Airflow asks for all of a task's XComs, which the triggerer is never answered.
+    # Without map_indexes the triggerer asks for the XComs of all map indexes, and gets no answer.
     return f"ti.xcom_pull(task_ids={upstream.task_id!r}, key={key!r}, map_indexes=-1)"
 
 

@@ -1,18 +1,18 @@
-"""Templated arguments: what is a literal, and how the others are rendered.
+"""Templated arguments: which are literals, and how templates are rendered.
 
-Airflow renders text to text, or, where a DAG sets ``render_template_as_native_obj``, to what Python reads in that text:
-``"145"`` becomes 145, ``"1E5"`` 100000.0, ``"None"`` nothing, literals included. In ids and in books that is damage, so
-our tasks guess nothing:
+In a DAG with ``render_template_as_native_obj``, Airflow parses each rendered text as a Python literal, even a text
+without a template: ``"145"`` becomes 145, ``"1E5"`` 100000.0, ``"None"`` ``None``. That corrupts ids and records. The
+tasks of this package never parse text as Python:
 
-========================  =========================  ==========================================================
-argument                  in a usual DAG             in a DAG with ``render_template_as_native_obj``
-========================  =========================  ==========================================================
-ids and other words       text                       text
-text in a record or in    text                       the value of the expression, if the text is one expression
-settings                                             and nothing else, as it is; other text stays text
-text for the whole of it  text, which has to be      likewise; a value that is text has to be JSON
-                          JSON
-========================  =========================  ==========================================================
+==========================  ====================  ==========================================================
+argument                    in other DAGs         in a DAG with ``render_template_as_native_obj``
+==========================  ====================  ==========================================================
+``TEXT_FIELDS``             text                  text
+text inside a record or     text                  if the text is a single expression: the expression's value;
+settings                                          otherwise text
+text for a whole record or  text, has to be JSON  the same; a value that is text has to be JSON
+all settings
+==========================  ====================  ==========================================================
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ TEXT_FIELDS = frozenset(
         *("operation", "idempotency_key", "codat_conn_id"),
     }
 )
-"""The templated arguments that are text, however they are rendered."""
+"""The templated arguments that are always text."""
 
 MARKS = {
     "variable_start_string": "{{",
@@ -51,14 +51,14 @@ MARKS = {
     "line_statement_prefix": None,
     "line_comment_prefix": None,
 }
-"""Setting of a Jinja environment -> its default. A text is a template if it holds one of these."""
+"""Setting of a Jinja environment -> its default. A text that contains the value of a setting is a template."""
 
 
 @dataclass(frozen=True)
 class Syntax:
-    """What makes a text a template: one of the ``marks`` in it, or the extension of a template file at its end.
+    """What makes a text a template: it contains one of the ``marks``, or ends with an extension of template files.
 
-    ``is_own`` says that the DAG sets up Jinja in its own way.
+    ``is_own``: whether the DAG sets ``jinja_environment_kwargs``.
     """
 
     marks: tuple[str, ...] = tuple(filter(None, MARKS.values()))
@@ -73,7 +73,7 @@ class Syntax:
         return cls(marks, tuple(task.template_ext), bool(own))
 
     def is_template(self, text: str) -> bool:
-        """Whether Airflow renders a text to another one."""
+        """Whether a text is a template."""
         return any(mark in text for mark in self.marks) or text.endswith(self.file_extensions)
 
 
@@ -93,7 +93,7 @@ def _is_plain(value: Any, syntax: Syntax) -> bool:
 
 
 class CodatTask(BaseOperator):
-    """What all tasks of the provider share: how they render their templates, the hook, and the link to the Portal."""
+    """The base of all tasks of the provider: it renders templates, makes the hook, and links to the Codat Portal."""
 
     operator_extra_links = (CodatCompanyLink(),)
 
@@ -101,21 +101,21 @@ class CodatTask(BaseOperator):
 
     @cached_property
     def hook(self) -> CodatHook:
-        """The hook that sends the task's requests; made in a worker, once the connection's id is rendered."""
+        """The hook that sends the task's requests. It needs the rendered ``codat_conn_id``: use it in a worker."""
         from airflow_provider_codat.hooks.codat import CodatHook
 
         return CodatHook(self.codat_conn_id)
 
     def is_literal(self, name: str) -> bool:
-        """Whether an argument is already what it will be at run time.
+        """Whether an argument has its final value at DAG parse.
 
-        A template is not, nor a callable, which Airflow calls to render it, nor the output of another task.
+        It has not if it is a template, the output of another task, or a callable, which Airflow calls at run time.
         """
         value = getattr(self, name)
         return not callable(value) and _is_plain(value, Syntax.of(self))
 
     def check_ids(self, *names: str) -> None:
-        """Make texts of ids that are whole numbers, and refuse at DAG parse literals that no path can hold."""
+        """Convert ids that are whole numbers to text, and raise for literal ids that cannot be part of a URL."""
         self._read_whole_numbers_as_text()
         for name in names:
             if self.is_literal(name):
@@ -130,7 +130,7 @@ class CodatTask(BaseOperator):
     def render_template(
         self, content: Any, context: Any, jinja_env: jinja2.Environment | None = None, seen_oids: set[int] | None = None
     ) -> Any:
-        """Render as Airflow does, but guess nothing from text; the module's table says what comes of it."""
+        """Render as Airflow does, but never parse text as Python. The table of the module lists the results."""
         if isinstance(content, JsonValue):
             return content
         env = jinja_env or self.get_template_env()
@@ -150,7 +150,7 @@ class CodatTask(BaseOperator):
         jinja_env: jinja2.Environment,
         seen_oids: set[int],
     ) -> None:
-        """Render the fields, and make texts of those that are text. Airflow renders mapped tasks by this too."""
+        """Render the fields, and convert ``TEXT_FIELDS`` to text. Airflow calls this for mapped tasks, too."""
         of_text = TEXT_FIELDS.intersection(template_fields) if parent is self else ()
         templates = [name for name in of_text if isinstance(getattr(self, name), str)]
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
@@ -160,7 +160,7 @@ class CodatTask(BaseOperator):
 
 
 def _render(source: str, env: jinja2.Environment, context: Mapping[str, Any]) -> Any:
-    """Return the value of a template that is one expression, in an environment for native values, or else text."""
+    """Render a template: to a value if it is a single expression and the environment is native, otherwise to text."""
     from jinja2 import Undefined, nodes
     from jinja2.nativetypes import NativeEnvironment
 
@@ -172,7 +172,7 @@ def _render(source: str, env: jinja2.Environment, context: Mapping[str, Any]) ->
                 tree.body = [nodes.Assign(nodes.Name("value", "store"), expression, lineno=1)]
                 is_value = True
     template = env.from_string(tree)
-    # As Airflow does it: Jinja's own render() would resolve all of the context, with warnings for what is deprecated.
+    # Not Jinja's render(), which would resolve the whole context, and so log a warning for each deprecated name.
     scope = env.context_class(env, ChainMap(context, template.globals), template.name, template.blocks)  # type: ignore[arg-type]
     try:
         text = "".join(map(str, template.root_render_func(scope)))
@@ -183,9 +183,9 @@ def _render(source: str, env: jinja2.Environment, context: Mapping[str, Any]) ->
 
 
 def rendered(name: str, value: Any) -> Any:
-    """Return a rendered record or list of settings, read from JSON if a template for the whole of it gave text.
+    """Return a rendered record or list of settings. If it is text, parse it as JSON.
 
-    :raises CodatInputError: it is text, and not JSON.
+    :raises CodatInputError: it is text that is not JSON.
     """
     if not isinstance(value, str):
         return value
@@ -193,6 +193,6 @@ def rendered(name: str, value: Any) -> Any:
         return json.loads(value)
     except ValueError:
         raise CodatInputError(
-            f"{name} is text that is not JSON: a template for the whole of it has to give JSON (append | tojson), or"
-            f" {name} takes a task's .output"
+            f"{name} is text that is not JSON: append | tojson to the template's expression, or give the .output of"
+            " a task instead of a template"
         ) from None

@@ -1,6 +1,6 @@
-"""What a task that waits for an operation does: hand over to a trigger, and end with what the trigger reports.
+"""The base of tasks that wait for an operation: they defer to a trigger, and end with the result of its event.
 
-A sensor and an operator wait by the same trigger and the same decisions, so a wait means the same in both.
+The sensor and the operator share it, so both wait and end in the same way.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from airflow_provider_codat.api.waiting.wait import OperationWait
 
 TRIGGER_GRACE = timedelta(minutes=2)
-"""How long after the task's own deadline Airflow ends the trigger, should no triggerer be there to do so.
+"""Time from the task's own deadline to Airflow's timeout of the deferral, which ends the task if no triggerer runs.
 
-A request that is under way at the deadline takes less by default: 10 s to connect and 60 s to be answered."""
+A request that is under way at the deadline takes less by default: 10 s to connect and 60 s to read the answer."""
 
 WEEK = 7 * 24 * 60 * 60
-"""Seconds that a wait lasts where Airflow has no default for sensors."""
+"""The default ``timeout`` in seconds if Airflow configures none for sensors."""
 
 AIRFLOWS_WORDS_FOR_A_TIMEOUT = frozenset({"Trigger timeout", "Trigger/execution timeout"})
-"""Airflow's texts for a deferral that it ended for its time, since 3.0 and before."""
+"""Airflow's error texts for a deferral that timed out: since 3.0, and before."""
 
 
 class PacedOperator(BaseOperator):
-    """Takes the pace and the timeout for an operator, as ``BaseSensorOperator`` does for a sensor."""
+    """An operator with the arguments of ``BaseSensorOperator`` for the pace and the timeout."""
 
     def __init__(
         self,
@@ -60,15 +60,15 @@ class PacedOperator(BaseOperator):
 class WaitingTask(CodatTask):
     """Waits for an operation.
 
-    A subclass inherits from ``BaseSensorOperator`` or :class:`PacedOperator` too, which take the pace and the timeout.
-    It sets the operation's key as the attribute that its kind names before it waits.
+    A subclass also inherits from ``BaseSensorOperator`` or :class:`PacedOperator`, which take the pace and the timeout.
+    Before it waits, it sets the operation key as the attribute that ``kind().key_argument`` names.
 
-    No parameter has a default: Airflow would fill one that was left out from the DAG's ``default_args``.
+    No parameter has a default: Airflow would fill an omitted argument from the DAG's ``default_args``.
     """
 
     trigger_class_path: ClassVar[str]
     failure: ClassVar[type[Exception]]
-    """The error for an operation that ended without success; it takes the operation."""
+    """The error for an operation that ended without success. Its argument is the operation."""
 
     poke_interval: float
     exponential_backoff: bool
@@ -97,7 +97,7 @@ class WaitingTask(CodatTask):
     @classmethod
     @abstractmethod
     def kind(cls) -> OperationKind[Any]:
-        """Return the kind of operation; a method, so that DAG parsing does not load it."""
+        """Return the kind of operation. As a method, it keeps DAG parsing from importing the kind."""
 
     @property
     def _key(self) -> str:
@@ -119,15 +119,15 @@ class WaitingTask(CodatTask):
         return Pace(self.poke_interval, self.exponential_backoff, max_wait)
 
     @property
-    def patience(self) -> float:
-        """The seconds a deferred wait may last. Airflow 3 does not hold ``execution_timeout`` over a deferral."""
+    def wait_limit(self) -> float:
+        """The longest deferred wait, in seconds. Airflow 3 does not apply ``execution_timeout`` to a deferral."""
         limit = self.execution_timeout
         return self.timeout if limit is None else min(self.timeout, limit.total_seconds())
 
     # -- with the triggerer ------------------------------------------------------------------------------------------
 
     def trigger_arguments(self) -> dict[str, Any]:
-        """Return the trigger's arguments that are the same whoever starts it."""
+        """Return the trigger's arguments that do not depend on whether a worker or the triggerer starts the task."""
         from airflow_provider_codat.tasks.end_from_trigger import why_worker_ends
 
         return {
@@ -140,12 +140,12 @@ class WaitingTask(CodatTask):
         }
 
     def hand_over(self, started: float) -> NoReturn:
-        """Defer the task until the operation has ended; it was checked at ``started``, in epoch seconds."""
+        """Defer the task until the operation has ended. ``started`` is the time of the last check, in epoch seconds."""
         arguments = {
             "company_id": self.company_id,
             self.kind().key_argument: self._key,
             "codat_conn_id": self.codat_conn_id,
-            "deadline": started + self.patience,
+            "deadline": started + self.wait_limit,
             "not_before": started + self._wait.next_pause(started, self.pace),
             "last_status": self._wait.last_status,
             **self.trigger_arguments(),
@@ -153,36 +153,36 @@ class WaitingTask(CodatTask):
         self.defer(
             trigger=pkgutil.resolve_name(self.trigger_class_path)(**arguments),
             method_name="execute_complete",
-            timeout=timedelta(seconds=self.patience) + TRIGGER_GRACE,
+            timeout=timedelta(seconds=self.wait_limit) + TRIGGER_GRACE,
         )
 
-    def ended(self, event: Any) -> Any:
-        """Return the operation that a trigger's event reports, or raise the error that it reports instead."""
+    def operation_of_event(self, event: Any) -> Any:
+        """Return the operation that a trigger's event reports, or raise the error that the event reports."""
         from airflow_provider_codat.triggers import events
 
         outcome = events.read(self.kind(), event)
         if isinstance(outcome, events.TimedOut):
             setattr(self, self.kind().key_argument, outcome.key or self._key)
             self._wait.last_status, self._wait.trouble = outcome.last_status, outcome.trouble
-            raise self.limit_reached()
+            raise self.limit_error()
         if isinstance(outcome, CodatError):
             raise outcome
         self.log.info("%s %s ended as %s.", self.kind().name.capitalize(), outcome.key, outcome.status)
         return outcome
 
-    def ended_without_event(self, reason: dict[str, Any]) -> BaseException:
-        """Return the error for a deferral that Airflow ended, from what Airflow resumes the task with."""
+    def error_without_event(self, reason: dict[str, Any]) -> BaseException:
+        """Return the error for a deferral that ended without an event. ``reason`` has Airflow's error and traceback."""
         if reason.get("error") in AIRFLOWS_WORDS_FOR_A_TIMEOUT:
-            return self.limit_reached("the triggerer's log has its last status")
-        # Airflow would skip a sensor with soft_fail, as if the operation had failed. Nobody knows whether it has.
+            return self.limit_error("the triggerer's log has its last status")
+        # Not Airflow's own error, which would skip a sensor with soft_fail: the operation may have succeeded.
         traceback = "\n".join(reason.get("traceback") or ["no traceback"])
         return CodatError(f"The trigger broke, so the {self.kind().work}'s status is not known:\n{traceback}")
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
-        """Finish in a worker what the trigger reports; without an event the task fails."""
-        return self.result(self.ended(event))
+        """Return the XCom for the trigger's event, or raise the task's error. Without an event the task fails."""
+        return self.result(self.operation_of_event(event))
 
     def result(self, operation: Operation) -> dict[str, Any]:
         """Return the XCom of an operation that has ended, or raise the task's ``failure``."""
@@ -190,8 +190,8 @@ class WaitingTask(CodatTask):
             raise self.failure(operation)
         return operation.to_json()
 
-    def limit_reached(self, seen: str | None = None) -> BaseException:
-        """Return the error for the limit reached first, ``timeout`` or ``execution_timeout``; it says what was seen."""
+    def limit_error(self, seen: str | None = None) -> BaseException:
+        """Return the error for ``timeout`` or ``execution_timeout``, whichever is shorter, with the last status."""
         limit = self.execution_timeout
         by_execution = self.deferrable and limit is not None and limit.total_seconds() < self.timeout
         name = f"execution_timeout of {limit}" if by_execution else f"timeout of {timedelta(seconds=self.timeout)}"
@@ -200,17 +200,17 @@ class WaitingTask(CodatTask):
             f" {seen or self._wait.last_status_text}."
             f" The {self.kind().work} itself goes on at Codat."
         )
-        return AirflowTaskTimeout(message) if by_execution else self.too_late(message)
+        return AirflowTaskTimeout(message) if by_execution else self.timeout_error(message)
 
-    def too_late(self, message: str) -> BaseException:
-        """Return the error for a ``timeout`` that has passed; a retry of the task waits for the same operation.
+    def timeout_error(self, message: str) -> BaseException:
+        """Return the error for ``timeout``. A retry of the task waits for the same operation.
 
-        :param message: what was waited for, how long, and the last status.
+        :param message: names the operation, the limit and the last status.
         """
         return CodatWaitTimeout(message, self._wait.last_status)
 
     def on_kill(self) -> None:
-        """Log that ending the task does not end the operation: Codat has no way to cancel one."""
+        """Log that the operation goes on although the task is ended: Codat has no way to cancel one."""
         self.log.warning("The task is ended, but %s", self._wait.goes_on)
 
 

@@ -13,24 +13,25 @@ from airflow_provider_codat.triggers.operation import OperationTrigger
 class CodatPushOperationTrigger(OperationTrigger):
     """Waits until a push operation has ended, then fires one event; ``triggers.events`` has its shapes.
 
-    Its arguments are JSON primitives and its deadline is a point in time, so that a restart or a move to another
-    triggerer neither loses nor lengthens the wait. It never fails by itself: whatever happens becomes an event, so that
-    trouble with the infrastructure cannot be taken for a failed push.
+    Its arguments are JSON primitives, and its deadline is a point in time. So a restart, or a move to another
+    triggerer, neither loses nor prolongs the wait. The trigger never raises: each error becomes an event, so an error
+    of the infrastructure does not look like a failed push.
 
     :param company_id: the company written to.
-    :param push_operation_key: the operation waited for.
+    :param push_operation_key: the key of the operation to wait for.
     :param codat_conn_id: the id of the Airflow connection; default ``codat_default``.
-    :param deadline: when to stop waiting, in epoch seconds; default 0, after one check; ``None`` for the limit
-        that Airflow has set, in a trigger that no worker has started.
-    :param not_before: when to check first, in epoch seconds; default at once. Whoever defers has just checked.
+    :param deadline: when to stop waiting, in epoch seconds; default 0, which checks once. ``None`` means that no worker
+        has started the task: then Airflow's limit counts.
+    :param not_before: the earliest time of the first check, in epoch seconds; default 0. A worker checks before it
+        defers.
     :param poke_interval: seconds between two checks, default 5.
-    :param exponential_backoff: whether that doubles from check to check, default ``True``.
+    :param exponential_backoff: whether the pause doubles after each check, default ``True``.
     :param max_wait: the longest pause in seconds, default 60; ``None`` for no bound.
-    :param last_status: the status whoever deferred has seen; default ``None``.
-    :param timeout_margin: seconds before Airflow's limit to stop, where ``deadline`` is ``None``; default 0.
-    :param end_from_trigger: whether a success ends the task here, without a worker; default ``False``.
-    :param fail_on_unsuccessful: whether only ``Success`` is a success, default ``True``; else every end is.
-    :param do_xcom_push: whether a task that ends here has an XCom, default ``True``.
+    :param last_status: the status that the worker has seen before it deferred; default ``None``.
+    :param timeout_margin: seconds to stop before Airflow's limit if ``deadline`` is ``None``; default 0.
+    :param end_from_trigger: whether the trigger ends the task after a success, without a worker; default ``False``.
+    :param fail_on_unsuccessful: ``False`` counts every end as a success, not only ``Success``; default ``True``.
+    :param do_xcom_push: whether the trigger pushes the XCom of a task that it ends, default ``True``.
 
     Source: https://docs.codat.io/using-the-api/push and
     https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/deferring.html.
@@ -53,5 +54,5 @@ class CodatPushOperationTrigger(OperationTrigger):
     do_xcom_push: bool = True
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path and the arguments to make this trigger again from its row in the database."""
+        """Return the class path and the arguments. Airflow stores them, and makes the trigger again from them."""
         return "airflow_provider_codat.triggers.codat.CodatPushOperationTrigger", asdict(self)

@@ -1,14 +1,15 @@
-"""One company's poll: one task checks all of its operations that somebody waits for.
+"""The poll of one company: one asyncio task checks all operations of the company that triggers wait for.
 
-It starts with the first subscription and ends with the last. One round::
+It starts with the first subscription and ends with the last. It repeats these steps::
 
     sleep until a check is due
-    -> after a request that failed: check one operation alone; no answer means trouble for all, and ends the round
-    -> read the list where that saves requests, and check by key what it did not show; else check each by its key
-    -> let all that were checked pause from the same moment on, so that they stay together
+    if the last request failed, check one operation alone; if that fails too, start again
+    if the list saves requests, read it, and check by key each due operation that it did not show
+    otherwise check each due operation by its key
+    start the next pause of all checked operations at the same time, so that they stay together
 
-``api.waiting.poll_schedule`` and ``api.waiting.listing`` decide what is checked when, ``api.waiting.wait`` what an
-answer means to a wait.
+``api.waiting.poll_schedule`` and ``api.waiting.listing`` decide when each operation is checked. ``api.waiting.wait``
+decides what an answer means for a wait.
 """
 
 from __future__ import annotations
@@ -39,11 +40,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LAST_CHECK = 15.0
-"""Seconds after its deadline at which a wait ends, even if its last check has not been answered."""
+LAST_CHECK_GRACE = 15.0
+"""Seconds from the deadline to the end of a wait whose last check is not answered."""
 
 SLOW = 2.0
-"""Seconds after which a slow answer about one operation no longer holds up the next checks."""
+"""Seconds for which a check without an answer delays the next checks."""
 
 NEWEST_FIRST = "-requestedOnUtc"
 
@@ -52,10 +53,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(eq=False, slots=True)
 class Subscription:
-    """One trigger's place in its company's poll, with its times in epoch seconds.
+    """The wait of one trigger in its company's poll. All times are in epoch seconds.
 
-    ``end`` gets the operation once it has ended, or the error if waiting cannot help. ``checked_at`` is when the check
-    began that has just been answered. What is logged in ``context``, the trigger's own, goes to its task's log.
+    ``end`` gets the operation when it has ended, or the error that ends the wait. ``checked_at`` is the start of the
+    last check, until :meth:`reschedule` has counted it. What is logged in ``context`` goes to the trigger's task log.
     """
 
     wait: OperationWait[Any]
@@ -69,18 +70,18 @@ class Subscription:
 
     @property
     def key(self) -> str:
-        """The case-folded key of its operation."""
+        """The operation key, case-folded."""
         return self.schedule.key
 
     def answered(self, operation: Operation, checked_at: float) -> None:
-        """Take note of an answer to a check that began at ``checked_at``."""
+        """Process the answer to a check that began at ``checked_at``."""
         self.checked_at = checked_at
         self.schedule.requested_on = operation.requested_on
         if self.context.run(self.wait.answered, operation):
             self.end.set_result(operation)
 
     def failed(self, error: CodatError, checked_at: float) -> None:
-        """Take note of an error that came instead of an answer."""
+        """Process the error of a check that began at ``checked_at``."""
         self.checked_at = checked_at
         try:
             self.context.run(self.wait.failed, error, time.time())
@@ -88,7 +89,7 @@ class Subscription:
             self.end.set_exception(final)
 
     def reschedule(self, now: float) -> None:
-        """Decide when to check next, if there was a check or one was postponed."""
+        """Set the time of the next check, after a check or a postponed check."""
         checked_at, self.checked_at = self.checked_at, None
         is_postponed, self.is_postponed = self.is_postponed, False
         if checked_at is None:
@@ -101,7 +102,7 @@ class Subscription:
 
 
 class CompanyPoll:
-    """Checks one company's operations of one kind, until nobody waits or it breaks off; then calls ``when_over``."""
+    """Checks one company's operations of one kind. Calls ``when_over`` after the last wait, or after an error."""
 
     def __init__(
         self,
@@ -133,14 +134,14 @@ class CompanyPoll:
     # -- the waits ---------------------------------------------------------------------------------------------------
 
     async def wait(self, wait: OperationWait[Any], pace: Pace, deadline: float) -> Any:
-        """Wait until one operation has ended; the arguments are those of ``shared_polls.wait_for_end``."""
+        """Wait until one operation has ended. The arguments are those of ``shared_polls.wait_for_end``."""
         began = time.time()
         subscription = self._join(wait, pace, deadline, began)
         try:
-            async with asyncio.timeout(max(deadline - began, 0.0) + LAST_CHECK):
+            async with asyncio.timeout(max(deadline - began, 0.0) + LAST_CHECK_GRACE):
                 return await subscription.end
         except TimeoutError:
-            if subscription.end.done() and not subscription.end.cancelled():  # at the very last moment
+            if subscription.end.done() and not subscription.end.cancelled():  # set just before the timeout
                 return subscription.end.result()
             raise wait.timed_out(time.time() - began) from None
         finally:
@@ -150,7 +151,7 @@ class CompanyPoll:
         loop = asyncio.get_running_loop()
         if self._task is None:
             self._begins = poll_begins(now, pace.interval, random.random)
-            # In a context of its own: else what is logged here would land in the log of the task that came first.
+            # In a new context, because otherwise the poll would log to the task log of its first subscription.
             self._task = loop.create_task(self._run(), context=contextvars.Context())
         due = min(first_check(now, wait.not_before, self._begins, pace.interval), max(deadline, now))
         key = wait.key.casefold()
@@ -171,14 +172,14 @@ class CompanyPoll:
             self._when_over(self)
 
     def _active(self) -> list[Subscription]:
-        """Return the subscriptions whose wait goes on; the others leave when the event loop next runs them."""
+        """Return the subscriptions that still wait. Ended ones leave when the event loop next runs their triggers."""
         return self._subscribed_to(self._subscriptions)
 
     def _subscribed_to(self, keys: Iterable[str]) -> list[Subscription]:
         return [each for key in keys for each in self._subscriptions.get(key, ()) if not each.end.done()]
 
     def _idle(self) -> list[CheckSchedule]:
-        """Return the schedules of the operations that no check is under way for."""
+        """Return the schedules of the operations that are not being checked now."""
         return [subscription.schedule for subscription in self._active() if subscription.key not in self._under_way]
 
     # -- the poll ----------------------------------------------------------------------------------------------------
@@ -205,7 +206,7 @@ class CompanyPoll:
 
     async def _sleep_until_due(self) -> None:
         while True:
-            now = time.time()  # one for all that were checked, so that they stay together
+            now = time.time()  # the same for all subscriptions, so that they stay together
             for subscription in self._active():
                 subscription.reschedule(now)
             self._sleeps_until = min((schedule.due for schedule in self._idle()), default=math.inf)
@@ -220,7 +221,7 @@ class CompanyPoll:
     async def _check(self) -> None:
         now = time.time()
         due = due_keys(self._idle(), now)
-        if self._is_in_trouble and not await self._is_answered(due):
+        if self._is_in_trouble and not await self._probe(due):
             return
         counting = {schedule.key: schedule for schedule in self._idle() if schedule.counts(now)}
         postponable = frozenset(
@@ -255,18 +256,18 @@ class CompanyPoll:
         if isinstance(trouble, CodatRateLimited):
             self._fail([*asked, *postponed], trouble, began)
             return
-        # Other trouble is the list's: a wait fails only by what its own operation is answered with.
+        # Any other error concerns the list alone. Only an answer about its own operation can fail a wait.
         self._usefulness.listed(listing.saved, len(listing.wanted), listing.total)
         for subscription in self._subscribed_to(listing.missing):
             subscription.schedule.is_unlisted = True
         for subscription in self._subscribed_to(postponed):
             subscription.is_postponed = True
         self._is_in_trouble = trouble is not None and can_be_waited_out(trouble) and not listing.positions
-        if not self._is_in_trouble or await self._is_answered(asked):
+        if not self._is_in_trouble or await self._probe(asked):
             await self._check_each(asked)
 
     async def _read(self, listing: Listing[Any]) -> CodatError | None:
-        """Read the list for as long as it saves requests; return what kept it from being read, if anything did."""
+        """Read the list as long as that saves requests. Return the error that ended the reading, if any."""
         features = self._features
         while (page := listing.next_page) is not None:
             since = listing.since if features.supports_query else None
@@ -295,14 +296,14 @@ class CompanyPoll:
 
     # -- by key ------------------------------------------------------------------------------------------------------
 
-    async def _is_answered(self, keys: list[str]) -> bool:
-        """Check one of these operations alone, after a request that failed, and take it out of ``keys``.
+    async def _probe(self, keys: list[str]) -> bool:
+        """After a failed request, check one of these operations alone, and remove it from ``keys``.
 
-        Return whether Codat answers again; if not, all of them fail.
+        Return whether Codat answers again. If not, the checks of all these operations count as failed.
         """
         if not keys:
             return False
-        self._probes += 1  # another operation each time, as the trouble may concern one operation alone
+        self._probes += 1  # a different operation each time, because the error may concern only one
         began = time.time()
         trouble = await self._start_check(keys.pop(self._probes % len(keys)))
         self._is_in_trouble = trouble is not None
@@ -311,7 +312,7 @@ class CompanyPoll:
         return trouble is None
 
     async def _check_each(self, keys: list[str]) -> None:
-        """Check operations by their keys, all at once; a slow answer does not hold up the others."""
+        """Check operations by their keys, all at once. Return after ``SLOW`` seconds, even if answers are missing."""
         if not keys:
             return
         answered, _ = await asyncio.wait([self._start_check(key) for key in keys], timeout=SLOW)
@@ -330,7 +331,7 @@ class CompanyPoll:
             self._break_off(error)
 
     async def _check_one(self, key: str) -> CodatError | None:
-        """Check one operation; return an error that may concern all of them, if there was one."""
+        """Check one operation. Return the error if it may concern all operations."""
         waiting, began = self._subscribed_to([key]), time.time()
         if not waiting:
             return None

@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     from airflow_provider_codat.api.waiting.request_budget import Budget
 
 DOWN_AFTER = 3
-"""Failures in a row after which Codat counts as down: one alone may concern one operation or one company."""
+"""Failures in a row after which Codat counts as down. A single one may concern only an operation or a company."""
 
 SAME_PAUSE = 1.0
-"""Seconds by which the ends of one pause may differ, as answers to several requests under way give them."""
+"""Seconds by which the end of a pause may differ between the answers to concurrent requests."""
 
 log = logging.getLogger(__name__)
 
 
 class ConnectionLog:
-    """Logs what happens to a connection as a whole, each change once, in the triggerer's log."""
+    """Logs when Codat is down, limits the connection or is back: each change once, in the triggerer's log."""
 
     def __init__(self, codat_conn_id: str) -> None:
         self._name = codat_conn_id
@@ -29,19 +29,19 @@ class ConnectionLog:
         self._slowed_until: datetime | None = None
 
     def failed(self, error: CodatError, now: float) -> None:
-        """Log that Codat is down, once some requests in a row have failed."""
+        """Count a failed request. Log that Codat is down after ``DOWN_AFTER`` of them in a row."""
         self._failures += 1
         self._down_since = now if self._failures == 1 else self._down_since
         if self._failures == DOWN_AFTER:
             log.warning(
-                "Codat is down for connection %r: %d requests in a row failed, the last one so: %s Going on.",
+                "Codat is down for connection %r: %d requests in a row failed. All waits continue. Last error: %s",
                 self._name,
                 self._failures,
                 error,
             )
 
     def answered(self) -> None:
-        """Log that Codat is back, if it was down."""
+        """Reset the count of failures. Log that Codat is back, if it was down."""
         if self._failures >= DOWN_AFTER:
             log.info(
                 "Codat is back for connection %r after %s; %d requests had failed.",
@@ -51,8 +51,8 @@ class ConnectionLog:
             )
         self._failures = 0
 
-    def budget(self, before: Budget, after: Budget, now: float) -> None:
-        """Log how the limits have changed what may be sent."""
+    def log_budget(self, before: Budget, after: Budget, now: float) -> None:
+        """Log the start and the end of a pause or a slower pace, from one budget to the next."""
         self._log_pause(before, after, now)
         self._log_pace(after, now)
 

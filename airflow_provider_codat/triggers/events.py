@@ -1,12 +1,12 @@
-"""The trigger's event: what is written to Airflow's database between the triggerer and the worker.
+"""The event of a trigger: a JSON object, which Airflow's database passes from the triggerer to the worker.
 
 ==================  ===========================================================================================
-``outcome``         with it comes
+``outcome``         other fields
 ==================  ===========================================================================================
-``ended``           ``operation``: the operation in Codat's shape, without a record's content
-``timed_out``       its key (``pushOperationKey``); ``lastStatus``: the last status seen, or null; ``trouble``:
-                    what came instead of an answer at the last check
-``failed``          ``error``: ``message``, and for an answer of Codat's all it said (``CodatApiError.to_json``)
+``ended``           ``operation``: the operation in Codat's shape, without the content of a record
+``timed_out``       ``pushOperationKey``: the operation key; ``lastStatus``: the last status seen, or null;
+                    ``trouble``: the error of the last check, or null
+``failed``          ``error``: its ``message``; for an error answer of Codat also ``CodatApiError.to_json``
 ==================  ===========================================================================================
 """
 
@@ -22,7 +22,7 @@ from airflow_provider_codat.api.errors import CodatApiError, CodatError, CodatRe
 
 @dataclass(frozen=True)
 class TimedOut:
-    """The deadline passed first. Older versions left out the operation's key."""
+    """The deadline passed first. Events of older versions have no operation key."""
 
     last_status: str | None
     trouble: CodatError | None
@@ -43,7 +43,7 @@ def timed_out(
 
 
 def failed(error: Exception) -> dict[str, Any]:
-    """Return the event for a wait that cannot go on."""
+    """Return the event for a wait that an error has ended."""
     described: dict[str, Any] = {"message": str(error) if isinstance(error, CodatError) else repr(error)}
     if isinstance(error, CodatApiError):
         described |= error.to_json()
@@ -51,9 +51,9 @@ def failed(error: Exception) -> dict[str, Any]:
 
 
 def read(kind: OperationKind[OperationT], event: Any) -> OperationT | TimedOut | CodatError:
-    """Read an event of a trigger; it comes from a database, and is checked like any input.
+    """Read and check the event of a trigger, which comes from Airflow's database.
 
-    :raises CodatError: it is no event of ours, or reports an operation as ended that has not.
+    :raises CodatError: the event is malformed, or its operation has not ended.
     """
     match event:
         case {"outcome": "ended", "operation": operation}:
@@ -70,7 +70,7 @@ def read(kind: OperationKind[OperationT], event: Any) -> OperationT | TimedOut |
         case {"outcome": "failed", "error": {"message": str(message)}}:
             return CodatError(message)
     raise CodatError(
-        f"The triggerer sent an event nobody can read, so the {kind.work}'s status is not known: {reprlib.repr(event)}"
+        f"The trigger's event cannot be read, so the {kind.work}'s status is not known: {reprlib.repr(event)}"
     )
 
 
@@ -78,10 +78,12 @@ def _ended(kind: OperationKind[OperationT], value: Any) -> OperationT:
     try:
         operation = kind.from_stored(value)
     except CodatResponseError as error:
-        raise CodatError(f"The triggerer sent no readable {kind.name}, so its status is not known: {error}") from None
+        raise CodatError(
+            f"The trigger's event has no readable {kind.name}, so its status is not known: {error}"
+        ) from None
     if not operation.is_terminal:
         raise CodatError(
-            f"The triggerer reported {kind.name} {operation.key} as ended, with the status {operation.status}, which"
-            " is no end"
+            f"The trigger reported {kind.name} {operation.key} as ended, but its status {operation.status} is not a"
+            " final one"
         )
     return operation

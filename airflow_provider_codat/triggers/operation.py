@@ -1,12 +1,12 @@
-"""What every trigger that waits for an operation does: wait with all others of its company, fire one event, never fail.
+"""The base of triggers that wait for an operation. They share the poll of a company, fire one event, and never raise.
 
 ==============================================  ======================================================================
 the wait ends with                              the trigger fires
 ==============================================  ======================================================================
-a success, and ``end_from_trigger`` is set      the success of the task, once its XCom is pushed; else, ``ended``
-any other end                                   ``ended``
+a success, and ``end_from_trigger`` is set      the end of the task; ``ended`` if its XCom could not be pushed
+any other end of the operation                  ``ended``
 the deadline                                    ``timed_out``
-an error, whatever it is                        ``failed``: trouble with the infrastructure is no failed operation
+any error                                       ``failed``, so that it does not look like a failed operation
 ==============================================  ======================================================================
 """
 
@@ -32,8 +32,8 @@ from airflow_provider_codat.triggers.shared_polls import wait_for_end
 class OperationTrigger(BaseTrigger):
     """Waits until an operation has ended, then fires one event; ``triggers.events`` has its shapes.
 
-    A subclass is a dataclass, whose fields are the trigger's row: those below and the operation's key, named as its
-    kind says. Airflow renders the ids and the key in the triggerer, by their names.
+    A subclass is a dataclass. Its fields are the arguments that Airflow stores: those below, and the operation key,
+    named ``kind.key_argument``. The triggerer renders the ids and the operation key if they are templates.
     """
 
     kind: ClassVar[OperationKind[Any]]
@@ -52,13 +52,13 @@ class OperationTrigger(BaseTrigger):
     do_xcom_push: bool
 
     timeout_after: datetime | None = None
-    """The limit that Airflow has set for the deferral; the triggerer of Airflow 3.3 and later sets it."""
+    """Airflow's limit for the deferral. The triggerer of Airflow 3.3 and later sets this attribute."""
 
     def __post_init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow left it without types
 
     async def on_kill(self) -> None:
-        """Log that ending the task does not end the operation; Airflow 3.3 and later call this when a user ends it."""
+        """Log that the operation goes on. Airflow 3.3 and later call this when a user ends the task."""
         self.log.warning("The wait is ended, but %s", self._wait().goes_on)
 
     def _wait(self) -> OperationWait[Any]:
@@ -69,21 +69,21 @@ class OperationTrigger(BaseTrigger):
         """Wait, and yield the one event."""
         wait = self._wait()
         try:
-            if self.deadline is None:  # no worker has begun this task
+            if self.deadline is None:  # no worker has started this task
                 await sync_to_async(store_company_link)(self.task_instance, self.company_id)
             pace = Pace(self.poke_interval, self.exponential_backoff, self.max_wait)
             operation = await wait_for_end(self.codat_conn_id, wait, pace, self._stop_at())
         except asyncio.CancelledError:
             if not hasattr(BaseTrigger, "on_kill"):
                 # Before 3.3 Airflow does not show whether a user ended the task or the triggerer stops.
-                self.log.info("The wait is cut off here; unless a triggerer takes it over, %s", wait.goes_on)
+                self.log.info("The wait was interrupted; unless a triggerer takes it over, %s", wait.goes_on)
             raise
         except CodatWaitTimeout:
             yield TriggerEvent(events.timed_out(self.kind, wait.key, wait.last_status, wait.trouble))
         except CodatError as error:
             yield TriggerEvent(events.failed(error))
         except Exception as error:
-            self.log.exception("Waiting for %s %s broke off.", self.kind.name, wait.key)
+            self.log.exception("The wait for %s %s failed.", self.kind.name, wait.key)
             yield TriggerEvent(events.failed(error))
         else:
             yield await self._end(operation)
@@ -92,19 +92,19 @@ class OperationTrigger(BaseTrigger):
         if self.deadline is not None:
             return self.deadline
         if self.timeout_after is None:
-            raise CodatInputError("the trigger was started without a timeout: give start_trigger_args one")
-        # Airflow may give a time without a zone, by which it means UTC; Python would take it for local time.
+            raise CodatInputError("the trigger was started without a timeout: set one in start_trigger_args")
+        # Airflow may give a UTC time without a time zone, which Python would take for local time.
         limit = self.timeout_after if self.timeout_after.tzinfo else self.timeout_after.replace(tzinfo=UTC)
         return limit.timestamp() - self.timeout_margin
 
     async def _end(self, operation: Operation) -> TriggerEvent:
         is_success = operation.is_success or not self.fail_on_unsuccessful
-        # Without a task instance this is no triggerer: `dag.test` runs a trigger in line and resumes its task.
+        # Without a task instance, this runs in `dag.test`, which resumes the task itself.
         if self.end_from_trigger and is_success and self.task_instance is not None:
             try:
                 event = await task_success(self.task_instance, operation.to_json() if self.do_xcom_push else None)
             except Exception:
-                self.log.warning("The XCom could not be pushed from here: a worker does it.", exc_info=True)
+                self.log.warning("The triggerer could not push the XCom, so a worker ends the task.", exc_info=True)
             else:
                 self.log.info("%s %s ended as %s.", self.kind.name.capitalize(), operation.key, operation.status)
                 return event
@@ -114,8 +114,8 @@ class OperationTrigger(BaseTrigger):
 async def task_success(ti: Any, xcom: dict[str, Any] | None) -> TaskSuccessEvent:
     """Push the XCom that a task instance returns, unless it is ``None``, and return the event that ends the task.
 
-    Airflow 3 stores what the event itself carries as JSON within JSON, so that tasks downstream read a string; the SDK
-    stores an object. Airflow 2 has no SDK, and stores the event's as it should.
+    Airflow 3 would store an XCom that the event carries as JSON within JSON: tasks downstream would read a string. So
+    the XCom is pushed through the SDK. Airflow 2 has no SDK, and stores the XCom of the event correctly.
     """
     if xcom is None:
         return TaskSuccessEvent()
@@ -124,6 +124,6 @@ async def task_success(ti: Any, xcom: dict[str, Any] | None) -> TaskSuccessEvent
     except ImportError:  # Airflow 2
         return TaskSuccessEvent(xcoms={"return_value": xcom})
     ids = {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": ti.map_index}
-    # `XCom.aset` of 3.3 would have an XCom backend upload on the event loop. The thread must be Airflow's own, as here.
+    # Not `XCom.aset` of 3.3: an XCom backend would upload on the event loop. It must run in Airflow's own thread.
     await sync_to_async(XCom.set)(key="return_value", value=xcom, **ids)
     return TaskSuccessEvent()

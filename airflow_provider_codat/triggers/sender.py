@@ -1,4 +1,4 @@
-"""Sends all of a triggerer's requests on one connection: in a queue, within the budget, with the current key."""
+"""Sends all requests of a triggerer on one connection: from a queue, within a budget, with the current API key."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CONNECTION_TTL = 60.0
-"""Seconds a connection is used before a trigger that starts reads it again, and so notices what was changed."""
+"""Seconds after which the next trigger that starts reads the connection again, to notice changes."""
 
 MOST_UNDER_WAY = 50
-"""Concurrent requests on a connection. They stay below the pool's size, so that none queues for a socket and bursts out
-after an outage."""
+"""Concurrent requests on a connection. They are fewer than the sockets of the pool: requests that wait for a socket
+would all be sent at once after an outage."""
 
 log = logging.getLogger(__name__)
 
 
 class CompanyQueue:
-    """A company's own queue: it has one request at a time in the connection's, so that no company blocks another."""
+    """The queue of one company. Only its first request is in the sender's queue, so no company blocks another."""
 
     def __init__(self) -> None:
         self.one_by_one = asyncio.Lock()
@@ -49,8 +49,8 @@ class CompanyQueue:
 class Sender:
     """Sends requests on one Airflow connection, for all companies, on one event loop.
 
-    The connection is read once and shared: a lookup takes the triggerer up to seconds, and a TLS context some
-    milliseconds of work.
+    They share one hook, because reading a connection can take seconds in the triggerer, and a TLS context takes
+    milliseconds of CPU time.
     """
 
     def __init__(self, codat_conn_id: str) -> None:
@@ -68,9 +68,9 @@ class Sender:
 
     @property
     def hook(self) -> CodatHook:
-        """The hook in use; :meth:`open` makes it.
+        """The hook in use, made by :meth:`open`.
 
-        :raises RuntimeError: there is none yet.
+        :raises RuntimeError: :meth:`open` was not called.
         """
         if self._hook is None:
             raise RuntimeError(f"connection {self.codat_conn_id!r} was not opened")
@@ -79,7 +79,7 @@ class Sender:
     # -- the connection ----------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Read the connection, unless that was done within the last ``CONNECTION_TTL``."""
+        """Read the connection, unless it was read within the last ``CONNECTION_TTL`` seconds."""
         async with self._reading:
             if time.time() - self._read_at < CONNECTION_TTL:
                 return
@@ -91,8 +91,8 @@ class Sender:
                 self._read_at = time.time()
                 self._warn_of_connection(error)
 
-    async def _renewed(self, refused: CodatHook) -> bool:
-        """Whether the connection has another key than the one Codat refused; it is read once for each refused key."""
+    async def _reread(self, refused: CodatHook) -> bool:
+        """Read the connection again, once for each ``refused`` hook. Return whether any setting has changed."""
         async with self._reading:
             if self._hook is refused is not self._refused:
                 try:
@@ -104,7 +104,11 @@ class Sender:
             return self._hook is not refused
 
     def _warn_of_connection(self, error: Exception) -> None:
-        log.warning("Connection %r could not be read again: %s Going on with what it was.", self.codat_conn_id, error)
+        log.warning(
+            "The old settings of connection %r stay in use, because it could not be read again: %s",
+            self.codat_conn_id,
+            error,
+        )
 
     async def _read_connection(self) -> None:
         from airflow_provider_codat.hooks.codat import CodatHook
@@ -117,8 +121,8 @@ class Sender:
             return
         await hook.connect()
         if known is not None and settings.authorization != known.authorization:
-            log.info("Connection %r has a new API key: going on with it.", self.codat_conn_id)
-        # The hook before is not closed: requests may be under way on it. It goes with the last of them.
+            log.info("Connection %r has a new API key, which is used from now on.", self.codat_conn_id)
+        # The old hook is not closed, because requests may be under way on it.
         self._hook = hook
         self.budget = replace(self.budget, requests_per_minute=settings.requests_per_minute)
         self._admit()
@@ -128,11 +132,11 @@ class Sender:
     async def send(self, request: Request[T], due: float, queue: CompanyQueue) -> T:
         """Send a request as soon as the budget allows, and return its answer.
 
-        If the key is refused, the connection is read again, once: its key may have been rotated.
+        If Codat refuses the API key, the connection is read again. If a setting has changed, the request is repeated.
 
-        :param due: since when the request has been due, in epoch seconds. The most overdue company goes first; a
-            company counts as overdue only since its last request.
-        :raises CodatError: what kept it from being answered.
+        :param due: when the request became due, in epoch seconds. The request with the earliest time is sent first. If
+            the company's last request was sent after ``due``, the time of that request counts instead.
+        :raises CodatError: the request was not answered, or was answered with an error.
         """
         async with queue.one_by_one:
             is_probe, hook = await self._admission(max(due, queue.served_at)), self.hook
@@ -141,7 +145,7 @@ class Sender:
             answer = await self._ask(hook, request)
         except CodatError as error:
             self._failed(error, hook.rate_limit, is_probe=is_probe)
-            if isinstance(error, CodatAuthenticationError) and await self._renewed(hook):
+            if isinstance(error, CodatAuthenticationError) and await self._reread(hook):
                 return await self.send(request, due, queue)
             raise
         except BaseException:
@@ -152,7 +156,7 @@ class Sender:
         return answer
 
     async def _ask(self, hook: CodatHook, request: Request[T]) -> T:
-        """Send an admitted request. The client has no timeout for the whole of an answer, so it gets one here."""
+        """Send an admitted request. The client has no time limit for a whole answer, so this sets one."""
         limit = hook.settings.connect_timeout + hook.settings.read_timeout
         try:
             async with asyncio.timeout(limit):
@@ -175,14 +179,14 @@ class Sender:
 
     def _use(self, budget: Budget) -> None:
         now = time.time()
-        self._connection_log.budget(self.budget, budget, now)
+        self._connection_log.log_budget(self.budget, budget, now)
         self.budget = budget
         self._admit()
 
     # -- the queue ---------------------------------------------------------------------------------------------------
 
     async def _admission(self, due: float) -> bool:
-        """Wait until a request may be sent, and return whether it is the probe that may end a pause."""
+        """Wait until a request may be sent. Return whether it is the probe that may end a pause."""
         admission: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._queue, (due, next(self._ticket), admission))
         self._admit()
@@ -198,14 +202,14 @@ class Sender:
         self._use(self.budget.abandoned() if is_probe else self.budget)
 
     def _admit(self) -> None:
-        """Admit the first in the queue for as long as the budget allows, and again when it allows the next."""
+        """Admit requests from the queue while the budget allows. Set a timer for the next one."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         while self._queue:
             *_, admission = self._queue[0]
             now = time.time()
-            # With too many under way, the next one that returns calls this again.
+            # If too many are under way, the next one that ends calls this again.
             wait = self.budget.wait(now) if self._under_way < MOST_UNDER_WAY else math.inf
             if not admission.done() and wait > 0:
                 if wait < math.inf:

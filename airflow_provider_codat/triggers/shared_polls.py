@@ -1,6 +1,6 @@
-"""The polls of a process: all triggers that wait on one company share one, and all on one connection share a sender.
+"""The polls of a process. Triggers that wait on one company share a poll; those on one connection share a sender.
 
-A trigger calls :func:`wait_for_end`. When a request may be sent is decided in ``api.waiting.request_budget``.
+A trigger calls :func:`wait_for_end`. ``api.waiting.request_budget`` decides when a request may be sent.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 async def wait_for_end(codat_conn_id: str, wait: OperationWait[OperationT], pace: Pace, deadline: float) -> OperationT:
-    """Wait until an operation has ended, together with all who wait on the same company.
+    """Wait until an operation has ended, in the poll that all waits on its company share.
 
     :param deadline: when to stop, in epoch seconds.
-    :raises CodatWaitTimeout: the deadline passed; the wait knows the last status.
-    :raises CodatError: waiting cannot help.
+    :raises CodatWaitTimeout: the deadline passed first; ``wait`` has the last status.
+    :raises CodatError: an error that is not transient ended the wait.
     """
-    _ = wait.request  # an id that no URL can hold is refused before any request
+    _ = wait.request  # raises for an id that cannot be part of a URL, before any request
     by_connection = polls_of_this_loop()
     if codat_conn_id not in by_connection:
         by_connection[codat_conn_id] = SharedPolls(codat_conn_id)
@@ -37,7 +37,7 @@ async def wait_for_end(codat_conn_id: str, wait: OperationWait[OperationT], pace
 
 
 class SharedPolls:
-    """The polls on one connection, one for each company and kind of operation, and what they share."""
+    """The polls on one connection, one for each company and kind of operation, with their sender."""
 
     def __init__(self, codat_conn_id: str) -> None:
         self.sender = Sender(codat_conn_id)
@@ -46,26 +46,26 @@ class SharedPolls:
         self._polls: dict[tuple[str, str], CompanyPoll] = {}
 
     def poll_for(self, wait: OperationWait[OperationT]) -> CompanyPoll:
-        """Return the poll for a wait's company and kind, a new one if none is running."""
-        of = wait.kind.name, wait.company_id
-        if of not in self._polls:
-            self._polls[of] = CompanyPoll(
+        """Return the running poll for a wait's company and kind, or a new one."""
+        poll_key = wait.kind.name, wait.company_id
+        if poll_key not in self._polls:
+            self._polls[poll_key] = CompanyPoll(
                 kind=wait.kind,
                 company_id=wait.company_id,
                 sender=self.sender,
                 features=self._features[wait.kind.name],
-                usefulness=self._usefulness[of],
+                usefulness=self._usefulness[poll_key],
                 when_over=self._forget,
             )
-        return self._polls[of]
+        return self._polls[poll_key]
 
     def _forget(self, poll: CompanyPoll) -> None:
-        """Let the next wait of a poll's company begin a new one."""
-        of = poll.kind.name, poll.company_id
-        if self._polls.get(of) is poll:
-            del self._polls[of]
-            if self._usefulness[of] == ListUsefulness():
-                del self._usefulness[of]
+        """Remove a poll that is over. The next wait on its company starts a new one."""
+        poll_key = poll.kind.name, poll.company_id
+        if self._polls.get(poll_key) is poll:
+            del self._polls[poll_key]
+            if self._usefulness[poll_key] == ListUsefulness():
+                del self._usefulness[poll_key]
 
 
 _polls: dict[asyncio.AbstractEventLoop, dict[str, SharedPolls]] = {}

@@ -317,7 +317,7 @@ def test_an_event_of_any_depth_is_said_to_be_unreadable():
     event = []
     for _ in range(100_000):
         event = [event]
-    with pytest.raises(CodatError, match="nobody can read"):
+    with pytest.raises(CodatError, match="event cannot be read"):
         events.read(PUSH_OPERATION, event)
 
 

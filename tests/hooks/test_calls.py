@@ -356,7 +356,7 @@ def test_a_wait_in_milliseconds_is_refused_before_any_request(codat_simulator, h
 def test_the_longest_wait_is_four_hours(codat_simulator, hook, do, company):
     key = codat_simulator.add_push(company.id, status="Success")
     assert do(hook.wait_for_push_operation, company.id, key, poll_interval=600, timeout=4 * 3600).is_success
-    with pytest.raises(CodatInputError, match="up to 14,400; a CodatPushOperationSensor waits for longer"):
+    with pytest.raises(CodatInputError, match="up to 14,400; a CodatPushOperationSensor can wait longer"):
         do(hook.wait_for_push_operation, company.id, key, timeout=4 * 3600 + 1)
 
 

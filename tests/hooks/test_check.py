@@ -73,8 +73,8 @@ def test_a_count_that_codat_does_not_send_is_left_out(serve, http, connect):
 def test_what_of_the_extra_means_nothing_is_reported(codat_simulator, connect):
     assert press(connect(read_timout=5, colour="red")) == (
         True,
-        f"{codat_simulator.url} answers and accepts the API key; it sees 0 companies; the extra has keys that mean"
-        " nothing here: colour, read_timout.",
+        f"{codat_simulator.url} answers and accepts the API key; it sees 0 companies; the extra has unknown"
+        " keys: colour, read_timout.",
     )
 
 
@@ -110,7 +110,7 @@ ANSWERS = {
     402: (
         {"error": FREE_PLAN},
         "The Codat plan does not allow this (You have exceeded the 50-company limit that applies to a Free plan.): ask"
-        " whoever looks after the account at Codat to change the plan.",
+        " the owner of the Codat account to change the plan.",
     ),
     403: (
         {"error": "Not for this key"},
@@ -127,8 +127,8 @@ ANSWERS = {
         "{url} answers, but not as Codat's API does (it answered 302, a redirect): check the base URL, which is"
         " https://api.codat.io if left empty.",
     ),
-    500: ({"error": "Oops"}, "Codat has trouble of its own (it answered 500): test again later."),
-    503: ({"error": "Maintenance"}, "Codat has trouble of its own (it answered 503): test again later."),
+    500: ({"error": "Oops"}, "Codat failed to answer (it returned 500): test again later."),
+    503: ({"error": "Maintenance"}, "Codat failed to answer (it returned 503): test again later."),
     400: (
         {"error": "Bad\n Request.", "correlationId": "c-1"},
         "{url} answered 400 (Bad Request.): check the base URL, then ask Codat's support, with the correlation id c-1.",
@@ -162,7 +162,7 @@ RESET = "2026-11-22T00:00:00Z"
 )
 def test_a_used_up_quota_says_when_there_is_more(serve, http, failure, headers, wait):
     server = serve(http(429, b'{"error": "Too many requests"}', **headers))
-    assert failure(host=server.url) == f"Codat takes no more requests for now (429): test again {wait}."
+    assert failure(host=server.url) == f"Codat's rate limit is reached (429): test again {wait}."
     assert len(server.seen) == 1
 
 
@@ -179,14 +179,14 @@ def test_the_simulators_quota_is_reported_in_the_same_way(failure):
 def test_an_answer_that_is_not_codats_doubts_the_address(serve, http, failure, body):
     server = serve(http(200, body))
     assert failure(host=server.url) == (
-        f"{server.url} answers, but not as Codat's API does (with something that is not JSON of its shape): check the"
-        " base URL, which is https://api.codat.io if left empty."
+        f"{server.url} answers, but not as Codat's API does (it answered with something other than Codat's"
+        " JSON): check the base URL, which is https://api.codat.io if left empty."
     )
 
 
 def test_an_unknown_host_doubts_the_address(failure):
     assert failure(host="https://codat.invalid") == (
-        "The host name in https://codat.invalid is not known: check the base URL for a slip, then this machine's DNS."
+        "The host name in https://codat.invalid is not known: check the base URL for a typo, then this machine's DNS."
     )
 
 
@@ -232,7 +232,7 @@ def test_a_proxy_that_is_in_the_way_is_named(failure, monkeypatch):
         pass
     monkeypatch.setenv("HTTPS_PROXY", gone.url)
     assert failure(host="https://codat.invalid") == (
-        "The proxy on the way to https://codat.invalid does not let the request through: check HTTPS_PROXY and NO_PROXY"
+        "The proxy in front of https://codat.invalid does not let the request through: check HTTPS_PROXY and NO_PROXY"
         " where Airflow runs."
     )
 
@@ -334,12 +334,12 @@ def test_a_file_of_certificates_that_will_not_do_is_named(serve, failure, tmp_pa
 REFUSED = {
     "not https": (
         {"host": "http://gateway.example"},
-        "Host 'http://gateway.example' is not https, so the API key would travel in the clear: use https, or set the"
-        " extra 'allow_http' to true if the way there is private.",
+        "Host 'http://gateway.example' is not https, so the API key would be sent unencrypted: use https, or set the"
+        " extra 'allow_http' to true if the network is private.",
     ),
     "no address": (
         {"host": "https://api codat.io"},
-        "Host 'https://api codat.io' is no address of an API: give one such as https://api.codat.io.",
+        "Host 'https://api codat.io' is not the address of an API: give one such as https://api.codat.io.",
     ),
     "no port": ({"port": 99999}, "Port is 99999: give one from 1 to 65535, or leave it empty for 443."),
     "wrong extra": (

@@ -105,24 +105,24 @@ REFUSED_ADDRESSES = {
     ("http://0.0.0.0", None): "is not https",
     ("http://localhost.example", None): "is not https",
     ("http://127.0.0.1.example", None): "is not https",
-    ("ftp://api.codat.io", None): "is no address of an API",
-    ("file:///etc/passwd", None): "is no address of an API",
-    ("api.codat.io", "ftp"): "is no address of an API",
-    ("https://", None): "is no address of an API",
-    ("https://:8443", None): "is no address of an API",
-    ("https://api.codat.io:port", None): "is no address of an API",
-    ("https://api.codat.io:99999", None): "is no address of an API",
-    ("https://api.codat.io?a=b", None): "is no address of an API",
-    ("https://api.codat.io#a", None): "is no address of an API",
-    ("https://[::1", None): "is no address of an API",
-    ("https://api..codat.io", None): "is no address of an API",
-    (f"https://{'a' * 64}.io", None): "is no address of an API",
-    ("https://[::1::2]", None): "is no address of an API",
-    ("https://g\u00e4teway.example", None): "is no address of an API",
-    ("https://api.codat.io/a\x00b", None): "is no address of an API",
-    ("https://api codat.io", None): "is no address of an API",
-    ("https://api.codat.io\\evil.example", None): "is no address of an API",
-    ("https://api.codat.io\u2100evil.example", None): "is no address of an API",
+    ("ftp://api.codat.io", None): "is not the address of an API",
+    ("file:///etc/passwd", None): "is not the address of an API",
+    ("api.codat.io", "ftp"): "is not the address of an API",
+    ("https://", None): "is not the address of an API",
+    ("https://:8443", None): "is not the address of an API",
+    ("https://api.codat.io:port", None): "is not the address of an API",
+    ("https://api.codat.io:99999", None): "is not the address of an API",
+    ("https://api.codat.io?a=b", None): "is not the address of an API",
+    ("https://api.codat.io#a", None): "is not the address of an API",
+    ("https://[::1", None): "is not the address of an API",
+    ("https://api..codat.io", None): "is not the address of an API",
+    (f"https://{'a' * 64}.io", None): "is not the address of an API",
+    ("https://[::1::2]", None): "is not the address of an API",
+    ("https://g\u00e4teway.example", None): "is not the address of an API",
+    ("https://api.codat.io/a\x00b", None): "is not the address of an API",
+    ("https://api codat.io", None): "is not the address of an API",
+    ("https://api.codat.io\\evil.example", None): "is not the address of an API",
+    ("https://api.codat.io\u2100evil.example", None): "is not the address of an API",
 }
 
 
@@ -141,7 +141,7 @@ def test_an_address_that_will_not_do_is_refused_and_shown(given_, reason):
 
 
 def test_an_address_with_a_user_is_refused_and_not_shown():
-    with pytest.raises(CodatInputError, match="the host is no address") as raised:
+    with pytest.raises(CodatInputError, match="the host is not the address") as raised:
         read(host=f"https://user:{KEY}@api.codat.io")
     assert KEY not in "".join(traceback.format_exception(raised.value))
 
@@ -299,4 +299,4 @@ def test_unknown_keys_are_warned_of_once(airflow_connection, logged):
     hook = airflow_connection({"conn_type": "codat", "password": KEY, "extra": {"max_attemps": 3}})
     assert hook.settings is hook.settings
     text = logged()
-    assert text.count("extra keys that mean nothing here: max_attemps. Known are connect_timeout") == 1
+    assert text.count("unknown keys in its extra: max_attemps. Known keys are connect_timeout") == 1

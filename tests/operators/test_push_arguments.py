@@ -261,7 +261,7 @@ def test_without_a_task_instance_it_says_what_is_missing_and_sends_nothing(opera
     given = {"record": RECORD, "record_id": "record-1"}
     takes = {"create": ["record"], "update": ["record", "record_id"], "delete": ["record_id"]}[operation]
     operator = push(company, operation=operation, **{name: given[name] for name in takes})
-    with pytest.raises(CodatInputError, match=r"no ti: .* dag\.test\(\)"):
+    with pytest.raises(CodatInputError, match=r"no ti .* dag\.test\(\)"):
         operator.execute({})
     assert codat.count() == 0
 

@@ -113,7 +113,7 @@ def test_retries_that_are_lowered_are_not_taken_for_a_clear(how, is_repeated, lo
     resubmitting = write_state(resubmit=True, dag_run=dag_run, **how)
     target = target_of(SOMEBODY)
     assert (resubmitting.root(None, target) != root(SOMEBODY)) is is_repeated
-    is_told = "Airflow does not show that this task was cleared" in logged()
+    is_told = "Airflow does not report a clear" in logged()
     assert is_told is (not is_repeated and how["max_tries"] > 2)
 
 

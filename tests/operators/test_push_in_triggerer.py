@@ -231,7 +231,7 @@ def test_a_task_that_is_killed_while_it_waits_says_that_the_push_goes_on(codat, 
 def test_a_task_that_is_killed_before_it_knows_its_push_says_that_one_may_be_under_way(logged):
     push(SOMEBODY).on_kill()
     said = logged()
-    assert "If a request was under way, the record may be written all the same" in said
+    assert "If a request was under way, the record may still be written" in said
     assert "get_push_operation" not in said
 
 

@@ -142,7 +142,7 @@ if not AIRFLOW_2:  # which stores what the event carries
         assert event.payload["operation"]["pushOperationKey"] == key
         text = logged()
         assert "the API server is away" in text
-        assert "a worker does it" in text
+        assert "so a worker ends the task" in text
 
     def test_an_xcom_backend_that_blocks_does_not_do_so_on_the_event_loop(end_of, monkeypatch):
         from airflow.sdk.execution_time.xcom import XCom

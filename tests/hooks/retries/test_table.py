@@ -128,7 +128,7 @@ def test_the_loop_does_what_the_table_says_whatever_the_attempts_end_with(is_aio
     expected = min(again.index(False) + 1, max_attempts)
     assert made == expected
     if attempts[made - 1] == "answer":
-        assert sent == retrying.Answered("answer")
+        assert sent == retrying.Succeeded("answer")
         return
     assert sent == retrying.Failed(request, tuple(attempts[:made]))
     assert not any(error.may_have_landed for error in attempts[:made])

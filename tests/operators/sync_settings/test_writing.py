@@ -108,7 +108,7 @@ def test_an_empty_list_wipes_nothing(merge, codat, company):
 def test_a_list_rendered_as_json_is_read(codat, company):
     assert apply(company, '[{"dataType": "bills", "syncSchedule": "720"}]')["changed"] is True
     assert hours(codat, company)["bills"] == 720
-    with pytest.raises(CodatInputError, match="has to give JSON"):
+    with pytest.raises(CodatInputError, match="text that is not JSON"):
         apply(company, "[{'dataType': 'bills'}]")
 
 
@@ -205,7 +205,7 @@ def test_an_unknown_data_type_is_a_warning(data_type, warned, codat, company, lo
         apply(company, [{"dataType": data_type, "syncSchedule": 720}])
     assert (
         any(
-            "Data type 'invoicez' is not one this version knows" in line and "Did you mean 'invoices'?" in line
+            "Data type 'invoicez' is unknown to this version" in line and "Did you mean 'invoices'?" in line
             for line in logged().splitlines()
         )
         is warned

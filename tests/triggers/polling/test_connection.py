@@ -8,7 +8,7 @@ from virtual_clock import START
 
 from airflow_provider_codat.api import errors
 from airflow_provider_codat.simulator import Fault, Outcome
-from airflow_provider_codat.triggers.company_poll import LAST_CHECK
+from airflow_provider_codat.triggers.company_poll import LAST_CHECK_GRACE
 
 
 def messages(caplog):
@@ -32,7 +32,7 @@ def test_a_rotated_key_heals_itself(codat, waits, clock, caplog, connect):
     clock.after(12, rotate)
     assert waits.run() == ["Success"] * 5 * 4
     assert sum(request.status == 401 for request in codat.requests) == 4
-    assert messages(caplog) == ["Connection 'codat_default' has a new API key: going on with it."]
+    assert messages(caplog) == ["Connection 'codat_default' has a new API key, which is used from now on."]
 
 
 @pytest.mark.parametrize(("companies", "count"), [(1, 1), (1, 5), (10, 2)])
@@ -97,7 +97,7 @@ def test_a_wait_ends_while_the_connection_is_paused(count, codat, waits, clock):
     for ended in waits.run():
         assert isinstance(ended, errors.CodatWaitTimeout)
         assert "429" in str(ended)
-    assert 60 <= min(waits.ended_at.values()) <= max(waits.ended_at.values()) <= 60 + LAST_CHECK + 1
+    assert 60 <= min(waits.ended_at.values()) <= max(waits.ended_at.values()) <= 60 + LAST_CHECK_GRACE + 1
     assert codat.count() == 1
 
 

@@ -168,7 +168,7 @@ def test_a_wait_does_not_check_before_it_may(codat, waits, clock):
 
 
 def test_a_request_that_hangs_ends_a_wait_soon_after_its_deadline(codat, waits, clock, monkeypatch):
-    monkeypatch.setattr(company_poll, "LAST_CHECK", 0.2)
+    monkeypatch.setattr(company_poll, "LAST_CHECK_GRACE", 0.2)
     codat.fault(Fault("hang", times=None))
     company = codat.add_company()
     key = waits.add(company, codat.add_push(company.id), timeout=0.2)
