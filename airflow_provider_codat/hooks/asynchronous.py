@@ -80,12 +80,12 @@ async def _exchange_once(
 ) -> Response:
     import httpx
 
-    has_connected = False
+    is_new_connection = False
 
     async def note_connecting(event: str, _: Mapping[str, Any]) -> None:
-        nonlocal has_connected
-        # The event's prefix is "connection", or "socks" with a SOCKS proxy.
-        has_connected = has_connected or event.endswith(".connect_tcp.started")
+        nonlocal is_new_connection
+        # Before the dot, the event says "connection", or "socks" with a SOCKS proxy.
+        is_new_connection = is_new_connection or event.endswith(".connect_tcp.started")
 
     prepared = client.build_request(
         request.method,
@@ -105,7 +105,7 @@ async def _exchange_once(
     except httpx.RemoteProtocolError as error:
         if answer is not None:  # cut short after the headers
             raise unreadable(request, error) from error
-        kind = CodatConnectionError if has_connected else IdleConnectionClosed
+        kind = CodatConnectionError if is_new_connection else IdleConnectionClosed
         raise unanswered(request, settings, error, kind) from error
     except httpx.HTTPError as error:
         *_, reason = causes(error, outer_error)

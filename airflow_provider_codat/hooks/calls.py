@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar, cast
 
 from airflow_provider_codat.api.endpoints.push_operations import PushOperation
+from airflow_provider_codat.api.errors import CodatInputError
 from airflow_provider_codat.api.http.paging import Page, number_after
 from airflow_provider_codat.api.http.request import Request
 from airflow_provider_codat.api.http.steps import Steps
@@ -108,6 +109,8 @@ class PagedEndpoint(Call[P, Request[Page[T]]]):
         return self._aitems(self._pages(*args, **kwargs))
 
     def _pages(self, *args: P.args, **kwargs: P.kwargs) -> Callable[..., Request[Page[T]]]:
+        if "page" in kwargs:
+            raise CodatInputError(f"page is {kwargs['page']!r}: leave it out, since all pages are read")
         build = cast("Callable[..., Request[Page[T]]]", functools.partial(self._build, *args, **kwargs))
         build(page=1)  # raises for wrong arguments now, not at the first item
         return build

@@ -19,7 +19,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 from airflow_provider_codat.api.errors import CodatError
 from airflow_provider_codat.api.http.request import Request
@@ -133,5 +133,5 @@ def _rules(request: Request[Any], policy: RetryPolicy, warn: Callable[..., None]
     }
 
 
-def _error_of(state: RetryCallState) -> Any:
-    return state.outcome and state.outcome.exception()
+def _error_of(state: RetryCallState) -> BaseException:
+    return cast("BaseException", state.outcome and state.outcome.exception())

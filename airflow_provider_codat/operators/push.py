@@ -239,15 +239,15 @@ class CodatPushOperator(PushTask, PacedOperator):
             )
         operation = self._submit(context)
         self.push_operation_key = operation.key
-        started = time.time()
+        submitted_at = time.time()
         if self._wait.answered(operation):
             return self.result(operation)
         if not self.wait_for_completion:
             return operation.to_json()
         if self.deferrable:
-            self.hand_over(started)
-        started = time.monotonic()
-        self._wait.not_before = started + self._wait.next_pause(started, self.pace)
+            self.hand_over(submitted_at)
+        now = time.monotonic()
+        self._wait.not_before = now + self._wait.next_pause(now, self.pace)
         return self.result(self.hook.run(self._wait.steps(self.timeout, self.pace, time.monotonic)))
 
     def _submit(self, context: Context) -> PushOperation:

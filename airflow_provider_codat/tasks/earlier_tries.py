@@ -70,7 +70,10 @@ class WriteState:
         return first_key(self.identity, conf.get("codat", "deployment", fallback="") or None, target)
 
     def begin(self) -> EarlierTries:
-        """Store that this try begins, and return what is known of the tries before it."""
+        """Store that this try begins, and return what is known of the tries before it.
+
+        :raises CodatError: the store holds a write that cannot be read, and ``resubmit`` does not set it aside.
+        """
         state = self._state()
         stored = self._stored_write(state)
         first_try = self.max_tries - self._retries + 1 if self._resubmit else 1
@@ -179,11 +182,13 @@ def _may_have_been_cleared(dag_run: Any) -> bool:
 def _scoped_keys_since() -> datetime | None:
     """Return the configured time of the upgrade from version 0.1.0, or ``None``."""
     given = conf.get("codat", "scoped_keys_since", fallback="")
+    if not given:
+        return None
     try:
-        time = datetime.fromisoformat(given) if given else None
+        time = datetime.fromisoformat(given)
     except ValueError:
         raise CodatInputError(
             f"The option scoped_keys_since of the section [codat] is {given!r}: give a time such as"
             " 2026-12-01T06:00:00+00:00"
         ) from None
-    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION
 from airflow_provider_codat.triggers.operation import OperationTrigger
@@ -38,6 +38,7 @@ class CodatPushOperationTrigger(OperationTrigger):
     """
 
     kind = PUSH_OPERATION
+    class_path: ClassVar[str] = "airflow_provider_codat.triggers.codat.CodatPushOperationTrigger"
 
     company_id: str
     push_operation_key: str
@@ -55,4 +56,4 @@ class CodatPushOperationTrigger(OperationTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments. Airflow stores them, and makes the trigger again from them."""
-        return "airflow_provider_codat.triggers.codat.CodatPushOperationTrigger", asdict(self)
+        return self.class_path, asdict(self)

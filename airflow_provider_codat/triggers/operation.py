@@ -94,7 +94,7 @@ class OperationTrigger(BaseTrigger):
         if self.timeout_after is None:
             raise CodatInputError("the trigger was started without a timeout: set one in start_trigger_args")
         # Airflow may give a UTC time without a time zone, which Python would take for local time.
-        limit = self.timeout_after if self.timeout_after.tzinfo else self.timeout_after.replace(tzinfo=UTC)
+        limit = self.timeout_after.replace(tzinfo=UTC) if self.timeout_after.tzinfo is None else self.timeout_after
         return limit.timestamp() - self.timeout_margin
 
     async def _end(self, operation: Operation) -> TriggerEvent:

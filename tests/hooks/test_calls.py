@@ -55,6 +55,13 @@ def test_companies_are_iterated_over_all_pages_with_the_query(codat_simulator, h
     ]
 
 
+def test_an_iteration_over_all_pages_takes_no_page(codat_simulator, hook, do, company):
+    for iterate, *ids in ((hook.iterate_companies,), (hook.iterate_push_operations, company.id)):
+        with pytest.raises(CodatInputError, match="page is 3: leave it out"):
+            do(iterate, *ids, page=3)
+    assert codat_simulator.count() == 0
+
+
 # -- push operations ---------------------------------------------------------------------------------------------------
 
 
