@@ -24,7 +24,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_codat.api.http.retry import is_passing
+from airflow_provider_codat.api.http.retry import is_transient
 from airflow_provider_codat.exceptions import (
     CodatApiError,
     CodatConflictError,
@@ -87,7 +87,7 @@ class CodatRetryPolicy(RetryPolicy):
         name = type(exception).__name__
         if isinstance(exception, CodatRateLimited):
             return RetryDecision.retry(_until_allowed(exception), f"{name}: Codat's rate limit")
-        may_pass = isinstance(exception, PASSING) or is_passing(exception)
+        may_pass = isinstance(exception, PASSING) or is_transient(exception)
         if may_pass or getattr(exception, "may_have_landed", False):
             pause = max(self._pause(try_number), timedelta(seconds=getattr(exception, "retry_after", None) or 0))
             return RetryDecision.retry(pause, f"{name}: this may pass, or the next try finds what was written")

@@ -108,9 +108,7 @@ _CONNECTION_LOST = _Row(again=_REPEATABLE, may_have_landed=_WRITES)
 _UNREADABLE = _Row(again=_REPEATABLE, may_have_landed=_WRITES)
 _BY_STATUS = {
     408: _Row(again=_REPEATABLE, may_have_landed=_WRITES),
-    409: _Row(
-        again=_Kind.KEYED, may_have_landed=_Kind.KEYED
-    ),  # without an idempotency key the conflict is with another write
+    409: _Row(again=_Kind.KEYED, may_have_landed=_Kind.KEYED),  # without a key, it is another write's conflict
     425: _Row(again=_REPEATABLE, may_have_landed=_NONE),
     429: _Row(again=_ALL, may_have_landed=_NONE),
     500: _Row(again=_Kind.STATE, may_have_landed=_WRITES),
@@ -148,14 +146,14 @@ def leaves_open(error: BaseException, request: Request[Any]) -> bool:
     return _kind(request) in _row(error).may_have_landed
 
 
-def is_passing(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether the error is transient, so that a request that writes no record is sent again after it."""
     return _Kind.STATE in _row(error).again
 
 
 def can_be_waited_out(error: BaseException) -> bool:
     """Whether a wait checks again after this error, as in the second table; for a 404, ``False``."""
-    return is_passing(error) or isinstance(error, CodatServerError)
+    return is_transient(error) or isinstance(error, CodatServerError)
 
 
 def retry_after(error: BaseException) -> float | None:

@@ -45,8 +45,7 @@ def update_company_sync_settings(
     :param overrides_defaults: ``False`` returns the company to the account's default; default ``True``.
     :param shape: the shape of ``syncSchedule`` to write; default ``integer``, or with the hook the connection's
         ``sync_schedule_shape``.
-    :raises CodatInputError: an argument is invalid. The message names the entry, the field, the value and what is
-        allowed.
+    :raises CodatInputError: an argument is invalid. The message names it, its value and what is allowed.
 
     Source: https://docs.codat.io/platform-api#/operations/set-company-syncSettings.
     """
@@ -79,8 +78,7 @@ def update_account_sync_settings(
     :param client_id: the account's id, which :func:`get_account_sync_settings` returns.
     :param settings: as for :func:`update_company_sync_settings`.
     :param shape: as for :func:`update_company_sync_settings`, with the same default.
-    :raises CodatInputError: an argument is invalid. The message names the entry, the field, the value and what is
-        allowed.
+    :raises CodatInputError: an argument is invalid. The message names it, its value and what is allowed.
 
     Source: https://docs.codat.io/platform-api#/operations/update-profile-syncSettings.
     """

@@ -45,8 +45,7 @@ class SyncSchedule(JsonValue):
     def check(self) -> None:
         """Refuse a schedule that Codat does not offer. Only wanted schedules are checked; an answer may hold others.
 
-        :raises CodatInputError: Codat offers no such schedule. The message names the field, the value and what is
-            allowed.
+        :raises CodatInputError: Codat offers no such schedule. The message names what is allowed.
         """
         if integer_or_none(self.hours) is None or self.hours not in SCHEDULE_HOURS:
             allowed = ", ".join(f"{hours} ({word})" for hours, word in SCHEDULE_HOURS.items())
@@ -94,10 +93,7 @@ def is_given(value: object) -> bool:
 
 @dataclass(frozen=True)
 class Field:
-    """A field: its attribute in a ``SyncSetting``, and the functions that read and write its value.
-
-    ``read`` takes Codat's name of the field, for errors, and the value.
-    """
+    """A field's attribute in a ``SyncSetting``, and how its value is read (by Codat's name, for errors) and written."""
 
     attribute: str
     read: Callable[[str, Any], Any]

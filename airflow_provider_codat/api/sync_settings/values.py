@@ -56,8 +56,7 @@ class SyncSetting(JsonValue):
     def checked(self) -> Self:
         """Return the setting with each value converted to its field's type.
 
-        :raises CodatInputError: Codat would refuse the setting. The message names the field, the value and what is
-            allowed.
+        :raises CodatInputError: Codat would refuse it. The message names the field, the value and what is allowed.
         """
         if not isinstance(self.data_type, str) or not self.data_type.strip():
             raise CodatInputError(f"dataType is {self.data_type!r}: give a name such as 'invoices'")

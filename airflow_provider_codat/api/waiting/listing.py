@@ -12,8 +12,8 @@ three or more, but the last list showed       the list now and then, less often 
 too few of them                               otherwise a request for each
 ============================================  ==========================================================================
 
-A poll sends no more requests than a request for each operation would take. If a list took more requests than it saved,
-as many checks are postponed. The next poll does them first.
+A poll never sends more requests than one for each operation to check. If the list took more requests than it saved, the
+poll makes up for them: it postpones as many checks, which come first in the next poll.
 
 Source: https://docs.codat.io/using-the-api/push.
 """
@@ -70,7 +70,7 @@ class ListUsefulness:
 
 
 def pages_to_read(schedules: Iterable[CheckSchedule], usefulness: ListUsefulness) -> int:
-    """Return how many pages of the list to read; 0 to send a request for each. A check must count for each schedule."""
+    """Return how many pages of the list to read for waits whose check counts now; 0 to send a request for each."""
     counting = list(schedules)
     listed = [schedule for schedule in counting if not schedule.is_unlisted]
     if len(listed) >= LEAST_LISTED:
@@ -132,8 +132,8 @@ class Listing(Generic[OperationT]):
     :param postponable: the wanted keys whose checks are due and may be postponed.
     :param since: the time before which operations are left out, in ISO 8601; default ``None`` for no such time.
 
-    ``found`` has the wanted operations that the pages showed. ``also_found`` has the others that a subscription waits
-    for, whose checks are not due yet.
+    ``found`` has the wanted operations that the pages showed. ``also_found`` has operations of other
+    subscriptions, whose check does not count yet.
     """
 
     wanted: frozenset[str]

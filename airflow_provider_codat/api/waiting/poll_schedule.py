@@ -11,7 +11,8 @@ in the second half, or when it is due    comes a pause later: the check *counts*
 at the wait's deadline                   does not come: the wait ends
 =======================================  ===============================================================================
 
-A check that is due may be postponed to make up for a request of a list, but not twice in a row, and not the last check.
+A check that is due may be postponed to make up for a request of a list. This happens neither twice in a row nor to the
+final check.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ FIRST_CHECK_WITHIN = 10.0
 class CheckSchedule:
     """When one wait checks its operation, and the operation's position in the list. All times are in epoch seconds.
 
-    :param since: the time of the last check, or the beginning of the wait, in epoch seconds.
-    :param due: the time of the next check, in epoch seconds.
-    :param deadline: the time of the last check, in epoch seconds; the wait ends then.
+    :param since: when its pause began: at the previous check, or when the wait began; in epoch seconds.
+    :param due: when the next check is due, in epoch seconds.
+    :param deadline: when the wait ends, with a final check; in epoch seconds.
     :param is_new: whether nothing has been checked yet; default ``True``.
     :param was_postponed: whether the last check that was due was postponed; default ``False``.
     :param requested_on: the time of the operation's request, ISO 8601 as Codat wrote it; default ``None``, unknown.
@@ -56,7 +57,7 @@ class CheckSchedule:
         return self.is_new or now >= (self.since + self.due) / 2
 
     def can_be_postponed(self, now: float) -> bool:
-        """Whether the check that is due may be postponed: not twice in a row, and not the last one."""
+        """Whether the check that is due may be postponed: not twice in a row, and not the final one."""
         return not self.was_postponed and now < self.deadline
 
     def checked(self, now: float, pause: float) -> None:
@@ -65,13 +66,13 @@ class CheckSchedule:
         self._pause_for(now, pause)
 
     def postponed(self, now: float, pause: float) -> None:
-        """Record that a check was postponed by ``pause`` seconds."""
+        """Record that a check was postponed by ``pause`` seconds, or to the deadline if that is earlier."""
         self.was_postponed = True
         self._pause_for(now, pause)
 
     def _pause_for(self, now: float, pause: float) -> None:
         self.since = now
-        # A check that began before the deadline and ended after it was not the last one. The last one is due at once.
+        # A check that began before the deadline and ended after it was not the final one, which is due at once.
         self.due = min(now + pause, max(now, self.deadline))
 
 
@@ -95,8 +96,5 @@ def first_check(now: float, not_before: float, poll_begins: float, interval: flo
 
 
 def poll_begins(now: float, interval: float, phase: Callable[[], float]) -> float:
-    """Return when a company's poll begins, in epoch seconds, if its first wait begins now.
-
-    ``phase`` gives a random number, 0 to 1.
-    """
+    """Return when a company's poll begins, in epoch seconds, if its first wait begins now; ``phase`` gives 0 to 1."""
     return now + phase() * min(interval, FIRST_CHECK_WITHIN)

@@ -16,7 +16,7 @@ from airflow_provider_codat.api.errors import CodatRateLimited
 from airflow_provider_codat.api.http.response import RateLimit
 
 DEFAULT_REQUESTS_PER_MINUTE = 900
-"""Codat may block an address that sends more than 1,000. The rest is for the workers' requests."""
+"""Codat may block an address that sends more than 1,000 a minute. The rest is for the workers' requests."""
 
 LEAST_REQUESTS_PER_MINUTE = 10
 """The least that a connection may set. Below it a burst, a tenth of a minute's requests, would be less than one."""

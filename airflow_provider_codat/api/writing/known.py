@@ -44,8 +44,7 @@ class Known:
     :param root: the first key of the chain.
     :param has_key: whether the requests have an idempotency key (PUT and DELETE do not).
     :param began: the time at which the try began, in epoch seconds.
-    :param is_clear: whether the push history has shown that a request under the key cannot write the record twice;
-        default ``False``.
+    :param is_clear: whether the push history has shown that sending cannot write the record twice; default ``False``.
     :param conflicts: the number of 409 answers after which the request was repeated; default 0.
     :param refusals: idempotency key -> correlation id of its first refusal in this try; default none.
     """
@@ -124,9 +123,8 @@ class Known:
 
 @dataclass(frozen=True)
 class OpenWrite:
-    """A write whose outcome is not known.
+    """A write whose outcome is not known, and the ``reason``.
 
-    :param reason: why it is not known.
     :param since: the earliest time at which the write can have begun, in epoch seconds.
     :param error: the error with which its request ended; default ``None``.
     :param asks_until: as in :class:`OutcomeUnknown`, in epoch seconds; default ``None``.
@@ -170,10 +168,7 @@ class Question(Enum):
 
 @dataclass(frozen=True)
 class Send:
-    """Send the write.
-
-    :param used_since: the earliest time at which its key can have been used, in epoch seconds; ``None`` for a new key.
-    """
+    """Send the write; ``used_since`` (epoch seconds) is when its key may first have been used, ``None``: it is new."""
 
     write: StoredWrite
     used_since: float | None

@@ -39,7 +39,7 @@ class OutcomeUnknown(CodatError):
         if self.asks_until is not None:
             until = _clock_time(self.asks_until)
             lines.append(
-                f"Until {until} you can clear the task: it sends the request again under the same key. After that:"
+                f"Until {until} you can clear the task: it repeats the request under the same key. After that:"
             )
         lines.append(
             "Check the company's books. If the record is there, mark the task as a success; if it is not, set"

@@ -24,16 +24,16 @@ def sent_other_content(known: Known, stored: StoredWrite | None, error: CodatErr
 
 
 def wrote_elsewhere(operation: PushOperation, elsewhere: Sequence[str]) -> CodatInputError:
-    """Return the error for an operation of an earlier try that wrote to another target."""
+    """Return the error for an operation of an earlier try that has another target."""
     return CodatInputError(
-        f"An earlier try of this task instance wrote to another target: {', '.join(elsewhere)}. Its push operation"
-        f" {operation.key} is {operation.status}. Nothing is sent. To write to this target too, set resubmit=True and"
-        " clear the task"
+        f"An earlier try of this task instance sent its write to another target: {', '.join(elsewhere)}. Its push"
+        f" operation {operation.key} is {operation.status}. Nothing is sent. To write to this target too, set"
+        " resubmit=True and clear the task"
     )
 
 
 def used_by_another(key: str) -> str:
-    """Return the hint for an idempotency key that no earlier try of this task instance used, but another task did."""
+    """Return the hint for an idempotency key that is new to this task instance, but not to Codat."""
     return (
         f"Idempotency key {key} was used for other content within the last 90 minutes: by an earlier run with the same"
         " id, by another task with this idempotency_key, or by the same DAG in another deployment of Airflow (give each"
@@ -42,12 +42,8 @@ def used_by_another(key: str) -> str:
     )
 
 
-ASKING_ONCE_MORE = Line(
-    "Codat refuses the write. Sending it once more to see whether Codat replays a refusal of an earlier try."
-)
-REFUSAL_IS_REPLAYED = Line(
-    "Codat replays a refusal, so nothing was written under this key. Writing under the next one."
-)
+ASKING_ONCE_MORE = Line("Codat refuses the write. Sending it once more, to see whether Codat replays an old refusal.")
+REFUSAL_IS_REPLAYED = Line("Codat replays a refusal, so nothing was written under this key. Writing under another key.")
 IN_PROGRESS = Line("The first request under this key is still in progress. Sending it again in a minute.")
 EARLIER_MAY_HAVE_WRITTEN = Line(
     "An earlier try may have written the record. The next try sends it again under the same key.", is_warning=True

@@ -35,8 +35,8 @@ class Write:
 
     :param request: returns the request that writes the record under an idempotency key.
     :param root: the first key of the chain.
-    :param keep: stores a write for the next try. It is called before a key is first sent, when an operation was
-        answered, and before some errors are raised.
+    :param keep: stores a write for the next try. It is called before a request, unless an earlier try stored that
+        it sends this key; when an operation was answered; and before some errors are raised.
     :param clock: returns the time in epoch seconds.
     :param fingerprint: what ``stored.fingerprint`` returned for the record; default none, so changes are not found.
     :param takes_any_end: whether an operation that ended without success is returned too; default ``False``.
@@ -87,11 +87,9 @@ class Write:
                     answer = yield from self._send(known, action)
                 case Read():
                     answer = yield from self._read(action)
-                case Search(open_write):
-                    target = known.search_target(open_write.stored.target)
-                    history = yield from push_history.search(
-                        target, open_write.since, narrowed=not action.is_of_the_whole
-                    )
+                case Search(write):
+                    target = known.search_target(write.stored.target)
+                    history = yield from push_history.search(target, write.since, narrowed=not action.is_of_the_whole)
                     answer = Searched(action, history)
 
     def _send(self, known: Known, action: Send) -> Steps[Answer]:
