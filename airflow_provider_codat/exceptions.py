@@ -1,28 +1,28 @@
-"""Every error a DAG author can meet, one tree below :class:`CodatError`.
+"""The errors about Codat, all subclasses of :class:`CodatError`. Tasks raise Airflow's own exceptions too.
 
 =================================  ==========================================================================
-error                              what happened, and whether a task retry can help
+error                              what happened, and whether a retry of the task can help
 =================================  ==========================================================================
-``CodatInputError``                an argument or the connection is wrong; nothing was sent
+``CodatInputError``                an argument, a file or the connection is wrong; usually nothing was sent
 ``CodatConnectionError``           no complete answer arrived; a retry may help
-``CodatResponseError``             an answer that cannot be read; a retry may help
+``CodatResponseError``             an answer cannot be read; a retry may help
 ``CodatApiError``                  Codat answered with an error:
-``├ CodatAuthenticationError``     401, the API key
-``├ CodatPlanLimitError``          402, the plan
-``├ CodatForbiddenError``          403, the key's rights
-``├ CodatNotFoundError``           404, an unknown id
-``├ CodatConflictError``           409, something in progress
-``├ CodatRateLimited``             429, with ``retry_after`` and ``reset_at``; a retry helps after that time
-``└ CodatServerError``             5xx; a retry may help
-``CodatIdempotencyKeyReused``      the key of a write was used for another one; it was not done, and a retry ends alike
-``CodatWaitTimeout``               the push operation had not ended at the end of the wait; it goes on
-``CodatSyncSettingsNotApplied``    Codat accepted the settings, but reading them back shows others
-``CodatWriteOutcomeUnknown``       nobody can know whether a record was written; it is not sent again, so no retry
-``CodatPushOperationFailed``       a push ended without success; asking again changes nothing, so no retry
+``├ CodatAuthenticationError``     401: the API key is wrong
+``├ CodatPlanLimitError``          402: not included in the Codat plan
+``├ CodatForbiddenError``          403: the API key has no permission
+``├ CodatNotFoundError``           404: an unknown id
+``├ CodatConflictError``           409: a request is still in progress
+``├ CodatRateLimited``             429: with ``retry_after`` and ``reset_at``; a retry helps after that time
+``└ CodatServerError``             5xx: a retry may help
+``CodatIdempotencyKeyReused``      another write used the same idempotency key; a retry does not help
+``CodatWaitTimeout``               the wait ended before its push operation, which goes on
+``CodatSyncSettingsNotApplied``    Codat accepted sync settings, but reading them back shows others
+``CodatWriteOutcomeUnknown``       it is not known whether a record was written; it is not sent again: no retry
+``CodatPushOperationFailed``       a push operation ended without success, which is final: no retry
 =================================  ==========================================================================
 
-Of an error that ends a write, ``may_have_landed`` says whether one of its requests left open whether the record was
-written; of a ``CodatConnectionError``, ``was_sent`` is ``False`` where the request cannot have reached Codat.
+If an error ends a write, its ``may_have_landed`` says whether one of the write's requests may have written the record.
+If a request cannot have reached Codat, ``was_sent`` of its ``CodatConnectionError`` is ``False``.
 """
 
 from __future__ import annotations
@@ -76,15 +76,15 @@ __all__ = [
 
 
 class CodatSyncSettingsNotApplied(CodatError):
-    """Codat accepted sync settings, but reading them back shows others."""
+    """Codat accepted sync settings, but reading them back shows other values."""
 
 
 class CodatPushOperationFailed(CodatError, AirflowFailException):
     """A push operation ended as ``Failed`` or ``TimedOut``.
 
-    A terminal status never changes, so this fails the task without using up its retries.
+    These statuses never change, so the task fails without further retries.
 
-    :param operation: the operation as Codat last showed it.
+    :param operation: the operation as last read.
     """
 
     def __init__(self, operation: PushOperation) -> None:
@@ -96,12 +96,12 @@ class CodatPushOperationFailed(CodatError, AirflowFailException):
 
 
 class CodatWriteOutcomeUnknown(CodatError, AirflowFailException):
-    """Nobody can know whether a record was written, and sending it again might write it twice.
+    """It is not known whether a record was written, and sending it again could write it twice.
 
-    The message says what to look for, and how to go on. The task fails without using up its retries.
+    The message says what to check and what to do then. The task fails without further retries.
 
-    :param unknown: what is known: ``reason``, ``idempotency_key``, ``since`` (epoch seconds) and ``candidates``, the
-        push operations that the write may have become.
+    :param unknown: the ``reason``, the ``idempotency_key``, ``since`` (epoch seconds) and the ``candidates``: push
+        operations that the write may have created.
     """
 
     def __init__(self, unknown: OutcomeUnknown) -> None:
@@ -110,12 +110,12 @@ class CodatWriteOutcomeUnknown(CodatError, AirflowFailException):
 
     @property
     def idempotency_key(self) -> str:
-        """The key under which the record was sent."""
+        """The idempotency key of the write."""
         return self.unknown.idempotency_key
 
     @property
     def candidates(self) -> tuple[PushOperation, ...]:
-        """The push operations that the write may have become, from the company's push history."""
+        """The push operations in the company's push history that the write may have created."""
         return self.unknown.candidates
 
     def __reduce__(self) -> tuple[Any, ...]:

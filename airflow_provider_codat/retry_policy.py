@@ -24,7 +24,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_codat.api.http.retry import is_passing
+from airflow_provider_codat.api.http.retry import is_transient
 from airflow_provider_codat.exceptions import (
     CodatApiError,
     CodatConflictError,
@@ -87,8 +87,8 @@ class CodatRetryPolicy(RetryPolicy):
         name = type(exception).__name__
         if isinstance(exception, CodatRateLimited):
             return RetryDecision.retry(_until_allowed(exception), f"{name}: Codat's rate limit")
-        is_transient = isinstance(exception, TRANSIENT) or is_passing(exception)
-        if is_transient or getattr(exception, "may_have_landed", False):
+        may_pass = isinstance(exception, TRANSIENT) or is_transient(exception)
+        if may_pass or getattr(exception, "may_have_landed", False):
             pause = max(self._pause(try_number), timedelta(seconds=getattr(exception, "retry_after", None) or 0))
             return RetryDecision.retry(pause, f"{name}: transient, or the next try finds out what was written")
         if isinstance(exception, FINAL) or (isinstance(exception, CodatApiError) and exception.status_code < 500):

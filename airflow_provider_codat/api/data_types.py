@@ -1,4 +1,4 @@
-"""The data types Codat documents: to warn by, not to refuse by.
+"""The data types that Codat documents. A data type that is not among them causes a warning, not an error.
 
 Source: https://docs.codat.io/core-concepts/data-type-settings.
 """
@@ -54,7 +54,7 @@ KNOWN_DATA_TYPES = frozenset(
 )
 
 SEGMENTS = {"chartOfAccounts": "accounts"}
-"""Data type -> the path segment at which it is written, where that is not its name."""
+"""Data type -> path segment of its writes, for data types whose segment is not their name."""
 
 _BY_NAME = {name.casefold(): name for name in KNOWN_DATA_TYPES} | {
     segment.casefold(): name for name, segment in SEGMENTS.items()
@@ -62,18 +62,19 @@ _BY_NAME = {name.casefold(): name for name in KNOWN_DATA_TYPES} | {
 
 
 def known_data_type(name: object) -> str | None:
-    """Return the data type that a name or a path segment (``bills``, ``Bills``, ``accounts``) stands for, if known."""
+    """Return the known data type of a name or path segment (``bills``, ``Bills``, ``accounts``), or ``None``."""
     return _BY_NAME.get(name.casefold()) if isinstance(name, str) else None
 
 
 def are_different(one: object, other: object) -> bool:
-    """Whether two names or path segments stand for known data types, and not for the same.
+    """Whether two names or path segments stand for two different known data types.
 
-    Bank transactions are written below a bank account, and Codat may name either.
+    ``bankAccounts`` and ``bankTransactions`` do not count as different: bank transactions are written below a bank
+    account, and Codat may name either.
     """
     known = {known_data_type(each) for each in (one, other)}
     return len(known) == 2 and None not in known and known != {"bankAccounts", "bankTransactions"}
 
 
 REPORT_DATA_TYPES = frozenset({"balanceSheet", "profitAndLoss", "cashFlowStatement"})
-"""The data types that ``monthsToSync`` is for."""
+"""The data types whose sync setting has ``monthsToSync``."""

@@ -1,4 +1,4 @@
-"""The errors that need no Airflow; DAG authors import them from ``airflow_provider_codat.exceptions``."""
+"""The errors that do not depend on Airflow; DAG authors import them from ``airflow_provider_codat.exceptions``."""
 
 from __future__ import annotations
 
@@ -11,21 +11,25 @@ from airflow_provider_codat.api.json_value import JsonValue
 
 
 class CodatError(Exception):
-    """Base of every error this package raises."""
+    """Base class of the errors in this module and in ``airflow_provider_codat.exceptions``."""
 
     may_have_landed: bool = False
-    """Of an error that ends a write: true if any of its requests may have written the record."""
+    """For an error that ends a write: whether any request of the write may have written the record ("landed")."""
 
 
 class CodatInputError(CodatError, ValueError):
-    """An argument, a setting or a connection field is wrong; nothing was sent."""
+    """An argument, a file, a setting or a connection field is wrong.
+
+    Usually nothing was sent. But a file can change during its upload, and some arguments are only checked against
+    Codat's answers.
+    """
 
 
 class CodatConnectionError(CodatError):
     """No complete answer arrived: connection refused or reset, DNS, TLS, or a timeout.
 
     :param message: what happened.
-    :param was_sent: ``False`` where the request cannot have reached Codat; default ``True``.
+    :param was_sent: ``False`` if the request cannot have reached Codat; default ``True``.
     """
 
     def __init__(self, message: str, *, was_sent: bool = True) -> None:
@@ -34,20 +38,20 @@ class CodatConnectionError(CodatError):
 
 
 class CodatResponseError(CodatError):
-    """An answer arrived that cannot be read: not JSON, truncated, or of the wrong shape."""
+    """An answer that cannot be read: it is not JSON, truncated, or of the wrong shape."""
 
 
 class CodatIdempotencyKeyReused(CodatError):
-    """Codat answered a write with the operation of another one, done before under the same ``Idempotency-Key``.
+    """Codat answered with the operation of another write, which used the same idempotency key before.
 
-    This write was not done: another deployment, another task or an earlier run uses the key too.
+    Another deployment, task or earlier run uses the key too. This write was not done, unless ``may_have_landed``.
     """
 
 
 class CodatWaitTimeout(CodatError):
-    """A push operation had not ended when the wait for it did. The push itself goes on.
+    """A wait ended before its push operation. The push goes on at Codat.
 
-    :param message: what was waited for, how long, and the last status seen.
+    :param message: the operation, how long the wait took, and the last status.
     :param last_status: the last status seen, or ``None`` if the operation was never read.
     """
 
@@ -60,9 +64,9 @@ class CodatWaitTimeout(CodatError):
 class ValidationItem(JsonValue):
     """One finding of Codat's validation (https://docs.codat.io/using-the-api/errors).
 
-    :param item_id: the field or record it is about, or ``None``.
+    :param item_id: the field or record that the finding is about, or ``None``.
     :param message: the finding in words.
-    :param validator_name: the rule that found it, or ``None``.
+    :param validator_name: the rule that found it, or ``None``, which is the default.
     """
 
     item_id: str | None
@@ -71,7 +75,7 @@ class ValidationItem(JsonValue):
 
     @classmethod
     def list_from_json(cls, items: Any) -> tuple[Self, ...]:
-        """Read Codat's ``[{itemId, message, validatorName}]``; anything else reads as no items.
+        """Read Codat's ``[{itemId, message, validatorName}]``; anything else reads as an empty list.
 
         :param items: the list, as parsed from JSON.
         """
@@ -84,7 +88,7 @@ class ValidationItem(JsonValue):
         )
 
     def to_json(self) -> dict[str, str | None]:
-        """Return the item in Codat's own shape."""
+        """Return the item in Codat's shape."""
         return {"itemId": self.item_id, "message": self.message, "validatorName": self.validator_name}
 
     _as_dict = to_json
@@ -98,7 +102,7 @@ def _text(value: Any) -> str | None:
         return None
     try:
         return str(value)
-    except (ValueError, RecursionError):  # a number of thousands of digits, or what is nested too deep
+    except (ValueError, RecursionError):  # a number has thousands of digits, or the nesting is too deep
         return f"({type(value).__name__} that cannot be shown)"
 
 
@@ -107,14 +111,13 @@ class CodatApiError(CodatError):
 
     :param status_code: the HTTP status.
     :param error: Codat's error text, or a short excerpt of a body that was not Codat's.
-    :param request: method and path of the request, for the log; default empty.
-    :param correlation_id: Codat's id of the failed request, which its support asks for; ``None`` where it gave none.
+    :param request: method and path of the request, for the message; default empty.
+    :param correlation_id: Codat's id of the failed request, which its support asks for; default ``None``.
     :param validation: the validation errors of the body; default none.
-    :param can_be_retried: Codat's own word on it, such as ``"Unknown"``; a string, not a boolean; ``None`` where it
-        gave none.
-    :param hint: what to do about it, added by the caller who knows; default ``None``.
+    :param can_be_retried: Codat's ``canBeRetried``: a string such as ``"Unknown"``, not a boolean; default ``None``.
+    :param hint: what the user can do about the error; default ``None``.
 
-    ``retry_after`` is the wait Codat asked for in seconds, or ``None``.
+    ``retry_after`` is the ``Retry-After`` in seconds, or ``None``.
     """
 
     retry_after: float | None = None
@@ -148,7 +151,7 @@ class CodatApiError(CodatError):
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what the error says as JSON values; :meth:`from_json` reads it."""
+        """Return the error as JSON, without ``retry_after``, ``reset_at`` and ``may_have_landed``."""
         return {
             "statusCode": self.status_code,
             "error": self.error,
@@ -161,7 +164,7 @@ class CodatApiError(CodatError):
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> CodatApiError:
-        """Return the error that :meth:`to_json` wrote, of the class for its status. Only the status must be there.
+        """Read what :meth:`to_json` returned, as the class for the status. All fields but the status are optional.
 
         :param data: what :meth:`to_json` returned.
         """
@@ -182,25 +185,25 @@ class CodatAuthenticationError(CodatApiError):
 
 
 class CodatPlanLimitError(CodatApiError):
-    """402: the Codat plan does not include what was asked for."""
+    """402: the Codat plan does not include what was requested."""
 
 
 class CodatForbiddenError(CodatApiError):
-    """403: the API key is not allowed here."""
+    """403: the API key has no permission for the request."""
 
 
 class CodatNotFoundError(CodatApiError):
-    """404: unknown id, or something this platform does not support."""
+    """404: the id is unknown, or the accounting platform does not support the request."""
 
 
 class CodatConflictError(CodatApiError):
-    """409: in conflict with something in progress."""
+    """409: the request conflicts with one in progress."""
 
 
 class CodatRateLimited(CodatApiError):
     """429: too many requests (https://docs.codat.io/using-the-api/rate-limits).
 
-    ``reset_at`` is the time at which the daily quota resets, or ``None``.
+    ``reset_at`` is the time of the daily quota's reset, or ``None``.
     """
 
     reset_at: datetime | None = None
@@ -212,7 +215,7 @@ class CodatRateLimited(CodatApiError):
 
 
 class CodatServerError(CodatApiError):
-    """5xx: trouble at Codat's side."""
+    """5xx: an error at Codat or a gateway."""
 
 
 _ERROR_BY_STATUS = {
@@ -226,5 +229,5 @@ _ERROR_BY_STATUS = {
 
 
 def error_class(status_code: int) -> type[CodatApiError]:
-    """Return the class for an HTTP status of 300 or above; one with no class of its own is a ``CodatApiError``."""
+    """Return the class for an HTTP status of 300 or above: ``CodatApiError`` if the status has no class of its own."""
     return CodatServerError if status_code >= 500 else _ERROR_BY_STATUS.get(status_code, CodatApiError)

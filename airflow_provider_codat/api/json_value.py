@@ -1,7 +1,7 @@
-"""Values that are JSON as well.
+"""Dataclasses that are dicts too.
 
-A value of a class that Airflow does not know cannot be read from an XCom, unless the deployment's ``[core]
-allowed_deserialization_classes`` names the class. A dict always can, so what the hook returns is a dict as well.
+Airflow reads an XCom of an unknown class only if ``[core] allowed_deserialization_classes`` names the class. It always
+reads a dict. So the values that the hook returns are dicts too.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import Any
 
 
 class JsonValue(dict[str, Any]):
-    """The base of a frozen dataclass that is a dict in Codat's shape, too.
+    """The base of frozen dataclasses that are dicts in Codat's shape too.
 
-    The dict is made once: changing it changes no attribute. Values are compared by their attributes.
+    The dict is filled once: changing it changes no attribute. Two values are compared by their attributes.
     """
 
     def __post_init__(self) -> None:

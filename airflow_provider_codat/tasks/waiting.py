@@ -211,7 +211,7 @@ class WaitingTask(CodatTask):
 
     def on_kill(self) -> None:
         """Log that the operation goes on although the task is ended: Codat has no way to cancel one."""
-        self.log.warning("The task is ended, but %s", self._wait.goes_on)
+        self.log.warning("The task is ended, but %s", self._wait.still_running_text)
 
 
 class PushTask(WaitingTask):

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_codat.api.errors import CodatApiError, CodatAuthenticationError, CodatError, CodatRateLimited
 from airflow_provider_codat.api.http.retry import can_be_waited_out
-from airflow_provider_codat.api.waiting.listing import Listing, oldest_request, page_size, pages_to_read
+from airflow_provider_codat.api.waiting.listing import Listing, earliest_requested_on, page_size, pages_to_read
 from airflow_provider_codat.api.waiting.poll_schedule import CheckSchedule, due_keys, first_check, poll_begins
 from airflow_provider_codat.triggers.sender import CompanyQueue, Sender
 
@@ -238,7 +238,7 @@ class CompanyPoll:
             page_size=page_size(list(counting.values()), pages),
             pages=pages,
             postponable=postponable,
-            since=oldest_request(counting.values()) if is_narrowed else None,
+            since=earliest_requested_on(counting.values()) if is_narrowed else None,
         )
         await self._check_by_list(listing, due)
 

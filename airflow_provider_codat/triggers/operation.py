@@ -59,7 +59,7 @@ class OperationTrigger(BaseTrigger):
 
     async def on_kill(self) -> None:
         """Log that the operation goes on. Airflow 3.3 and later call this when a user ends the task."""
-        self.log.warning("The wait is ended, but %s", self._wait().goes_on)
+        self.log.warning("The wait is ended, but %s", self._wait().still_running_text)
 
     def _wait(self) -> OperationWait[Any]:
         key: str = getattr(self, self.kind.key_argument)
@@ -76,7 +76,7 @@ class OperationTrigger(BaseTrigger):
         except asyncio.CancelledError:
             if not hasattr(BaseTrigger, "on_kill"):
                 # Before 3.3 Airflow does not show whether a user ended the task or the triggerer stops.
-                self.log.info("The wait was interrupted; unless a triggerer takes it over, %s", wait.goes_on)
+                self.log.info("The wait was interrupted; unless a triggerer takes it over, %s", wait.still_running_text)
             raise
         except CodatWaitTimeout:
             yield TriggerEvent(events.timed_out(self.kind, wait.key, wait.last_status, wait.trouble))

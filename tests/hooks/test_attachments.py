@@ -278,8 +278,8 @@ def test_a_file_that_changes_between_two_attempts_ends_them(serve, http, connect
         (Large(0), {}, "is empty"),
         ("/no/such/file", {}, "No such file"),
         ("/tmp", {}, "Is a directory"),  # noqa: S108 - a folder that there is everywhere
-        (Large(1), {"content_type": "none"}, "no media type"),
-        (Large(1), {"idempotency_key": "none"}, "no GUID"),
+        (Large(1), {"content_type": "none"}, "not a media type"),
+        (Large(1), {"idempotency_key": "none"}, "not a GUID"),
     ],
     ids=str,
 )

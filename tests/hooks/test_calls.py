@@ -160,7 +160,7 @@ def test_an_iteration_refuses_bad_arguments_before_its_first_item(codat_simulato
 def test_a_page_out_of_order_ends_an_iteration(codat_simulator, hook, do, company):
     page = {"results": [company.to_json()], "pageNumber": 7, "_links": {"next": {"href": "/companies?page=8"}}}
     codat_simulator.fault(Fault("status", status=200, body=page, times=None))
-    with pytest.raises(CodatResponseError, match="page 1 was asked for, page 7 came"):
+    with pytest.raises(CodatResponseError, match="page 1 was requested, page 7 came"):
         do(hook.iterate_companies)
     assert len(codat_simulator.requests) == 1
 

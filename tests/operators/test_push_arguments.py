@@ -33,12 +33,12 @@ from airflow_provider_codat.simulator import Outcome
 DELETE = {"operation": "delete", "record_id": "bill-7", "record": None}
 
 
-URL = "would change the URL it is put in: an id holds no '/'"
+URL = "would change the URL: an id has no '/'"
 JSON = "give strings, numbers, booleans, null, lists and objects"
 WRONG = {
     "company_id with a slash": ({"company_id": "a/b"}, "company_id", "'a/b'", URL),
     "no company_id": ({"company_id": None}, "company_id", "NoneType", "must be a string"),
-    "empty company_id": ({"company_id": ""}, "company_id", "empty", "give it as Codat shows it"),
+    "empty company_id": ({"company_id": ""}, "company_id", "empty", "give the id that Codat shows"),
     "connection_id with a slash": ({"connection_id": "a/b"}, "connection_id", "'a/b'", URL),
     "no connection_id": ({"connection_id": None}, "connection_id", "NoneType", "must be a string"),
     "data_type with a slash": ({"data_type": "bills/../x"}, "data_type", "'bills/../x'", URL),
@@ -52,15 +52,15 @@ WRONG = {
     "create with record_id": ({"record_id": "b"}, "record_id", "is given", "'create' does not take: leave it out"),
     "delete with record": (DELETE | {"record": {}}, "record", "is given", "'delete' does not take: leave it out"),
     "record_id with a slash": (UPDATE | {"record_id": "a/b"}, "record_id", "'a/b'", URL),
-    "empty record_id": (DELETE | {"record_id": ""}, "record_id", "empty", "give it as Codat shows it"),
+    "empty record_id": (DELETE | {"record_id": ""}, "record_id", "empty", "give the id that Codat shows"),
     "a list for a record": ({"record": [RECORD]}, "record", "list", "must be a mapping of fields"),
     "text for a record": ({"record": "{'a': 1}"}, "record", "text that is not JSON", "tojson"),
     "a JSON list for a record": ({"record": "[{}]"}, "record", "list", "must be a mapping of fields"),
     "a NaN in a record": ({"record": {"total": float("nan")}}, "body of POST", "JSON", JSON),
     "a Decimal in a record": ({"record": {"total": Decimal("1.5")}}, "body of POST", "Decimal", JSON),
     "a date deep in a record": (UPDATE | {"record": {"a": [{"b": date.min}]}}, "body of PUT", "date", JSON),
-    "idempotency_key": ({"idempotency_key": "bill-7"}, "idempotency_key", "'bill-7'", "no GUID such as 00000000-"),
-    "empty idempotency_key": ({"idempotency_key": ""}, "idempotency_key", "''", "no GUID such as 00000000-"),
+    "idempotency_key": ({"idempotency_key": "bill-7"}, "idempotency_key", "'bill-7'", "not a GUID such as 00000000-"),
+    "empty idempotency_key": ({"idempotency_key": ""}, "idempotency_key", "''", "not a GUID such as 00000000-"),
     "update with idempotency_key": (UPDATE | {"idempotency_key": GUID}, "idempotency_key", "'update'", "leave it out"),
     "delete with idempotency_key": (DELETE | {"idempotency_key": GUID}, "idempotency_key", "'delete'", "leave it out"),
     "resubmit": ({"resubmit": "perhaps"}, "resubmit", "'perhaps'", "give True or False"),

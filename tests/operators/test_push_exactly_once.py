@@ -195,7 +195,7 @@ def test_the_same_run_in_two_deployments_that_have_names_writes_twice_to_one_com
 
 def test_another_write_under_the_same_key_is_reported_with_the_remedy(codat, company):
     run(push(company))
-    with pytest.raises(CodatApiError, match="deployment of the section"):
+    with pytest.raises(CodatApiError, match="deployment in the section"):
         run(push(company, record={"reference": "INV-8"}))
 
 

@@ -224,7 +224,7 @@ def test_a_task_that_is_killed_while_it_waits_says_that_the_push_goes_on(codat, 
     operator.on_kill()
     (operation,) = pushes(codat, company)
     key, said = operation["pushOperationKey"], logged()
-    assert "the push itself goes on at Codat, which has no way to cancel it" in said
+    assert "the push itself goes on at Codat, which cannot cancel it" in said
     assert f"CodatHook().get_push_operation({company.id!r}, {key!r})" in said
 
 

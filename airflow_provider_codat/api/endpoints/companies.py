@@ -14,7 +14,7 @@ from airflow_provider_codat.api.json_value import JsonValue
 
 @dataclass(frozen=True)
 class Company(JsonValue):
-    """A business that shares its data, with its data connections in the API's order."""
+    """A business that shares its data, with the ids of its data connections in the API's order."""
 
     id: str
     name: str | None
@@ -24,7 +24,7 @@ class Company(JsonValue):
     def from_json(cls, body: Any) -> Self:
         """Read a company in Codat's shape.
 
-        :raises CodatResponseError: no object, or one without an id.
+        :raises CodatResponseError: the body is not an object, or has no id.
         """
         data = expect_object(body, "company")
         if (company_id := id_or_none(data.get("id"))) is None:
@@ -58,10 +58,10 @@ def list_companies(
 ) -> Request[Page[Company]]:
     """Read one page of companies.
 
-    :param page: the page, from 1; default the first. ``iterate_companies`` reads them all, and takes none.
-    :param page_size: companies a page, 1 to 5000; default 100.
+    :param page: the number of the page, from 1; default 1. ``iterate_companies`` reads all pages and has no ``page``.
+    :param page_size: companies per page, 1 to 5000; default 100.
     :param query: a filter in Codat's query language (https://docs.codat.io/using-the-api/querying); default none.
-    :param order_by: a field to sort by, ``-`` before it for descending; default the API's own order.
+    :param order_by: a field to sort by, with a leading ``-`` for descending; default the API's own order.
     :raises CodatInputError: ``page``, ``page_size`` or ``query`` is out of bounds; nothing is sent.
 
     Source: https://docs.codat.io/platform-api#/operations/list-companies.

@@ -1,7 +1,7 @@
-"""What push and pull operations share: Codat answers a request at once, and does the work later.
+"""The interface of an asynchronous operation: Codat answers a request at once, and does the work later.
 
-Whoever waits for an operation reads it, or a list that shows it, until it has ended. An :class:`Operation` says whether
-it has ended and whether that is a success, an :class:`OperationKind` how operations are named and read.
+A wait reads an operation, or a list that shows it, until it has ended. An :class:`Operation` is what was read. An
+:class:`OperationKind` says how operations of a kind are named and read; ``PUSH_OPERATION`` is one.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ class Operation(Protocol):
 
     @property
     def key(self) -> str:
-        """The id by which it is read."""
+        """The operation key, which is its id."""
 
     @property
     def status(self) -> str:
-        """Codat's word for its state."""
+        """Codat's name of its state, such as ``Pending``."""
 
     @property
     def requested_on(self) -> str | None:
-        """When it was asked for, ISO 8601 as Codat wrote it; ``None`` where it has not said."""
+        """The time of the request, ISO 8601 as Codat wrote it, or ``None`` if Codat did not say."""
 
     @property
     def is_terminal(self) -> bool:
-        """Whether it has ended. A status that nobody knows is no end."""
+        """Whether it has ended. With an unknown status it has not."""
 
     @property
     def is_success(self) -> bool:
-        """Whether it ended as wanted."""
+        """Whether it has ended with success."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return it with Codat's field names, for XComs and events."""
+        """Return it with Codat's field names, for XComs and trigger events."""
 
 
 OperationT = TypeVar("OperationT", bound=Operation)
@@ -46,14 +46,14 @@ OperationT = TypeVar("OperationT", bound=Operation)
 
 @dataclass(frozen=True)
 class ListedOperation(Generic[OperationT]):
-    """What a page of a company's list shows of one operation: all of it, if it is searched for and can be read."""
+    """An entry of a company's list. ``operation`` is ``None`` if it is not searched for or cannot be read."""
 
     requested_on: str | None
     operation: OperationT | None
 
 
 class FindOperations(Protocol[OperationT]):
-    """Finds some operations, by their case-folded keys, in one page of a company's list."""
+    """Finds operations by their case-folded operation keys in one page of a company's list."""
 
     def __call__(
         self,
@@ -65,21 +65,22 @@ class FindOperations(Protocol[OperationT]):
         order_by: str | None = None,
         since: str | None = None,
     ) -> Request[Page[ListedOperation[OperationT]]]:
-        """Return the request; ``since`` is a time in ISO 8601."""
+        """Return the request; ``since`` (ISO 8601) leaves out older operations."""
 
 
 @dataclass(frozen=True)
 class OperationKind(Generic[OperationT]):
     """A kind of operation that can be waited for.
 
-    :param name: what one is called, such as ``push operation``.
-    :param work: what goes on at Codat while it is pending, such as ``push``.
-    :param key_argument: what its key is called as an argument of a task and a trigger.
-    :param key_field: what its key is called in Codat's JSON.
-    :param known_statuses: all that this version knows; any other is logged once.
-    :param get: the request that reads one, from the company's id and its key.
-    :param hook_call: the call of ``CodatHook`` that does the same.
-    :param from_stored: reads what the operation's ``to_json`` wrote.
+    :param name: its name in messages, such as ``push operation``.
+    :param work: the name of the work that Codat does for it, such as ``push``.
+    :param key_argument: the argument of tasks and triggers that takes the operation key.
+    :param key_field: the field of the operation key in Codat's JSON.
+    :param known_statuses: the statuses that this version knows; any other is logged.
+    :param get: returns the request that reads an operation, from the company's id and the operation key.
+    :param hook_call: the method of ``CodatHook`` that sends this request.
+    :param find: returns the request that finds operations in one page of a company's list.
+    :param from_stored: reads what an operation's ``to_json`` returned.
     """
 
     name: str

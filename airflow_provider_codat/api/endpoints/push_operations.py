@@ -1,4 +1,4 @@
-"""Push operations, which Codat's newer pages call write requests (https://docs.codat.io/using-the-api/push)."""
+"""Push operations. Codat's newer pages call them write requests (https://docs.codat.io/using-the-api/push)."""
 
 from __future__ import annotations
 
@@ -27,17 +27,16 @@ KNOWN_STATUSES = WAITING_STATUSES | TERMINAL_STATUSES
 class PushOperation(JsonValue):
     """One asynchronous write, as Codat last reported it.
 
-    :param status: ``Pending`` or ``Processing``, then ``Success``, ``Failed`` or ``TimedOut``; the API may come to know
-        more, and a word nobody knows is not an end.
-    :param status_code: Codat's HTTP-like code of the status, or ``None``.
-    :param requested_on: when the write was asked for, ISO 8601 in UTC, as Codat wrote it, or ``None``.
-    :param completed_on: when it ended, ISO 8601 likewise; ``None`` while it has not.
-    :param timeout_in_minutes: minutes after which a pending write becomes ``TimedOut``, or ``None``.
-    :param errors: what the validation found wrong; default nothing.
-    :param warnings: what it found questionable; default nothing.
-    :param record_id: the id of the record written, once the write has succeeded; else ``None``.
-    :param changes: Codat's list of what changed, each ``{type, recordRef: {id, dataType}, attachmentId}``; default
-        nothing.
+    :param status: ``Pending`` or ``Processing``, then ``Success``, ``Failed`` or ``TimedOut``. An operation with any
+        other status has not ended.
+    :param status_code: Codat's HTTP-like code of the status; default ``None``.
+    :param requested_on: the time of the write's request, ISO 8601 in UTC as Codat wrote it; default ``None``.
+    :param completed_on: the time at which it ended, ISO 8601 in UTC as Codat wrote it; default ``None``.
+    :param timeout_in_minutes: minutes after which a pending write becomes ``TimedOut``; default ``None``.
+    :param errors: the errors of Codat's validation; default none.
+    :param warnings: the warnings of Codat's validation; default none.
+    :param record_id: the id of the written record after a success; else ``None``, which is the default.
+    :param changes: Codat's list of changes, each ``{type, recordRef: {id, dataType}, attachmentId}``; default none.
     """
 
     key: str
@@ -57,19 +56,19 @@ class PushOperation(JsonValue):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the operation has ended. A status outside the known terminal ones has not."""
+        """Whether the operation has ended. With an unknown status it has not."""
         return self.status in TERMINAL_STATUSES
 
     @property
     def is_success(self) -> bool:
-        """Whether the write landed: ``Success`` and nothing else."""
+        """Whether the record was written: the status is ``Success``."""
         return self.status == SUCCESS
 
     @classmethod
     def from_json(cls, body: Any) -> Self:
         """Read an operation in Codat's shape.
 
-        :raises CodatResponseError: no object, or one without a key or a status.
+        :raises CodatResponseError: the body is not an object, or has no operation key or status.
         """
         data = expect_object(body, "push operation")
         for name in ("pushOperationKey", "status"):
@@ -98,9 +97,9 @@ class PushOperation(JsonValue):
 
     @classmethod
     def from_stored(cls, body: Any) -> Self:
-        """Read an operation as :meth:`to_json` wrote it: in a trigger's event.
+        """Read what :meth:`to_json` returned, from a trigger's event.
 
-        :raises CodatResponseError: no object, or one without a key or a status.
+        :raises CodatResponseError: the body is not an object, or has no operation key or status.
         """
         operation = cls.from_json(body)
         record_id = body.get("recordId")
@@ -110,7 +109,7 @@ class PushOperation(JsonValue):
     def to_json(self) -> dict[str, Any]:
         """Return the operation with Codat's field names and ``recordId``, without the record's content.
 
-        The content is the customer's bookkeeping: it has no business in XComs and trigger events.
+        The content belongs to the customer's accounts and must not get into XComs and trigger events.
         """
         return {
             "pushOperationKey": self.key,
@@ -134,7 +133,7 @@ class PushOperation(JsonValue):
     _as_dict = to_json
 
     def describe_failure(self) -> str:
-        """Return what went wrong, the validation errors one a line, for the log."""
+        """Return the failure for the log, with one line per validation error."""
         head = f"Push of {self.data_type or 'a record'} ended as {self.status} (push operation {self.key})"
         message = f": {self.error_message}" if self.error_message else ""
         return "\n".join([head + message, *(f"  {item}" for item in self.errors)])
@@ -143,8 +142,8 @@ class PushOperation(JsonValue):
 def _record_id(data: Mapping[str, Any], changes: tuple[Mapping[str, Any], ...]) -> str | None:
     """Return the id of the record that a successful write changed.
 
-    It is that of the first change of the operation's data type; or ``data.id``, where some versions keep it. Changes
-    that name another known data type are of records that the platform changed along.
+    It is the id in the first change of the operation's data type, or else ``data.id``, which some versions have. A
+    change of another known data type is about a record that the platform changed as a consequence.
     """
     references = [each for change in changes if isinstance(each := change.get("recordRef"), dict)]
     ours = [each for each in references if not are_different(each.get("dataType"), data.get("dataType"))]
@@ -158,9 +157,9 @@ def get_push_operation(company_id: str, push_operation_key: str) -> Request[Push
     """Read one push operation.
 
     :param company_id: the company written to.
-    :param push_operation_key: the key the write was answered with.
+    :param push_operation_key: the operation key in the answer to the write.
     :raises CodatInputError: an id is malformed; nothing is sent.
-    :raises CodatNotFoundError: the company has no such operation; one that was made a moment ago may still come.
+    :raises CodatNotFoundError: the company has no such operation. A new operation may not be readable yet.
     :raises CodatResponseError: the answer is about another operation.
 
     Source: https://docs.codat.io/platform-api#/operations/get-push-operation.
@@ -170,16 +169,16 @@ def get_push_operation(company_id: str, push_operation_key: str) -> Request[Push
     def read(body: Any) -> PushOperation:
         operation = _read_operation(body, pushOperationKey=push_operation_key, companyId=company_id)
         if operation.key.casefold() != push_operation_key.casefold():
-            raise CodatResponseError(f"push operation {push_operation_key} was asked for, {operation.key} came")
+            raise CodatResponseError(f"push operation {push_operation_key} was requested, {operation.key} came")
         return operation
 
     return Request("GET", path("companies", company, "push", key), read)
 
 
-def _read_operation(body: Any, **asked_for: str) -> PushOperation:
-    """Read an operation whose fields may be null or absent while it is pending; what was asked for says the same."""
+def _read_operation(body: Any, **requested: str) -> PushOperation:
+    """Read an operation. While it is pending, fields may be missing or null; the requested ids stand in for them."""
     given = {name: value for name, value in expect_object(body, "push operation").items() if value is not None}
-    return PushOperation.from_json(asked_for | given)
+    return PushOperation.from_json(requested | given)
 
 
 def find_push_operations(
@@ -191,11 +190,11 @@ def find_push_operations(
     order_by: str | None = None,
     since: str | None = None,
 ) -> Request[Page[ListedOperation[PushOperation]]]:
-    """Find operations by their case-folded keys, ``None`` for all, in one page of a company's list.
+    """Find operations by their case-folded operation keys (``None`` for all) in one page of a company's list.
 
-    One that cannot be read is left out, so that it fails nobody who does not wait for it.
+    An operation that cannot be read is listed with ``operation=None``, so that it fails no wait for another one.
 
-    :param since: only operations from this time on (ISO 8601), if the API honours a ``query`` here; default all.
+    :param since: only operations from this time on (ISO 8601), if the API supports a ``query`` here; default all.
     """
 
     def read(item: Any) -> ListedOperation[PushOperation]:
@@ -223,12 +222,14 @@ def list_push_operations(
     """Read one page of a company's push operations.
 
     :param company_id: the company written to.
-    :param page: the page, from 1; default the first. ``iterate_push_operations`` reads them all, and takes none.
-    :param page_size: operations a page, 1 to 5000; default 100.
+    :param page: the number of the page, from 1; default 1. ``iterate_push_operations`` reads all pages and has no
+        ``page``.
+    :param page_size: operations per page, 1 to 5000; default 100.
     :param query: a filter in Codat's query language (https://docs.codat.io/using-the-api/querying), which the API may
-        not honour here; default none.
-    :param order_by: a field to sort by, ``-`` before it for descending, likewise; default the API's own order.
-    :raises CodatInputError: the id is malformed, or ``page``, ``page_size`` or ``query`` out of bounds; nothing is
+        ignore here; default none.
+    :param order_by: a field to sort by, with a leading ``-`` for descending, which the API may ignore here; default
+        the API's own order.
+    :raises CodatInputError: the id is malformed, or ``page``, ``page_size`` or ``query`` is out of bounds; nothing is
         sent.
 
     Source: https://docs.codat.io/platform-api#/operations/get-company-push-history.

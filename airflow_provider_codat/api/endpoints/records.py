@@ -14,9 +14,9 @@ from airflow_provider_codat.api.http.multipart import FileForm, ReadableFile
 from airflow_provider_codat.api.http.request import Request, identifier, params, path
 
 MAX_ATTACHMENT_BYTES = 100_000_000
-"""Bytes of a file. No platform but one takes more: https://docs.codat.io/accounting-api#/schemas/Attachment."""
+"""Bytes of a file. Only one platform takes larger ones: https://docs.codat.io/accounting-api#/schemas/Attachment."""
 
-_BANK_TRANSACTIONS = "bankTransactions"  # written below the bank account that they belong to
+_BANK_TRANSACTIONS = "bankTransactions"  # written below the path of their bank account
 
 
 def create_record(
@@ -36,9 +36,8 @@ def create_record(
     :param connection_id: the data connection to write through.
     :param data_type: such as ``bills`` or ``chartOfAccounts``.
     :param record: the record in Codat's shape for the data type.
-    :param account_id: the bank account that ``bankTransactions`` are written to; for no other data type; default
-        ``None``.
-    :param idempotency_key: a GUID under which Codat does the write once within 90 minutes; default a fresh one a call
+    :param account_id: the bank account for ``bankTransactions``; for other data types ``None``, which is the default.
+    :param idempotency_key: a GUID; Codat does the write once under it within 90 minutes; default a new one per call
         (https://docs.codat.io/using-the-api/idempotency).
     :param timeout_in_minutes: minutes after which a pending write becomes ``TimedOut``; default Codat's own.
     :param allow_sync_on_push_complete: whether Codat pulls the data type after the write; default Codat's own.
@@ -70,7 +69,8 @@ def update_record(
 ) -> Request[PushOperation]:
     """Change a record; the answer is a push operation, usually ``Pending``.
 
-    Codat knows no idempotency key for this, so it is sent again only where it cannot have been sent.
+    Codat accepts no idempotency key here, so the request is sent again only if it cannot have reached Codat or was
+    refused with 429.
 
     :param company_id: the company to write to.
     :param connection_id: the data connection to write through.
@@ -96,11 +96,12 @@ def update_record(
 def delete_record(company_id: str, connection_id: str, data_type: str, record_id: str) -> Request[PushOperation]:
     """Delete a record; the answer is a push operation, usually ``Pending``.
 
-    Codat knows no idempotency key for this, so it is sent again only where it cannot have been sent.
+    Codat accepts no idempotency key here, so the request is sent again only if it cannot have reached Codat or was
+    refused with 429.
 
     :param company_id: the company to write to.
     :param connection_id: the data connection to write through.
-    :param data_type: such as ``bills``; not every platform can delete everything.
+    :param data_type: such as ``bills``; platforms differ in what they can delete.
     :param record_id: the record to delete.
     :raises CodatInputError: an id is malformed; nothing is sent.
 
@@ -126,37 +127,37 @@ def upload_attachment(
     max_bytes: int = MAX_ATTACHMENT_BYTES,
     idempotency_key: str | None = None,
 ) -> Request[PushOperation | None]:
-    """Attach a file to a record; the answer is a push operation, or ``None`` where Codat answers without one.
+    """Attach a file to a record; the answer is a push operation, or ``None`` if Codat answers without one.
 
-    The file is read as it is sent, and anew where it is sent again, so it must stay as it is until the call has ended.
-    Platforms differ in what they take: Xero files of up to 3 to 10 MB (Codat's pages differ), QuickBooks Online and
-    NetSuite of 100 MB, Dynamics 365 Business Central of 350 MB; and each of them other kinds of files
+    Each attempt reads the file while it is sent, so the file must not change until the call has ended. Platforms take
+    files of different size: Xero up to 3 to 10 MB (Codat's pages differ), QuickBooks Online and NetSuite up to 100 MB,
+    Dynamics 365 Business Central up to 350 MB. The allowed types differ too
     (https://docs.codat.io/accounting-api#/schemas/Attachment).
 
     :param company_id: the company to write to.
     :param connection_id: the data connection to write through.
-    :param data_type: the record's, such as ``bills`` or ``invoices``.
-    :param record_id: the record to attach it to.
-    :param file: a local path; an Airflow ``ObjectStoragePath``; or anything that has, as they do, ``name``, ``stat()``
-        with an ``st_size``, and ``open("rb")``.
-    :param file_name: the name it gets; default its own.
-    :param content_type: its media type; default a guess from the name by this machine's table of them.
-    :param max_bytes: the largest size that is sent, in bytes; default 100 MB.
-    :param idempotency_key: a GUID under which Codat attaches it once within 90 minutes; default a fresh one a call.
-    :raises CodatInputError: there is no such file, it is empty, too large, or changed while it was sent.
+    :param data_type: the record's data type, such as ``bills`` or ``invoices``.
+    :param record_id: the record to attach the file to.
+    :param file: a local path, an Airflow ``ObjectStoragePath``, or any object with ``name``, ``stat()`` that returns an
+        ``st_size``, and ``open("rb")``.
+    :param file_name: the attachment's name; default the file's name.
+    :param content_type: its media type; default guessed from the name with this machine's table of media types.
+    :param max_bytes: the largest size to send, in bytes; default 100 MB.
+    :param idempotency_key: a GUID; Codat attaches the file once under it within 90 minutes; default a new one per call.
+    :raises CodatInputError: the file is missing, empty or too large, or changed while it was sent.
 
     Source: https://docs.codat.io/using-the-api/upload-attachments.
     """
     key = _key(idempotency_key)
     record = _push_path(company_id, connection_id, data_type, identifier("record_id", record_id))
-    # The boundary is the key's, for under the same key every byte has to be the same.
+    # The boundary is made from the key: each request under the same idempotency key must have the same bytes.
     boundary = f"codat-{key}"
     form = FileForm.of(file, boundary=boundary, max_bytes=max_bytes, file_name=file_name, content_type=content_type)
     read = _reader(company_id, connection_id, data_type, has_key=True)
     return Request(
         "POST",
         f"{record}/attachments" if data_type == "bills" else f"{record}/attachment",
-        # Codat's guide promises a write request's id, its client libraries no body.
+        # By Codat's guide the answer has a write request's id, by its client libraries it has no body.
         lambda body: None if body is None else read(body),
         form=form,
         writes=True,
@@ -165,14 +166,14 @@ def upload_attachment(
 
 
 def check_idempotency_key(value: str) -> str:
-    """Return ``value`` if it is a GUID, which is what Codat asks for.
+    """Return ``value`` if it is a GUID, which Codat requires.
 
-    :raises CodatInputError: it is not.
+    :raises CodatInputError: it is not a GUID.
     """
     try:
         return str(uuid.UUID(value))
     except (ValueError, AttributeError, TypeError):
-        raise CodatInputError(f"idempotency_key {value!r} is no GUID such as {uuid.UUID(int=0)}") from None
+        raise CodatInputError(f"idempotency_key {value!r} is not a GUID such as {uuid.UUID(int=0)}") from None
 
 
 def _key(given: str | None) -> str:
@@ -182,7 +183,9 @@ def _key(given: str | None) -> str:
 def _create_path(company_id: str, connection_id: str, data_type: str, account_id: str | None) -> str:
     if data_type == _BANK_TRANSACTIONS:
         if account_id is None:
-            raise CodatInputError("account_id is missing: bankTransactions are written to a bank account, give its id")
+            raise CodatInputError(
+                "account_id is missing: give the id of the bank account that bankTransactions are written to"
+            )
         account = identifier("account_id", account_id)
         return _push_path(company_id, connection_id, "bankAccounts", account, _BANK_TRANSACTIONS)
     if account_id is not None:
@@ -194,16 +197,16 @@ def _create_path(company_id: str, connection_id: str, data_type: str, account_id
 
 def _push_path(company_id: str, connection_id: str, data_type: str, *below: str) -> str:
     if data_type == _BANK_TRANSACTIONS:
-        raise CodatInputError("data_type is 'bankTransactions', which Codat can only create")
+        raise CodatInputError("data_type is 'bankTransactions': Codat can only create them")
     company, connection = identifier("company_id", company_id), identifier("connection_id", connection_id)
     segment = SEGMENTS.get(data_type, identifier("data_type", data_type))
     return path("companies", company, "connections", connection, "push", segment, *below)
 
 
 def options(timeout_in_minutes: int | None, allow_sync_on_push_complete: bool | None) -> dict[str, str | int]:
-    """Return the query of a write.
+    """Return the query parameters of a write.
 
-    :raises CodatInputError: the time is no whole number of at least 1 minute, or the flag is no boolean.
+    :raises CodatInputError: the timeout is not a whole number of at least 1 minute, or the flag is not a boolean.
     """
     if not isinstance(timeout_in_minutes, int | None) or isinstance(timeout_in_minutes, bool):
         raise CodatInputError(f"timeout_in_minutes is {timeout_in_minutes!r}: give a whole number of minutes")
@@ -220,7 +223,7 @@ def options(timeout_in_minutes: int | None, allow_sync_on_push_complete: bool | 
 def _fields(record: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(record, Mapping):
         raise CodatInputError(f"record must be a mapping of fields, not {type(record).__name__}")
-    return dict(record)  # as it is now, whatever becomes of the caller's
+    return dict(record)  # a copy: later changes of the caller's record have no effect
 
 
 def _reader(company_id: str, connection_id: str, data_type: str, *, has_key: bool) -> Callable[[Any], PushOperation]:
@@ -232,12 +235,12 @@ def _reader(company_id: str, connection_id: str, data_type: str, *, has_key: boo
             if not has_key:
                 raise CodatResponseError(f"Codat answered with {found}")
             error = CodatIdempotencyKeyReused(
-                f"Codat answered with {found}, which it has for the same Idempotency-Key. Nothing more is sent. If the"
-                " same DAG runs in several deployments of Airflow, give each its own name as the option deployment of"
-                " the section [codat] of Airflow's configuration, while no task is between two tries; else use another"
+                f"Codat answered with {found}, which used the same idempotency key. Nothing more is sent. If the same"
+                " DAG runs in several deployments of Airflow, give each its own name: set the option deployment in the"
+                " section [codat] of Airflow's configuration while no task is between two tries. Otherwise use another"
                 " idempotency_key"
             )
-            # A data type alone may be another name of ours that this version does not know.
+            # If only the data type differs, it may be another name of ours that this version does not know.
             error.may_have_landed = differences.keys() == {"data type"}
             raise error
         return operation
@@ -246,7 +249,7 @@ def _reader(company_id: str, connection_id: str, data_type: str, *, has_key: boo
 
 
 def _differences(operation: PushOperation, company_id: str, connection_id: str, data_type: str) -> dict[str, str]:
-    """Return what shows an operation to be of another write; a field it leaves out or an unknown type shows nothing."""
+    """Return the fields that differ from the write's. A missing field or an unknown data type does not count."""
     ours = {"company": company_id, "connection": connection_id}
     theirs = {"company": operation.company_id, "connection": operation.connection_id}
     found = {name: value for name, value in theirs.items() if value and value.casefold() != ours[name].casefold()}

@@ -1,4 +1,4 @@
-"""A file as the body of a request: a ``multipart/form-data`` with one part, read as it is sent (RFC 7578)."""
+"""A file as a request body: ``multipart/form-data`` (RFC 7578) with one part. The file is read while it is sent."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from urllib.parse import quote
 from airflow_provider_codat.api.errors import CodatError, CodatInputError
 
 BLOCK_SIZE = 64 * 1024
-"""The most that is read of a file at once, in bytes."""
+"""Bytes of the file that are read at once."""
 
 _FIELD = "file"
 _MEDIA_TYPE = re.compile(r"[!#$&^_.+\w-]+/[!#$&^_.+\w-]+(; *[ -~]+)?", re.ASCII)
-# What would end the quoted name or its line, or be read as an escape in it. Percent-encoded, as browsers do it.
+# These characters would end the quoted name or its line, or start an escape. They are percent-encoded, as in browsers.
 _NOT_IN_A_NAME = re.compile(r'["\\\x00-\x1f\x7f-\x9f\u2028\u2029]')
 _WRONG_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
 @runtime_checkable
 class ReadableFile(Protocol):
-    """What can be sent: a ``pathlib.Path``, an Airflow ``ObjectStoragePath``, or what has these three of them."""
+    """A file to send: a ``pathlib.Path``, an ``ObjectStoragePath``, or another object with these attributes."""
 
     @property
     def name(self) -> str:
-        """The name without its folders."""
+        """The file's name without its directory."""
 
     def stat(self) -> Any:
         """Return an object whose ``st_size`` is the size in bytes."""
 
     def open(self, mode: Literal["rb"], /) -> AbstractContextManager[Any]:
-        """Return a context manager that gives an object with ``read(size)``."""
+        """Return a context manager whose value has ``read(size)``."""
 
 
 @dataclass(frozen=True)
 class FileForm:
-    """A form with one file. It holds nothing of the file's content: that is read anew each time the form is sent.
+    """A form with one file. It does not store the file's content, which is read again each time the form is sent.
 
-    :param size: of the content in bytes. It is the file's size when the form was made, and must stay that.
-    :param boundary: what separates the parts; the same boundary makes the same bytes.
+    :param size: the file's size in bytes when the form was made; the file must not change afterwards.
+    :param boundary: the separator of the parts; two forms of the same file and boundary have the same bytes.
     """
 
     file: ReadableFile
@@ -63,18 +63,18 @@ class FileForm:
         file_name: str | None = None,
         content_type: str | None = None,
     ) -> Self:
-        """Check a file, which blocks, and return the form for it.
+        """Check a file, which is blocking I/O, and return the form for it.
 
         :param boundary: letters, digits and dashes, at most 70.
-        :raises CodatInputError: it is missing, empty, no file or too large, or its name or type cannot be sent.
+        :raises CodatInputError: the file is missing, empty, too large or not a file, or its name or type is invalid.
         """
         source = _readable(file)
         name = source.name if file_name is None else file_name
         if not name:
-            raise CodatInputError(f"file_name is empty: give the name that {_shown(source)} is to be sent under")
+            raise CodatInputError(f"file_name is empty: give a name for {_shown(source)}")
         media_type = _guess(name) if content_type is None else content_type
         if not _MEDIA_TYPE.fullmatch(media_type):
-            raise CodatInputError(f"content_type {media_type!r} is no media type such as 'application/pdf'")
+            raise CodatInputError(f"content_type {media_type!r} is not a media type such as 'application/pdf'")
         with _reading(source):
             size = int(source.stat().st_size)
         if not size:
@@ -90,8 +90,8 @@ class FileForm:
 
     @property
     def head(self) -> bytes:
-        """What comes before the content."""
-        # In UTF-8 as it is: RFC 7578 forbids the filename* of RFC 5987 here.
+        """The bytes of the form before the content."""
+        # The name is sent as UTF-8: RFC 7578 forbids the filename* of RFC 5987 here.
         name = _NOT_IN_A_NAME.sub(lambda found: quote(found[0]), self.file_name)
         lines = [
             f"--{self.boundary}",
@@ -102,7 +102,7 @@ class FileForm:
 
     @property
     def tail(self) -> bytes:
-        """What comes after it."""
+        """The bytes of the form after the content."""
         return f"\r\n--{self.boundary}--\r\n".encode()
 
     def __len__(self) -> int:
@@ -110,10 +110,10 @@ class FileForm:
 
     @contextmanager
     def opened(self) -> Iterator[Blocks]:
-        """Open the file, and give what is to be sent.
+        """Open the file, and give the blocks to send.
 
-        :raises CodatInputError: the file is gone, or has another size than when the form was made.
-        :raises CodatError: it cannot be read for now.
+        :raises CodatInputError: the file is gone, or its size has changed since the form was made.
+        :raises CodatError: another error occurred while it was read.
         """
         with _reading(self.file):
             size = self.file.stat().st_size
@@ -124,22 +124,22 @@ class FileForm:
             yield Blocks(self, stream)
 
     def changed(self, size: str) -> CodatInputError:
-        """Return the error for a file that has another size now."""
+        """Return the error for a file whose size has changed."""
         return CodatInputError(
-            f"{_shown(self.file)} has changed: it had {self.size:,} bytes, and now has {size}. It has to stay as it is"
-            " until the upload has ended, for what is sent again must be the same"
+            f"{_shown(self.file)} has changed: it had {self.size:,} bytes, and now has {size}. Do not change it before"
+            " the upload has ended: a request that is sent again must have the same content"
         )
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """An opened form as blocks of bytes, to be iterated over once."""
+    """The bytes of an opened form, in blocks. It can be iterated over once."""
 
     form: FileForm
     stream: Any
 
     def __len__(self) -> int:
-        """Return the size in bytes, which spares a blocking client the chunked encoding."""
+        """Return the size in bytes. A blocking client that knows it does not use chunked encoding."""
         return len(self.form)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -162,18 +162,18 @@ class Blocks:
 
 
 def _readable(file: object) -> ReadableFile:
-    # In this order, for some paths of object stores say that they are local ones.
+    # This comes first: some object store paths are os.PathLike too.
     if isinstance(file, ReadableFile):
         return file
     if isinstance(file, str) and "://" in file:
-        raise CodatInputError(f"file {file!r} is a URL and no local path: give ObjectStoragePath({file!r})")
+        raise CodatInputError(f"file {file!r} is a URL, not a local path: give ObjectStoragePath({file!r})")
     if isinstance(file, str | os.PathLike):
         return Path(file)
     raise CodatInputError(f"file must be a path, such as an ObjectStoragePath, not {type(file).__name__}")
 
 
 def _guess(name: str) -> str:
-    # By the suffix alone: of a whole name, "data:" and the like would be taken as a URL with a type of its own.
+    # Only the suffix counts: guess_type reads a whole name that begins with "data:" as a URL with its own type.
     media_type, encoding = mimetypes.guess_type(f"file{PurePosixPath(name).suffix}")
     return media_type if media_type and not encoding else "application/octet-stream"
 
@@ -184,7 +184,7 @@ def _shown(file: ReadableFile) -> str:
 
 @contextmanager
 def _reading(file: ReadableFile) -> Iterator[None]:
-    """Raise whatever a storage raises as trouble with the file, or it would be taken for trouble with Codat."""
+    """Raise each error of a storage as an error about the file, so that it does not count as an error of Codat's."""
     try:
         yield
     except CodatError:

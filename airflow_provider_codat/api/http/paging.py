@@ -14,16 +14,16 @@ from airflow_provider_codat.api.json_value import JsonValue
 T = TypeVar("T")
 
 DEFAULT_PAGE_SIZE = 100
-"""Items a page, as the API has it too."""
+"""Items per page; the API has the same default."""
 
 _MAX_PAGE_SIZE = 5000
 _MAX_QUERY_LENGTH = 2048  # a query has to be shorter
-_HIGHEST_COUNT = 10**12  # no list is longer; what is made of a count must stay a number that floats hold
+_HIGHEST_COUNT = 10**12  # a larger count is ignored: no list is that long, and floats could not hold it exactly
 
 
 @dataclass(frozen=True)
 class Page(JsonValue, Generic[T]):
-    """One page of a list: ``size`` is how many items a full one holds, ``total`` how many the whole list has."""
+    """One page of a list: ``size`` is the number of items on a full page, ``total`` the number in the whole list."""
 
     results: tuple[T, ...]
     number: int
@@ -44,14 +44,14 @@ class Page(JsonValue, Generic[T]):
 
 
 def page_reader(read_item: Callable[[Any], T], number: int, size: int) -> Callable[[Any], Page[T]]:
-    """Return a reader for a page; the number and size asked for stand in where the answer has none."""
+    """Return a reader for a page. An answer without a number or size has the requested ones."""
 
     def read(body: Any) -> Page[T]:
         data = expect_object(body, "page")
         page_size = _count(data.get("pageSize")) or size
         total = _count(data.get("totalResults"))
-        results = tuple(read_item(item) for item in _items(data, is_due=(total or 0) > (number - 1) * page_size))
-        # The links are the API's own word. Without them the count decides, and without a count a full page does.
+        results = tuple(read_item(item) for item in _items(data, is_expected=(total or 0) > (number - 1) * page_size))
+        # The links decide whether a next page exists; without links the total does, without a total a full page does.
         if isinstance(links := data.get("_links"), dict):
             link = links.get("next")
             has_next = bool(link.get("href") if isinstance(link, dict) else link)
@@ -66,13 +66,13 @@ def page_reader(read_item: Callable[[Any], T], number: int, size: int) -> Callab
 _PAGING_FIELDS = {"pageNumber", "pageSize", "totalResults", "_links"}
 
 
-def _items(data: dict[str, Any], *, is_due: bool) -> list[Any]:
-    """Return a page's items; none where the optional ``results`` is left out.
+def _items(data: dict[str, Any], *, is_expected: bool) -> list[Any]:
+    """Return a page's items. A page without ``results``, which is optional, has none.
 
-    That is an error where no other field shows a page, or where the count says that items are due: a search for a write
-    would conclude that there is none, and write it again.
+    It is an error if no other paging field is there, or if the total says that the page has items. Otherwise a search
+    for an earlier write would find nothing, and the record would be written twice.
     """
-    if data.get("results") is None and _PAGING_FIELDS & data.keys() and not is_due:
+    if data.get("results") is None and _PAGING_FIELDS & data.keys() and not is_expected:
         return []
     return expect_list(data.get("results"), "page.results")
 
@@ -87,7 +87,7 @@ def list_request(
 ) -> Request[Page[T]]:
     """Return the request for one page of a list.
 
-    :raises CodatInputError: an argument is out of bounds: its name, its value and what is allowed.
+    :raises CodatInputError: an argument is out of bounds. The message names it, its value and what is allowed.
     """
     if page < 1:
         raise CodatInputError(f"page is {page}: pages are counted from 1")
@@ -100,12 +100,12 @@ def list_request(
 
 
 def number_after(asked: int, page: Page[Any]) -> int | None:
-    """Return the number of the page after the one asked for, or ``None`` after the last.
+    """Return the number of the page after the requested one, or ``None`` after the last.
 
-    A link in an answer is never followed, for it could lead the API key elsewhere.
+    Links in answers are not followed: they could send the API key to another host.
 
-    :raises CodatResponseError: another page came than was asked for; going on could never end.
+    :raises CodatResponseError: the answer has another page than the requested one, so reading on might never end.
     """
     if page.number != asked:
-        raise CodatResponseError(f"page {asked} was asked for, page {page.number} came")
+        raise CodatResponseError(f"page {asked} was requested, page {page.number} came")
     return asked + 1 if page.has_next else None

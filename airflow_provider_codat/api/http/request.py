@@ -29,8 +29,8 @@ class Request(Generic[T]):
     :param read: turns the decoded JSON body (``None`` for an empty one) into the answer's value; raises
         ``CodatResponseError`` for a body of the wrong shape.
     :param form: a file to send in place of a JSON body, or ``None``.
-    :param writes: whether it writes a record, and is safe to repeat only under the same ``Idempotency-Key``. By default
-        it reads or sets state, and sending it twice is sending it once.
+    :param writes: whether it writes a record, so that repeating it is safe only with the same ``Idempotency-Key``;
+        default ``False``: it reads or sets state, and can be repeated.
     :param idempotency_key: sent as ``Idempotency-Key`` (https://docs.codat.io/using-the-api/idempotency) unless
         ``None``.
     """
@@ -46,12 +46,12 @@ class Request(Generic[T]):
 
     @property
     def is_repeatable(self) -> bool:
-        """Whether sending it twice is sending it once."""
+        """Whether sending the request twice has the same effect as sending it once."""
         return not self.writes or self.idempotency_key is not None
 
     @property
     def headers(self) -> dict[str, str]:
-        """Headers that belong to this request; the sender adds the authorization."""
+        """The headers of this request; the sender adds the authorization."""
         headers = {"Accept": "application/json"}
         if self.form is not None:
             headers |= {"Content-Type": self.form.content_type, "Content-Length": str(len(self.form))}
@@ -65,13 +65,13 @@ class Request(Generic[T]):
     def content(self) -> bytes | None:
         """The body as JSON, or ``None`` for none.
 
-        :raises CodatInputError: it holds something JSON has no form for, such as a ``Decimal``, a date or a NaN. The
-            message does not show the value: it is the customer's bookkeeping.
+        :raises CodatInputError: it has a value without a JSON form, such as a ``Decimal``, a date or NaN. The message
+            does not show the value, which belongs to the customer's accounts.
         """
         if self.body is None:
             return None
         try:
-            # Sorted, for under one Idempotency-Key every byte has to be the same, however the record was built.
+            # Sorted: under one Idempotency-Key each byte must be the same, in whatever order the fields were added.
             return json.dumps(self.body, allow_nan=False, sort_keys=True).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise CodatInputError(
@@ -80,9 +80,9 @@ class Request(Generic[T]):
             ) from None
 
     def opened(self) -> AbstractContextManager[bytes | Iterable[bytes] | None]:
-        """Give what is to be sent once: the JSON body, or the blocks of the form, which are read from its file.
+        """Return a context manager that gives the body to send once: JSON, or blocks of the form.
 
-        :raises CodatError: what :attr:`content` or :meth:`FileForm.opened` raises.
+        :raises CodatError: as :attr:`content` and :meth:`FileForm.opened` do.
         """
         return nullcontext(self.content) if self.form is None else self.form.opened()
 
@@ -91,17 +91,17 @@ class Request(Generic[T]):
 
 
 def identifier(name: str, value: object) -> str:
-    """Return ``value``, an opaque id called ``name``, if it can stand in a URL's path without changing the path.
+    """Return ``value``, an id, if it can be one segment of a URL's path; ``name`` is used in the error.
 
-    :raises CodatInputError: it is no string, empty, too long, ``.`` or ``..``, or holds a slash, ``?``, ``#``, white
-        space, a control character or half a character (a lone surrogate, which no URL can hold).
+    :raises CodatInputError: it is not a string, is empty, too long, ``.`` or ``..``, an unrendered template, or has a
+        slash, a backslash, ``?``, ``#``, white space, a control character or a lone surrogate.
     """
     if not isinstance(value, str):
         raise CodatInputError(f"{name} must be a string, not {type(value).__name__} ({_excerpt(value)})")
     if not value.strip() or value == "None":
         raise CodatInputError(
-            f"{name} is {'empty' if not value.strip() else repr(value)}: give it as Codat shows it; if it comes from a"
-            " template, the upstream value is missing"
+            f"{name} is {'empty' if not value.strip() else repr(value)}: give the id that Codat shows; if it comes from"
+            " a template, the upstream value is missing"
         )
     if "{{" in value:
         raise CodatInputError(f"{name} is {_excerpt(value)}, a template that was not rendered")
@@ -110,8 +110,8 @@ def identifier(name: str, value: object) -> str:
         raise CodatInputError(f"{name} has {len(value)} characters, {allowed}: {_excerpt(value)}")
     if value in {".", ".."} or _FORBIDDEN_IN_ID.search(value):
         raise CodatInputError(
-            f"{name} {_excerpt(value)} would change the URL it is put in: an id holds no '/', '\\', '?', '#',"
-            " white space or control characters and is not '.' or '..'"
+            f"{name} {_excerpt(value)} would change the URL: an id has no '/', '\\', '?', '#', white space or control"
+            " characters and is not '.' or '..'"
         )
     return value
 
@@ -122,10 +122,10 @@ def _excerpt(value: object) -> str:
 
 
 def path(*segments: str) -> str:
-    """Percent-encode and join path segments; ids among them have been through :func:`identifier`."""
+    """Percent-encode and join path segments. Ids must have been checked with :func:`identifier`."""
     return "/" + "/".join(quote(segment, safe="") for segment in segments)
 
 
 def params(**values: str | int | None) -> dict[str, str | int]:
-    """Return the query parameters, by their names in the URL, that are not ``None``."""
+    """Return the query parameters that are not ``None``."""
     return {name: value for name, value in values.items() if value is not None}

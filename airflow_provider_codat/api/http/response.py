@@ -1,4 +1,4 @@
-"""An answer as a value: status, headers and body become the parsed result or a typed error."""
+"""Answers: status, headers and body become the parsed result or a typed error."""
 
 from __future__ import annotations
 
@@ -24,10 +24,12 @@ from airflow_provider_codat.api.http.request import Request
 T = TypeVar("T")
 
 _EXCERPT_LENGTH = 200
-_REDIRECTED = "Redirects are not followed, for they could carry the API key elsewhere: check the host of the connection"
-_LONGEST_WAIT = 10**9  # seconds; beyond it a header is nonsense, and arithmetic with it would overflow
+_REDIRECTED = (
+    "Redirects are not followed, as they could send the API key to another host: check the host of the connection"
+)
+_LONGEST_WAIT = 10**9  # seconds; a longer one is ignored, as datetime arithmetic with it could overflow
 _NUMBER = re.compile(r"\s*[+-]?([0-9]{1,15}(\.[0-9]{0,40})?|\.[0-9]{1,40})\s*")
-_EXACT_DIGITS = 18  # what 64 bits hold; others that handle a value later, such as msgpack, hold no more
+_EXACT_DIGITS = 18  # digits that always fit in 64 bits; msgpack, which may handle the value later, takes no more
 _LEVELS = 100
 _HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -37,7 +39,7 @@ class Response:
     """An answer of the API.
 
     :param headers: header names in lower case.
-    :param secrets: what no error may show, the longest first, should the answer repeat it; default nothing.
+    :param secrets: texts that no error may show even if the answer has them, the longest first; default none.
     """
 
     status: int
@@ -46,7 +48,7 @@ class Response:
     secrets: Sequence[str] = field(default=(), repr=False)
 
     def without_secrets(self, value: Any) -> Any:
-        """Return a text of this answer, or a parsed JSON value, with each secret as ``***``."""
+        """Return a text or parsed JSON value of this answer with secrets as ``***``. Names of fields stay unchanged."""
         if isinstance(value, str):
             for secret in self.secrets:
                 value = value.replace(secret, "***")
@@ -59,7 +61,7 @@ class Response:
 
 @dataclass(frozen=True)
 class RateLimit:
-    """The day's quota in requests, as Codat's headers say (https://docs.codat.io/using-the-api/rate-limits)."""
+    """The daily quota in requests, from Codat's headers (https://docs.codat.io/using-the-api/rate-limits)."""
 
     limit: int | None
     remaining: int | None
@@ -67,7 +69,7 @@ class RateLimit:
 
     @classmethod
     def from_headers(cls, headers: Mapping[str, str]) -> RateLimit:
-        """Read the ``X-Rate-Limit-*`` headers; one that is missing or unreadable is ``None``."""
+        """Read the ``X-Rate-Limit-*`` headers; a missing or unreadable one is ``None``."""
         return cls(
             _integer(headers.get("x-rate-limit-limit")),
             _integer(headers.get("x-rate-limit-remaining")),
@@ -76,7 +78,7 @@ class RateLimit:
 
 
 def _reset_time(value: str | None) -> datetime | None:
-    """Read the reset's date, which some clients have seen as a Unix time."""
+    """Read the time of the reset: a date, or a Unix time, which some clients have seen."""
     seconds = _number(value)
     if seconds is None:
         return parse_datetime(value)
@@ -86,9 +88,9 @@ def _reset_time(value: str | None) -> datetime | None:
 def read(request: Request[T], response: Response, now: datetime) -> T:
     """Turn an answer into the request's value; a ``Retry-After`` date is measured from ``now``.
 
-    :raises CodatApiError: the subclass for the status, for 4xx and 5xx; for a redirect ``CodatApiError`` itself.
-    :raises CodatResponseError: a body that is not JSON, or JSON of the wrong shape.
-    :raises CodatIdempotencyKeyReused: the answer to another write.
+    :raises CodatApiError: the status is not 2xx. It is the subclass for the status, or ``CodatApiError`` itself.
+    :raises CodatResponseError: the body is not JSON, or JSON of the wrong shape.
+    :raises CodatIdempotencyKeyReused: the answer is the operation of another write.
     """
     if not 200 <= response.status < 300:
         raise _api_error(request, response, now)
@@ -96,7 +98,7 @@ def read(request: Request[T], response: Response, now: datetime) -> T:
     try:
         return request.read(body)
     except (CodatResponseError, CodatIdempotencyKeyReused) as error:
-        # The error may quote the answer.
+        # The error may quote the answer, which may have secrets.
         shown = type(error)(response.without_secrets(str(error)))
         shown.may_have_landed = error.may_have_landed
         raise shown from None
@@ -111,18 +113,18 @@ def _decode(request: Request[T], response: Response) -> Any:
         kind = response.without_secrets(response.headers.get("content-type", "no content type"))
         raise CodatResponseError(
             f"{request} was answered with {response.status} and a body that is not JSON ({kind},"
-            f" {len(response.body)} bytes): a proxy's page, or a truncated answer"
+            f" {len(response.body)} bytes). It may be a proxy's page, or truncated"
         ) from error
 
 
 def _parse(body: bytes) -> Any:
-    """Return the JSON value of a body, without what others could not handle later.
+    """Return the JSON value of a body, with values that could not be stored or written as JSON later replaced.
 
-    A number too large for a float, an infinity or NaN reads as null, half a character (a lone surrogate) as a question
-    mark, and what is nested too deep as empty: so one odd operation in a list does not hide the others.
+    A number too large for a float, an infinity or NaN becomes ``None``, a lone surrogate a question mark, and an array
+    or object below level 100 empty. So one such value in a list does not make the whole list unreadable.
 
-    :raises ValueError: it is no JSON in UTF-8.
-    :raises RecursionError: it is nested deeper than the parser goes.
+    :raises ValueError: the body is not JSON in UTF-8.
+    :raises RecursionError: the nesting is too deep for the parser.
     """
     text = body.decode("utf-8-sig")
     value = json.loads(text, parse_int=_parse_int, parse_float=_parse_float, parse_constant=lambda _: None)
@@ -169,7 +171,7 @@ def _api_error(request: Request[T], response: Response, now: datetime) -> CodatA
 
 
 def _error_body(response: Response) -> dict[str, Any]:
-    """Return Codat's error object, or one made of an excerpt of whatever came instead; without secrets."""
+    """Return Codat's error object, or one with an excerpt of a body that is not an object; without secrets."""
     try:
         body = response.without_secrets(_parse(response.body))
     except (ValueError, RecursionError):
@@ -183,8 +185,8 @@ def _error_body(response: Response) -> dict[str, Any]:
 def parse_retry_after(value: str | None, now: datetime) -> float | None:
     """Read a ``Retry-After`` header as seconds from ``now``, never negative.
 
-    It has seconds, which some servers send with a fraction, or an HTTP date (RFC 9110, section 10.2.3). A date that has
-    passed reads as 0. Anything else, a negative number or what is decades away reads as ``None``.
+    The header has seconds, which some servers send with a fraction, or an HTTP date (RFC 9110, section 10.2.3). A past
+    date reads as 0. Anything else, a negative number or a time decades away reads as ``None``.
     """
     seconds = _number(value)
     if seconds is None:
@@ -196,7 +198,7 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
 def parse_datetime(value: str | None) -> datetime | None:
     """Read an HTTP date or an ISO 8601 time; anything else reads as ``None``.
 
-    One without a zone is UTC, as Codat's are (https://docs.codat.io/using-the-api/overview).
+    A time without a zone is UTC, as in Codat's answers (https://docs.codat.io/using-the-api/overview).
     """
     if not isinstance(value, str):
         return None
@@ -219,25 +221,25 @@ def _integer(value: str | None) -> int | None:
 
 
 def text_or_none(value: Any) -> str | None:
-    """Return ``value`` if it is a text, else ``None``."""
+    """Return ``value`` if it is a string, else ``None``."""
     return value if isinstance(value, str) else None
 
 
 def id_or_none(value: Any) -> str | None:
-    """Return an id as text, or ``None`` if it is empty or none; a whole number is taken for its digits."""
+    """Return an id as text, or ``None`` if it is empty or not an id; an integer becomes its digits."""
     number = integer_or_none(value)
     return text_or_none(value if number is None else str(number)) or None
 
 
 def integer_or_none(value: Any) -> int | None:
-    """Return ``value`` if it is a whole number, else ``None``."""
+    """Return ``value`` if it is an integer, else ``None``."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def expect_object(value: Any, what: str) -> dict[str, Any]:
-    """Return ``value`` if it is a JSON object; the error calls it ``what``.
+    """Return ``value`` if it is a JSON object; ``what`` names it in the error.
 
-    :raises CodatResponseError: it is anything else.
+    :raises CodatResponseError: ``value`` is anything else.
     """
     if not isinstance(value, dict):
         raise CodatResponseError(f"{what}: expected a JSON object, got {type(value).__name__}")
@@ -245,9 +247,9 @@ def expect_object(value: Any, what: str) -> dict[str, Any]:
 
 
 def expect_list(value: Any, what: str) -> list[Any]:
-    """Return ``value`` if it is a JSON array; the error calls it ``what``.
+    """Return ``value`` if it is a JSON array; ``what`` names it in the error.
 
-    :raises CodatResponseError: it is anything else.
+    :raises CodatResponseError: ``value`` is anything else.
     """
     if not isinstance(value, list):
         raise CodatResponseError(f"{what}: expected a JSON array, got {type(value).__name__}")

@@ -1,8 +1,8 @@
-"""The one retry table: whether a failed request is sent again, and after how long.
+"""The retry table of all senders: whether a failed request is sent again, and after how long.
 
 ===================================  ===============  ===========================  ====================
-what happened                        reads or sets    writes a record under an     writes without a key
-                                     state            ``Idempotency-Key`` (POST)   (PUT, DELETE)
+what happened                        reads or sets    writes a record with an      writes without
+                                     state            idempotency key (POST)       one (PUT, DELETE)
 ===================================  ===============  ===========================  ====================
 never connected: refused, DNS,       again            again, same key              again
 TLS certificate, connect timeout
@@ -16,32 +16,32 @@ unreadable answer                    again            again, same key           
 any other status                     raise            raise                        raise
 ===================================  ===============  ===========================  ====================
 
-What a wait does after an error, in sensors, triggers and ``wait_for_push_operation`` alike:
+What a wait for an operation does after an error, in sensors, triggers and ``wait_for_push_operation``:
 
 =======================  ==================  =========================================================================
 status                   what a wait does    why
 =======================  ==================  =========================================================================
 408 Request Timeout      checks again        the request did not arrive in time; RFC 9110 (15.5.9) lets it be repeated
-425 Too Early            checks again        the request came too soon; RFC 8470 (5.2) asks for it once more
-429                      checks again        the rate limit, which says itself when it is over
-500, 502, 503, 504       checks again        trouble at Codat's side, or of a gateway before it
-any other 5xx            checks again        likewise, but a call is not repeated: 501 and 505 do not pass by themselves
-404                      for a minute        a fresh push operation may not be readable yet
-409                      ends                a check writes nothing, so nothing of it can be in progress
-400, 401, 402, 403, 422  ends                Codat refuses the request, the key, the plan or the key's rights
-any other 4xx            ends                RFC 9110 (15) has a client treat a 4xx it does not know as 400: the same
-                                             request stays wrong; 418 is some firewalls' word for "blocked"
+425 Too Early            checks again        the request came too soon; RFC 8470 (5.2) allows it to be repeated
+429                      checks again        the rate limit ends, usually at the time in ``Retry-After``
+500, 502, 503, 504       checks again        a transient error at Codat or a gateway
+any other 5xx            checks again        an error at Codat or a gateway, which may end during a long wait
+404                      for a minute        a new push operation may not be readable yet
+409                      ends                a check writes nothing, so it cannot conflict with a write
+400, 401, 402, 403, 422  ends                the request, the API key, the Codat plan or the key's permissions are wrong
+any other 4xx            ends                a client treats an unknown 4xx as 400 (RFC 9110, 15): repeating the request
+                                             does not help; some firewalls answer 418 to a blocked address
 3xx                      ends                redirects are not followed: the host of the connection is wrong
 =======================  ==================  =========================================================================
 
-A write that is answered 408 may have been done all the same: a proxy that gave up may have passed it on before.
+A write that was answered with 408 may have been carried out: a proxy may have passed it on before it timed out.
 
-A ``Retry-After`` is obeyed as given; one beyond the cap is raised, for a worker should not sleep for hours. Without one
-the wait is exponential with full jitter, up to the cap; after a 409 it is 2, 4, 8, ... seconds without jitter, since
-there is something to wait for. A write that may have landed is sent again for ten minutes at the most: its key does not
-hold for ever.
+The wait is the ``Retry-After``. If that is longer than ``max_wait``, the error is raised, so that no worker sleeps for
+hours. Without a ``Retry-After`` the wait is exponential with full jitter, up to ``max_wait``. After a 409 it is 2, 4,
+8, ... seconds without jitter: the first request is likely to end soon. A request with an idempotency key is sent again
+for at most ten minutes: Codat keeps the key for 90, and earlier tries of the task may have used it.
 
-``_BY_STATUS`` and the rows beside it are the first table. ``hooks/retrying.py`` drives it with ``tenacity``.
+``_BY_STATUS`` and the rows beside it are the first table. ``hooks/retrying.py`` applies it with ``tenacity``.
 
 Sources: https://docs.codat.io/using-the-api/rate-limits, https://docs.codat.io/using-the-api/idempotency,
 https://docs.codat.io/using-the-api/errors, https://www.rfc-editor.org/rfc/rfc9110 and /rfc8470.
@@ -64,15 +64,16 @@ from airflow_provider_codat.api.errors import (
 from airflow_provider_codat.api.http.request import Request
 
 RESENT_FOR = 600.0
-"""Seconds from its first sending for which a write that may have landed is sent again under its key."""
+"""Seconds from the first attempt in which one call sends a request with an idempotency key again."""
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How hard to try: at most ``max_attempts`` requests.
+    """How often one call sends a request, and how long it waits between two attempts.
 
-    :param max_wait: the longest wait between two of them in seconds; default 60.
-    :param first_wait: the upper bound of the first wait in seconds, doubled for each after it; default 1.
+    :param max_attempts: the most attempts; default 5.
+    :param max_wait: the longest wait between two attempts in seconds; default 60.
+    :param first_wait: the longest first wait in seconds, doubled for each further wait; default 1.
     """
 
     max_attempts: int = 5
@@ -81,7 +82,7 @@ class RetryPolicy:
 
 
 class _Kind(Flag):
-    """The columns of the table: what a request does."""
+    """The columns of the first table: kinds of requests."""
 
     STATE = auto()
     KEYED = auto()
@@ -96,7 +97,7 @@ _ALL = _Kind.STATE | _WRITES
 
 @dataclass(frozen=True)
 class _Row:
-    """Which kinds of requests are sent again, and which may have written their record all the same."""
+    """Which kinds of requests are sent again, and which may have written their record in spite of the error."""
 
     again: _Kind
     may_have_landed: _Kind
@@ -107,7 +108,7 @@ _CONNECTION_LOST = _Row(again=_REPEATABLE, may_have_landed=_WRITES)
 _UNREADABLE = _Row(again=_REPEATABLE, may_have_landed=_WRITES)
 _BY_STATUS = {
     408: _Row(again=_REPEATABLE, may_have_landed=_WRITES),
-    409: _Row(again=_Kind.KEYED, may_have_landed=_Kind.KEYED),  # without a key nothing of ours is in progress
+    409: _Row(again=_Kind.KEYED, may_have_landed=_Kind.KEYED),  # without a key, it is another write's conflict
     425: _Row(again=_REPEATABLE, may_have_landed=_NONE),
     429: _Row(again=_ALL, may_have_landed=_NONE),
     500: _Row(again=_Kind.STATE, may_have_landed=_WRITES),
@@ -136,34 +137,34 @@ def _kind(request: Request[Any]) -> _Kind:
 
 
 def may_be_resent(error: BaseException, request: Request[Any]) -> bool:
-    """Whether the table has *again* for this error and this request."""
+    """Whether the first table has *again* for this error and this request."""
     return _kind(request) in _row(error).again
 
 
 def leaves_open(error: BaseException, request: Request[Any]) -> bool:
-    """Whether a request that ended so may have written its record all the same."""
+    """Whether a request that ended with this error may have written its record."""
     return _kind(request) in _row(error).may_have_landed
 
 
-def is_passing(error: BaseException) -> bool:
-    """Whether the trouble may be over by itself, so that a request which writes nothing is sent again."""
+def is_transient(error: BaseException) -> bool:
+    """Whether the error is transient, so that a request that writes no record is sent again after it."""
     return _Kind.STATE in _row(error).again
 
 
 def can_be_waited_out(error: BaseException) -> bool:
-    """Whether a wait checks again after this error; the second table says when."""
-    return is_passing(error) or isinstance(error, CodatServerError)
+    """Whether a wait checks again after this error, as in the second table; for a 404, ``False``."""
+    return is_transient(error) or isinstance(error, CodatServerError)
 
 
 def retry_after(error: BaseException) -> float | None:
-    """Return the wait in seconds the API asked for with this error, or ``None``."""
+    """Return the error's ``Retry-After`` in seconds, or ``None``."""
     return getattr(error, "retry_after", None)
 
 
 def wait_after(error: BaseException, attempt: int, policy: RetryPolicy, jitter: Callable[[], float]) -> float:
-    """Return the seconds between a failed attempt, counted from 1, and the next; above ``max_wait``, there is none.
+    """Return the seconds to wait after a failed attempt, counted from 1. Above ``max_wait``, no attempt follows.
 
-    ``jitter`` gives numbers in 0 to 1.
+    ``jitter`` gives a random number, 0 to 1.
     """
     asked = retry_after(error)
     if asked is not None:
@@ -177,7 +178,7 @@ def wait_after(error: BaseException, attempt: int, policy: RetryPolicy, jitter: 
 def next_wait(
     error: BaseException, attempt: int, request: Request[Any], policy: RetryPolicy, jitter: Callable[[], float]
 ) -> float | None:
-    """Return the seconds to wait before sending ``request`` again, or ``None`` to give up."""
+    """Return the seconds to wait before ``request`` is sent again, or ``None`` if it is not."""
     if attempt >= policy.max_attempts or not may_be_resent(error, request):
         return None
     wait = wait_after(error, attempt, policy, jitter)

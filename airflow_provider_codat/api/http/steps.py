@@ -10,21 +10,21 @@ T = TypeVar("T")
 
 
 class Log(Protocol):
-    """What is needed of a logger."""
+    """The methods of a logger that are used here."""
 
     def info(self, msg: Any, /, *args: Any) -> Any:
-        """Log a step, as :mod:`logging` does."""
+        """Log a message, as :mod:`logging` does."""
 
     def warning(self, msg: Any, /, *args: Any) -> Any:
-        """Log trouble, likewise."""
+        """Log a warning, as :mod:`logging` does."""
 
 
 @dataclass(frozen=True)
 class Sleep:
-    """A step in which some time passes."""
+    """A step that only waits."""
 
     seconds: float
 
 
 Steps: TypeAlias = Generator[Request[Any] | Sleep, Any, T]
-"""A wait, a write or another sequence of steps: it yields requests to send and sleeps, and returns the result."""
+"""A generator that yields the requests to send and the sleeps of a wait or a write, and returns its result."""

@@ -1,14 +1,14 @@
 """Sync settings: how often Codat pulls each data type (https://docs.codat.io/knowledge-base/advanced-sync-settings).
 
-Here are the values (:class:`SyncSetting` and its list, :class:`SyncSettings`), the endpoints, and :func:`plan`, which
-compares what is with what is wanted. ``apply`` carries a plan out.
+This package has the values (:class:`SyncSetting` and the list of them, :class:`SyncSettings`), the endpoints, and
+:func:`plan`, which compares current settings with the wanted ones. The module ``apply`` carries out a plan.
 
-Codat's sources disagree on ``syncSchedule``: an integer, the hours between two syncs, or an object
-``{intervalHours, hourOfDay}``. Both are read; what is written has the shape the API was seen to speak.
+Codat's sources disagree on ``syncSchedule``: it is an integer (the hours between two syncs) or an object
+``{intervalHours, hourOfDay}``. Both are read. A plan writes the shape of the settings that were read.
 
-A POST sets the whole list, so what nobody wants to change is sent back, and it is sent back as it came: a setting that
-was read keeps the entry it was read from, and only a field whose value is another by now is written anew. So a time
-keeps its digits, a null stays a null, and fields and values that this version cannot read survive.
+A POST sets the whole list, so settings that do not change are sent too. A ``SyncSetting`` keeps the entry that it was
+read from, and :meth:`SyncSetting.to_json` replaces only the fields whose values have changed. So a time keeps its
+digits, a null stays a null, and fields and values that this version cannot read are sent back.
 """
 
 from airflow_provider_codat.api.sync_settings.endpoints import (

@@ -1,27 +1,33 @@
 """Bring a company's sync settings to a wanted state, while others may write them too.
 
-Codat's POST sets the whole list and knows no condition such as ``If-Match``. Every writer sends back what others have
-set, as of its last read; a write that rests on an old read takes back what was written in between, without an error.
-So two tasks that name one data type each could both succeed, and one change be lost. A task detects that like this:
+Codat's POST sets the whole list and supports no condition such as ``If-Match``. So a writer reads the list, changes its
+own entries and sends everything back. If another writer changed an entry between the read and the write, the write
+undoes that change, and nobody gets an error. A task detects this:
 
-1. Read, and write at once. An attempt that is made again, for whatever reason, begins with a read of its own.
-2. Wait ``SETTLE`` seconds. Whoever had read before this write has written by then.
-3. Read back. If something wanted is not there, pause for a random time and begin again, ``MOST_ATTEMPTS`` times in all.
+1. Read, and write at once. Each further attempt begins with a new read.
+2. Wait ``READ_BACK_AFTER`` seconds. A writer that read before this write has written by then.
+3. Read back. If a wanted change is missing, pause for a random time and start again, up to ``MOST_ATTEMPTS`` attempts.
 
-Why a change that was read back is not lost later. Let L be the longest time from a read to the write that rests on it,
-and let n tasks write. A change can be lost after it was read back only to a write whose read, less than L before, did
-not show it. So shortly before it was read back it was missing: a write had taken it away, and another, which had read
-it earlier, had restored it. The same holds for these two, and so on, back to the write of the change itself. Each write
-of this chain comes less than L after the one before it, and is by another task, since a task writes at most once in
-``SETTLE`` seconds. So the chain ends before the read back if ``SETTLE`` is at least (n - 1) L: two tasks may take five
-seconds from read to write, eleven tasks half a second each.
+Why a change is not lost after it was read back. Let L be the longest time from a read to the write that is based on it,
+and let n tasks write to the company.
 
-What is left: a write that comes later than that, which is reported; and writers that do not read back. Such a writer
-does not learn that its own change was lost, and one that read minutes ago, such as a page in a browser, takes back what
-was written since.
+1. Suppose W is the first write after the read back that removes the change. W's read, less than L earlier, did not
+   show the change. So it was missing just before the read back: one write had removed it, another restored it.
+2. The same holds for each of those two writes, back to the first: a chain of writes that begins with the write of the
+   change and ends with W. Each follows less than L after the one before it.
+3. A task writes at most once in ``READ_BACK_AFTER`` seconds. So the chain has at most one write per task, and lasts
+   less than (n - 1) L.
+4. If ``READ_BACK_AFTER`` is at least (n - 1) L, the chain ends before the read back. So there is no W. Two tasks may
+   take five seconds each from read to write, eleven tasks half a second.
 
-Where nobody else writes, and Codat still shows something else than what it took (a locked setting), more attempts are
-no use: after ``MOST_ATTEMPTS_ALONE`` in a row the task ends.
+Not covered:
+
+- Tasks that take longer. Only a write that ends more than ``READ_BACK_AFTER`` seconds after its read is logged.
+- Writers that do not read back. Such a writer does not notice that its own change was lost. If it read minutes ago, as
+  a page in a browser may have, its write undoes all changes since then.
+
+If nobody else writes, and Codat still shows other values than were written (a locked setting), more attempts are
+useless: the task ends after ``MOST_ATTEMPTS_ALONE`` of them in a row.
 """
 
 from __future__ import annotations
@@ -52,26 +58,26 @@ from airflow_provider_codat.api.sync_settings import (
 
 T = TypeVar("T")
 
-SETTLE = 5.0
-"""Seconds from a write to the read that checks it: a read and a write take well under a second each, and ten tasks may
-write to one company at once."""
+READ_BACK_AFTER = 5.0
+"""Seconds from a write to the read that checks it. Ten tasks can write to one company at once: a read and a write take
+well under a second together."""
 
 MOST_ATTEMPTS = 8
-"""How often the settings are written while others write them too."""
+"""How often the settings are written if others write them too."""
 
 MOST_ATTEMPTS_ALONE = 2
-"""How often in a row they are written while nobody else does."""
+"""How often in a row they are written if nobody else writes them."""
 
 FIRST_PAUSE = 5.0
-"""Seconds that the pause after the first attempt takes at most; the bound doubles with each attempt."""
+"""The longest pause after the first attempt in seconds; doubled after each further attempt."""
 
 LONGEST_PAUSE = 60.0
-"""Seconds beyond which the bound does not grow."""
+"""The longest pause after any attempt in seconds."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What a company's sync settings are to be, in the terms of :func:`plan`.
+    """The wanted sync settings of a company, as the arguments of :func:`plan`.
 
     :param overrides_defaults: ``False`` returns the company to the account's default; default ``True``.
     """
@@ -82,18 +88,18 @@ class Goal:
     default_shape: ScheduleShape = "integer"
 
     def plan(self, current: SyncSettings, account: SyncSettings | None = None) -> Plan:
-        """Compare current settings with the wanted ones. The account's settings matter without ``merge``."""
+        """Compare current settings with the wanted ones. Without ``merge``, the account's settings are needed too."""
         if not self.overrides_defaults:
             return plan_default(current, default_shape=self.default_shape)
         return plan(current, self.desired, merge=self.merge, default_shape=self.default_shape, account=account)
 
     def left(self, planned: Plan) -> tuple[Change, ...]:
-        """Return the changes of a plan to what was named, which decide whether the goal is reached."""
+        """Return a plan's changes to the data types that were named. The goal is reached if there are none."""
         named = {None, *(setting.data_type for setting in self.desired)}
         return tuple(change for change in planned.changes if change.data_type in named)
 
     def to_drop(self, current: SyncSettings) -> tuple[SyncSetting, ...]:
-        """Return the settings that are not wanted."""
+        """Return the settings of data types that were not named and are to be dropped."""
         if self.merge or not self.overrides_defaults:
             return ()
         named = {setting.data_type for setting in self.desired}
@@ -102,10 +108,10 @@ class Goal:
 
 @dataclass(frozen=True)
 class Applied:
-    """How it ended.
+    """The result of an :class:`Application`.
 
-    :param planned: the plan over what was there at first.
-    :param left: what Codat took and did not show afterwards; default nothing, which is success.
+    :param planned: the plan that was made from the first read.
+    :param left: the changes that Codat accepted, but did not show when read back; default none, which is success.
     :param attempts: how often the settings were written and read back; default 0.
     """
 
@@ -117,7 +123,7 @@ class Applied:
 
 @dataclass(frozen=True)
 class _Reading:
-    """The settings as they were read, the plan over them, and when they were asked for, in monotonic seconds."""
+    """The settings that were read, the plan made from them, and when the read was sent, in monotonic seconds."""
 
     current: SyncSettings
     plan: Plan
@@ -126,7 +132,7 @@ class _Reading:
 
 @dataclass
 class Application:
-    """One change of a company's sync settings; ``clock`` gives monotonic seconds, ``jitter`` numbers in 0 to 1."""
+    """One update of a company's sync settings; ``clock`` gives monotonic seconds, ``jitter`` random numbers, 0 to 1."""
 
     company_id: str
     goal: Goal
@@ -137,7 +143,7 @@ class Application:
     _account: SyncSettings | None = field(default=None, init=False)
 
     def steps(self, *, dry_run: bool) -> Steps[Applied]:
-        """Yield the requests to send, each once, and the pauses between them; return how it ended."""
+        """Yield the requests to send, each once, and the pauses between them; return the result."""
         reading = yield from self._read()
         planned = reading.plan
         self._log_plan(planned, dry_run=dry_run)
@@ -145,30 +151,30 @@ class Application:
             self._log_not_named(reading)
         if dry_run or not planned.changes:
             return Applied(planned, reading.current)
-        alone = 0
+        attempts_alone = 0
         for attempt in itertools.count(1):
             written = yield from self._write(reading)
-            yield Sleep(SETTLE)
+            yield Sleep(READ_BACK_AFTER)
             reading = yield from self._read()
             left = self.goal.left(reading.plan)
             if not left:
                 break
-            alone = 0 if self._others_wrote(written, reading) else alone + 1
-            if attempt == MOST_ATTEMPTS or alone == MOST_ATTEMPTS_ALONE:
+            attempts_alone = 0 if self._others_wrote(written, reading) else attempts_alone + 1
+            if attempt == MOST_ATTEMPTS or attempts_alone == MOST_ATTEMPTS_ALONE:
                 return Applied(planned, reading.current, left, attempt)
             pause = self.jitter() * min(FIRST_PAUSE * 2.0 ** (attempt - 1), LONGEST_PAUSE)
             self.log.warning(
-                "Sync settings of company %s that are not as they were written (attempt %d); %s. They are written again"
-                " in %.1f s:\n%s",
+                "Sync settings of company %s differ from what was written (attempt %d); %s. They are written again in"
+                " %.1f s:\n%s",
                 self.company_id,
                 attempt,
-                "nothing else differs" if alone else "others differ too, so another writer has overwritten them",
+                "no others differ" if attempts_alone else "others differ too, so another writer has changed them",
                 pause,
                 table(left),
             )
             yield Sleep(pause)
             reading = yield from self._read()
-        self.log.info("Codat has taken the sync settings of company %s.", self.company_id)
+        self.log.info("The sync settings of company %s were written and read back.", self.company_id)
         self._log_not_named(reading)
         return Applied(planned, reading.current, attempts=attempt)
 
@@ -179,7 +185,7 @@ class Application:
         return _Reading(current, self.goal.plan(current, self._account), at)
 
     def _ask(self, request: Request[T]) -> Steps[tuple[T, float]]:
-        """Return the answer, and when it was asked for."""
+        """Return the answer, and when the request was sent."""
         attempt = 0
         while True:
             attempt += 1
@@ -193,9 +199,9 @@ class Application:
             yield pause
 
     def _write(self, reading: _Reading) -> Steps[_Reading]:
-        """Write what is planned, and return the reading that it rests on."""
+        """Write what is planned, and return the reading that the last write was based on."""
         for attempt in itertools.count(1):
-            if not reading.plan.changes:  # an attempt without an answer has done it, or others have restored it
+            if not reading.plan.changes:  # an attempt without an answer was carried out, or others restored the change
                 break
             target = reading.plan.target
             overrides = target.overrides_defaults
@@ -210,8 +216,8 @@ class Application:
             else:
                 self._warn_if_late(reading)
                 break
-            # It may have been carried out all the same: then the next write comes no sooner than after any other.
-            yield Sleep(max(pause.seconds, SETTLE))
+            # The write may have been carried out: the next one then comes no sooner than after any write.
+            yield Sleep(max(pause.seconds, READ_BACK_AFTER))
             reading = yield from self._read()
         return reading
 
@@ -227,18 +233,18 @@ class Application:
 
     def _warn_if_late(self, reading: _Reading) -> None:
         took = self.clock() - reading.at
-        if took > SETTLE:
+        if took > READ_BACK_AFTER:
             self.log.warning(
-                "The sync settings of company %s were written on the strength of what was read %.1f s before. A change"
-                " that somebody else made in that time may be lost, and is not made again by this task.",
+                "The write of company %s's sync settings ended %.1f s after the read that it is based on. If another"
+                " writer changed them in that time, that change may be lost. This task does not restore it.",
                 self.company_id,
                 took,
             )
 
     def _others_wrote(self, written: _Reading, back: _Reading) -> bool:
-        """Whether what was read back differs from what was written in more than what is wanted.
+        """Whether other settings than the wanted ones differ from what was written.
 
-        A data type that was left out and has the account's default says nothing: Codat may fill it in.
+        A data type that was not written, but has the account's default, does not count: Codat may have added it.
         """
         sent = {each.data_type: each for each in written.plan.target.settings}
         came = {
@@ -263,11 +269,13 @@ class Application:
         ]
         if shown:
             what = ", ".join(shown)
-            self.log.info("Codat shows settings of company %s that were not named: %s.", self.company_id, what)
+            self.log.info(
+                "Codat shows sync settings of company %s that the task does not name: %s.", self.company_id, what
+            )
 
 
 def table(changes: tuple[Change, ...]) -> str:
-    """Return changes as text, one a line."""
+    """Return changes as text, one per line."""
     rows = [("data type", "field", "from", "to")]
     rows += [(each.data_type or "(company)", each.field, _cell(each.before), _cell(each.after)) for each in changes]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -283,5 +291,7 @@ def _plan_limit_hint(target: SyncSettings) -> str:
     schedules = {each.data_type: each.schedule for each in target.settings}
     hourly = [name for name, each in schedules.items() if isinstance(each, SyncSchedule) and each.hours == 1]
     if not hourly:
-        return "The Codat plan does not include what was asked for"
-    return f"Hourly syncs need a paid Codat plan; asked for by {', '.join(hourly)}. On a free plan 24 is the shortest"
+        return "The Codat plan does not include what was requested"
+    return (
+        f"Hourly syncs need a paid Codat plan. They are wanted for {', '.join(hourly)}. On a free plan give 24 or more"
+    )

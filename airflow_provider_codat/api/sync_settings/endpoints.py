@@ -14,7 +14,7 @@ def get_company_sync_settings(company_id: str) -> Request[SyncSettings]:
 
     :param company_id: Codat's id of the company.
     :raises CodatInputError: the id is malformed; nothing is sent.
-    :raises CodatResponseError: the answer has not the shape of sync settings, or is about another company.
+    :raises CodatResponseError: the answer does not have the shape of sync settings, or is about another company.
 
     Source: https://docs.codat.io/platform-api#/operations/get-company-syncSettings.
     """
@@ -22,9 +22,9 @@ def get_company_sync_settings(company_id: str) -> Request[SyncSettings]:
     def read(body: Any) -> SyncSettings:
         settings = SyncSettings.from_json(body)
         came = body.get("companyId")
-        # What is read is written back to the company, so it must be its own.
+        # The settings that were read are written back to this company.
         if came is not None and str(came).casefold() != company_id.casefold():
-            raise CodatResponseError(f"sync settings of company {company_id} were asked for, those of {came} came")
+            raise CodatResponseError(f"sync settings of company {company_id} were requested, those of {came} came")
         return settings
 
     return Request("GET", _company_path(company_id), read)
@@ -37,15 +37,15 @@ def update_company_sync_settings(
     overrides_defaults: bool = True,
     shape: ScheduleShape = "integer",
 ) -> Request[None]:
-    """Set a company's whole list of sync settings; a data type that is not in it has none afterwards.
+    """Set a company's whole list of sync settings. A data type that is not in the list has no setting afterwards.
 
     :param company_id: Codat's id of the company.
-    :param settings: one entry a data type, a ``SyncSetting`` or a dict in Codat's shape; what an entry leaves out takes
-        Codat's usual value. Or the ``SyncSettings`` that were read, which are sent in the shape they came in.
-    :param overrides_defaults: ``False`` returns the company to the account's default.
-    :param shape: the shape to write schedules in; through the hook the default is the connection's
+    :param settings: one entry per data type, a ``SyncSetting`` or a dict in Codat's shape. A field that an entry leaves
+        out gets Codat's usual value. Or a ``SyncSettings`` that was read; it is sent in the shape it was read in.
+    :param overrides_defaults: ``False`` returns the company to the account's default; default ``True``.
+    :param shape: the shape of ``syncSchedule`` to write; default ``integer``, or with the hook the connection's
         ``sync_schedule_shape``.
-    :raises CodatInputError: naming the entry, the field, the value and what is allowed.
+    :raises CodatInputError: an argument is invalid. The message names it, its value and what is allowed.
 
     Source: https://docs.codat.io/platform-api#/operations/set-company-syncSettings.
     """
@@ -60,7 +60,7 @@ def update_company_sync_settings(
 def get_account_sync_settings() -> Request[SyncSettings]:
     """Read the account's default sync settings.
 
-    :raises CodatResponseError: the answer has not the shape of sync settings.
+    :raises CodatResponseError: the answer does not have the shape of sync settings.
 
     Source: https://docs.codat.io/platform-api#/operations/get-profile-syncSettings.
     """
@@ -75,10 +75,10 @@ def update_account_sync_settings(
 ) -> Request[None]:
     """Set the account's whole default list of sync settings.
 
-    :param client_id: the account's id; :func:`get_account_sync_settings` answers it.
+    :param client_id: the account's id, which :func:`get_account_sync_settings` returns.
     :param settings: as for :func:`update_company_sync_settings`.
-    :param shape: likewise, with the same default.
-    :raises CodatInputError: naming the entry, the field, the value and what is allowed.
+    :param shape: as for :func:`update_company_sync_settings`, with the same default.
+    :raises CodatInputError: an argument is invalid. The message names it, its value and what is allowed.
 
     Source: https://docs.codat.io/platform-api#/operations/update-profile-syncSettings.
     """
@@ -91,7 +91,7 @@ def _written(
     settings: SyncSettings | Iterable[SyncSetting | Mapping[str, Any]], shape: ScheduleShape
 ) -> list[dict[str, Any]]:
     if isinstance(settings, SyncSettings):
-        # What was read, or a plan made of it: it may hold values no user could ask for.
+        # These were read, or planned from what was read. They may hold values that read_desired refuses.
         written: list[dict[str, Any]] = settings.to_json(settings.shape or shape)["settings"]
         return written
     entries = read_desired(settings)

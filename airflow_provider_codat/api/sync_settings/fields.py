@@ -28,7 +28,7 @@ class Unset(Enum):
 
 
 UNSET: Final = Unset.UNSET
-"""A field an entry leaves out. ``None`` is something else: it clears the field."""
+"""The value of a field that an entry leaves out. ``None`` clears the field instead."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,16 @@ class SyncSchedule(JsonValue):
     """How often a data type is pulled.
 
     :param hours: hours between two syncs: 0 off, 1 hourly (paid plans), 24, 168 or 720.
-    :param hour_of_day: the hour (0 to 23, UTC) of the sync, ``None`` for none named; exists only in the object shape.
+    :param hour_of_day: the hour (0 to 23, UTC) of the sync, or ``None``; only the object shape has it.
     """
 
     hours: int
     hour_of_day: int | None = None
 
     def check(self) -> None:
-        """Refuse a schedule Codat does not offer. An answer may hold one: only what is asked for is checked.
+        """Refuse a schedule that Codat does not offer. Only wanted schedules are checked; an answer may hold others.
 
-        :raises CodatInputError: naming the field, the value and what is allowed.
+        :raises CodatInputError: Codat offers no such schedule. The message names what is allowed.
         """
         if integer_or_none(self.hours) is None or self.hours not in SCHEDULE_HOURS:
             allowed = ", ".join(f"{hours} ({word})" for hours, word in SCHEDULE_HOURS.items())
@@ -64,7 +64,7 @@ class SyncSchedule(JsonValue):
 
 
 def read_fields(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of an answer's entry by attribute. A null in it is like a field left out."""
+    """Return the values of an answer's entry by attribute. A null counts as a field that is left out."""
     values: dict[str, Any] = {}
     for name, spec in FIELDS.items():
         if (value := entry.get(name)) is not None:
@@ -76,31 +76,31 @@ def read_fields(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _MOST_DIGITS = 20
-"""Digits of a number given as text; Python refuses to read thousands."""
+"""The most digits of a number given as text. ``int()`` raises an error for thousands of digits."""
 
 
 def shown(value: Any) -> Any:
-    """Return the value of a field, which may not have been checked yet, in Codat's shape."""
+    """Return the value of a field in Codat's shape. The value may be unchecked."""
     if isinstance(value, SyncSchedule):
         return value.hours if value.hour_of_day is None else value
     return _write_time(value, "integer") if isinstance(value, datetime) else value
 
 
 def is_given(value: object) -> bool:
-    """Whether a field has a value, rather than being left out or ``None``."""
+    """Whether a field has a value: it is neither left out nor ``None``."""
     return value is not None and value is not UNSET
 
 
 @dataclass(frozen=True)
 class Field:
-    """A field's attribute in a ``SyncSetting``, and how it is read (by Codat's name for it) and written."""
+    """A field's attribute in a ``SyncSetting``, and how its value is read (by Codat's name, for errors) and written."""
 
     attribute: str
     read: Callable[[str, Any], Any]
     write: Callable[[Any, ScheduleShape], Any]
 
     def is_same(self, value: Any, other: Any) -> bool:
-        """Whether both are written alike: an hour that is not named is midnight, a time has milliseconds."""
+        """Whether both are written as the same JSON. No hour is written as midnight, a time with milliseconds."""
         return is_given(other) and bool(self.write(value, "object") == self.write(other, "object"))
 
 
@@ -113,11 +113,11 @@ def _read_int(name: str, value: Any) -> int:
 
 
 def read_bool(name: str, value: Any) -> bool:
-    """Return what a flag says, which a template or an answer may have as text.
+    """Return a flag as a boolean. Templates and answers may hold it as text.
 
-    :param name: what the flag is called, for the error.
+    :param name: the flag's name, for the error.
     :param value: ``True``, ``False``, or either as text.
-    :raises CodatInputError: it is anything else.
+    :raises CodatInputError: the value is anything else.
     """
     if isinstance(value, str) and value.strip().lower() in {"true", "false"}:
         return value.strip().lower() == "true"
@@ -144,7 +144,9 @@ def _read_schedule(name: str, value: Any) -> SyncSchedule:
         return SyncSchedule(_read_int(name, value))
     unknown = set(value) - set(_SCHEDULE_FIELDS)
     if unknown or "intervalHours" not in value:
-        raise CodatInputError(f"{name} is {dict(value)!r}: give hours, or an object of intervalHours and hourOfDay")
+        raise CodatInputError(
+            f"{name} is {dict(value)!r}: give a number of hours, or an object with intervalHours and hourOfDay"
+        )
     hours, hour = _read_int("intervalHours", value["intervalHours"]), value.get("hourOfDay")
     return SyncSchedule(hours, None if hour is None else _read_int("hourOfDay", hour))
 
@@ -155,7 +157,7 @@ _SCHEDULE_FIELDS = ("intervalHours", "hourOfDay")
 def _write_schedule(schedule: SyncSchedule, shape: ScheduleShape) -> int | dict[str, int]:
     if shape == "integer":
         return schedule.hours
-    # An hour is part of the object: where none is named, midnight is what Codat's clients send.
+    # The object needs an hour. Without one, midnight is sent, as Codat's clients do.
     return {"intervalHours": schedule.hours, "hourOfDay": schedule.hour_of_day or 0}
 
 

@@ -1,4 +1,4 @@
-"""The plan: current sync settings, compared with the wanted ones."""
+"""The plan: how the wanted sync settings differ from the current ones."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from airflow_provider_codat.api.sync_settings.values import SyncSetting, SyncSet
 class Change:
     """One field that changes.
 
-    :param data_type: whose setting, or ``None`` for the list's own ``overridesDefaults``.
+    :param data_type: the data type of the setting, or ``None`` for the list's own ``overridesDefaults``.
     :param field: Codat's name of the field.
-    :param before: what it is, in Codat's shape, or ``None`` for nothing.
-    :param after: what it is to be, likewise.
+    :param before: the current value in Codat's shape, or ``None`` if there is none.
+    :param after: the wanted value in Codat's shape, or ``None`` if there is none.
     """
 
     data_type: str | None
@@ -32,10 +32,10 @@ class Change:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to write, and how it differs from the current settings.
+    """The settings to write, and how they differ from the current ones.
 
-    :param target: the settings as they are to be.
-    :param changes: what differs; empty if nothing is to be written.
+    :param target: the settings to write.
+    :param changes: the differences; empty if nothing is to be written.
     """
 
     target: SyncSettings
@@ -52,16 +52,16 @@ def plan(
 ) -> Plan:
     """Compare current settings with the wanted ones.
 
-    A data type that is left out of the list has no setting of its own. It is not documented whether Codat then shows
-    none or the account's default. So, without ``merge``, a data type that is not named and equals the account's default
-    is no change, and any other is dropped. A second run then sends nothing, whichever of the two Codat does.
+    Without ``merge``, the target leaves out each data type that is not named in ``desired``. Codat does not document
+    what it shows for it then: no setting, or the account's default. So leaving it out counts as a change only if the
+    current setting differs from the account's default. A second run then sends nothing in either case.
 
-    :param current: the settings as they were read.
-    :param desired: the entries wanted, at most one a data type.
-    :param merge: ``True`` leaves data types that are not named as they are, ``False`` drops them.
-    :param default_shape: the shape of ``syncSchedule`` where ``current`` has none; default ``integer``.
-    :param account: the account's settings; default ``None``, not known, which counts as a default of nothing.
-    :raises CodatInputError: a new data type has no schedule, or an hour of day is asked for in the ``integer`` shape.
+    :param current: the settings that were read.
+    :param desired: the wanted entries, at most one per data type.
+    :param merge: ``True`` leaves data types that are not named unchanged, ``False`` drops them.
+    :param default_shape: the shape of ``syncSchedule`` if ``current`` has none; default ``integer``.
+    :param account: the account's settings; default ``None`` if they are not known, which counts as no settings.
+    :raises CodatInputError: a new data type has no schedule, or an hour of day is wanted in the ``integer`` shape.
     """
     wanted = {setting.data_type: setting for setting in desired}
     shape = current.shape or default_shape
@@ -90,17 +90,17 @@ def plan(
 def plan_default(current: SyncSettings, *, default_shape: ScheduleShape = "integer") -> Plan:
     """Return the plan that returns a company to the account's default.
 
-    :param current: the settings as they were read.
-    :param default_shape: the shape of ``syncSchedule`` where ``current`` has none; default ``integer``.
+    :param current: the settings that were read.
+    :param default_shape: the shape of ``syncSchedule`` if ``current`` has none; default ``integer``.
     """
     target = replace(current, overrides_defaults=False, shape=current.shape or default_shape)
     return Plan(target, _override_change(current, target))
 
 
 def is_default(setting: SyncSetting | None, account: SyncSettings | None) -> bool:
-    """Whether a data type is just as the account's default has it.
+    """Whether a company's setting equals the account's default for the data type.
 
-    :param setting: a company's setting of it.
+    :param setting: the company's setting, or ``None`` if it has none.
     :param account: the account's settings, or ``None`` if they are not known.
     """
     default = account and setting and account.of(setting.data_type)
@@ -116,6 +116,6 @@ def _field_changes(before: SyncSetting | None, after: SyncSetting | None, shape:
     was, will = (each.to_json(shape) if each else {} for each in (before, after))
     data_type = (was or will)["dataType"]
     for name in was | will:
-        # The data type is who changes, not what.
+        # The data type names the setting; it does not change.
         if name != "dataType" and was.get(name) != will.get(name):
             yield Change(data_type, name, was.get(name), will.get(name))

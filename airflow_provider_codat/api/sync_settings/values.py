@@ -1,4 +1,4 @@
-"""One data type's sync setting, and the list of them that a company or the account has."""
+"""The sync setting of one data type, and a company's or the account's list of them."""
 
 from __future__ import annotations
 
@@ -27,21 +27,20 @@ from airflow_provider_codat.api.sync_settings.fields import (
 
 @dataclass(frozen=True)
 class SyncSetting(JsonValue):
-    """The sync setting of one data type. A field left out keeps its current value.
+    """The sync setting of one data type. A field that is left out keeps its current value.
 
     :param data_type: such as ``invoices``.
     :param schedule: how often it is pulled; default :data:`UNSET`.
-    :param fetch_on_first_link: whether it is pulled when a company links; default ``UNSET``, which is ``True`` where
-        nothing is set yet.
-    :param sync_order: the place in the order of syncs; default ``UNSET``, which is 0 where nothing is set yet.
-    :param sync_from_utc: pull what is newer than this time; setting it clears ``sync_from_window``; default ``UNSET``.
-    :param sync_from_window: pull what is newer than this many months; setting it clears ``sync_from_utc``; default
-        ``UNSET``.
+    :param fetch_on_first_link: whether it is pulled when a company links; default ``UNSET``, which is ``True`` for
+        a new setting.
+    :param sync_order: the place in the order of syncs; default ``UNSET``, which is 0 for a new setting.
+    :param sync_from_utc: pull records newer than this time; clears ``sync_from_window``; default ``UNSET``.
+    :param sync_from_window: pull records newer than this many months; clears ``sync_from_utc``; default ``UNSET``.
     :param months_to_sync: months of history, for ``balanceSheet``, ``profitAndLoss`` and ``cashFlowStatement``; default
         ``UNSET``.
     :param is_locked: whether the setting is locked; default ``UNSET``.
-    :param answered: of a setting that was read, the entry as the API sent it; default none. What is still as it was
-        read there is sent back as it came, and so are fields that this version does not know or cannot read.
+    :param answered: the API's entry that the setting was read from; default empty. Fields that are unchanged, unknown
+        to this version or unreadable are sent back from it.
     """
 
     data_type: str
@@ -55,21 +54,21 @@ class SyncSetting(JsonValue):
     answered: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def checked(self) -> Self:
-        """Return the setting with every value in its own type, or refuse what Codat would refuse.
+        """Return the setting with each value converted to its field's type.
 
-        :raises CodatInputError: naming the field, the value and what is allowed.
+        :raises CodatInputError: Codat would refuse it. The message names the field, the value and what is allowed.
         """
         if not isinstance(self.data_type, str) or not self.data_type.strip():
             raise CodatInputError(f"dataType is {self.data_type!r}: give a name such as 'invoices'")
         if "{{" in self.data_type:
             hint = "Airflow renders nothing inside a SyncSetting, give a dict instead"
             raise CodatInputError(f"dataType is {self.data_type!r}: {hint}")
-        values = {FIELDS[name].attribute: FIELDS[name].read(name, value) for name, value in self._set()}
+        values = {FIELDS[name].attribute: FIELDS[name].read(name, value) for name, value in self._given_fields()}
         setting = replace(self, **values)
         if isinstance(setting.schedule, SyncSchedule):
             setting.schedule.check()
         if is_given(self.sync_from_utc) and is_given(self.sync_from_window):
-            raise CodatInputError("syncFromUtc and syncFromWindow are both given: Codat takes one or the other")
+            raise CodatInputError("syncFromUtc and syncFromWindow are both given: give only one of them")
         if is_given(self.months_to_sync) and self.data_type not in REPORT_DATA_TYPES:
             raise CodatInputError(
                 f"monthsToSync is given for {self.data_type}: only {', '.join(sorted(REPORT_DATA_TYPES))} have it"
@@ -78,12 +77,12 @@ class SyncSetting(JsonValue):
 
     @classmethod
     def from_json(cls, entry: Any) -> Self:
-        """Read an entry a user wrote in Codat's shape.
+        """Read an entry that a user wrote in Codat's shape.
 
-        Numbers and ``true``/``false`` may come as text, as templates render them.
+        Numbers and booleans may be text, as templates render them.
 
         :param entry: a mapping of Codat's field names.
-        :raises CodatInputError: naming the field, the value, and what is allowed.
+        :raises CodatInputError: the entry is invalid. The message names the field, the value and what is allowed.
         """
         if not isinstance(entry, Mapping):
             raise CodatInputError(f"an entry must be a mapping of fields, not {type(entry).__name__}")
@@ -91,18 +90,20 @@ class SyncSetting(JsonValue):
             if name != "dataType" and name not in FIELDS:
                 near = difflib.get_close_matches(str(name), FIELDS, n=1)
                 known = f"did you mean {near[0]!r}?" if near else f"known are dataType, {', '.join(FIELDS)}"
-                raise CodatInputError(f"{name!r} is no field of a sync setting: {known}")
+                raise CodatInputError(f"{name!r} is not a field of a sync setting: {known}")
         if "dataType" not in entry:
-            raise CodatInputError("dataType is missing: it names what the setting is for")
+            raise CodatInputError("dataType is missing: give the data type that the setting is for")
         values = {spec.attribute: spec.read(name, entry[name]) for name, spec in FIELDS.items() if name in entry}
         return cls(data_type=entry["dataType"], **values)
 
     @classmethod
     def from_answer(cls, entry: Any) -> Self:
-        """Read an entry of the API's answer. A field that this version cannot read counts as left out, and is kept.
+        """Read an entry of the API's answer.
+
+        A field that this version cannot read is ``UNSET``, and stays in ``answered``.
 
         :param entry: the entry, as parsed from JSON.
-        :raises CodatResponseError: it is no object, or names no data type.
+        :raises CodatResponseError: it is not an object, or names no data type.
         """
         data = expect_object(entry, "sync setting")
         if not isinstance(data.get("dataType"), str) or not data["dataType"].strip():
@@ -110,11 +111,11 @@ class SyncSetting(JsonValue):
         return cls(data_type=data["dataType"], answered=data, **read_fields(data))
 
     def to_json(self, shape: ScheduleShape) -> dict[str, Any]:
-        """Return the entry in Codat's shape, without the fields that are left out or ``None``.
+        """Return the entry in Codat's shape, without fields that are left out or ``None``.
 
-        Of an entry that was read, what has not changed is as it came.
+        Unchanged fields of an entry that was read are returned as they were read.
 
-        :param shape: the shape of a ``syncSchedule`` that has changed, or was not read.
+        :param shape: the shape of a ``syncSchedule`` that has changed or is new.
         """
         entry = {**self.answered, "dataType": self.data_type}
         came = read_fields(self.answered)
@@ -125,28 +126,28 @@ class SyncSetting(JsonValue):
             elif is_given(value) and not spec.is_same(value, came.get(spec.attribute, UNSET)):
                 written, before = spec.write(value, shape), entry.get(name)
                 if isinstance(written, Mapping) and isinstance(before, Mapping):
-                    written = {**before, **written}  # what this version does not know stays
+                    written = {**before, **written}  # fields that this version does not know stay
                 entry[name] = written
         return entry
 
     def _as_dict(self) -> dict[str, Any]:
-        known = {name: shown(value) for name, value in self._set()}
+        known = {name: shown(value) for name, value in self._given_fields()}
         return {**self.answered, "dataType": self.data_type, **known}
 
-    def _set(self) -> list[tuple[str, Any]]:
-        """Return the fields that are not left out, by Codat's names, with their values."""
+    def _given_fields(self) -> list[tuple[str, Any]]:
+        """Return Codat's names and the values of the fields that are not left out."""
         pairs = ((name, getattr(self, spec.attribute)) for name, spec in FIELDS.items())
         return [(name, value) for name, value in pairs if value is not UNSET]
 
     def over(self, current: SyncSetting | None) -> SyncSetting:
-        """Return this entry with what it leaves out taken from ``current``, or else Codat's usual values.
+        """Return this entry with the fields it leaves out taken from ``current``, or else with Codat's usual values.
 
-        :param current: the data type's setting as it is, or ``None``.
-        :raises CodatInputError: there is no current setting and no schedule is given.
+        :param current: the data type's current setting, or ``None``.
+        :raises CodatInputError: there is no current setting, and this entry has no schedule.
         """
         base = current or SyncSetting(self.data_type, fetch_on_first_link=True, sync_order=0, answered=self.answered)
-        changed = {FIELDS[name].attribute: value for name, value in self._set()}
-        # One start of history excludes the other: naming one is leaving the other.
+        changed = {FIELDS[name].attribute: value for name, value in self._given_fields()}
+        # A setting has only one start of history: a given one clears the other.
         if is_given(self.sync_from_utc):
             changed["sync_from_window"] = None
         if is_given(self.sync_from_window):
@@ -157,12 +158,12 @@ class SyncSetting(JsonValue):
         result = replace(base, **changed)
         if result.schedule is UNSET and result.answered.get("syncSchedule") is None:
             raise CodatInputError(
-                f"syncSchedule is missing for {self.data_type}, which has no sync setting yet to take it from"
+                f"syncSchedule is missing for {self.data_type}: give it, as there is no current setting to take it from"
             )
         return result
 
     def is_as(self, other: SyncSetting) -> bool:
-        """Whether every field that this version knows has the same value in both.
+        """Whether each field that this version knows has the same value in both settings.
 
         :param other: a setting of the same data type.
         """
@@ -176,12 +177,12 @@ class SyncSetting(JsonValue):
 class SyncSettings(JsonValue):
     """The whole list of a company, or of the account.
 
-    :param settings: one entry a data type.
+    :param settings: one entry per data type.
     :param overrides_defaults: whether the company has a schedule of its own instead of the account's; default ``True``.
-    :param shape: the shape of ``syncSchedule`` in the answer, or ``None`` where it has none.
-    :param client_id: the account, in the account's own settings; else ``None``.
-    :param unreadable: entries of an answer that name no data type, as they came; they are sent back at the end of the
-        list; default none.
+    :param shape: the shape of ``syncSchedule`` in the answer, or ``None`` if the answer has none; default ``None``.
+    :param client_id: the account's id in the account's settings; in a company's ``None``, which is the default.
+    :param unreadable: entries of an answer that name no data type; they are sent back at the end of the list; default
+        none.
     """
 
     settings: tuple[SyncSetting, ...]
@@ -192,10 +193,10 @@ class SyncSettings(JsonValue):
 
     @classmethod
     def from_json(cls, body: Any) -> Self:
-        """Read Codat's answer. A list that is left out is an empty one, as ``overridesDefaults`` is false then.
+        """Read Codat's answer. A missing list counts as empty, a missing ``overridesDefaults`` as false.
 
         :param body: the parsed JSON.
-        :raises CodatResponseError: it has not the shape of sync settings.
+        :raises CodatResponseError: the answer does not have the shape of sync settings.
         """
         data = expect_object(body, "sync settings")
         if not _ANSWER_FIELDS & data.keys():
@@ -211,7 +212,7 @@ class SyncSettings(JsonValue):
         return cls(
             settings=tuple(settings),
             overrides_defaults=_read_overrides_defaults(data.get("overridesDefaults")),
-            shape=_spoken_shape(settings),
+            shape=_shape_of(settings),
             client_id=None if client_id is None else str(client_id),
             unreadable=tuple(unreadable),
         )
@@ -219,7 +220,7 @@ class SyncSettings(JsonValue):
     def to_json(self, shape: ScheduleShape | None) -> dict[str, Any]:
         """Return ``{settings, overridesDefaults}`` in Codat's shape.
 
-        :param shape: the shape of a ``syncSchedule`` that has changed, or was not read; ``None`` is ``integer``.
+        :param shape: the shape of a ``syncSchedule`` that has changed or is new; ``None`` means ``integer``.
         """
         return {
             "settings": [*(setting.to_json(shape or "integer") for setting in self.settings), *self.unreadable],
@@ -239,17 +240,17 @@ class SyncSettings(JsonValue):
 
 
 _ANSWER_FIELDS = {"clientId", "companyId", "overridesDefaults", "settings"}
-"""The fields of an answer. Each is optional; an object without any is another answer."""
+"""The fields of an answer. Each is optional, but an object without any of them is not sync settings."""
 
 
 def _read_overrides_defaults(value: Any) -> bool:
     try:
         return value is not None and read_bool("overridesDefaults", value)
     except CodatInputError as error:
-        raise CodatResponseError(f"sync settings: Codat's answer cannot be read: {error}") from None
+        raise CodatResponseError(f"sync settings: the answer cannot be read: {error}") from None
 
 
-def _spoken_shape(settings: Iterable[SyncSetting]) -> ScheduleShape | None:
+def _shape_of(settings: Iterable[SyncSetting]) -> ScheduleShape | None:
     schedules = [setting.answered.get("syncSchedule") for setting in settings]
     if any(isinstance(schedule, Mapping) for schedule in schedules):
         return "object"
@@ -259,9 +260,9 @@ def _spoken_shape(settings: Iterable[SyncSetting]) -> ScheduleShape | None:
 def read_desired(entries: Any) -> tuple[SyncSetting, ...]:
     """Read a user's list of ``SyncSetting`` values and dicts in Codat's shape.
 
-    :param entries: the list, one entry a data type.
-    :raises CodatInputError: naming the entry, the field, the value and what is allowed; also for a data type that is
-        named twice.
+    :param entries: the list, one entry per data type.
+    :raises CodatInputError: an entry is invalid, or a data type is named twice. The message names the entry, the field,
+        the value and what is allowed.
     """
     if isinstance(entries, str | bytes | Mapping) or not isinstance(entries, Iterable):
         raise CodatInputError(f"settings must be a list of entries, not {type(entries).__name__}")
@@ -271,7 +272,7 @@ def read_desired(entries: Any) -> tuple[SyncSetting, ...]:
         try:
             setting = (entry if isinstance(entry, SyncSetting) else SyncSetting.from_json(entry)).checked()
             if setting.data_type in settings:
-                raise CodatInputError("the data type is named twice: each has one setting")
+                raise CodatInputError("the data type is named twice: give one entry per data type")
         except CodatInputError as error:
             raise CodatInputError(f"settings[{index}] ({data_type or 'no data type'}): {error}") from None
         settings[setting.data_type] = setting
@@ -279,17 +280,17 @@ def read_desired(entries: Any) -> tuple[SyncSetting, ...]:
 
 
 def refuse_hours_of_day(desired: Iterable[SyncSetting], shape: ScheduleShape) -> None:
-    """Refuse an hour of day where there is none: dropping it silently would be pretending.
+    """Refuse an hour of day if the shape of ``syncSchedule`` has none.
 
-    :param desired: the entries wanted.
-    :param shape: the shape of ``syncSchedule`` they are to be written in.
-    :raises CodatInputError: naming the entry.
+    :param desired: the wanted entries.
+    :param shape: the shape of ``syncSchedule`` to write.
+    :raises CodatInputError: an entry has an hour of day that cannot be written. The message names the entry.
     """
     for setting in desired:
         hour = setting.schedule.hour_of_day if isinstance(setting.schedule, SyncSchedule) else None
         if shape == "integer" and hour is not None:
             raise CodatInputError(
-                f"settings ({setting.data_type}): hourOfDay is {hour}, but this API speaks of schedules as hours alone"
-                " and has no time of day. Leave hourOfDay out, or set sync_schedule_shape to 'object' in the"
-                " connection's extra if yours is an API that has one"
+                f"settings ({setting.data_type}): hourOfDay is {hour}, but syncSchedule is a number of hours here,"
+                " without an hour of day. Leave hourOfDay out, or set sync_schedule_shape to 'object' in the"
+                " connection's extra if your Codat API accepts an object"
             )

@@ -1,17 +1,19 @@
-"""List or single requests: how a company's poll asks for several operations.
+"""How a company's poll reads several operations: from the company's list, or with a request for each.
+
+A *check* reads the status of one operation. The list has the company's operations, newest first.
 
 ============================================  ==========================================================================
-worth checking now                            read by
+operations to check now                       how they are read
 ============================================  ==========================================================================
-one or two operations                         single requests, by their keys
-three or more that the list should show       the company's newest operations, page by page, for as long as a page
-                                              saves requests; then single requests for those it did not show
-three or more, of which the last list         the list now and then, the more seldom the more often it saved nothing;
-showed too few                                else single requests
+one or two                                    a request for each
+three or more that the list should show       the list, page by page, as long as a page saves requests; then a request
+                                              for each operation that it did not show
+three or more, but the last list showed       the list now and then, less often after each list that saved no request;
+too few of them                               otherwise a request for each
 ============================================  ==========================================================================
 
-A poll never sends more requests than asking for each operation separately: what a list costs beyond what it shows is
-made up for by postponing as many checks, which come first the next time.
+A poll never sends more requests than one for each operation to check. If the list took more requests than it saved, the
+poll makes up for them: it postpones as many checks, which come first in the next poll.
 
 Source: https://docs.codat.io/using-the-api/push.
 """
@@ -29,22 +31,22 @@ from airflow_provider_codat.api.http.response import parse_datetime
 from airflow_provider_codat.api.waiting.poll_schedule import CheckSchedule
 
 LEAST_LISTED = 3
-"""How many operations are worth a list: one or two are read by their keys."""
+"""The fewest operations for which the list is read."""
 
 SMALLEST_PAGE, LARGEST_PAGE = 100, 500
-"""Operations a page. Codat recommends 100 for speed; a page is read in one go on the triggerer's event loop."""
+"""Operations per page. Codat recommends 100 for speed. Parsing a page blocks the triggerer's event loop."""
 
-_LONGEST_REST = 60  # polls without a fruitless list at most, divided by the waits: each try postpones a check of one
+_LONGEST_REST = 60  # polls, divided by the number of waits: each fruitless list postpones the check of one wait
 
 
 @dataclass
 class ListUsefulness:
-    """How many requests a company's list has saved.
+    """Whether a company's list saves requests, and when the next poll reads it again.
 
-    :param fruitless: listings in a row that saved no request; default 0.
-    :param rest: polls that do without a list before a fruitless one is tried again; default 0.
-    :param is_narrowed: whether a ``query`` narrows it to the time the operations are from; default ``False``.
-    :param total: how many operations the list holds, or ``None`` where no answer had it.
+    :param fruitless: the number of lists in a row that saved no request; default 0.
+    :param rest: polls without a list before the list is read again; default 0.
+    :param is_narrowed: whether a ``query`` leaves out operations older than the wanted ones; default ``False``.
+    :param total: the number of operations on the list; default ``None`` until an answer has it.
     """
 
     fruitless: int = 0
@@ -53,7 +55,7 @@ class ListUsefulness:
     total: int | None = None
 
     def listed(self, saved: int, waits: int, total: int | None = None) -> None:
-        """Take note of a listing: the requests it saved (0 or less for none), the number of waits, its length."""
+        """Record a list: the requests it saved (0 or less for none), the number of waits, its total."""
         self.total = total or self.total
         if saved > 0:
             self.fruitless = 0
@@ -63,25 +65,25 @@ class ListUsefulness:
         self.is_narrowed = not self.is_narrowed
 
     def not_listed(self) -> None:
-        """Take note of a poll without a list."""
+        """Record a poll without a list."""
         self.rest = max(0, self.rest - 1)
 
 
 def pages_to_read(schedules: Iterable[CheckSchedule], usefulness: ListUsefulness) -> int:
-    """Return how many pages of the list to read for those for which a check now counts; 0 for single requests."""
+    """Return how many pages of the list to read for waits whose check counts now; 0 to send a request for each."""
     counting = list(schedules)
     listed = [schedule for schedule in counting if not schedule.is_unlisted]
     if len(listed) >= LEAST_LISTED:
         return _cheapest(listed)
     if len(counting) < LEAST_LISTED or usefulness.rest > 0:
         return 0
-    # Where they are not among the newest, the list may be in another order, and short enough to be read to its end.
+    # The last list did not show them: it may not be sorted newest first. The whole list may be short enough to read.
     whole = -(-(usefulness.total or 0) // LARGEST_PAGE)
     return whole if 0 < whole <= len(counting) - LEAST_LISTED + 1 else 1
 
 
 def _cheapest(schedules: Sequence[CheckSchedule]) -> int:
-    """Return the number of pages that saves the most requests, 0 if none does."""
+    """Return the number of pages that saves the most requests, or 0 if the list does not save enough."""
     positions = expected_positions(schedules)
     depths = {position // LARGEST_PAGE + 1 for position in positions}
     saved = {pages: bisect_left(positions, pages * LARGEST_PAGE) - pages for pages in depths}
@@ -90,12 +92,12 @@ def _cheapest(schedules: Sequence[CheckSchedule]) -> int:
 
 
 def expected_positions(schedules: Iterable[CheckSchedule]) -> list[int]:
-    """Return the positions in the list at which these operations are expected at the earliest, in ascending order."""
+    """Return the earliest positions in the list at which these operations are expected, in ascending order."""
     return [max(last, least) for least, last in enumerate(sorted(schedule.position for schedule in schedules))]
 
 
 def page_size(schedules: Sequence[CheckSchedule], pages: int) -> int:
-    """Return how many operations to ask for a page: enough to show all these again, with a quarter for newer ones."""
+    """Return how many operations per page to request: enough for all these, and a quarter more for newer ones."""
     if pages > 1 or sum(not schedule.is_unlisted for schedule in schedules) < LEAST_LISTED:
         return LARGEST_PAGE
     within = [position for position in expected_positions(schedules) if position < LARGEST_PAGE]
@@ -105,13 +107,13 @@ def page_size(schedules: Sequence[CheckSchedule], pages: int) -> int:
 
 @dataclass
 class ListFeatures:
-    """Whether a connection's lists honour ``query`` and ``orderBy``, which Codat does not promise for them."""
+    """Whether a connection's lists accept ``query`` and ``orderBy``, which Codat does not document for them."""
 
     supports_query: bool = True
     supports_order: bool = True
 
     def refused(self, *, since: str | None) -> bool:
-        """Take note of a list that was refused as malformed; ``False`` if there was nothing in it to leave out."""
+        """Record that a list was refused as malformed; return ``False`` if no parameter of it can be left out."""
         if since is not None and self.supports_query:
             self.supports_query = False
         elif self.supports_order:
@@ -123,15 +125,15 @@ class ListFeatures:
 
 @dataclass
 class Listing(Generic[OperationT]):
-    """One reading of a company's list, newest first, for as long as it saves requests.
+    """One reading of a company's list, newest first, as long as it saves requests.
 
-    :param wanted: the case-folded keys for which a check now counts.
-    :param pages: how many pages are expected to save requests.
-    :param postponable: those of the wanted that are due and may be postponed.
-    :param since: the time the list is narrowed to, in ISO 8601, or ``None``.
+    :param wanted: the case-folded keys of the operations for which a check now counts.
+    :param pages: the number of pages that are expected to save requests.
+    :param postponable: the wanted keys whose checks are due and may be postponed.
+    :param since: the time before which operations are left out, in ISO 8601; default ``None`` for no such time.
 
-    ``found`` has the wanted operations that it has shown, ``also_found`` others of which a subscriber's check comes
-    early.
+    ``found`` has the wanted operations that the pages showed. ``also_found`` has operations of other
+    subscriptions, whose check does not count yet.
     """
 
     wanted: frozenset[str]
@@ -149,34 +151,34 @@ class Listing(Generic[OperationT]):
 
     @property
     def next_page(self) -> int | None:
-        """The number of the page to ask for next, or ``None`` if no more are to be read."""
+        """The number of the page to request next, or ``None`` if no more pages are to be read."""
         return self._next if self.requests < len(self.found.keys() | self.postponable) else None
 
     @property
     def saved(self) -> int:
-        """How many requests fewer this took than reading each wanted operation that it showed by its key."""
+        """How many wanted operations the list showed, less the requests that it took; negative if it took more."""
         return len(self.found) - self.requests
 
     @property
     def missing(self) -> frozenset[str]:
-        """The wanted operations that it has not shown."""
+        """The keys of the wanted operations that the list has not shown."""
         return self.wanted - self.found.keys()
 
     def divide(self, due: Sequence[str]) -> tuple[list[str], list[str]]:
-        """Divide the due operations (by urgency) that it has not shown into those to read by key and to postpone."""
+        """Divide the due keys (most urgent first) that the list has not shown into those to read and to postpone."""
         missing = [key for key in due if key not in self.found]
         postponable = [key for key in missing if key in self.postponable]
         postponed = postponable[len(postponable) - max(0, -self.saved) :] if self.saved < 0 else []
         return [key for key in missing if key not in postponed], postponed
 
     def failed(self) -> None:
-        """Take note of a request that brought no page: it cost as much as one that does."""
+        """Record a request that was answered with an error: it counts like one that brought a page."""
         self.requests += 1
 
     def read(self, page: Page[ListedOperation[OperationT]]) -> None:
-        """Take note of the page that was asked for.
+        """Record the requested page.
 
-        :raises CodatResponseError: it is another one.
+        :raises CodatResponseError: the answer has another page.
         """
         self.requests += 1
         asked = self._next or 1
@@ -198,14 +200,14 @@ class Listing(Generic[OperationT]):
             self.positions.setdefault(key, position)
 
 
-def oldest_request(schedules: Iterable[CheckSchedule]) -> str | None:
-    """Return when the oldest of these operations was asked for, as Codat wrote it, as far as that is known."""
+def earliest_requested_on(schedules: Iterable[CheckSchedule]) -> str | None:
+    """Return the earliest known ``requested_on`` of these operations, or ``None`` if none is known."""
     moments = {each.requested_on: parse_datetime(each.requested_on) for each in schedules}
     known = {time: moment for time, moment in moments.items() if moment is not None}
     return min(known, key=known.__getitem__, default=None)
 
 
 def is_earlier(time: str | None, than: str) -> bool:
-    """Whether one ISO 8601 time is before another; one that is missing or unreadable is not."""
+    """Whether one ISO 8601 time is before another; ``False`` if one is missing or unreadable."""
     moment, other = parse_datetime(time), parse_datetime(than)
     return moment is not None and other is not None and moment < other

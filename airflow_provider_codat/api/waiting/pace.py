@@ -9,13 +9,13 @@ from airflow_provider_codat.api.errors import CodatInputError
 
 @dataclass(frozen=True)
 class Pace:
-    """How long to pause between two checks, in Airflow's terms and after its formula.
+    """How long to pause between two checks, with the parameters and the formula of Airflow's sensors.
 
     :param interval: seconds (``poke_interval``).
-    :param exponential_backoff: whether the pause doubles from check to check; default ``False``. The n-th lies between
-        ``interval * 2 ** (n - 2)`` and twice that, at random, as Airflow's does.
-    :param max_wait: the longest pause in seconds; ``None`` or 0 for no bound.
-    :raises CodatInputError: the interval is not above 0: without a pause the API would block the address.
+    :param exponential_backoff: whether the pause doubles after each check; default ``False``. The n-th pause is
+        random, from ``interval * 2 ** (n - 2)`` to twice that, as in Airflow.
+    :param max_wait: the longest pause in seconds; default ``None``. ``None`` and 0 mean no bound.
+    :raises CodatInputError: the interval is not above 0. Codat would block an address that checks without a pause.
     """
 
     interval: float
@@ -27,7 +27,7 @@ class Pace:
             raise CodatInputError(f"the interval between two checks is {self.interval!r} s: give a number above 0")
 
     def pause(self, checks: int, jitter: float) -> float:
-        """Return the seconds to pause after a check, the first of which is number 1; ``jitter`` is random, 0 to 1."""
+        """Return the seconds to pause after check number ``checks``, from 1; ``jitter`` is a random number, 0 to 1."""
         if not self.exponential_backoff:
             return self.interval
         base = max(int(self.interval * 2.0 ** min(checks - 2, 62)), 1)

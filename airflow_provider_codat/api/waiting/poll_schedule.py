@@ -1,18 +1,18 @@
 """When each wait of a company's poll checks its operation.
 
-Every wait keeps its own interval, backoff and deadline. Checks of a poll often come earlier than a wait needs them,
-because others are due; how much such a check counts:
+Each wait has its own interval, backoff and deadline. A list that is read for one wait also shows the operations of
+others, whose checks are not due yet. What such an early check does:
 
 =======================================  ===============================================================================
-the check comes                          the wait's own next check
+the check comes                          the wait's next check
 =======================================  ===============================================================================
-in the first half of its pause           stays as it is: an early check costs it nothing
-in the second half, or when it is due    has been done: it pauses anew
-at its deadline                          there is none
+in the first half of the wait's pause    comes when it was due before
+in the second half, or when it is due    comes a pause later: the check *counts* as the one that is due
+at the wait's deadline                   does not come: the wait ends
 =======================================  ===============================================================================
 
-A check that is due may be postponed once, to make up for a request that a list cost; never twice in a row, and never
-the last one.
+A check that is due may be postponed to make up for a request of a list. This happens neither twice in a row nor to the
+final check.
 """
 
 from __future__ import annotations
@@ -21,18 +21,21 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 FIRST_CHECK_WITHIN = 10.0
-"""Seconds over which first checks are spread, so that companies do not go in step after a restart."""
+"""Seconds over which first checks are spread, so that not all companies are checked at once after a restart."""
 
 
 @dataclass(slots=True)
 class CheckSchedule:
-    """When one wait checks its operation, and where the list has shown it. All times are in epoch seconds.
+    """When one wait checks its operation, and the operation's position in the list. All times are in epoch seconds.
 
-    :param since: when it last checked, or began to wait, in epoch seconds.
-    :param deadline: when it stops, in epoch seconds; its last check is then.
-    :param requested_on: when the operation was asked for, ISO 8601 as Codat wrote it; ``None`` before it was seen.
-    :param position: its position in the list when that last showed it, from 0; default 0, before it did.
-    :param is_unlisted: whether the last list that should have shown it did not; default ``False``.
+    :param since: when its pause began: at the previous check, or when the wait began; in epoch seconds.
+    :param due: when the next check is due, in epoch seconds.
+    :param deadline: when the wait ends, with a final check; in epoch seconds.
+    :param is_new: whether nothing has been checked yet; default ``True``.
+    :param was_postponed: whether the last check that was due was postponed; default ``False``.
+    :param requested_on: the time of the operation's request, ISO 8601 as Codat wrote it; default ``None``, unknown.
+    :param position: the operation's last position in the list, from 0; default 0 until a list shows it.
+    :param is_unlisted: whether the last list should have shown the operation and did not; default ``False``.
     """
 
     key: str
@@ -50,31 +53,31 @@ class CheckSchedule:
         return now >= self.due
 
     def counts(self, now: float) -> bool:
-        """Whether a check now stands for the next one; the module's table says when."""
+        """Whether a check now counts as the one that is due; the module's table says when."""
         return self.is_new or now >= (self.since + self.due) / 2
 
     def can_be_postponed(self, now: float) -> bool:
-        """Whether the check that is due may be left out: not the last one, and not two in a row."""
+        """Whether the check that is due may be postponed: not twice in a row, and not the final one."""
         return not self.was_postponed and now < self.deadline
 
     def checked(self, now: float, pause: float) -> None:
-        """Take note of a check; the next one follows after ``pause`` seconds, or at the deadline if that is sooner."""
+        """Record a check; the next one is due after ``pause`` seconds, or at the deadline if that is earlier."""
         self.is_new = self.was_postponed = False
-        self._pauses(now, pause)
+        self._pause_for(now, pause)
 
     def postponed(self, now: float, pause: float) -> None:
-        """Take note of a check that was left out; ``pause`` is in seconds."""
+        """Record that a check was postponed by ``pause`` seconds, or to the deadline if that is earlier."""
         self.was_postponed = True
-        self._pauses(now, pause)
+        self._pause_for(now, pause)
 
-    def _pauses(self, now: float, pause: float) -> None:
+    def _pause_for(self, now: float, pause: float) -> None:
         self.since = now
-        # A check that ends after the deadline but began before it was not the last one: that is due at once.
+        # A check that began before the deadline and ended after it was not the final one, which is due at once.
         self.due = min(now + pause, max(now, self.deadline))
 
 
 def due_keys(schedules: Iterable[CheckSchedule], now: float) -> list[str]:
-    """Return the keys that are due: those that cannot be postponed first, then the most overdue."""
+    """Return the keys that are due: first those that cannot be postponed, then the most overdue."""
     due = sorted(
         (schedule for schedule in schedules if schedule.is_due(now)),
         key=lambda schedule: (schedule.can_be_postponed(now), schedule.due),
@@ -83,14 +86,15 @@ def due_keys(schedules: Iterable[CheckSchedule], now: float) -> list[str]:
 
 
 def first_check(now: float, not_before: float, poll_begins: float, interval: float) -> float:
-    """Return when a wait that begins now checks first, in epoch seconds.
+    """Return the time of the first check of a wait that begins now, in epoch seconds.
 
-    Waits that come before the company's poll begins share its first check; later ones check within their interval.
+    Waits that begin before the company's poll share its first check. A later one first checks after its interval, or
+    after ``FIRST_CHECK_WITHIN`` seconds if that is shorter. No check comes before ``not_before``.
     """
     joined = poll_begins if now <= poll_begins else now + min(interval, FIRST_CHECK_WITHIN)
     return max(joined, not_before)
 
 
 def poll_begins(now: float, interval: float, phase: Callable[[], float]) -> float:
-    """Return when a company's poll begins, in epoch seconds, if its first wait starts now; ``phase`` gives 0 to 1."""
+    """Return when a company's poll begins, in epoch seconds, if its first wait begins now; ``phase`` gives 0 to 1."""
     return now + phase() * min(interval, FIRST_CHECK_WITHIN)

@@ -1,6 +1,7 @@
-"""How many requests a connection may send: a pace, a pause and the day's quota, as decisions.
+"""How many requests a connection may send: the requests per minute, pauses after a 429, and the daily quota.
 
-A :class:`Budget` is a value. A sender asks it how long to wait, and replaces it after each request and each answer.
+A :class:`Budget` is an immutable value. A sender asks it how long to wait, and replaces it after each request and
+answer.
 
 Source: https://docs.codat.io/using-the-api/rate-limits.
 """
@@ -15,36 +16,38 @@ from airflow_provider_codat.api.errors import CodatRateLimited
 from airflow_provider_codat.api.http.response import RateLimit
 
 DEFAULT_REQUESTS_PER_MINUTE = 900
-"""Codat may block an address beyond 1,000; the rest is for what workers send meanwhile."""
+"""Codat may block an address that sends more than 1,000 a minute. The rest is for the workers' requests."""
 
 LEAST_REQUESTS_PER_MINUTE = 10
-"""Below it a tenth of the minute's requests would be less than one."""
+"""The least that a connection may set. Below it a burst, a tenth of a minute's requests, would be less than one."""
 
 FREE_SHARE = 0.5
-"""The share of the day's quota that may be used as fast as it is needed; what is left then is spread to the reset."""
+"""The share of the daily quota that is used without slowing down; the rest is spread until the reset."""
 
 DEFAULT_PAUSE = 60.0
-"""Seconds to pause after a 429 that does not say for how long."""
+"""Seconds to pause after a 429 without a ``Retry-After``."""
 
 _BURST = 0.1  # the share of a minute's requests that may be sent at once; the rest is spread over the minute
-_POLL_SHARE = 0.9  # of the remaining quota: DAGs also write, and a write is worth more than a check
-_RESERVE = 0.01  # of the quota: another triggerer may use it before an answer shows that
-_LEAST_RESERVE = 10  # requests, however small the quota
+_POLL_SHARE = 0.9  # the share of the remaining quota that checks may use; the rest is left for writes
+_RESERVE = 0.01  # the share of the quota that is never used: other triggerers may have used it since the last answer
+_LEAST_RESERVE = 10  # requests that are never used, however small the quota is
 _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What may be sent now. All times are in epoch seconds.
+    """What a connection may send now. All times are in epoch seconds.
 
     In any 60 seconds at most ``requests_per_minute`` requests are sent: a tenth at once, the rest evenly. After a 429
-    nothing is sent for as long as it says; then a single request probes, and the others wait for its answer. Once less
-    than half of the day's quota is left, requests are spread so that it lasts until its reset. Other triggerers see the
-    same headers and do the same, so that together they never use it up.
+    nothing is sent until its ``Retry-After`` has passed. Then one request is sent, the *probe*; the others wait for its
+    answer. If half of the daily quota or less is left, requests are spread so that it lasts until the reset. Other
+    triggerers read the same headers and slow down too, so that together they do not use up the quota.
 
-    :param tokens: requests that may be sent at once, as of ``counted_at``; default as many as the pace allows.
-    :param quota: the day's quota as the last answer gave it, or ``None``.
-    :param is_probing: whether the request that ends a pause is under way; default ``False``.
+    :param tokens: requests that could be sent at once at ``counted_at``; default as many as the rate allows.
+    :param counted_at: the time of ``tokens``, in epoch seconds; default 0.
+    :param quota: the daily quota in the last answer; default ``None``.
+    :param paused_until: the end of the pause after a 429, in epoch seconds; default ``None``.
+    :param is_probing: whether the probe was sent and not answered yet; default ``False``.
     """
 
     requests_per_minute: float = DEFAULT_REQUESTS_PER_MINUTE
@@ -55,7 +58,7 @@ class Budget:
     is_probing: bool = False
 
     def wait(self, now: float) -> float:
-        """Return the seconds until a request may be sent; 0 for at once, infinity while a probe is under way."""
+        """Return the seconds until a request may be sent: 0 for at once, infinity while the probe is not answered."""
         if self.is_probing:
             return math.inf
         if self.paused_until is not None and now < self.paused_until:
@@ -68,7 +71,7 @@ class Budget:
         return earliest if reset_at is None else min(earliest, reset_at - now)
 
     def rate(self, now: float) -> float:
-        """Return the requests a second that may be sent in the long run."""
+        """Return the requests per second that may be sent in the long run."""
         return min(self._full_rate, self._quota_rate(now))
 
     def is_slowed(self, now: float) -> bool:
@@ -80,9 +83,9 @@ class Budget:
         return replace(self, tokens=self._tokens(now) - 1.0, counted_at=now, is_probing=self.paused_until is not None)
 
     def answered(self, quota: RateLimit | None, now: float, *, is_probe: bool) -> Self:
-        """Return the budget after any answer but a 429, or after a request that was not answered at all.
+        """Return the budget after any answer but a 429, or after a request without an answer.
 
-        Only the answer of the probe ends a pause, and none that began after it was sent.
+        Only the answer to the probe ends a pause, and only a pause that began before the probe was sent.
         """
         noted = self._with_quota(quota)
         if not is_probe:
@@ -91,18 +94,18 @@ class Budget:
         return replace(noted, paused_until=None if is_over else self.paused_until, is_probing=False)
 
     def refused(self, error: CodatRateLimited, quota: RateLimit | None, now: float, *, is_probe: bool) -> Self:
-        """Return the budget after a 429: paused for as long as it says, and never for less than it is already."""
+        """Return the budget after a 429: paused until its ``Retry-After`` has passed, and not shorter than before."""
         asked = DEFAULT_PAUSE if error.retry_after is None else error.retry_after
         until = max(now + asked, self.paused_until or 0.0)
         return replace(self._with_quota(quota), paused_until=until, is_probing=self.is_probing and not is_probe)
 
     def abandoned(self) -> Self:
-        """Return the budget after the probe was cancelled: the next request probes."""
+        """Return the budget after the probe was cancelled: the next request is the probe."""
         return replace(self, is_probing=False)
 
     def _with_quota(self, quota: RateLimit | None) -> Self:
         if quota is None or quota.remaining is None or quota.reset_at is None:
-            return self  # an answer that a proxy makes has no such headers
+            return self  # a proxy's own answer has no such headers
         return replace(self, quota=quota)
 
     @property
@@ -128,5 +131,5 @@ class Budget:
     def _tokens(self, now: float) -> float:
         rate = self.rate(now)
         burst = max(1.0, self.requests_per_minute * _BURST * rate / self._full_rate)
-        # A clock that was set back must not keep the tokens from growing.
+        # If the clock was set back, the elapsed time counts as 0.
         return min(self.tokens + max(0.0, now - self.counted_at) * rate, burst)

@@ -1,18 +1,17 @@
-"""Waiting for an operation, as decisions: what an answer means, what an error means, how long to pause.
+"""Waiting for an operation: what each answer and error means, and how long to pause.
 
 ===========================================  =========================================================================
-a check brings                               the wait
+a check is answered with                     the wait
 ===========================================  =========================================================================
-a terminal status                            ends, whatever the clock says
+a terminal status                            ends, even after the timeout
 any other status, known or not               goes on; each change is logged once
-a 404                                        goes on for a minute, as a fresh operation may not be readable yet
-passing trouble (no connection, 429, 5xx,    goes on, no sooner than a ``Retry-After`` says; logged once
+a 404                                        goes on for a minute, as a new operation may not be readable yet
+a transient error (no connection, 429, 5xx,  goes on after the ``Retry-After``; logged once
 an unreadable answer)
-any other error                              raises it
+any other error                              raises the error
 ===========================================  =========================================================================
 
-The sensor's pokes, the trigger and ``CodatHook.wait_for_push_operation`` all decide here, so a wait means the same
-in each of them.
+The sensor's pokes, the trigger and ``CodatHook.wait_for_push_operation`` all use this module.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from airflow_provider_codat.api.http.steps import Log, Sleep, Steps
 from airflow_provider_codat.api.waiting.pace import Pace
 
 NOT_FOUND_GRACE = 60.0
-"""Seconds a 404 is waited out."""
+"""Seconds for which a wait goes on after its first 404."""
 
 
 @dataclass
@@ -38,8 +37,8 @@ class OperationWait(Generic[OperationT]):
     """One wait for one operation. Its times are all in epoch seconds, or all in monotonic seconds.
 
     :param not_before: the time before which nothing is sent, in epoch or monotonic seconds; default none.
-    :param last_status: the last status seen, by an earlier process as well; default ``None``.
-    :param trouble: the error that came instead of the last answer, or ``None``.
+    :param last_status: the last status, which an earlier process may have read; default ``None``.
+    :param trouble: the error with which the last check ended; default ``None``.
     """
 
     kind: OperationKind[OperationT]
@@ -58,7 +57,7 @@ class OperationWait(Generic[OperationT]):
         return self.kind.get(self.company_id, self.key)
 
     def answered(self, operation: OperationT) -> bool:
-        """Take note of an answer, and return whether the operation has ended."""
+        """Record an answer, and return whether the operation has ended."""
         self._missing_since = None
         if self.trouble:
             self.log.info("Codat answers again about %s %s.", self.kind.name, self.key)
@@ -69,14 +68,14 @@ class OperationWait(Generic[OperationT]):
             if operation.status in self.kind.known_statuses:
                 self.log.info("%s %s is %s.", *what)
             else:
-                unknown = "which this version does not know: it is taken as not ended, and the wait goes on."
+                unknown = "which this version does not know. It counts as not ended: the wait goes on."
                 self.log.warning(f"%s %s has the status %r, {unknown}", *what)
         return operation.is_terminal
 
     def failed(self, error: CodatError, now: float) -> None:
-        """Take note of an error that came instead of an answer.
+        """Record that a check ended with an error.
 
-        :raises CodatError: ``error`` itself, if waiting cannot help.
+        :raises CodatError: ``error`` itself, if a later check cannot succeed.
         """
         if isinstance(error, CodatNotFoundError):
             self._missing_since = now if self._missing_since is None else self._missing_since
@@ -87,39 +86,41 @@ class OperationWait(Generic[OperationT]):
             self.not_before = now + (retry_after(error) or 0.0)
         known, self.trouble = self.trouble, error
         if type(error) is not type(known):
-            self.log.warning("The status of %s %s is not known: %s Going on.", self.kind.name, self.key, error)
+            self.log.warning(
+                "The status of %s %s could not be read: %s The wait goes on.", self.kind.name, self.key, error
+            )
 
     def give_up_if_missing_for(self, seconds: float, error: CodatNotFoundError | None = None) -> None:
-        """Raise the last 404, or one of our own, if the operation has been missing for longer than a fresh one may be.
+        """Raise ``error``, or a new 404 if there is none, after a minute of 404 answers.
 
-        :raises CodatNotFoundError: it is missing for a minute or more.
+        :raises CodatNotFoundError: the operation has been missing for a minute or more.
         """
         if self._missing_since is None or seconds < NOT_FOUND_GRACE:
             return
         missing = error or CodatNotFoundError(404, f"{self.kind.name} not found", request=str(self.request))
         missing.hint = (
-            f"Codat has not known {self.kind.name} {self.key} of company {self.company_id} for"
-            f" {seconds:.0f} s: check that the two belong together"
+            f"Codat has not found {self.kind.name} {self.key} of company {self.company_id} for {seconds:.0f} s: check"
+            " that the two belong together"
         )
         raise missing
 
     def next_pause(self, now: float, pace: Pace, jitter: Callable[[], float] = random.random) -> float:
-        """Count a check, and return the seconds to pause after it: the pace's, or longer where Codat asked for that."""
+        """Count a check, and return the seconds to pause after it: the pace's, or longer after a ``Retry-After``."""
         self._checks += 1
         return self.at_least(pace.pause(self._checks, jitter()), now)
 
     def at_least(self, pause: float, now: float) -> float:
-        """Return ``pause``, or the longer one Codat asked for with a ``Retry-After``, in seconds."""
+        """Return ``pause`` in seconds, or the rest of the last ``Retry-After`` if that is longer."""
         return max(pause, self.not_before - now)
 
     def steps(self, timeout: float, pace: Pace, clock: Callable[[], float]) -> Steps[OperationT]:
         """Check and pause until the operation has ended.
 
-        A check comes before the clock: an operation that ended in time is never reported as late. The pauses are
-        counted as well, so a clock that stands still, as in a test, does not prolong the wait.
+        Each check comes before the comparison with ``timeout``: an operation that ended in time is never a timeout. The
+        pauses count too, so that a clock that stands still, as in a test, does not make the wait longer.
 
-        :raises CodatWaitTimeout: the time has passed.
-        :raises CodatError: waiting cannot help.
+        :raises CodatWaitTimeout: the operation has not ended after ``timeout`` seconds.
+        :raises CodatError: a check ended with an error, and a later check cannot succeed.
         """
         started, slept = clock(), 0.0
 
@@ -145,7 +146,7 @@ class OperationWait(Generic[OperationT]):
             slept += pause
 
     def timed_out(self, seconds: float) -> CodatWaitTimeout:
-        """Return the error for a wait that lasted so many seconds."""
+        """Return the error for a wait that ended after this many seconds."""
         return CodatWaitTimeout(
             f"{self.kind.name.capitalize()} {self.key} of company {self.company_id} had not ended after"
             f" {seconds:.0f} s; {self.last_status_text}. The {self.kind.work} itself goes on at Codat",
@@ -153,16 +154,16 @@ class OperationWait(Generic[OperationT]):
         )
 
     @property
-    def goes_on(self) -> str:
-        """What to log when the wait is ended but the operation cannot be: Codat has no way to cancel one."""
+    def still_running_text(self) -> str:
+        """The text to log when the wait is cancelled. Codat cannot cancel the operation."""
         return (
-            f"the {self.kind.work} itself goes on at Codat, which has no way to cancel it: {self.kind.name}"
-            f" {self.key} of company {self.company_id}. To see how it ends, call"
+            f"the {self.kind.work} itself goes on at Codat, which cannot cancel it: {self.kind.name} {self.key} of"
+            f" company {self.company_id}. To see how it ends, call"
             f" CodatHook().{self.kind.hook_call}({self.company_id!r}, {self.key!r})."
         )
 
     @property
     def last_status_text(self) -> str:
-        """The last status in words, and what kept a later one from being seen."""
+        """The last status in words, and the error of the last check if there was one."""
         seen = f"last status seen: {self.last_status}" if self.last_status else "its status was not seen"
         return f"{seen}; at the last check: {' '.join(str(self.trouble).split())}" if self.trouble else seen

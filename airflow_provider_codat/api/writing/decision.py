@@ -189,10 +189,10 @@ def _operation_read(known: Known, read: Read, operation: PushOperation, now: flo
         return Decision("O1", known, Return(operation))
     if operation.status == FAILED:
         failed = Line("Push operation %s of an earlier try has failed: writing anew.", (operation.key,))
-        return _write_after(known, read.of.key, now).after("O2", failed)
-    if elsewhere := known.target.changed_since(read.of.target):
+        return _write_after(known, read.write.key, now).after("O2", failed)
+    if elsewhere := known.target.changed_since(read.write.target):
         return Decision("O3", known, Raise(wording.wrote_elsewhere(operation, elsewhere)))
-    changed = wording.if_changed(known, read.of, operation)
+    changed = wording.if_changed(known, read.write, operation)
     if operation.is_success or (operation.is_terminal and known.takes_any_end):
         return Decision("O4", known, Return(operation), (*changed, wording.has_ended(operation)))
     if not operation.is_terminal:
@@ -200,8 +200,8 @@ def _operation_read(known: Known, read: Read, operation: PushOperation, now: flo
         goes_on = Line("Push operation %s of an earlier try is %s: going on with it.", found)
         return Decision("O5", known, Return(operation), (*changed, goes_on))
     reason = f"push operation {operation.key} ended as {operation.status}, after which a write may still land"
-    since = moment(operation, known.began if read.of.sent_on is None else read.of.sent_on)
-    return Decision("O6", known, Search(OpenWrite(reason, read.of, since), Question.FOR_THE_MESSAGE), changed)
+    since = moment(operation, known.began if read.write.sent_on is None else read.write.sent_on)
+    return Decision("O6", known, Search(OpenWrite(reason, read.write, since), Question.FOR_THE_MESSAGE), changed)
 
 
 def _not_answered(known: Known, sent: Send, error: CodatError, now: float) -> Decision:
@@ -245,13 +245,13 @@ def _not_answered(known: Known, sent: Send, error: CodatError, now: float) -> De
 
 
 def _searched(known: Known, search: Search, history: History, now: float) -> Decision:
-    unresolved = Raise(search.of.unresolved(history))
+    unresolved = Raise(search.write.unresolved(history))
     if search.question is Question.FOR_THE_MESSAGE:
         return Decision("H1", known, unresolved)
     if search.question is Question.WAS_ANY_SENT:
-        no_earlier_is_known = known.tries_are_missing or not known.is_recent(search.of.since)
-        if no_earlier_is_known and history.gap is None and not history.found and search.of.error is not None:
-            return Decision("H2", known, Raise(search.of.error))
+        no_earlier_is_known = known.tries_are_missing or not known.is_recent(search.write.since)
+        if no_earlier_is_known and history.gap is None and not history.found and search.write.error is not None:
+            return Decision("H2", known, Raise(search.write.error))
         return Decision("H3", known, unresolved)
     if history.gap is not None or not _is_clear(known, search.question, history.found, now):
         return Decision("H4", known, unresolved)
@@ -263,14 +263,14 @@ def _searched(known: Known, search: Search, history: History, now: float) -> Dec
             (pause,),
         )
         return Decision("H5", known, Pause(pause, replace(search, is_of_the_whole=True)), (again,))
-    key, clear = search.of.stored.key, replace(known, is_clear=True)
+    key, clear = search.write.stored.key, replace(known, is_clear=True)
     none_prevents = "None of the %d similar operations in the company's push history prevents the write."
     can_be_written = Line(none_prevents, (len(history.found),))
     if search.question is Question.HAVE_ALL_FAILED:
         return _write_after(clear, key, now).after("H6", can_be_written)
     if search.question is Question.HAS_NONE_LANDED:
         return Decision("H7", clear, _send(known, key, None, now), (can_be_written,))
-    first = min((moment(each, 0.0) for each in history.found), default=search.of.since)
+    first = min((moment(each, 0.0) for each in history.found), default=search.write.since)
     return Decision("H8", clear, _send(known, key, first, now), (can_be_written,))
 
 
@@ -282,7 +282,7 @@ def _by_the_history(known: Known, of: OpenWrite) -> Search:
     """Search for a write that a replay cannot find: it has no key, or Codat may not replay its answer any more."""
     if not known.has_key:
         return Search(of, Question.HAS_NONE_LANDED, known.began + OTHER_KEY_GRACE)
-    grace = HISTORY_GRACE if known.knows_the_key else OTHER_KEY_GRACE
+    grace = HISTORY_GRACE if known.only_this_key_was_used else OTHER_KEY_GRACE
     return Search(of, Question.IS_REPLAYED, known.began + grace)
 
 
@@ -295,7 +295,7 @@ def _is_clear(known: Known, question: Question, found: Sequence[PushOperation], 
     open_ones = [each for each in found if each.status != FAILED]
     if question is Question.HAVE_ALL_FAILED:
         return bool(found) and not open_ones
-    if question is Question.HAS_NONE_LANDED or not known.knows_the_key:
+    if question is Question.HAS_NONE_LANDED or not known.only_this_key_was_used:
         return not open_ones
     return all(now - moment(each, 0.0) < REPLAYED_FOR for each in open_ones)
 

@@ -1,13 +1,14 @@
 """The idempotency keys of a task's write.
 
-Codat does a POST once under one ``Idempotency-Key`` (https://docs.codat.io/using-the-api/idempotency). Every try of a
-task instance starts at the same key, and a write that has come to nothing is followed by the next key of a chain, each
-derived from the one before it alone, so that every try comes to the same keys.
+Codat does a POST once under one idempotency key (https://docs.codat.io/using-the-api/idempotency). The keys of a task
+instance form a *chain*: each key is derived from the one before it, so every try computes the same chain. Every try
+begins with the first key. After a write that wrote no record, the next key is used.
 
-The first key is made of the task instance, the deployment's name and the target, so that the same DAG in two
-deployments, or for two companies, has two keys. The data connection is not part of it: where a company is linked anew
-between two tries, the second one has to find the write of the first, and a key of its own would write a second record.
-Codat refuses such a request, or answers with an operation of the other connection, which is not taken for the answer.
+The first key is derived from the task instance, the deployment's name and the target. So the same DAG has different
+keys in two deployments, or for two companies. The data connection is not part of the key: a company may be linked again
+between two tries. The second try must then find the write of the first; with another key it would write a second
+record. Under the same key, Codat refuses its request, or answers with an operation of the other data connection, which
+is recognised as another write.
 """
 
 from __future__ import annotations
@@ -21,21 +22,21 @@ _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "airflow-provider-codat")
 
 
 def task_instance_key(dag_id: str, run_id: str, task_id: str, map_index: int) -> str:
-    """Return the id of a task instance as a UUID, the same in every try. Version 0.1.0 began the chain with it."""
+    """Return a UUID for a task instance, the same in each try. In version 0.1.0 it was the first key of the chain."""
     return str(uuid.uuid5(_NAMESPACE, json.dumps([dag_id, run_id, task_id, map_index])))
 
 
 def first_key(task_instance: str, deployment: str | None, target: WriteTarget) -> str:
-    """Return the first key of the chain of a task instance, which is given as its :func:`task_instance_key`."""
+    """Return the first key of a chain; ``task_instance`` is a :func:`task_instance_key`."""
     where = [target.operation, target.company_id, target.data_type, target.record_id, target.account_id]
     return str(uuid.uuid5(uuid.UUID(task_instance), json.dumps([deployment, *where])))
 
 
 def next_key(key: str) -> str:
-    """Return the key after ``key``: that of a write after one that came to nothing."""
+    """Return the key after ``key`` in the chain."""
     return str(uuid.uuid5(uuid.UUID(key), "next"))
 
 
 def resubmission_key(key: str, max_tries: int) -> str:
-    """Return the key with which the chain begins after a clear with ``resubmit``; each clear raises ``max_tries``."""
+    """Return the first key of the chain after a clear with ``resubmit``. Each clear raises ``max_tries``."""
     return str(uuid.uuid5(uuid.UUID(key), f"resubmitted at {max_tries}"))

@@ -1,4 +1,4 @@
-"""The words of the decision table: what a try knows of its write, the actions, the answers, the lines for the log."""
+"""The types of the decision table: what a try knows about its write, the actions, the answers, the log lines."""
 
 from __future__ import annotations
 
@@ -18,32 +18,35 @@ from airflow_provider_codat.api.writing.push_history import ANY_CONNECTION, CLOC
 from airflow_provider_codat.api.writing.stored import EarlierTries, StoredWrite, WriteTarget
 
 REPLAYED_FOR = 90 * 60 - RESENT_FOR - CLOCKS_DIFFER_BY
-"""Seconds for which a try may begin to ask again: the 90 minutes for which Codat replays an answer, less the time that
-one call may take with its retries, less what clocks may differ by."""
+"""Seconds after the first request in which a try may still send it again. Codat replays an answer for 90 minutes; this
+is less by the time that one call may take with its retries, and by the difference of the clocks."""
 
 HISTORY_GRACE = 60.0
-"""Seconds after which the company's history is taken to list a push."""
+"""Seconds after which a push operation is expected to be in the company's history."""
 
 IN_PROGRESS_PAUSE = 60.0
-"""Seconds after which the last try asks again for a write that is still in progress."""
+"""Seconds after which the last try repeats a request that is still in progress."""
 
 IN_PROGRESS_CHECKS = 10
-"""How often it does so."""
+"""How often the last try does this."""
 
 OTHER_KEY_GRACE = IN_PROGRESS_CHECKS * IN_PROGRESS_PAUSE + HISTORY_GRACE
-"""Seconds after which the history is taken to list a push that may still be in progress under an unknown key."""
+"""Seconds after which the history is expected to have a write that may be in progress under an unknown key."""
 
 JUST_MADE = 5.0
-"""Seconds before a try began within which an operation still counts as made by it."""
+"""Seconds by which an operation may be older than a try and still count as made by it."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """What a try knows: the first fields stay, the last three are learnt on the way.
+    """What a try knows about its write. Only the last three fields change during a try.
 
-    ``root`` is the first key of the chain, ``has_key`` whether requests carry one (PUT and DELETE do not), ``began``
-    in epoch seconds. ``is_clear``: the history has shown that no earlier try has put the record into the books.
-    ``refusals``: idempotency key -> correlation id of the refusal that it was first answered with in this try.
+    :param root: the first key of the chain.
+    :param has_key: whether the requests have an idempotency key (PUT and DELETE do not).
+    :param began: the time at which the try began, in epoch seconds.
+    :param is_clear: whether the push history has shown that sending cannot write the record twice; default ``False``.
+    :param conflicts: the number of 409 answers after which the request was repeated; default 0.
+    :param refusals: idempotency key -> correlation id of its first refusal in this try; default none.
     """
 
     root: str
@@ -60,13 +63,13 @@ class Known:
 
     @cached_property
     def chain(self) -> tuple[str, ...]:
-        """The keys that this try and those before it may come to, in order: each adds one at the most."""
+        """The idempotency keys that the tries up to this one can have used, in order: each try adds at most one."""
         numbers = range(self.earlier_tries.tries + 1)
         return tuple(accumulate(numbers, lambda key, _: next_key(key), initial=self.root))
 
     @property
     def tries_are_missing(self) -> bool:
-        """Whether an earlier try may have written and stored nothing."""
+        """Whether an earlier try may have sent the write and stored nothing."""
         return self.earlier_tries.forgotten_since is not None
 
     @property
@@ -75,54 +78,56 @@ class Known:
         return self.earlier_tries.is_last_try
 
     @property
-    def knows_the_key(self) -> bool:
-        """Whether an earlier try can have used no key but the one under which the write is sent now."""
+    def only_this_key_was_used(self) -> bool:
+        """Whether the earlier tries can have used no other idempotency key than the current one."""
         return not self.tries_are_missing or (self.earlier_tries.stored is None and self.earlier_tries.tries <= 1)
 
     def stored_under(self, key: str) -> StoredWrite | None:
-        """Return what an earlier try stored, if it used this key."""
+        """Return what an earlier try stored under this key, or ``None``."""
         stored = self.earlier_tries.stored
         return stored if stored is not None and stored.key == key else None
 
     def is_stored(self, key: str) -> bool:
-        """Whether an earlier try has stored that it sends under a key, with the fingerprint of what it sent."""
+        """Whether a write under this key is stored as sent, without an answer."""
         stored = self.stored_under(key)
         return stored is not None and stored.sent_on is not None and stored.operation_key is None and not stored.refused
 
     def was_refused(self, key: str) -> bool:
-        """Whether it is stored that Codat has refused the write under a key, so that nothing was written under it."""
+        """Whether a write under this key is stored as refused, so that it wrote no record."""
         stored = self.stored_under(key)
         return stored is not None and stored.refused
 
     def is_replayed(self, since: float) -> bool:
-        """Whether Codat still replays the answer to a request of that time under its key."""
+        """Whether Codat still replays the answer to a request that was sent at ``since`` (epoch seconds)."""
         return self.has_key and self.is_recent(since)
 
     def is_recent(self, since: float) -> bool:
-        """Whether that time is not too long ago for Codat to replay an answer."""
+        """Whether ``since`` (epoch seconds) is less than ``REPLAYED_FOR`` before the try began."""
         return self.began - since < REPLAYED_FOR
 
     def is_fresh(self, operation: PushOperation) -> bool:
-        """Whether an operation is of this try. One that does not say when it was made is not."""
+        """Whether an operation was made by this try. If the time of its request is not known, it was not."""
         return moment(operation, 0.0) >= self.began - JUST_MADE
 
     def to_store(self, key: str, sent_on: float | None) -> StoredWrite:
-        """Return what is stored of a write under a key."""
+        """Return the write to store for a key."""
         return StoredWrite(key, self.target, self.max_tries, sent_on, fingerprint=self.fingerprint)
 
-    def searched(self, target: WriteTarget) -> WriteTarget:
-        """Return which operations of the history a write to a target may have become.
+    def search_target(self, target: WriteTarget) -> WriteTarget:
+        """Return the target whose operations are searched for in the history.
 
-        The company may have been linked anew since a try that stored nothing.
+        If tries are missing, it has any data connection: the company may have been linked again since.
         """
         return replace(target, connection_id=ANY_CONNECTION) if self.tries_are_missing else target
 
 
 @dataclass(frozen=True)
 class OpenWrite:
-    """A write with an unknown outcome: why, since when (epoch seconds), and the error that came instead of an answer.
+    """A write whose outcome is not known, and the ``reason``.
 
-    ``asks_until`` is as in :class:`OutcomeUnknown`.
+    :param since: the earliest time at which the write can have begun, in epoch seconds.
+    :param error: the error with which its request ended; default ``None``.
+    :param asks_until: as in :class:`OutcomeUnknown`, in epoch seconds; default ``None``.
     """
 
     reason: str
@@ -132,7 +137,7 @@ class OpenWrite:
     asks_until: float | None = None
 
     def unresolved(self, history: History) -> OutcomeUnknown:
-        """Return the error for a history that does not resolve it."""
+        """Return the error to raise if the push history does not show the outcome."""
         key, target = self.stored.key, self.stored.target
         unknown = OutcomeUnknown(self.reason, target, key, self.since, history.found, history.gap, self.asks_until)
         unknown.__cause__ = self.error
@@ -140,7 +145,7 @@ class OpenWrite:
 
 
 def not_answered(known: Known, stored: StoredWrite, error: CodatError) -> OpenWrite:
-    """Return the write that an error has left open."""
+    """Return the open write after a request that ended with an error."""
     since = known.began if stored.sent_on is None else stored.sent_on
     is_final = status_of(error) == 500 or not known.is_replayed(since)
     return OpenWrite(str(error), stored, since, error, None if is_final else since + REPLAYED_FOR)
@@ -152,18 +157,18 @@ def status_of(error: CodatError) -> int | None:
 
 
 class Question(Enum):
-    """What the push history is to answer."""
+    """The question that a search of the push history answers."""
 
     FOR_THE_MESSAGE = "which operations does the error message list?"
-    WAS_ANY_SENT = "has an earlier try got as far as sending?"
-    HAVE_ALL_FAILED = "has the other content under this key failed?"
-    HAS_NONE_LANDED = "has no request without a key landed?"
-    IS_REPLAYED = "does asking under the key lead to whatever was written?"
+    WAS_ANY_SENT = "did an earlier try send a request?"
+    HAVE_ALL_FAILED = "has the write of other content under this key failed?"
+    HAS_NONE_LANDED = "did no request without a key write the record?"
+    IS_REPLAYED = "does a request under the key return the operation of every earlier write?"
 
 
 @dataclass(frozen=True)
 class Send:
-    """Send the write; ``used_since``: when an earlier request may first have used its key, ``None`` if none has."""
+    """Send the write; ``used_since`` (epoch seconds) is when its key may first have been used, ``None``: it is new."""
 
     write: StoredWrite
     used_since: float | None
@@ -171,18 +176,18 @@ class Send:
 
 @dataclass(frozen=True)
 class Read:
-    """Read the operation that a write became."""
+    """Read the push operation of a write."""
 
-    of: StoredWrite
+    write: StoredWrite
     operation_key: str
     is_replay: bool = False
 
 
 @dataclass(frozen=True)
 class Search:
-    """Search the push history; by ``listed_by``, in epoch seconds, it lists whatever an earlier try has written."""
+    """Search the push history. It is expected to have all earlier writes at ``listed_by`` (epoch seconds)."""
 
-    of: OpenWrite
+    write: OpenWrite
     question: Question
     listed_by: float = 0.0
     is_of_the_whole: bool = False
@@ -190,7 +195,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Pause:
-    """Wait, then do something."""
+    """Wait, then carry out another action."""
 
     seconds: float
     then: Send | Search
@@ -198,14 +203,14 @@ class Pause:
 
 @dataclass(frozen=True)
 class Return:
-    """End with an operation."""
+    """End the write with an operation."""
 
     operation: PushOperation
 
 
 @dataclass(frozen=True)
 class Raise:
-    """Store what the next try has to know, and end with an error."""
+    """Store what the next try needs, and end the write with an error."""
 
     error: CodatError
     keep: StoredWrite | None = None
@@ -218,38 +223,38 @@ Action: TypeAlias = Send | Read | Search | Pause | Return | Raise
 
 @dataclass(frozen=True)
 class Began:
-    """Nothing has been asked yet."""
+    """The try has begun; nothing has been read or sent yet."""
 
 
 @dataclass(frozen=True)
 class OperationRead:
-    """An operation of an earlier try, as it is now."""
+    """The operation that was read."""
 
-    to: Read
+    action: Read
     operation: PushOperation
 
 
 @dataclass(frozen=True)
 class Answered:
-    """The operation that Codat made, or replayed."""
+    """A request was answered with an operation, a new or a replayed one."""
 
-    to: Send
+    action: Send
     operation: PushOperation
 
 
 @dataclass(frozen=True)
 class NotAnswered:
-    """What came instead of an operation."""
+    """A request ended with an error."""
 
-    to: Send
+    action: Send
     error: CodatError
 
 
 @dataclass(frozen=True)
 class Searched:
-    """What the push history has."""
+    """The push history was searched."""
 
-    to: Search
+    action: Search
     history: History
 
 
@@ -258,7 +263,7 @@ Answer: TypeAlias = Began | OperationRead | Answered | NotAnswered | Searched
 
 @dataclass(frozen=True)
 class Line:
-    """A line for the log."""
+    """A log line."""
 
     message: str
     arguments: tuple[object, ...] = ()

@@ -10,13 +10,13 @@ from airflow_provider_codat.api.writing.stored import WriteTarget
 
 @dataclass(eq=False, repr=False)
 class OutcomeUnknown(CodatError):
-    """Nobody can say whether a record was written, and sending it again might write it twice.
+    """It is not known whether a record was written, and sending it again could write it twice.
 
-    :param since: when the write may have begun, in epoch seconds.
-    :param candidates: the push operations since then that it may have become; default none.
-    :param history_gap: why the candidates may not be all, or ``None``.
-    :param asks_until: until when, in epoch seconds, another try would ask again under the same key and be answered;
-        ``None`` if it would not.
+    :param since: the earliest time at which the write can have begun, in epoch seconds.
+    :param candidates: the push operations since then that the write may have created; default none.
+    :param history_gap: why candidates may be missing; default ``None``.
+    :param asks_until: until this time, in epoch seconds, another try can send the request again under the same
+        idempotency key, and Codat replays its answer; default ``None`` if it cannot.
     """
 
     reason: str
@@ -29,18 +29,20 @@ class OutcomeUnknown(CodatError):
 
     def __str__(self) -> str:
         lines = [
-            f"Nobody can say whether {self.target} was written, and nothing is sent again: {self.reason}",
+            f"It is not known whether {self.target} was written, and nothing is sent again: {self.reason}",
             f"Idempotency key: {self.idempotency_key}",
-            f"What the company's push history has of this kind since {_clock_time(self.since)}:",
+            f"Push operations of this kind in the company's push history since {_clock_time(self.since)}:",
             *(f"  push operation {each.key}, {each.status}, requested {each.requested_on}" for each in self.candidates),
         ]
-        lines += [] if self.candidates or self.history_gap else ["  nothing"]
-        lines += [f"  (not all of it: {self.history_gap})"] if self.history_gap else []
+        lines += [] if self.candidates or self.history_gap else ["  none"]
+        lines += [f"  (some may be missing: {self.history_gap})"] if self.history_gap else []
         if self.asks_until is not None:
             until = _clock_time(self.asks_until)
-            lines.append(f"Until {until} you can clear the task: it asks again under the same key. After that:")
+            lines.append(
+                f"Until {until} you can clear the task: it repeats the request under the same key. After that:"
+            )
         lines.append(
-            "Look into the company's books. If the record is there, mark the task as a success; if it is not, set"
+            "Check the company's books. If the record is there, mark the task as a success; if it is not, set"
             " resubmit=True and clear the task."
         )
         return "\n".join(lines)

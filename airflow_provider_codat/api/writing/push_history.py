@@ -1,4 +1,4 @@
-"""A company's push history, searched for what a write may have become whose answer was lost."""
+"""The search of a company's push history for the operations that a write without an answer may have created."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from airflow_provider_codat.api.http.steps import Steps
 from airflow_provider_codat.api.writing.stored import WriteTarget
 
 CLOCKS_DIFFER_BY = 300.0
-"""Seconds by which Codat's clock and ours may differ."""
+"""Seconds by which Codat's clock and this machine's may differ."""
 
 ANY_CONNECTION = ""
-"""The connection of a target whose operations are searched for whatever data connection they went through."""
+"""The ``connection_id`` of a target whose operations are searched for on all data connections."""
 
 PAGE_SIZE = 500
-"""Operations a page."""
+"""Operations per page."""
 
 MOST_PAGES = 20
-"""Pages of a history that are read at most."""
+"""The most pages of a history that are read."""
 
-TELLING = 20
-"""Operations in a row, newest first, that show how a list is sorted; fewer may be so by chance."""
+LEAST_SORTED = 20
+"""The fewest operations from which a page counts as sorted. A shorter page may be in order by chance."""
 
 
 @dataclass
 class History:
-    """The operations that a write may have become, by key, and why they may not be all (``gap``)."""
+    """The operations that a write may have created, by operation key, and why some may be missing (``gap``)."""
 
     operations: dict[str, PushOperation] = field(default_factory=dict)
     gap: str | None = None
@@ -44,17 +44,17 @@ class History:
 
 
 def moment(operation: PushOperation, otherwise: float) -> float:
-    """Return when a write was asked for, in epoch seconds; ``otherwise`` if Codat did not say."""
+    """Return the time of an operation's request in epoch seconds, or ``otherwise`` if Codat did not say."""
     asked = parse_datetime(operation.requested_on)
     return otherwise if asked is None else asked.timestamp()
 
 
 def search(target: WriteTarget, since: float, *, narrowed: bool) -> Steps[History]:
-    """Search for the operations that a write may have become.
+    """Search for the operations that a write may have created.
 
-    :param since: when it may have begun, in epoch seconds.
-    :param narrowed: whether to ask Codat for the time since then only. Codat does not promise to honour that here, so
-        a write is never sent on the strength of a narrowed search.
+    :param since: the earliest time at which the write can have begun, in epoch seconds.
+    :param narrowed: whether to request only operations since then. Codat does not document a query here, so its
+        result may be incomplete. No write is sent because of a narrowed search.
     """
     floor = max(since - CLOCKS_DIFFER_BY, 0.0)
     history = History()
@@ -68,32 +68,32 @@ def search(target: WriteTarget, since: float, *, narrowed: bool) -> Steps[Histor
             following = number_after(number, page)
         except CodatError as error:
             if query is not None and isinstance(error, CodatApiError) and error.status_code == 400:
-                query, number = None, 1  # this Codat takes no query here
+                query, number = None, 1  # Codat does not support the query
                 continue
             history.gap = f"the history could not be read: {error}"
             return history
         _take(page, target, floor, history)
-        number = None if _is_past(page, floor) else following
+        number = None if _reaches_back_to(page, floor) else following
     if number is not None:
-        history.gap = f"only its first {MOST_PAGES * PAGE_SIZE} operations were looked through"
+        history.gap = f"only its first {MOST_PAGES * PAGE_SIZE} operations were read"
     return history
 
 
 def _take(page: Page[ListedOperation[PushOperation]], target: WriteTarget, floor: float, history: History) -> None:
-    for sighting in page.results:
-        asked = parse_datetime(sighting.requested_on)
-        if asked is not None and asked.timestamp() < floor:
+    for listed in page.results:
+        requested = parse_datetime(listed.requested_on)
+        if requested is not None and requested.timestamp() < floor:
             continue
-        if sighting.operation is None:
+        if listed.operation is None:
             history.gap = "an operation in it cannot be read"
-        elif _is_of_the_kind(sighting.operation, target):
-            history.operations[sighting.operation.key] = sighting.operation
+        elif _is_of_the_kind(listed.operation, target):
+            history.operations[listed.operation.key] = listed.operation
 
 
-def _is_past(page: Page[ListedOperation[PushOperation]], floor: float) -> bool:
-    """Whether a page is seen to be sorted newest first and to reach back beyond the time searched for."""
+def _reaches_back_to(page: Page[ListedOperation[PushOperation]], floor: float) -> bool:
+    """Whether a page is sorted, newest first, and ends with an operation from before ``floor``."""
     times = [asked.timestamp() for each in page.results if (asked := parse_datetime(each.requested_on)) is not None]
-    is_sorted = len(times) == len(page.results) >= TELLING and times == sorted(times, reverse=True)
+    is_sorted = len(times) == len(page.results) >= LEAST_SORTED and times == sorted(times, reverse=True)
     return is_sorted and times[-1] < floor
 
 

@@ -1,4 +1,4 @@
-"""Where a write goes, and what a try leaves behind of it for the next one."""
+"""The target of a write, and what a try stores about the write for later tries."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from airflow_provider_codat.api.errors import CodatError
 
 @dataclass(frozen=True)
 class WriteTarget:
-    """Where a write goes.
+    """The target of a write.
 
     :param operation: ``create``, ``update`` or ``delete``.
-    :param account_id: the bank account that bank transactions are written to, or ``None``.
+    :param record_id: the record to update or delete; default ``None``.
+    :param account_id: the bank account that bank transactions are written to; default ``None``.
     """
 
     operation: str
@@ -31,15 +32,15 @@ class WriteTarget:
         return f"{self.data_type} of company {self.company_id}"
 
     def changed_since(self, earlier: WriteTarget) -> list[str]:
-        """Return in words what differs from an earlier target."""
+        """Return the differences from an earlier target, in words."""
         pairs = {each.name: (getattr(earlier, each.name), getattr(self, each.name)) for each in fields(self)}
         return [f"{name} was {before!r} and is {now!r}" for name, (before, now) in pairs.items() if before != now]
 
     @classmethod
     def from_json(cls, stored: Any) -> Self:
-        """Read what ``asdict`` made.
+        """Read what ``asdict`` returned.
 
-        :raises CodatError: it is something else.
+        :raises CodatError: ``stored`` is anything else.
         """
         match stored:
             case {
@@ -50,18 +51,19 @@ class WriteTarget:
                 "record_id": str() | None as record_id,
             } if isinstance(account_id := stored.get("account_id"), str | None):
                 return cls(operation, company_id, connection_id, data_type, record_id, account_id)
-        raise CodatError(f"no target of a write: {stored!r}")
+        raise CodatError(f"not a target of a write: {stored!r}")
 
 
 @dataclass(frozen=True)
 class StoredWrite:
-    """What a try leaves behind for the next one. Of the record it holds the names of its fields and hashes.
+    """What a try stores about a write for later tries. Of the record it has only the names and hashes of fields.
 
-    :param key: the chain's last key. PUT and DELETE do not send it; it names their write all the same.
+    :param key: the idempotency key of the latest write. It identifies a PUT or DELETE too, though these do not send it.
     :param max_tries: Airflow's ``max_tries`` of the task instance, which a clear raises and a retry does not.
-    :param sent_on: when it may first have been sent, in epoch seconds; ``None`` if it was not.
-    :param operation_key: the push operation that came of it, or ``None`` while that is not known.
-    :param refused: whether Codat refused it, so that nothing was written; default ``False``.
+    :param sent_on: the earliest time at which it can have been sent, in epoch seconds; default ``None``, not sent.
+    :param operation_key: the key of its push operation; default ``None``, not known.
+    :param refused: whether Codat refused it, so that no record was written; default ``False``.
+    :param fingerprint: the hashes of the record's fields, from :func:`fingerprint`; default none.
     """
 
     key: str
@@ -73,7 +75,7 @@ class StoredWrite:
     fingerprint: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values; :meth:`from_json` reads it."""
+        """Return the stored write as JSON, for :meth:`from_json`."""
         return {
             "idempotencyKey": self.key,
             "target": asdict(self.target),
@@ -86,9 +88,9 @@ class StoredWrite:
 
     @classmethod
     def from_json(cls, stored: Any) -> Self:
-        """Read what :meth:`to_json` wrote.
+        """Read what :meth:`to_json` returned.
 
-        :raises CodatError: it is something else: what an earlier try did is then not known, so nothing may be sent.
+        :raises CodatError: ``stored`` is anything else, so the earlier write is not known and nothing may be sent.
         """
         try:
             match stored:
@@ -106,34 +108,38 @@ class StoredWrite:
         except (CodatError, ValueError):
             pass
         raise CodatError(
-            f"What an earlier try stored of its write cannot be read, so nothing is sent: {stored!r}. If the record is"
-            " not in the company's books, clear the task with resubmit=True"
+            f"What an earlier try stored about its write cannot be read, so nothing is sent: {stored!r}. If the record"
+            " is not in the company's books, clear the task with resubmit=True"
         )
 
 
 def fingerprint(salt: str, content: Mapping[str, Any]) -> dict[str, str]:
-    """Return a hash of each top-level field of a record, and of what else makes it the same write.
+    """Return a hash of each top-level field of a write's content.
 
-    :param salt: the same for every try of a task instance.
+    :param salt: a text that is the same for all tries of a task instance.
+    :param content: the record, and the other arguments that its request depends on.
     :raises TypeError: the record has no JSON form.
     """
-    as_sent = json.loads(json.dumps(dict(content)))  # where every key is text
+    as_sent = json.loads(json.dumps(dict(content)))  # all names are text in JSON
     texts = {name: f"{salt}{json.dumps(value, sort_keys=True)}" for name, value in as_sent.items()}
     return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in texts.items()}
 
 
 def changed_fields(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Return the names of the fields whose hashes differ, sorted; none if nothing is known of one side."""
+    """Return the sorted names of the fields whose hashes differ; none if the hashes of one side are not known."""
     names = before.keys() | now.keys() if before and now else ()
     return sorted(name for name in names if before.get(name) != now.get(name))
 
 
 @dataclass(frozen=True)
 class EarlierTries:
-    """What is known of the tries before this one, of which there were at most ``tries``.
+    """What is known about the tries before this one.
 
-    :param forgotten_since: the earliest time, in epoch seconds, at which a try may have written and stored nothing;
-        ``None`` if there was none.
+    :param stored: what the last of them stored; default ``None``.
+    :param forgotten_since: the earliest time, in epoch seconds, at which a try may have sent the write and stored
+        nothing; default ``None`` if there was no such try.
+    :param tries: the largest possible number of earlier tries; default 0.
+    :param is_last_try: whether Airflow makes no further try after this one; default ``False``.
     """
 
     stored: StoredWrite | None = None

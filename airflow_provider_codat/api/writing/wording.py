@@ -1,4 +1,4 @@
-"""What a write logs, and what its errors say."""
+"""The texts of a write's log lines and errors."""
 
 from __future__ import annotations
 
@@ -12,57 +12,58 @@ from airflow_provider_codat.api.writing.stored import StoredWrite, changed_field
 
 
 def sent_other_content(known: Known, stored: StoredWrite | None, error: CodatError) -> str:
-    """Return why the outcome of a write is open when its key has been used for other content."""
+    """Return why the outcome of a write is not known after its key was used for other content."""
     if isinstance(error, CodatIdempotencyKeyReused):
-        return f"the key was used elsewhere, perhaps by an earlier try: {error}"
+        return f"the idempotency key was used for another write, perhaps by an earlier try: {error}"
     changed = ", ".join(changed_fields(stored.fingerprint, known.fingerprint)) if stored is not None else ""
     differs = f"it differs in {changed}" if changed else "which fields differ is not known"
     return (
-        f"an earlier try sent another content under this key ({differs}). Was it corrected, or is there a now() or a"
-        f" random value in a template? {error}"
+        f"an earlier try sent other content under this idempotency key ({differs}). Was the record corrected, or does a"
+        f" template use now() or a random value? {error}"
     )
 
 
 def wrote_elsewhere(operation: PushOperation, elsewhere: Sequence[str]) -> CodatInputError:
-    """Return the error for an operation that is no answer to what is asked for now."""
+    """Return the error for an operation of an earlier try that has another target."""
     return CodatInputError(
-        f"This task instance has pushed something else before: {', '.join(elsewhere)}. Push operation {operation.key}"
-        f" is {operation.status}. Nothing is sent; to write this as well, set resubmit=True and clear the task"
+        f"An earlier try of this task instance sent its write to another target: {', '.join(elsewhere)}. Its push"
+        f" operation {operation.key} is {operation.status}. Nothing is sent. To write to this target too, set"
+        " resubmit=True and clear the task"
     )
 
 
 def used_by_another(key: str) -> str:
-    """Return the hint for a key that is new to this task instance, but not to Codat."""
+    """Return the hint for an idempotency key that is new to this task instance, but not to Codat."""
     return (
-        f"Idempotency key {key} was used for other content within the last 90 minutes: by an earlier run of the same"
-        " id, by another deployment of Airflow with the same DAG (give each a name, the option deployment of the"
-        " section [codat], while no task is between two tries), or by another task with this idempotency_key. If this"
-        " is to be written as well, set resubmit=True and clear the task, or give a key of its own"
+        f"Idempotency key {key} was used for other content within the last 90 minutes: by an earlier run with the same"
+        " id, by another task with this idempotency_key, or by the same DAG in another deployment of Airflow (give each"
+        " deployment a name: the option deployment in the section [codat], while no task is between two tries). To"
+        " write this record too, set resubmit=True and clear the task, or give the task its own idempotency_key"
     )
 
 
-ASKING_ONCE_MORE = Line("Codat refuses it; asking once more, to see whether it replays the answer to an earlier try.")
-REFUSAL_IS_REPLAYED = Line("Codat replays a refusal, so nothing was written under this key: writing anew.")
-IN_PROGRESS = Line("The first request under this key is still in progress; asking again in a minute.")
+ASKING_ONCE_MORE = Line("Codat refuses the write. Sending it once more, to see whether Codat replays an old refusal.")
+REFUSAL_IS_REPLAYED = Line("Codat replays a refusal, so nothing was written under this key. Writing under another key.")
+IN_PROGRESS = Line("The first request under this key is still in progress. Sending it again in a minute.")
 EARLIER_MAY_HAVE_WRITTEN = Line(
-    "An earlier try may have written it; the next one asks under the same key.", is_warning=True
+    "An earlier try may have written the record. The next try sends it again under the same key.", is_warning=True
 )
 NEXT_TRY_ASKS = Line(
-    "Whether the record was written is not known; the next try asks under the same key.", is_warning=True
+    "It is not known whether the record was written. The next try sends it again under the same key.", is_warning=True
 )
 
 
 def if_changed(known: Known, stored: StoredWrite, operation: PushOperation) -> tuple[Line, ...]:
-    """Return the warning for an operation that writes another record than the one wanted now."""
+    """Return the warning for an operation whose record has other content than the current one."""
     changed = changed_fields(stored.fingerprint, known.fingerprint)
-    message = "The record is not the one that push operation %s writes: it differs in %s. The change is not sent."
+    message = "The record has changed since push operation %s was made: it differs in %s. The change is not sent."
     return (Line(message, (operation.key, ", ".join(changed)), is_warning=True),) if changed else ()
 
 
 def has_ended(operation: PushOperation) -> Line:
-    """Return the line for a write that is done."""
+    """Return the log line for an operation of an earlier try or run that has ended."""
     return Line(
-        "Push operation %s of an earlier try or run %s, on %s: nothing is sent. To write it once more, set"
+        "Push operation %s of an earlier try or run %s, on %s. Nothing is sent. To write the record once more, set"
         " resubmit=True and clear the task.",
         (
             operation.key,
@@ -73,11 +74,11 @@ def has_ended(operation: PushOperation) -> Line:
 
 
 def if_older(known: Known, operation: PushOperation) -> tuple[Line, ...]:
-    """Return the warning for the answer to a new key that Codat has given to somebody before."""
+    """Return the warning for an operation that is older than this try, though the idempotency key was new to it."""
     if moment(operation, known.began) >= known.began - CLOCKS_DIFFER_BY:
         return ()
     message = (
-        "Push operation %s was made on %s, before this task began: its key has been used before, by an earlier run of"
-        " the same id or another task with this idempotency_key."
+        "Push operation %s was made on %s, before this task began. An earlier run with the same id, or another task"
+        " with this idempotency_key, has used its idempotency key."
     )
     return (Line(message, (operation.key, operation.requested_on), is_warning=True),)

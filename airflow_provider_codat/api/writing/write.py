@@ -1,4 +1,4 @@
-"""One write of a task, done once: the loop that carries out the decision table of ``decision.py``."""
+"""A task's write, done once: the loop that carries out the decision table of ``decision.py``."""
 
 from __future__ import annotations
 
@@ -33,12 +33,13 @@ from airflow_provider_codat.api.writing.stored import EarlierTries, StoredWrite,
 class Write:
     """One task's write.
 
-    :param request: makes the request that writes the record, under an idempotency key.
-    :param root: the key the chain begins with.
-    :param keep: stores a write for the next try; called before anything is sent and after each answer.
+    :param request: returns the request that writes the record under an idempotency key.
+    :param root: the first key of the chain.
+    :param keep: stores a write for the next try. It is called before a request, unless an earlier try stored that
+        it sends this key; when an operation was answered; and before some errors are raised.
     :param clock: returns the time in epoch seconds.
-    :param fingerprint: what ``stored.fingerprint`` returned for the record; by default nothing is compared.
-    :param takes_any_end: whether an operation that ended without success is returned as well; default ``False``.
+    :param fingerprint: what ``stored.fingerprint`` returned for the record; default none, so changes are not found.
+    :param takes_any_end: whether an operation that ended without success is returned too; default ``False``.
     """
 
     request: Callable[[str], Request[PushOperation]]
@@ -53,12 +54,10 @@ class Write:
     takes_any_end: bool = False
 
     def steps(self) -> Steps[PushOperation]:
-        """Find what earlier tries have written, or write.
+        """Find the operation of an earlier try, or write the record; return the operation as last read.
 
-        The operation is returned as last read: it may have ended, and have been made by an earlier try.
-
-        :raises OutcomeUnknown: sending anything might write the record twice.
-        :raises CodatError: nothing was written, or the next try can find out.
+        :raises OutcomeUnknown: sending the record could write it twice.
+        :raises CodatError: no record was written, or the next try can find out whether one was.
         """
         known = Known(
             root=self.root,
@@ -83,18 +82,18 @@ class Write:
                 case Return(operation):
                     return operation
                 case Raise():
-                    raise self._marked(action)
+                    raise self._store_and_mark(action)
                 case Send():
                     answer = yield from self._send(known, action)
                 case Read():
                     answer = yield from self._read(action)
-                case Search(of):
-                    target = known.searched(of.stored.target)
-                    history = yield from push_history.search(target, of.since, narrowed=not action.is_of_the_whole)
+                case Search(write):
+                    target = known.search_target(write.stored.target)
+                    history = yield from push_history.search(target, write.since, narrowed=not action.is_of_the_whole)
                     answer = Searched(action, history)
 
     def _send(self, known: Known, action: Send) -> Steps[Answer]:
-        request = self.request(action.write.key)  # what is wrong with it is found before anything is stored or sent
+        request = self.request(action.write.key)  # an invalid argument raises here, before anything is stored or sent
         if not known.is_stored(action.write.key):
             self.keep(action.write)
         self.log.info("Writing %s under idempotency key %s.", self.target, action.write.key)
@@ -106,16 +105,16 @@ class Write:
         return Answered(action, operation)
 
     def _read(self, action: Read) -> Steps[Answer]:
-        target = action.of.target
+        target = action.write.target
         try:
             operation: PushOperation = yield get_push_operation(target.company_id, action.operation_key)
         except CodatNotFoundError:
-            # A fresh operation may not be readable yet; the wait for it knows how long to bear with that.
+            # A new operation may not be readable yet. The wait that follows gives up after a minute.
             where = target.company_id, target.connection_id, target.data_type
             operation = PushOperation(action.operation_key, "Pending", *where)
         return OperationRead(action, operation)
 
-    def _marked(self, action: Raise) -> CodatError:
+    def _store_and_mark(self, action: Raise) -> CodatError:
         if action.keep is not None:
             self.keep(action.keep)
         if action.may_have_landed:

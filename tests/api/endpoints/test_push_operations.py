@@ -114,7 +114,7 @@ def test_what_a_pending_operation_leaves_out_is_what_was_asked_for(pending):
 
 def test_another_operation_than_was_asked_for_is_no_answer():
     read = get_push_operation("company-1", "key-2").read
-    with pytest.raises(CodatResponseError, match="push operation key-2 was asked for, key-1 came"):
+    with pytest.raises(CodatResponseError, match="push operation key-2 was requested, key-1 came"):
         read(FULL)
 
 

@@ -119,13 +119,13 @@ WRONG_RECORDS = [
 ]
 WRONG_OPTIONS = [({"timeout_in_minutes": 0}, "timeout_in_minutes is 0")]
 WRONG_KEYS = [
-    ({"idempotency_key": "bill-7"}, "idempotency_key 'bill-7' is no GUID"),
-    ({"idempotency_key": ""}, "idempotency_key '' is no GUID"),
-    ({"idempotency_key": 7}, "idempotency_key 7 is no GUID"),
+    ({"idempotency_key": "bill-7"}, "idempotency_key 'bill-7' is not a GUID"),
+    ({"idempotency_key": ""}, "idempotency_key '' is not a GUID"),
+    ({"idempotency_key": 7}, "idempotency_key 7 is not a GUID"),
 ]
 WRONG_TYPES = [({"data_type": ["bills"]}, "data_type must be a string, not list")]
 WRONG_ACCOUNTS = [
-    ({"data_type": "bankTransactions"}, "account_id is missing: bankTransactions are written to a bank account"),
+    ({"data_type": "bankTransactions"}, "account_id is missing: give the id of the bank account"),
     ({"data_type": "bankTransactions", "account_id": "../a"}, "account_id '../a' would change the URL"),
     ({"data_type": "bankTransactions", "account_id": 7}, "account_id must be a string, not int"),
     ({"account_id": "a"}, "account_id is 'a', but data_type is 'bills': leave it out"),

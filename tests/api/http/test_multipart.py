@@ -146,7 +146,7 @@ def test_the_media_type_is_the_given_one_or_that_of_the_suffix(name, given, medi
 
 @pytest.mark.parametrize("given", ["", "pdf", "application/", "a/b\r\nX-Evil: 1", "a/b; c\n", "ä/b"])
 def test_what_is_no_media_type_is_refused(given):
-    with pytest.raises(CodatInputError, match="is no media type"):
+    with pytest.raises(CodatInputError, match="is not a media type"):
         form_of(Stored(), content_type=given)
 
 
@@ -157,7 +157,7 @@ def test_a_given_name_goes_before_the_files_own():
 
 @pytest.mark.parametrize("arguments", [{"file_name": ""}, {}])
 def test_a_file_without_a_name_is_refused(arguments):
-    with pytest.raises(CodatInputError, match="file_name is empty: give the name that the file 'store://' is to be"):
+    with pytest.raises(CodatInputError, match="file_name is empty: give a name for the file 'store://'"):
         form_of(Stored(name=""), **arguments)
 
 
@@ -184,7 +184,7 @@ def test_a_path_of_a_store_is_never_taken_for_a_local_one():
 
 
 def test_a_url_is_refused_with_what_to_give():
-    with pytest.raises(CodatInputError, match=r"file 's3://bucket/a.pdf' is a URL .*: give ObjectStoragePath\('s3://"):
+    with pytest.raises(CodatInputError, match=r"file 's3://bucket/a.pdf' is a URL, .*: give ObjectStoragePath\('s3://"):
         form_of("s3://bucket/a.pdf")
 
 

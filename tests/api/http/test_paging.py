@@ -46,7 +46,7 @@ def test_after_an_empty_page_none_follows_whatever_the_answer_says(more):
 @pytest.mark.parametrize("came", [1, 3, 4])
 def test_another_page_than_was_asked_for_ends_the_iteration(came):
     page = page_reader(str, 2, 100)({"results": [1], "pageNumber": came, "_links": NEXT})
-    with pytest.raises(CodatResponseError, match=f"page 2 was asked for, page {came} came"):
+    with pytest.raises(CodatResponseError, match=f"page 2 was requested, page {came} came"):
         number_after(2, page)
 
 

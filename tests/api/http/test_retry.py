@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_codat.api import errors
 from airflow_provider_codat.api.http.request import Request
-from airflow_provider_codat.api.http.retry import RetryPolicy, is_passing, leaves_open, may_be_resent, next_wait
+from airflow_provider_codat.api.http.retry import RetryPolicy, is_transient, leaves_open, may_be_resent, next_wait
 
 STATE = Request("GET", "/", bool)
 KEYED = Request("POST", "/", bool, writes=True, idempotency_key="key")
@@ -57,7 +57,7 @@ def test_the_table_row_by_row(error, row):
     again, left_open = row
     assert tuple(may_be_resent(error, request) for request in REQUESTS) == again
     assert tuple(leaves_open(error, request) for request in REQUESTS) == (False, *left_open)
-    assert is_passing(error) == again[0]
+    assert is_transient(error) == again[0]
 
 
 @given(PASSING, st.integers(1, 10_000), POLICIES, st.floats(0, 1))

@@ -137,7 +137,7 @@ def test_a_start_that_cannot_be_read_can_be_cleared():
 def test_an_answer_about_another_company_is_no_answer():
     request = sync_settings.get_company_sync_settings("c")
     assert request.read({"companyId": "C", "settings": []}).settings == ()
-    with pytest.raises(CodatResponseError, match="of company c were asked for, those of d came"):
+    with pytest.raises(CodatResponseError, match="of company c were requested, those of d came"):
         request.read({"companyId": "d", "settings": []})
 
 

@@ -54,7 +54,7 @@ REFUSED = {
     "hour -1": (entry(syncSchedule={"intervalHours": 24, "hourOfDay": -1}), ["hourOfDay", "-1"]),
     "both starts": (
         entry(syncFromWindow=24, **FROM_UTC),
-        ["invoices", "syncFromUtc", "syncFromWindow", "one or the other"],
+        ["invoices", "syncFromUtc", "syncFromWindow", "give only one of them"],
     ),
     "months of no report": (entry(monthsToSync=12), ["invoices", "monthsToSync", "balanceSheet", "profitAndLoss"]),
     "a start in words": (entry(syncFromUtc="last year"), ["syncFromUtc", "'last year'", "2020-01-01T12:00:00Z"]),

@@ -30,7 +30,7 @@ def test_schedules_are_sent_in_the_shape_asked_for(schedule, shape, sent):
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ([SyncSetting("invoices", SyncSchedule(24, 6))], "hours alone"),
+        ([SyncSetting("invoices", SyncSchedule(24, 6))], "a number of hours"),
         ([SyncSetting("invoices", SyncSchedule(5))], "5 hours"),
         ([SyncSetting("invoices")], "syncSchedule is missing"),
         ([{"dataType": "invoices", "syncShedule": 24}], "did you mean 'syncSchedule'"),

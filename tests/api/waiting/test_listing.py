@@ -15,8 +15,8 @@ from airflow_provider_codat.api.waiting.listing import (
     ListFeatures,
     Listing,
     ListUsefulness,
+    earliest_requested_on,
     is_earlier,
-    oldest_request,
     page_size,
     pages_to_read,
 )
@@ -198,7 +198,7 @@ def test_keys_in_other_letters_are_the_same():
 
 def test_a_page_that_was_not_asked_for_is_an_error():
     it = listing("abc")
-    with pytest.raises(CodatResponseError, match="page 1 was asked for, page 7 came"):
+    with pytest.raises(CodatResponseError, match="page 1 was requested, page 7 came"):
         it.read(Page((), 7, 100, None, has_next=False))
     assert it.requests == 1
 
@@ -298,8 +298,8 @@ def test_only_what_a_refused_list_carried_is_left_out():
 
 def test_a_list_is_narrowed_to_the_oldest_time_known():
     times = ["2026-01-02T10:00:00Z", None, "2026-01-02T09:59:59.5Z", "soon", "2026-01-02T11:00:00+00:00"]
-    assert oldest_request(schedule(requested_on=time) for time in times) == "2026-01-02T09:59:59.5Z"
-    assert oldest_request([schedule(), schedule(requested_on="soon")]) is None
+    assert earliest_requested_on(schedule(requested_on=time) for time in times) == "2026-01-02T09:59:59.5Z"
+    assert earliest_requested_on([schedule(), schedule(requested_on="soon")]) is None
 
 
 @pytest.mark.parametrize(

@@ -219,7 +219,7 @@ def test_passing_trouble_is_waited_out_and_logged_once_with_its_end(error):
     course = Course("Pending", error, error, error, "Pending", "Success")
     assert course.play().is_success
     assert course.checks == 6
-    assert course.log.about("The status of push operation key-1 is not known") == ["warning"]
+    assert course.log.about("The status of push operation key-1 could not be read") == ["warning"]
     assert course.log.about("Codat answers again") == ["info"]
     assert course.log.about("key-1 is Pending") == ["info"]
 
@@ -227,7 +227,7 @@ def test_passing_trouble_is_waited_out_and_logged_once_with_its_end(error):
 def test_other_trouble_is_logged_again():
     course = Course(api_error(503), api_error(429), api_error(429), "Success")
     course.play()
-    assert len(course.log.about("is not known")) == 2
+    assert len(course.log.about("could not be read")) == 2
 
 
 @pytest.mark.parametrize("status", [429, 503])

@@ -30,7 +30,7 @@ def test_until_when_a_clear_asks_again_is_said_where_it_does():
 )
 def test_nothing_found_is_said_only_where_that_is_known(candidates, gap, is_said):
     text = str(OutcomeUnknown("cut off", TARGET, ROOT, LONG_AGO, candidates, gap))
-    assert ("  nothing" in text.splitlines()) is is_said
+    assert ("  none" in text.splitlines()) is is_said
 
 
 def test_an_unknown_outcome_survives_the_way_between_processes():

@@ -6,7 +6,13 @@ from hypothesis import strategies as st
 from write_course import iso
 
 from airflow_provider_codat.api import errors
-from airflow_provider_codat.api.writing.push_history import CLOCKS_DIFFER_BY, MOST_PAGES, PAGE_SIZE, TELLING, search
+from airflow_provider_codat.api.writing.push_history import (
+    CLOCKS_DIFFER_BY,
+    LEAST_SORTED,
+    MOST_PAGES,
+    PAGE_SIZE,
+    search,
+)
 from airflow_provider_codat.api.writing.stored import WriteTarget
 
 SINCE = 1_800_000_000.0
@@ -103,12 +109,12 @@ def page_of(*times):
     return page(*(operation(f"{number}", time) for number, time in enumerate(times)), has_next=True)
 
 
-NEWEST_FIRST = [SINCE + 900 - number for number in range(TELLING - 1)]
+NEWEST_FIRST = [SINCE + 900 - number for number in range(LEAST_SORTED - 1)]
 
 
 def test_a_list_sorted_newest_first_is_read_no_further_than_it_has_to():
     history, asked = play(page_of(*NEWEST_FIRST, FLOOR - 1), narrowed=False)
-    assert (len(history.found), history.gap, len(asked)) == (TELLING - 1, None, 1)
+    assert (len(history.found), history.gap, len(asked)) == (LEAST_SORTED - 1, None, 1)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +133,12 @@ def test_a_list_that_may_go_on_is_read_on(times):
     assert (len(asked), history.gap) == (2, None)
 
 
-@given(st.lists(st.integers(-500, 500), max_size=3 * TELLING), st.integers(1, TELLING + 1), st.booleans(), st.data())
+@given(
+    st.lists(st.integers(-500, 500), max_size=3 * LEAST_SORTED),
+    st.integers(1, LEAST_SORTED + 1),
+    st.booleans(),
+    st.data(),
+)
 def test_whatever_the_order_all_that_may_be_ours_is_found(ages, size, is_sorted, data):
     moments = [SINCE + age for age in ages]
     moments = sorted(moments, reverse=True) if is_sorted else data.draw(st.permutations(moments))
@@ -201,7 +212,7 @@ def test_an_operation_that_cannot_be_read_and_is_too_old_does_not_matter():
 
 def test_a_history_too_long_to_read_has_a_gap():
     history, asked = play(by=lambda number: page(operation(f"{number}"), number=number, has_next=True))
-    assert history.gap == f"only its first {MOST_PAGES * PAGE_SIZE} operations were looked through"
+    assert history.gap == f"only its first {MOST_PAGES * PAGE_SIZE} operations were read"
     assert [number for number, _ in asked] == list(range(1, MOST_PAGES + 1))
 
 
@@ -231,4 +242,4 @@ def test_a_400_without_a_query_is_trouble_like_other(narrowed):
 
 def test_another_page_than_was_asked_for_is_trouble_too():
     history, _ = play(page(operation("a"), number=2))
-    assert "page 1 was asked for, page 2 came" in history.gap
+    assert "page 1 was requested, page 2 came" in history.gap

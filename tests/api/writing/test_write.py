@@ -71,7 +71,7 @@ def test_an_operation_older_than_the_task_is_reported_as_anothers(age, levels):
     made = None if age is None else NOW - age
     course = Course(pushed("a", "Failed", made))
     assert course.play().key == "a"
-    assert course.log.about("before this task began: its key has been used before") == levels
+    assert course.log.about("before this task began. An earlier run") == levels
     assert len(course.sent) == 1
 
 
@@ -99,7 +99,9 @@ def test_an_operation_that_succeeded_or_goes_on_is_returned_and_nothing_sent(sta
 def test_a_write_that_is_done_is_reported_with_its_time_and_the_way_to_repeat_it(completed, end):
     course = Course(pushed("a", "Success", LONG_AGO, completedOnUtc=completed), earlier_tries=after(operation_key="a"))
     course.play()
-    assert course.log.about(f"on {iso(end)}: nothing is sent. To write it once more, set resubmit=True") == ["info"]
+    assert course.log.about(f"on {iso(end)}. Nothing is sent. To write the record once more, set resubmit=True") == [
+        "info"
+    ]
 
 
 def test_an_operation_that_is_not_readable_yet_counts_as_pending():

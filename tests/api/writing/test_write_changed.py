@@ -32,7 +32,7 @@ def test_that_the_record_has_changed_is_logged_with_the_fields(status):
     before = fingerprint(ROOT, {"reference": "INV-8", "note": "x"})
     course = Course(pushed("a", status), earlier_tries=after(operation_key="a", fingerprint=before))
     course.play()
-    assert course.log.about("not the one that push operation a writes: it differs in note, reference, totalAmount") == [
+    assert course.log.about("since push operation a was made: it differs in note, reference, totalAmount") == [
         "warning"
     ]
 
@@ -49,7 +49,7 @@ def test_nothing_is_logged_of_a_change_where_there_is_none(status, before):
     answers = [pushed("a", status), *([pushed("b")] if status == "Failed" else [])]
     course = Course(*answers, earlier_tries=after(operation_key="a", fingerprint=before))
     course.play()
-    assert course.log.about("not the one") == []
+    assert course.log.about("The record has changed") == []
 
 
 @pytest.mark.parametrize("status", ["Success", "Pending", "TimedOut"])
@@ -57,7 +57,7 @@ def test_an_operation_that_went_elsewhere_is_no_answer_and_nothing_is_sent(statu
     course = Course(pushed("a", status), earlier_tries=after(operation_key="a", target=ELSEWHERE))
     with pytest.raises(errors.CodatInputError, match="company_id was 'company-2' and is 'company-1'") as raised:
         course.play()
-    assert f"Push operation a is {status}. Nothing is sent" in str(raised.value)
+    assert f"push operation a is {status}. Nothing is sent" in str(raised.value)
     assert "set resubmit=True and clear the task" in str(raised.value)
     assert (course.sent, course.kept) == ([("GET", "company-2", "a")], [])
 

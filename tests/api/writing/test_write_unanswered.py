@@ -58,7 +58,7 @@ def test_while_tries_remain_an_open_outcome_is_left_to_the_next(error, earlier_t
     assert kept.sent_on is not None
     assert (kept.key, kept.operation_key, kept.refused) == (ROOT, None, False)
     assert course.sent == [("POST", ROOT)]
-    assert course.log.about("the next try asks under the same key") == ["warning"]
+    assert course.log.about("The next try sends it again under the same key") == ["warning"]
 
 
 @pytest.mark.parametrize("error", OPEN, ids=in_a_line)
@@ -134,7 +134,9 @@ def test_another_refusal_says_nothing_of_what_an_earlier_try_sent(answers):
     refusals = [copy(each) for each in answers]  # the last one is marked as one that leaves the write open
     course = raises(Course(*refusals, earlier_tries=after()), refusals[-1])
     assert (course.sent, course.kept) == ([("POST", ROOT)] * len(answers), [])  # what the earlier try stored stands
-    assert course.log.about("An earlier try may have written it; the next one asks under the same key") == ["warning"]
+    assert course.log.about(
+        "An earlier try may have written the record. The next try sends it again under the same key"
+    ) == ["warning"]
     assert refusals[-1].may_have_landed
     refusals = [copy(each) for each in answers]
     last = Course(*refusals, page(), earlier_tries=after(is_last_try=True))
@@ -196,7 +198,9 @@ def test_a_422_names_the_fields_that_differ_and_its_likely_reason():
     error = api_error(422)
     course = Course(error, page(pushed("a")), earlier_tries=after(fingerprint=OTHER_FINGERPRINT))
     outcome = unknown(course)
-    assert "sent another content under this key (it differs in totalAmount). Was it corrected" in str(outcome)
+    assert "sent other content under this idempotency key (it differs in totalAmount). Was the record corrected" in str(
+        outcome
+    )
     assert outcome.__cause__ is error
     assert (outcome.idempotency_key, outcome.since) == (ROOT, LONG_AGO)
     assert course.kept == []  # so that the next 422 can name them too

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from sync_settings_runs import PATH, WANTED, apply, both_shapes, hours
 
-from airflow_provider_codat.api.sync_settings.apply import SETTLE
+from airflow_provider_codat.api.sync_settings.apply import READ_BACK_AFTER
 from airflow_provider_codat.hooks import codat as hook_module
 from airflow_provider_codat.operators import sync_settings as operator_module
 from airflow_provider_codat.operators.codat import CodatSyncSettingsOperator
@@ -103,7 +103,7 @@ def test_none_of_the_settings_of_many_tasks_at_once_is_lost(codat, company, shar
     assert [{change["dataType"] for change in xcom["changes"]} for xcom in xcoms] == [{name} for name in NAMED]
     # All wrote once in vain but the last; each of these wrote again.
     assert codat.count("POST") >= 2 * len(NAMED) - 1
-    losses = [line for line in logged().splitlines() if "another writer has overwritten them" in line]
+    losses = [line for line in logged().splitlines() if "another writer has changed them" in line]
     assert len(losses) >= len(NAMED) - 1
 
 
@@ -122,16 +122,16 @@ def test_a_task_that_changes_something_waits_for_other_writers_and_one_that_does
     codat, company, clock, logged
 ):
     apply(company, WANTED["dicts"])
-    assert (clock.sleeps, codat.count("GET")) == ([SETTLE], 2)
+    assert (clock.sleeps, codat.count("GET")) == ([READ_BACK_AFTER], 2)
     apply(company, WANTED["dicts"])
-    assert (clock.sleeps, codat.count("GET")) == ([SETTLE], 3)
+    assert (clock.sleeps, codat.count("GET")) == ([READ_BACK_AFTER], 3)
     assert "may be lost" not in logged()
 
 
 def test_settings_that_codat_took_at_the_second_attempt_are_no_error(codat, company, logged):
     codat.fault(Fault("status", status=204, method="POST", path=PATH))
     assert apply(company, WANTED["dicts"])["changed"] is True
-    assert "(attempt 1); nothing else differs" in logged()
+    assert "(attempt 1); no others differ" in logged()
 
 
 def test_a_write_that_is_sent_again_rests_on_a_read_of_its_own(codat, company):

@@ -58,7 +58,7 @@ def test_data_types_that_take_the_accounts_default_when_they_are_left_out_are_no
     assert {change["dataType"] for change in first["changes"]} == {"invoices", "bills"}
     assert hours(codat, company).keys() == default
     assert hours(codat, company)["invoices"] == 720
-    (line,) = [line for line in logged().splitlines() if "that were not named" in line]
+    (line,) = [line for line in logged().splitlines() if "that the task does not name" in line]
     assert "bills (syncSchedule" in line
     assert line.count(", as the account's default") == len(default) - 1
 
