@@ -250,7 +250,7 @@ def test_a_refused_record_is_corrected_and_its_task_cleared(airflow: AirflowStac
     assert list(push.records) == [push.run.xcom("push")["recordId"]]
     assert [each.replayed for each in push.posts] == [False, False]
     assert len({each.headers["idempotency-key"] for each in push.posts}) == 2
-    assert "of an earlier try has failed: writing anew" in push.log_of_worker(2)
+    assert "of an earlier try has failed: writing under another key" in push.log_of_worker(2)
 
 
 def test_many_pushes_over_faults_land_once_each(airflow: AirflowStack, pushes: Pushes) -> None:

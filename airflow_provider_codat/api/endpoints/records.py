@@ -227,6 +227,8 @@ def _fields(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _reader(company_id: str, connection_id: str, data_type: str, *, has_key: bool) -> Callable[[Any], PushOperation]:
+    """Return a reader of the answer that raises for the operation of another write; a key may have led to it."""
+
     def read(body: Any) -> PushOperation:
         operation = PushOperation.from_json(body)
         if differences := _differences(operation, company_id, connection_id, data_type):

@@ -48,7 +48,10 @@ class Response:
     secrets: Sequence[str] = field(default=(), repr=False)
 
     def without_secrets(self, value: Any) -> Any:
-        """Return a text or parsed JSON value of this answer with secrets as ``***``. Names of fields stay unchanged."""
+        """Return a text or parsed JSON value of this answer with secrets as ``***``. Names of fields stay unchanged.
+
+        It takes parsed values, because JSON text can write a secret with escapes.
+        """
         if isinstance(value, str):
             for secret in self.secrets:
                 value = value.replace(secret, "***")

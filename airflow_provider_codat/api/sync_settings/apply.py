@@ -288,8 +288,11 @@ def _cell(value: Any) -> str:
 
 
 def _plan_limit_hint(target: SyncSettings) -> str:
-    schedules = {each.data_type: each.schedule for each in target.settings}
-    hourly = [name for name, each in schedules.items() if isinstance(each, SyncSchedule) and each.hours == 1]
+    hourly = [
+        each.data_type
+        for each in target.settings
+        if isinstance(each.schedule, SyncSchedule) and each.schedule.hours == 1
+    ]
     if not hourly:
         return "The Codat plan does not include what was requested"
     return (

@@ -68,8 +68,8 @@ class OperationWait(Generic[OperationT]):
             if operation.status in self.kind.known_statuses:
                 self.log.info("%s %s is %s.", *what)
             else:
-                unknown = "which this version does not know. It counts as not ended: the wait goes on."
-                self.log.warning(f"%s %s has the status %r, {unknown}", *what)
+                message = "%s %s has the status %r, which this version does not know. It counts as not ended."
+                self.log.warning(message, *what)
         return operation.is_terminal
 
     def failed(self, error: CodatError, now: float) -> None:

@@ -188,7 +188,7 @@ def _operation_read(known: Known, read: Read, operation: PushOperation, now: flo
     if read.is_replay and known.is_fresh(operation):
         return Decision("O1", known, Return(operation))
     if operation.status == FAILED:
-        failed = Line("Push operation %s of an earlier try has failed: writing anew.", (operation.key,))
+        failed = Line("Push operation %s of an earlier try has failed: writing under another key.", (operation.key,))
         return _write_after(known, read.write.key, now).after("O2", failed)
     if elsewhere := known.target.changed_since(read.write.target):
         return Decision("O3", known, Raise(wording.wrote_elsewhere(operation, elsewhere)))

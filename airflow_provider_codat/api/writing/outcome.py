@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from airflow_provider_codat.api.endpoints.push_operations import PushOperation
 from airflow_provider_codat.api.errors import CodatError
@@ -26,6 +27,13 @@ class OutcomeUnknown(CodatError):
     candidates: tuple[PushOperation, ...] = ()
     history_gap: str | None = None
     asks_until: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__init__(self.reason)  # without the operations, which can quote a record: repr shows these arguments
+        self.candidates = tuple(self.candidates)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.reason, self.target, self.idempotency_key, self.since), vars(self)
 
     def __str__(self) -> str:
         lines = [

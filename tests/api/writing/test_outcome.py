@@ -37,3 +37,12 @@ def test_an_unknown_outcome_survives_the_way_between_processes():
     again = pickle.loads(pickle.dumps(UNKNOWN))  # noqa: S301
     assert vars(again) == vars(UNKNOWN)
     assert str(again) == str(UNKNOWN)
+
+
+def test_an_unknown_outcome_pickles_with_arguments_by_name_and_shows_no_operation():
+    refused = PushOperation("a", "Pending", error_message="Supplier ACME owes 4711.")
+    unknown = OutcomeUnknown("cut off", TARGET, idempotency_key=ROOT, since=LONG_AGO, candidates=[refused])
+    unknown.may_have_landed = True
+    again = pickle.loads(pickle.dumps(unknown))  # noqa: S301
+    assert (again.candidates, again.may_have_landed) == ((refused,), True)
+    assert repr(again) == repr(unknown) == "OutcomeUnknown('cut off')"
