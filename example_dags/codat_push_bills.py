@@ -6,10 +6,10 @@
 | `push_bill` | one instance a bill: writes it, and waits in the triggerer, which ends the task when it has landed |
 | `report` | counts the bills, names the ids they got in the accounting software, and adds up their amounts |
 
-Whatever happens on the way, no bill is written twice: a retry goes on with what the try before it has written. A bill
-that Codat refuses fails its task, without a retry; the task's log shows every item. Correct it at its source and clear
-`list_bills` with all that comes after it: the corrected bill is written, those that have landed are not sent again. A
-bill is known by its place in the list, so let that keep its order within a run.
+No bill is written twice: a retry continues with what an earlier try has written. If Codat refuses a bill, its task fails
+without a retry, and the task's log shows each error. Correct the bill at its source, and clear `list_bills` with all its
+downstream tasks. The corrected bill is then written; the others are not sent again. A task instance finds its bill by
+the position in the list, so keep the order of the list within a run.
 
 Copy this file into your DAGs folder and trigger it with `company_id` and `connection_id`. It uses the Airflow
 connection `codat_default`.

@@ -143,7 +143,7 @@ CASES = {
     "404 that stays, soft_fail": Case(
         faults=trouble("not_found", times=STAYS), sensor={"soft_fail": True}, error=CodatNotFoundError, takes=(60, 80)
     ),
-    # passing trouble
+    # transient errors
     "429": Case(faults=trouble("status", status=429)),
     "429 with seconds": Case(faults=trouble("status", status=429, retry_after=90), takes=(180, 200)),
     "429 with a date": Case(
