@@ -6,10 +6,10 @@
 | `push_bill` | one instance a bill: writes it, and waits in the triggerer, which ends the task when it has landed |
 | `report` | counts the bills, names the ids they got in the accounting software, and adds up their amounts |
 
-No bill is written twice: a retry continues with what an earlier try has written. If Codat refuses a bill, its task fails
-without a retry, and the task's log shows each error. Correct the bill at its source, and clear `list_bills` with all its
-downstream tasks. The corrected bill is then written; the others are not sent again. A task instance finds its bill by
-the position in the list, so keep the order of the list within a run.
+No bill is written twice: a retry continues with what an earlier try has written. If Codat refuses a bill, its task
+fails without a retry, and the task's log shows each error. Correct the bill at its source, and clear `list_bills` with
+all its downstream tasks. The corrected bill is then written; the others are not sent again. A task instance finds its
+bill by the position in the list, so keep the order of the list within a run.
 
 Copy this file into your DAGs folder and trigger it with `company_id` and `connection_id`. It uses the Airflow
 connection `codat_default`.

@@ -42,7 +42,7 @@ def open_client(settings: ConnectionSettings) -> httpx.AsyncClient:
             limits=limits,
             follow_redirects=False,
             verify=tls,
-            # httpx reads these environment variables differently from requests, and rejects some values.
+            # httpx reads the proxy variables of the environment differently from requests, and rejects some values.
             proxy=_proxy_for(settings.base_url, tls),
             trust_env=False,
             event_hooks={"response": [_without_location]},

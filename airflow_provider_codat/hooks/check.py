@@ -104,7 +104,7 @@ def _template(error: CodatError, causes: Sequence[BaseException]) -> tuple[BaseE
     for kind, template in SENTENCES.items():
         for cause in causes:
             if isinstance(cause, kind):
-                # OpenSSL reports a bad file of certificates as an error of its library X509, a TLS error as another.
+                # OpenSSL reports a bad file of certificates as an error of its library X509, a TLS error as one of SSL.
                 is_bad_file = isinstance(cause, ssl.SSLError) and cause.library == "X509"
                 return cause, _NO_CERTIFICATES if is_bad_file else template
     return error, "{error}"

@@ -204,7 +204,7 @@ class CodatHook(BaseHook):
     # -- blocking ----------------------------------------------------------------------------------------------------
 
     def get_conn(self) -> requests.Session:
-        """Return the authorised session that all blocking calls of this process share."""
+        """Return the authorised session that all blocking calls of this hook share in a process."""
         self._drop_clients_of_parent()
         if self._session is None:
             self._session = blocking.open_session(self.settings)
@@ -262,7 +262,7 @@ class CodatHook(BaseHook):
         return await sync_to_async(lambda: self.settings)()
 
     async def connect(self) -> httpx.AsyncClient:
-        """Return the client that all asynchronous calls of the running event loop share."""
+        """Return the client that all asynchronous calls of this hook share in the running event loop."""
         from asgiref.sync import sync_to_async
 
         self._drop_clients_of_parent()

@@ -77,7 +77,7 @@ class CodatPushOperator(PushTask, PacedOperator):
         the sensor; default ``False``. It makes the operator deferrable.
     :param poke_interval: seconds between two checks, default 5.
     :param exponential_backoff: whether the pause doubles after each check, default ``True``.
-    :param max_wait: the longest pause in seconds, default 60; ``None`` for no bound.
+    :param max_wait: the longest pause in seconds with backoff, default 60; ``None`` for no bound.
     :param timeout: seconds to wait in one try; default Airflow's ``[sensors] default_timeout``, seven days.
     :param fail_on_unsuccessful: ``False`` also returns an operation that ended as ``Failed`` or ``TimedOut``; default
         ``True``.

@@ -43,9 +43,9 @@ class CodatPushOperationSensor(PushTask, BaseSensorOperator):
     callbacks work as usual. A task that needs a worker gets one, and a warning at DAG parse says why. The README beside
     this module lists what needs a worker, such as ``outlets``, and what a task without a worker ignores, such as pools.
 
-    A transient error (no connection, 429, 5xx, an unreadable answer) does not end the wait. A 404 fails the task if it
-    comes a minute or more after the first 404. In ``reschedule`` mode, where each check is a new process, the
-    minute begins with the sensor. Other errors fail the task at once, and its retries apply.
+    A transient error (no connection, 408, 425, 429, 5xx, an unreadable answer) does not end the wait. A 404 fails the
+    task if it comes a minute or more after the first 404. In ``reschedule`` mode, where each check is a new process,
+    the minute begins with the sensor. Other errors fail the task at once, and its retries apply.
 
     :param company_id: the company written to. Templated.
     :param push_operation_key: the key of the operation, from Codat's answer to the write. Templated.
@@ -55,7 +55,7 @@ class CodatPushOperationSensor(PushTask, BaseSensorOperator):
         the DAG can branch on its ``status``; default ``True``.
     :param poke_interval: seconds between two checks, default 5.
     :param exponential_backoff: whether the pause doubles after each check, default ``True``.
-    :param max_wait: the longest pause in seconds, default 60.
+    :param max_wait: the longest pause in seconds with backoff, default 60.
     :param start_from_trigger: start in the triggerer, without a worker; Airflow 3.3 and later, default ``False``.
     :param end_from_trigger: let the triggerer push the XCom and end the task after a success; default ``False``.
     :param start_trigger_args: for a mapped sensor with ``start_from_trigger``, what :meth:`start_args` returns; default
@@ -204,7 +204,7 @@ class CodatPushOperationSensor(PushTask, BaseSensorOperator):
     def _sensor_semantics(self) -> Iterator[None]:
         """Add the last status to the errors of timeouts, and skip the task if ``soft_fail`` or ``never_fail`` says so.
 
-        Airflow skips the task after a poke and after most ends of a deferral. This adds the other ends.
+        Airflow itself applies them to the errors of a poke and of most deferrals. This adds the other errors.
         """
         try:
             yield

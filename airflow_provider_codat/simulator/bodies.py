@@ -40,7 +40,7 @@ def is_flag(value: Any) -> bool:
 
 
 def is_integer(value: Any) -> bool:
-    """Return whether a JSON value is a whole number; true is none, unlike in Python."""
+    """Return whether a JSON value is a whole number; ``true`` does not count as one."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 

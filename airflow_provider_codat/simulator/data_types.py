@@ -1,7 +1,8 @@
 """Codat's data types, the writes that each supports, and the paths of these.
 
 Sources: https://docs.codat.io/codat-api#/schemas/DataType for the types, https://docs.codat.io/accounting-api for the
-writes. A write without an operation there is refused with 404, as https://docs.codat.io/using-the-api/errors says.
+writes. A write that the second page does not document is refused with 404, as
+https://docs.codat.io/using-the-api/errors says.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ BANK_TRANSACTIONS = "bankTransactions"
 #: Data types whose path segment differs from their name.
 _SEGMENTS = {"chartOfAccounts": "accounts"}
 _BY_SEGMENT = {_SEGMENTS.get(name, name): name for name in WRITES if name != BANK_TRANSACTIONS}
-#: Data types with another last segment than ``attachment`` in the path at which a file is attached.
+#: The last segment of a data type's path for attachments, where it is not ``attachment``.
 _ATTACHED_AT = {"bills": "attachments"}
 
 

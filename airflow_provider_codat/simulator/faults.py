@@ -11,7 +11,7 @@ from airflow_provider_codat.simulator.request_log import path_matches
 
 #: The kinds -> what happens to the request.
 KINDS = {
-    "status": "not handled, answered with `status`; like every answer of Codat, it is kept for its idempotency key",
+    "status": "not handled, answered with `status`; the answer is kept for its idempotency key, except a 429",
     "gateway": "not handled, answered with `status` by a proxy before Codat; nothing is kept for its idempotency key",
     "not_found": "not handled, answered with 404 in Codat's error shape",
     "html": "not handled, answered with 200 and an HTML page by a proxy before Codat",

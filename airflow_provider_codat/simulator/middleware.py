@@ -4,7 +4,7 @@ The order is that of Codat:
 
 1. The network or a proxy may fail the request before it reaches Codat.
 2. A request beyond a limit or with a wrong API key is refused; its idempotency key is not read.
-3. The answer to a request with an idempotency key is kept and replayed, a server error included.
+3. The answer to a request with an idempotency key is kept and replayed, a server error included, a 429 excluded.
 
 A request that has arrived is handled and its answer kept, even if the client has disconnected.
 """

@@ -58,7 +58,7 @@ UNDECIDED = Outcome(latency=math.inf)
 
 
 class OutcomeRules:
-    """The outcomes of later pushes. The first of these that has one decides.
+    """Decides how later pushes end. The first source in this list that has an outcome counts.
 
     1. ``queue``, one outcome for each push;
     2. a rule for the company and the data type, 3. for the company, 4. for the data type, 5. for all;
@@ -71,7 +71,7 @@ class OutcomeRules:
         self._draw: Callable[[], Outcome | None] = lambda: None
 
     def distribute(self, outcomes: Sequence[Outcome], weights: Sequence[float], seed: int) -> None:
-        """Set the outcomes that pushes without another rule draw at random; one ``seed`` draws the same ones.
+        """Set the outcomes that pushes without another rule draw at random; the same ``seed`` draws the same outcomes.
 
         :raises ValueError: if there are not as many weights as outcomes.
         """

@@ -52,7 +52,7 @@ def parse(text: str, fields: frozenset[str] | None) -> Predicate:
 
 
 def bounds(text: str, field: str) -> list[tuple[str, datetime]] | None:
-    """Return the operators and instants of a query that only bounds this field, an instant; None for another query."""
+    """Return the operators and instants of a query that has only bounds on this field; None for any other query."""
     found = []
     for term in text.split("&&"):
         match = _COMPARISON.fullmatch(term)

@@ -72,7 +72,7 @@ class Traffic:
 
 
 def peak(times: Iterable[float], window: float) -> int:
-    """Return the highest number of events in any window, in seconds, whose end does not belong to it.
+    """Return the highest number of events in any span of ``window`` seconds; the end of the span is excluded.
 
     :param times: in seconds, ascending.
     """

@@ -45,10 +45,10 @@ class CodatSimulator(HttpServer):
     :param port: TCP port; 0, the default, lets the kernel choose a free one.
     :param api_key: the key that is accepted; default a random one.
     :param company_count: how many companies there are at first; default 0.
-    :param latency: seconds after which a push succeeds that no outcome is set for; default 0.
+    :param latency: seconds until the success of a push for which no outcome is set; default 0.
     :param sync_schedule_shape: hours as an ``integer``, the default, or an ``object`` with hours and hour of the day.
     :param free_plan: whether hourly syncs are refused with 402; default ``False``.
-    :param left_out_data_types: how a data type is answered that a company's sync settings leave out: ``absent``, the
+    :param left_out_data_types: what answers show for a data type that a company's own list leaves out: ``absent``, the
         default, or ``account_default``; Codat does not document which.
     :param quota: requests per day; further ones are answered with 429. ``codat`` for Codat's quota for the present
         companies; None, the default, for no limit.

@@ -23,7 +23,7 @@ SyncScheduleShape = Literal["integer", "object"]
 LeftOut = Literal["absent", "account_default"]
 Setting = dict[str, Any]
 
-#: Hours between two syncs; only a paid plan has them.
+#: The interval of hourly syncs, in hours. Only a paid plan has hourly syncs.
 HOURLY = 1
 INTERVAL_HOURS = frozenset({0, HOURLY, 24, 168, 720})
 REPORT_TYPES = frozenset({"balanceSheet", "profitAndLoss", "cashFlowStatement"})
@@ -48,7 +48,7 @@ def _is_number_of_months(value: Any) -> bool:
 class SyncSettings:
     """The account's list of settings, and the lists of companies that have their own. A free plan has no hourly syncs.
 
-    :param left_out: how a data type is answered that a company's own list leaves out; Codat does not document it.
+    :param left_out: what answers show for a data type that a company's own list leaves out; Codat does not document it.
     """
 
     def __init__(self, shape: SyncScheduleShape, *, free_plan: bool, left_out: LeftOut) -> None:

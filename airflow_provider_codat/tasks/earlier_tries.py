@@ -125,7 +125,7 @@ class WriteState:
     def _shows_a_clear(self) -> bool:
         """Whether Airflow shows a clear of the task: ``max_tries`` is above ``retries``, and the DAG run was cleared.
 
-        The run is checked too, because a value of ``retries`` that was lowered since looks like a clear of the task.
+        The run is checked too: if somebody lowers ``retries`` between two tries, that looks like a clear of the task.
         """
         tries_before = self.max_tries - self._retries
         return 1 <= tries_before < self._ti.try_number and _may_have_been_cleared(self._context.get("dag_run"))
@@ -155,7 +155,7 @@ class _Tries:
 
     @classmethod
     def after(cls, state: Any, number: int, first: int) -> tuple[_Tries, bool]:
-        """Return what to store of try ``number``, and whether the try before it is missing, if it is not ``first``."""
+        """Return what to store of try ``number``, and whether the try before it is missing. ``first`` has none."""
         if number <= first:
             return cls(number), False
         known = state if isinstance(state, dict) else {"lastTry": 0}

@@ -63,7 +63,8 @@ class WaitingTask(CodatTask):
     A subclass also inherits from ``BaseSensorOperator`` or :class:`PacedOperator`, which take the pace and the timeout.
     Before it waits, it sets the operation key as the attribute that ``kind().key_argument`` names.
 
-    No parameter has a default: Airflow would fill an omitted argument from the DAG's ``default_args``.
+    No parameter has a default, so a subclass has to pass on each one. Airflow would take an omitted one from the DAG's
+    ``default_args``, even if the task itself was given another value.
     """
 
     trigger_class_path: ClassVar[str]

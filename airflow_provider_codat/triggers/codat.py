@@ -26,7 +26,7 @@ class CodatPushOperationTrigger(OperationTrigger):
         defers.
     :param poke_interval: seconds between two checks, default 5.
     :param exponential_backoff: whether the pause doubles after each check, default ``True``.
-    :param max_wait: the longest pause in seconds, default 60; ``None`` for no bound.
+    :param max_wait: the longest pause in seconds with backoff, default 60; ``None`` for no bound.
     :param last_status: the status that the worker has seen before it deferred; default ``None``.
     :param timeout_margin: seconds to stop before Airflow's limit if ``deadline`` is ``None``; default 0.
     :param end_from_trigger: whether the trigger ends the task after a success, without a worker; default ``False``.

@@ -3,7 +3,7 @@
 It starts with the first subscription and ends with the last. It repeats these steps::
 
     sleep until a check is due
-    if the last request failed, check one operation alone; if that fails too, start again
+    if all requests of the last round failed, check one operation alone; if that fails too, start again
     if the list saves requests, read it, and check by key each due operation that it did not show
     otherwise check each due operation by its key
     start the next pause of all checked operations at the same time, so that they stay together
@@ -44,7 +44,7 @@ LAST_CHECK_GRACE = 15.0
 """Seconds from the deadline to the end of a wait whose last check is not answered."""
 
 SLOW = 2.0
-"""Seconds for which a check without an answer delays the next checks."""
+"""The longest time in seconds for which a check without an answer delays the next checks."""
 
 NEWEST_FIRST = "-requestedOnUtc"
 
@@ -256,7 +256,7 @@ class CompanyPoll:
         if isinstance(trouble, CodatRateLimited):
             self._fail([*asked, *postponed], trouble, began)
             return
-        # Any other error concerns the list alone. Only an answer about its own operation can fail a wait.
+        # Any other error concerns the list alone: it ends no wait.
         self._usefulness.listed(listing.saved, len(listing.wanted), listing.total)
         for subscription in self._subscribed_to(listing.missing):
             subscription.schedule.is_unlisted = True
@@ -312,7 +312,7 @@ class CompanyPoll:
         return trouble is None
 
     async def _check_each(self, keys: list[str]) -> None:
-        """Check operations by their keys, all at once. Return after ``SLOW`` seconds, even if answers are missing."""
+        """Check operations by their keys, all at once. Return when all are answered, or after ``SLOW`` seconds."""
         if not keys:
             return
         answered, _ = await asyncio.wait([self._start_check(key) for key in keys], timeout=SLOW)

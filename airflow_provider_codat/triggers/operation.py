@@ -76,7 +76,9 @@ class OperationTrigger(BaseTrigger):
         except asyncio.CancelledError:
             if not hasattr(BaseTrigger, "on_kill"):
                 # Before 3.3 Airflow does not show whether a user ended the task or the triggerer stops.
-                self.log.info("The wait was interrupted; unless a triggerer takes it over, %s", wait.still_running_text)
+                self.log.info(
+                    "The wait was interrupted. Whether or not a triggerer takes it over, %s", wait.still_running_text
+                )
             raise
         except CodatWaitTimeout:
             yield TriggerEvent(events.timed_out(self.kind, wait.key, wait.last_status, wait.trouble))
@@ -124,6 +126,6 @@ async def task_success(ti: Any, xcom: dict[str, Any] | None) -> TaskSuccessEvent
     except ImportError:  # Airflow 2
         return TaskSuccessEvent(xcoms={"return_value": xcom})
     ids = {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": ti.map_index}
-    # Not `XCom.aset` of 3.3: an XCom backend would upload on the event loop. It must run in Airflow's own thread.
+    # Not `XCom.aset` of 3.3: an XCom backend would upload on the event loop. `XCom.set` runs in Airflow's own thread.
     await sync_to_async(XCom.set)(key="return_value", value=xcom, **ids)
     return TaskSuccessEvent()

@@ -271,5 +271,5 @@ def test_where_airflow_does_not_say_why_a_trigger_is_cancelled_the_trigger_does(
     trigger, key = waiting_trigger(codat, company)
     cancelled(trigger, clock)
     said = logged()
-    assert ("unless a triggerer takes it over, the push itself goes on at Codat" in said) is not is_told
+    assert ("Whether or not a triggerer takes it over, the push itself goes on at Codat" in said) is not is_told
     assert (f"get_push_operation({company.id!r}, {key!r})" in said) is not is_told

@@ -227,7 +227,7 @@ def _fields(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _reader(company_id: str, connection_id: str, data_type: str, *, has_key: bool) -> Callable[[Any], PushOperation]:
-    """Return a reader of the answer that raises for the operation of another write; a key may have led to it."""
+    """Return a reader of the answer. It raises for another write's operation, which a reused key can return."""
 
     def read(body: Any) -> PushOperation:
         operation = PushOperation.from_json(body)
@@ -242,7 +242,7 @@ def _reader(company_id: str, connection_id: str, data_type: str, *, has_key: boo
                 " section [codat] of Airflow's configuration while no task is between two tries. Otherwise use another"
                 " idempotency_key"
             )
-            # If only the data type differs, it may be another name of ours that this version does not know.
+            # If only the data type differs, Codat may use another name for the write's own data type.
             error.may_have_landed = differences.keys() == {"data type"}
             raise error
         return operation

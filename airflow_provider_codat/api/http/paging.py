@@ -44,7 +44,7 @@ class Page(JsonValue, Generic[T]):
 
 
 def page_reader(read_item: Callable[[Any], T], number: int, size: int) -> Callable[[Any], Page[T]]:
-    """Return a reader for a page. An answer without a number or size has the requested ones."""
+    """Return a reader for a page. If the answer lacks the page number or the page size, the requested one is used."""
 
     def read(body: Any) -> Page[T]:
         data = expect_object(body, "page")
@@ -67,10 +67,10 @@ _PAGING_FIELDS = {"pageNumber", "pageSize", "totalResults", "_links"}
 
 
 def _items(data: dict[str, Any], *, is_expected: bool) -> list[Any]:
-    """Return a page's items. A page without ``results``, which is optional, has none.
+    """Return a page's items. ``results`` is optional: without it, the page has no items.
 
-    It is an error if no other paging field is there, or if the total says that the page has items. Otherwise a search
-    for an earlier write would find nothing, and the record would be written twice.
+    Missing ``results`` are an error if no other paging field is there, or if the total says that the page has items. If
+    they counted as no items then, a search for an earlier write would find nothing, and a record be written twice.
     """
     if data.get("results") is None and _PAGING_FIELDS & data.keys() and not is_expected:
         return []

@@ -162,7 +162,7 @@ def retry_after(error: BaseException) -> float | None:
 
 
 def wait_after(error: BaseException, attempt: int, policy: RetryPolicy, jitter: Callable[[], float]) -> float:
-    """Return the seconds to wait after a failed attempt, counted from 1. Above ``max_wait``, no attempt follows.
+    """Return the seconds to wait after failed attempt number ``attempt``, from 1. Above ``max_wait``, none follows.
 
     ``jitter`` gives a random number, 0 to 1.
     """

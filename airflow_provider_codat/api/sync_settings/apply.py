@@ -168,7 +168,9 @@ class Application:
                 " %.1f s:\n%s",
                 self.company_id,
                 attempt,
-                "no others differ" if attempts_alone else "others differ too, so another writer has changed them",
+                "all others are as written"
+                if attempts_alone
+                else "others differ, too: another writer has changed them",
                 pause,
                 table(left),
             )
@@ -201,7 +203,7 @@ class Application:
     def _write(self, reading: _Reading) -> Steps[_Reading]:
         """Write what is planned, and return the reading that the last write was based on."""
         for attempt in itertools.count(1):
-            if not reading.plan.changes:  # an attempt without an answer was carried out, or others restored the change
+            if not reading.plan.changes:  # an attempt without an answer was carried out, or another task wrote the same
                 break
             target = reading.plan.target
             overrides = target.overrides_defaults
@@ -216,7 +218,7 @@ class Application:
             else:
                 self._warn_if_late(reading)
                 break
-            # The write may have been carried out: the next one then comes no sooner than after any write.
+            # The write may have been carried out, so the pause is at least that after a successful write.
             yield Sleep(max(pause.seconds, READ_BACK_AFTER))
             reading = yield from self._read()
         return reading

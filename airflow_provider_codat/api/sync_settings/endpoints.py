@@ -37,7 +37,7 @@ def update_company_sync_settings(
     overrides_defaults: bool = True,
     shape: ScheduleShape = "integer",
 ) -> Request[None]:
-    """Set a company's whole list of sync settings. A data type that is not in the list has no setting afterwards.
+    """Set a company's whole list of sync settings. Codat does not document what it then shows for other data types.
 
     :param company_id: Codat's id of the company.
     :param settings: one entry per data type, a ``SyncSetting`` or a dict in Codat's shape. A field that an entry leaves

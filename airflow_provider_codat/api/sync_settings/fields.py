@@ -100,7 +100,7 @@ class Field:
     write: Callable[[Any, ScheduleShape], Any]
 
     def is_same(self, value: Any, other: Any) -> bool:
-        """Whether both are written as the same JSON. No hour is written as midnight, a time with milliseconds."""
+        """Whether both become the same JSON: no hour is the same as midnight, and times have milliseconds."""
         return is_given(other) and bool(self.write(value, "object") == self.write(other, "object"))
 
 

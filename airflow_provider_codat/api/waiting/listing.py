@@ -36,7 +36,9 @@ LEAST_LISTED = 3
 SMALLEST_PAGE, LARGEST_PAGE = 100, 500
 """Operations per page. Codat recommends 100 for speed. Parsing a page blocks the triggerer's event loop."""
 
-_LONGEST_REST = 60  # polls, divided by the number of waits: each fruitless list postpones the check of one wait
+#: Polls without a list after fruitless lists, at most. It is divided by the number of waits, since each fruitless list
+#: postpones the check of one wait only.
+_LONGEST_REST = 60
 
 
 @dataclass
@@ -133,7 +135,7 @@ class Listing(Generic[OperationT]):
     :param since: the time before which operations are left out, in ISO 8601; default ``None`` for no such time.
 
     ``found`` has the wanted operations that the pages showed. ``also_found`` has operations of other
-    subscriptions, whose check does not count yet.
+    waits, whose checks do not count yet.
     """
 
     wanted: frozenset[str]

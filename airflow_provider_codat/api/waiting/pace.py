@@ -14,7 +14,7 @@ class Pace:
     :param interval: seconds (``poke_interval``).
     :param exponential_backoff: whether the pause doubles after each check; default ``False``. The n-th pause is
         random, from ``interval * 2 ** (n - 2)`` to twice that, as in Airflow.
-    :param max_wait: the longest pause in seconds; default ``None``. ``None`` and 0 mean no bound.
+    :param max_wait: the longest pause in seconds with backoff; default ``None``. ``None`` and 0 mean no bound.
     :raises CodatInputError: the interval is not above 0. Codat would block an address that checks without a pause.
     """
 

@@ -72,7 +72,7 @@ class CheckSchedule:
 
     def _pause_for(self, now: float, pause: float) -> None:
         self.since = now
-        # A check that began before the deadline and ended after it was not the final one, which is due at once.
+        # If a check began before the deadline but ended after it, the final check is still missing. It is due at once.
         self.due = min(now + pause, max(now, self.deadline))
 
 

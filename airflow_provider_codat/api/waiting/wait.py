@@ -6,8 +6,8 @@ a check is answered with                     the wait
 a terminal status                            ends, even after the timeout
 any other status, known or not               goes on; each change is logged once
 a 404                                        goes on for a minute, as a new operation may not be readable yet
-a transient error (no connection, 429, 5xx,  goes on after the ``Retry-After``; logged once
-an unreadable answer)
+a transient error (no connection, 408, 425,  goes on after the ``Retry-After``; logged once
+429, 5xx, an unreadable answer)
 any other error                              raises the error
 ===========================================  =========================================================================
 

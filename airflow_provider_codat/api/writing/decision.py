@@ -8,7 +8,7 @@ key is computed from the one before it, so every try computes the same keys: the
 and DELETE, which carry no key, the push history of the company decides. Where it allows two readings, nothing is sent
 and ``OutcomeUnknown`` is raised.
 
-A write is *unanswered* if a try has stored that it sends it, and nothing of an answer. *Missing tries* are earlier ones
+A write is *unanswered* if a try has stored that it sends the write, but no answer. *Missing tries* are earlier tries
 that stored nothing: Airflow has no task state store, or the store was emptied. A *target* is what a write goes to: the
 company, the connection, the data type, the operation, the record, the bank account. A request has *landed* if Codat has
 made a push operation of it.
@@ -30,7 +30,7 @@ S6   it is unanswered; tries are missing, or Codat no longer replays    search â
 S7   it is unanswered otherwise                                         send under the same key
 K    **To write under a key**
 K1   no missing try can have used the key                               send, as a new key
-K2   Codat still replays, or the history shows no obstacle                send, as a key in use since the missing tries
+K2   Codat still replays, or the history shows no obstacle                send; the key is in use since a missing try
 K3   otherwise                                                          search â†’ H
 A    **Codat answers the request with an operation**
 A1   the key was new                                                    return it

@@ -163,12 +163,12 @@ class Question(Enum):
     WAS_ANY_SENT = "did an earlier try send a request?"
     HAVE_ALL_FAILED = "has the write of other content under this key failed?"
     HAS_NONE_LANDED = "did no request without a key write the record?"
-    IS_REPLAYED = "does a request under the key return the operation of every earlier write?"
+    IS_REPLAYED = "does Codat replay each operation found that has not failed, instead of writing again?"
 
 
 @dataclass(frozen=True)
 class Send:
-    """Send the write; ``used_since`` (epoch seconds) is when its key may first have been used, ``None``: it is new."""
+    """Send the write. ``used_since``: when its key may first have been used, in epoch seconds; ``None`` if new."""
 
     write: StoredWrite
     used_since: float | None

@@ -131,7 +131,7 @@ def test_a_task_that_changes_something_waits_for_other_writers_and_one_that_does
 def test_settings_that_codat_took_at_the_second_attempt_are_no_error(codat, company, logged):
     codat.fault(Fault("status", status=204, method="POST", path=PATH))
     assert apply(company, WANTED["dicts"])["changed"] is True
-    assert "(attempt 1); no others differ" in logged()
+    assert "(attempt 1); all others are as written" in logged()
 
 
 def test_a_write_that_is_sent_again_rests_on_a_read_of_its_own(codat, company):
