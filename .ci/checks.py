@@ -2,7 +2,7 @@
 
 Needs a clean clone, Python 3.11, 3.12 and 3.13, a package index, and Chromium or root's right to install Debian's.
 
-Three steps run at a time, for two cores, since each waits now and then:
+Two steps run at a time, for two cores:
 
 - README command two, word for word: all tests on the newest Airflow. Then, in the environment that it has made, README
   command one, and lint and types.
@@ -213,7 +213,7 @@ class Checks:
             shutil.rmtree(folder, ignore_errors=True)
         (REPORTS / "artifacts").mkdir(parents=True)
         try:
-            with ThreadPoolExecutor(3) as pool:
+            with ThreadPoolExecutor(2) as pool:
                 try:
                     self.run_steps(pool)
                 except BaseException:
@@ -225,7 +225,7 @@ class Checks:
         return good
 
     def run_steps(self, pool: ThreadPoolExecutor) -> None:
-        """Run all steps, three at a time."""
+        """Run all steps, two at a time."""
         newest = pool.submit(self.step, self.newest.name, self.command_two)
         pool.submit(self.step, "distributions", self.build).result()
         rest = [pool.submit(self.steps_of, job) for job in self.others]

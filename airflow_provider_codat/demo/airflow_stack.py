@@ -7,10 +7,11 @@ import os
 import secrets
 import shutil
 import socket
+import sqlite3
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -106,6 +107,9 @@ class AirflowStack:
     def _fill_home(self) -> None:
         (self.home / "tmp").mkdir()
         (self.home / "passwords.json").write_text(json.dumps({self.username: self.password}))
+        # With SQLite's default journal, a reader fails if a writer needs longer than the timeout of the connection.
+        with closing(sqlite3.connect(self.home / "airflow.db")) as database:
+            database.execute("PRAGMA journal_mode=WAL")
         folder = self.home / "dags"
         folder.mkdir()
         # Copies, so that the byte code that Python writes beside the DAG files is removed with the home.
