@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -131,3 +133,8 @@ def test_the_sync_settings_are_set(ended: Ended) -> None:
     assert ended.onboarding.xcom("schedule")["changed"] is True
     hours = {each["dataType"]: each["syncSchedule"] for each in ended.codat.sync_settings(ended.company_id)["settings"]}
     assert (hours["suppliers"], hours["bills"], hours["balanceSheet"]) == (24, 24, 168)
+
+
+def test_a_reader_of_the_database_does_not_wait_for_a_writer(airflow: AirflowStack) -> None:
+    with closing(sqlite3.connect(airflow.home / "airflow.db")) as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)

@@ -7,7 +7,12 @@ import random
 
 import pytest
 
-from airflow_provider_codat.api.errors import CodatConnectionError, CodatInputError, CodatRateLimited
+from airflow_provider_codat.api.errors import (
+    CodatConnectionError,
+    CodatInputError,
+    CodatPlanLimitError,
+    CodatRateLimited,
+)
 from airflow_provider_codat.api.http.retry import RetryPolicy
 from airflow_provider_codat.api.http.steps import Sleep
 from airflow_provider_codat.api.sync_settings import SyncSettings, read_desired
@@ -280,3 +285,9 @@ def test_what_cannot_pass_is_raised_at_once():
         drive(application(WANTED).steps(dry_run=False), [IS], rate_limited(3600.0))
     with pytest.raises(CodatInputError, match="syncSchedule is missing"):
         drive(application({"dataType": "bills", "syncOrder": 1}).steps(dry_run=False), [])
+
+
+def test_the_plan_limit_names_an_hourly_type_although_codat_lists_it_twice():
+    twice = [entry("items", 1), entry("items", 24), IS]
+    with pytest.raises(CodatPlanLimitError, match=r"Hourly syncs need a paid Codat plan.*items"):
+        drive(application(WANTED).steps(dry_run=False), twice, CodatPlanLimitError(402, "Payment required"))
