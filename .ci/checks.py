@@ -2,10 +2,10 @@
 
 Needs a clean clone, Python 3.11, 3.12 and 3.13, a package index, and Chromium or root's right to install Debian's.
 
-Two steps run at a time, for two cores:
+Three steps run at a time, for two cores, as a step waits about a third of its time:
 
 - README command two, word for word: all tests on the newest Airflow. Then, in the environment that it has made, README
-  command one, and lint and types.
+  command one, and lint and types. This takes the longest, so the other steps leave the processor to it.
 - The distributions. Then each other job of ``versions.toml``: the wheel, the tests of the source distribution that can
   differ there, and one real run. After the job with the newest Airflow's own constraints, and in its environment, the
   browser test and the test with Codat's own client. Then the wheel by itself.
@@ -101,10 +101,12 @@ class Ended:
 
     :param problem: why it failed; ``None`` if it succeeded.
     :param seconds: how long it took.
+    :param cpu: seconds of CPU time of its commands and of the processes that they waited for.
     """
 
     problem: str | None = "did not end"
     seconds: float = 0.0
+    cpu: float = 0.0
 
 
 class Commands:
@@ -115,8 +117,8 @@ class Commands:
         self._lock = threading.Lock()
         self._is_over = False
 
-    def run(self, command: Sequence[str | Path], **options: Any) -> int:
-        """Run a command to its end and return its exit status.
+    def run(self, command: Sequence[str | Path], **options: Any) -> tuple[int, float]:
+        """Run a command to its end and return its exit status and its seconds of CPU time.
 
         :raises StepFailed: :meth:`end` has been called.
         """
@@ -126,7 +128,9 @@ class Commands:
             process = subprocess.Popen(command, start_new_session=True, **options)
             self._running.add(process)
         try:
-            return process.wait()
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return process.returncode, used.ru_utime + used.ru_stime
         finally:
             self._running.discard(process)
 
@@ -145,12 +149,15 @@ class Output:
     :param file: the file.
     :param env: the environment of the commands.
     :param commands: the commands that are running.
+    :param is_first: whether the commands come before those of other steps where all want the processor.
     """
 
-    def __init__(self, file: IO[str], env: dict[str, str], commands: Commands) -> None:
+    def __init__(self, file: IO[str], env: dict[str, str], commands: Commands, *, is_first: bool) -> None:
+        self.cpu = 0.0
         self._file = file
         self._env = env
         self._commands = commands
+        self._prefix = () if is_first else ("nice", "-n", "5")
 
     def run(self, *command: str | Path, cwd: Path = ROOT, **env: str) -> None:
         """Run a command to its end.
@@ -160,7 +167,8 @@ class Output:
         """
         self.log(f"$ {' '.join(map(str, command))}")
         streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": self._file, "stderr": self._file}
-        status = self._commands.run(command, cwd=cwd, env=self._env | env, **streams)
+        status, cpu = self._commands.run([*self._prefix, *command], cwd=cwd, env=self._env | env, **streams)
+        self.cpu += cpu
         if status:
             raise StepFailed(f"{Path(command[0]).name} ended with status {status}")
 
@@ -213,7 +221,7 @@ class Checks:
             shutil.rmtree(folder, ignore_errors=True)
         (REPORTS / "artifacts").mkdir(parents=True)
         try:
-            with ThreadPoolExecutor(2) as pool:
+            with ThreadPoolExecutor(3) as pool:
                 try:
                     self.run_steps(pool)
                 except BaseException:
@@ -225,14 +233,14 @@ class Checks:
         return good
 
     def run_steps(self, pool: ThreadPoolExecutor) -> None:
-        """Run all steps, two at a time."""
-        newest = pool.submit(self.step, self.newest.name, self.command_two)
+        """Run all steps, three at a time, the longest first."""
+        newest = pool.submit(self.step, self.newest.name, self.command_two, is_first=True)
         pool.submit(self.step, "distributions", self.build).result()
         rest = [pool.submit(self.steps_of, job) for job in self.others]
         rest.append(pool.submit(self.step, "the wheel by itself", self.use_wheel))
         newest.result()
-        rest.append(pool.submit(self.step, "command one", self.command_one))
-        rest.append(pool.submit(self.step, "lint and types", self.lint))
+        rest.append(pool.submit(self.step, "command one", self.command_one, is_first=True))
+        rest.append(pool.submit(self.step, "lint and types", self.lint, is_first=True))
         for each in rest:
             each.result()
 
@@ -243,19 +251,23 @@ class Checks:
             self.step("browser", self.browse)
             self.step("the official client", self.use_official_client)
 
-    def step(self, name: str, work: Callable[[Output], None]) -> None:
-        """Run one step, print its output, and record how it ended. If it fails, the other steps go on."""
+    def step(self, name: str, work: Callable[[Output], None], *, is_first: bool = False) -> None:
+        """Run one step, print its output, and record how it ended. If it fails, the other steps go on.
+
+        :param is_first: whether other steps leave the processor to it.
+        """
         ended = self.steps[name] = Ended()
         began = time.monotonic()
         path = REPORTS / f"{name.replace(' ', '-')}.log"
         self.log(f"{name} begins")
         with path.open("w") as file:
+            output = Output(file, self.env, self.commands, is_first=is_first)
             try:
-                work(Output(file, self.env, self.commands))
+                work(output)
                 ended.problem = None
             except Exception as error:
                 ended.problem = str(error) or repr(error)
-        ended.seconds = time.monotonic() - began
+        ended.seconds, ended.cpu = time.monotonic() - began, output.cpu
         self.log(f"{name}\n{path.read_text(errors='replace')}== {name}: {ended.problem or 'ok'}, {ended.seconds:.0f} s")
 
     def log(self, text: str) -> None:
@@ -408,7 +420,10 @@ class Checks:
 
     def report(self) -> bool:
         """Print how each step ended and the table of versions; return whether everything succeeded."""
-        steps = [(name, f"{ended.seconds:.0f} s", ended.problem or "ok") for name, ended in self.steps.items()]
+        steps = [
+            (name, f"{ended.seconds:.0f} s", f"{ended.cpu:.0f} s", ended.problem or "ok")
+            for name, ended in self.steps.items()
+        ]
         rows = [self.row(job) for job in self.jobs]
         versions = table(("Airflow", "dependencies", "Python", "tests passed", "real run", "result"), rows)
         self.log(f"the end\n\n{table(('step', 'time', 'result'), steps)}\n{versions}")
@@ -476,6 +491,8 @@ def environment(scratch: Path) -> dict[str, str]:
     env |= {
         "CODAT_TEST_ARTIFACTS": str(REPORTS / "artifacts"),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        # "--no-compile", whose value pip reads the other way round: Python compiles the modules that it imports.
+        "PIP_NO_COMPILE": "0",
         "TMPDIR": str(scratch / "tmp"),
         "UV_PYTHON_DOWNLOADS": "never",
         "XDG_CACHE_HOME": str(scratch / "cache"),

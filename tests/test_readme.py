@@ -131,7 +131,7 @@ def test_every_dag_and_task_as_printed_runs_to_its_end(tmp_path):
     files += [dag_around(dag_id, [text(which) for which in tasks]) for dag_id, tasks in TASKS.items()]
     for number, file in enumerate(files):
         (dags / f"dag_{number}.py").write_text(file)
-    ended = output_of(Path(__file__).with_name("run_readme_dags.py"), home=tmp_path, dags=dags)
+    ended = output_of(Path(__file__).with_name("run_readme_dags.py"), dags=dags)
     expected = {dag_id: instances for each in DAGS.values() for dag_id, instances in each.items()}
     expected |= {dag_id: {*tasks.values()} for dag_id, tasks in TASKS.items()}
     assert {dag_id: {*states} for dag_id, states in ended.items()} == expected

@@ -20,8 +20,8 @@ from airflow_provider_codat.api.sync_settings import SyncSchedule, SyncSetting, 
 from airflow_provider_codat.operators.codat import CodatSyncSettingsOperator
 
 
-def test_what_the_hook_returns_arrives_in_another_task(tmp_path):
-    run = output_of(Path(__file__).with_name("run_xcom_dag.py"), home=tmp_path)
+def test_what_the_hook_returns_arrives_in_another_task():
+    run = output_of(Path(__file__).with_name("run_xcom_dag.py"))
     assert run["state"] == "success"
     arrived = run["arrived"]
     company = {"id": "company-1", "name": "Corner Shop", "dataConnections": [{"id": run["connection_id"]}]}

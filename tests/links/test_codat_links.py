@@ -40,8 +40,8 @@ def test_the_link_of_a_known_company_needs_no_stored_one():
 # -- when a task has it ------------------------------------------------------------------------------------------------
 
 
-def test_every_task_of_a_run_has_its_own(tmp_path):
-    assert output_of(Path(__file__).with_name("run_and_show_links.py"), home=tmp_path) == {
+def test_every_task_of_a_run_has_its_own():
+    assert output_of(Path(__file__).with_name("run_and_show_links.py")) == {
         "literal[-1]": company_address("literal"),
         "template[-1]": company_address("from-params"),
         "xcom[-1]": company_address("from-xcom"),

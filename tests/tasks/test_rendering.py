@@ -19,10 +19,10 @@ RECORD = {"reference": "007", "amount": 7.5, "lines": [{"code": "1E5", "memo": "
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs():
     """Return how the DAGs of ``run_rendering_dags.py`` ended, and what they wrote."""
     dag_ids = ("usual", "native", "values", "syntax")
-    return output_of(HERE / "run_rendering_dags.py", *dag_ids, home=tmp_path_factory.mktemp("home"))
+    return output_of(HERE / "run_rendering_dags.py", *dag_ids)
 
 
 def schedules(body):
