@@ -2,6 +2,9 @@
 
 The process starts with the first script. A process for each script would import Airflow, make a database and build an
 API server each time, which takes ten seconds of CPU in Airflow 3.
+
+``tests/conftest.py`` starts each script that is an attribute of a test module after the collection, so that it runs
+while other tests do.
 """
 
 from __future__ import annotations
@@ -16,51 +19,64 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from run_scripts import END
-
 
 class AirflowProcess:
     """The process. It runs one script after the other."""
 
     def __init__(self) -> None:
-        home = tempfile.TemporaryDirectory(prefix="airflow-of-scripts-")
+        folder = tempfile.TemporaryDirectory(prefix="airflow-of-scripts-")
         support = str(Path(__file__).parent)
+        self._outputs: list[Path] = []
+        self._results: list[str] = []
+        self._folder = Path(folder.name)
         self._process = subprocess.Popen(  # noqa: S603 - our own script
             [sys.executable, Path(support) / "run_scripts.py"],
             env={
                 **os.environ,
-                "AIRFLOW_HOME": home.name,
+                "AIRFLOW_HOME": folder.name,
                 "PYTHONPATH": os.pathsep.join(filter(None, [support, os.environ.get("PYTHONPATH")])),
             },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
             text=True,
         )
-        atexit.register(home.cleanup)
+        atexit.register(folder.cleanup)
         atexit.register(self._process.kill)
 
-    def run(self, script: Path, arguments: list[str], dags: Path) -> tuple[bool, list[str]]:
-        """Run a script, and return whether it succeeded and the printed lines that are not blank."""
-        request = {"script": str(script), "arguments": arguments, "dags": str(dags)}
-        print(json.dumps(request), file=self._process.stdin, flush=True)
-        lines = []
-        for line in self._process.stdout:
-            if line.startswith(END):
-                return line.split()[-1] == "ok", lines
-            if line.strip():
-                lines.append(line)
-        return False, lines
+    def start(self, script: Path, arguments: tuple[str, ...], dags: Path) -> int:
+        """Let a script run after those that were started before, and return its number."""
+        number = len(self._outputs)
+        self._outputs.append(self._folder / f"output-{number}.txt")
+        request = {"script": script, "arguments": arguments, "dags": dags, "output": self._outputs[number]}
+        print(json.dumps(request, default=str), file=self._process.stdin, flush=True)
+        return number
+
+    def output(self, number: int) -> str:
+        """Wait for the end of a script and return what it has printed, if it has succeeded."""
+        while len(self._results) <= number:
+            self._results.append(self._process.stdout.readline().strip())
+        output = self._outputs[number].read_text()
+        assert self._results[number] == "ok", output
+        return output
 
 
 process = functools.cache(AirflowProcess)
 
 
-def output_of(script: Path, *arguments: str, dags: Path | None = None) -> Any:
-    """Run a script and return the JSON in the last line that it prints.
+class Script:
+    """A script, and what it prints as JSON in its last line.
 
     :param dags: where the script's DAGs are; default beside it.
     """
-    succeeded, lines = process().run(script, list(arguments), dags or script.parent)
-    assert succeeded, "".join(lines)
-    return json.loads(lines[-1])
+
+    def __init__(self, path: Path, *arguments: str, dags: Path | None = None) -> None:
+        self._path = path
+        self._arguments = arguments
+        self._dags = dags or path.parent
+
+    @functools.cache  # noqa: B019 - a script is as long-lived as its test module
+    def start(self) -> int:
+        return process().start(self._path, self._arguments, self._dags)
+
+    def output(self) -> Any:
+        return json.loads(process().output(self.start()).splitlines()[-1])
