@@ -4,11 +4,12 @@ Needs a clean clone, Python 3.11, 3.12 and 3.13, a package index, and Chromium o
 
 Three steps run at a time, for two cores, as a step waits about a third of its time:
 
-- README command two, word for word: all tests on the newest Airflow. Then, in the environment that it has made, README
-  command one, and lint and types. This takes the longest, so the other steps leave the processor to it.
+- README command two, word for word: all tests on the newest Airflow. It takes the longest, so the other steps leave the
+  processor to it.
 - The distributions. Then each other job of ``versions.toml``: the wheel, the tests of the source distribution that can
   differ there, and one real run. After the job with the newest Airflow's own constraints, and in its environment, the
-  browser test and the test with Codat's own client. Then the wheel by itself.
+  browser test, the test with Codat's own client, and lint and types. Then README command one, word for word, in the
+  unpacked source distribution, and the wheel by itself.
 
 Writes only below the clone (``.venv``, ``dist``, ``build/ci``) and to a temporary folder. ``build/ci`` holds each
 step's output, test report and list of packages, and the files that tests write to ``CODAT_TEST_ARTIFACTS``.
@@ -234,13 +235,11 @@ class Checks:
 
     def run_steps(self, pool: ThreadPoolExecutor) -> None:
         """Run all steps, three at a time, the longest first."""
-        newest = pool.submit(self.step, self.newest.name, self.command_two, is_first=True)
+        rest = [pool.submit(self.step, self.newest.name, self.command_two, is_first=True)]
         pool.submit(self.step, "distributions", self.build).result()
-        rest = [pool.submit(self.steps_of, job) for job in self.others]
+        rest += [pool.submit(self.steps_of, job) for job in self.others]
+        rest.append(pool.submit(self.step, "command one", self.command_one))
         rest.append(pool.submit(self.step, "the wheel by itself", self.use_wheel))
-        newest.result()
-        rest.append(pool.submit(self.step, "command one", self.command_one, is_first=True))
-        rest.append(pool.submit(self.step, "lint and types", self.lint, is_first=True))
         for each in rest:
             each.result()
 
@@ -250,6 +249,7 @@ class Checks:
         if job is self.constrained:
             self.step("browser", self.browse)
             self.step("the official client", self.use_official_client)
+            self.step("lint and types", self.lint)
 
     def step(self, name: str, work: Callable[[Output], None], *, is_first: bool = False) -> None:
         """Run one step, print its output, and record how it ended. If it fails, the other steps go on.
@@ -268,7 +268,8 @@ class Checks:
             except Exception as error:
                 ended.problem = str(error) or repr(error)
         ended.seconds, ended.cpu = time.monotonic() - began, output.cpu
-        self.log(f"{name}\n{path.read_text(errors='replace')}== {name}: {ended.problem or 'ok'}, {ended.seconds:.0f} s")
+        times = f"{ended.seconds:.0f} s, {ended.cpu:.0f} s of CPU time"
+        self.log(f"{name}\n{path.read_text(errors='replace')}== {name}: {ended.problem or 'ok'}, {times}")
 
     def log(self, text: str) -> None:
         """Print a text, undivided, with the seconds since the start."""
@@ -279,26 +280,29 @@ class Checks:
 
     def command_two(self, output: Output) -> None:
         """Run README command two."""
-        # A script, not a link: a virtual environment would take the link's folder for Python's.
-        python3 = self.scratch / "bin" / "python3"
-        python3.parent.mkdir()
-        python3.write_text(f'#!/bin/sh\nexec "{find_python(self.newest.python)}" "$@"\n')
-        python3.chmod(0o755)
         shutil.rmtree(ROOT / ".venv", ignore_errors=True)
-        self.run_readme("two", output, pytest_options=f"--junitxml={self.newest.report}")
+        self.run_readme("two", output, ROOT, pytest_options=f"--junitxml={self.newest.report}")
 
     def command_one(self, output: Output) -> None:
-        """Run README command one, in the environment that command two has made."""
-        self.run_readme("one", output)
+        """Run README command one in a folder of its own."""
+        folder = self.scratch / "one"
+        self.unpack(folder)
+        self.run_readme("one", output, folder)
 
-    def run_readme(self, number: str, output: Output, pytest_options: str = "") -> None:
+    def run_readme(self, number: str, output: Output, folder: Path, pytest_options: str = "") -> None:
         """Run a command of the README as printed, with the newest Airflow's Python as ``python3``."""
         command = re.search(COMMAND.format(number), (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
         if not command:
             raise StepFailed(f"README.md has no command {number}")
+        # A script, not a link: a virtual environment would take the link's folder for Python's.
+        python3 = self.scratch / f"python-of-{number}" / "python3"
+        python3.parent.mkdir()
+        python3.write_text(f'#!/bin/sh\nexec "{find_python(self.newest.python)}" "$@"\n')
+        python3.chmod(0o755)
         output.run(
             *("bash", "-euo", "pipefail", "-c", command[1]),
-            PATH=os.pathsep.join([str(self.scratch / "bin"), self.env["PATH"]]),
+            cwd=folder,
+            PATH=os.pathsep.join([str(python3.parent), self.env["PATH"]]),
             PIP_CONSTRAINT=str(self.constraints(self.newest)),
             PYTEST_ADDOPTS=pytest_options,
         )
@@ -310,9 +314,14 @@ class Checks:
         output.run(self.tools / "uv", "build", "--quiet", "--no-create-gitignore", "--out-dir", DIST)
         (sdist,) = DIST.glob("*.tar.gz")
         output.run(self.tools / "twine", "check", "--strict", sdist, self.wheel)
+        self.unpack(self.source)
+
+    def unpack(self, folder: Path) -> None:
+        """Unpack the source distribution."""
+        (sdist,) = DIST.glob("*.tar.gz")
         with tarfile.open(sdist) as archive:
             archive.extractall(self.scratch, filter="data")
-        (self.scratch / sdist.name.removesuffix(".tar.gz")).rename(self.source)
+        (self.scratch / sdist.name.removesuffix(".tar.gz")).rename(folder)
 
     def test(self, job: Job, output: Output) -> None:
         """Run the tests of the source distribution against the wheel, with a job's Airflow."""
@@ -383,8 +392,8 @@ class Checks:
         )
 
     def lint(self, output: Output) -> None:
-        """Check format, lint and types, in the environment that command two has made."""
-        tools = self.prefix(self.newest) / "bin"
+        """Check format, lint and types."""
+        tools = self.prefix(self.constrained) / "bin"
         output.run(tools / "ruff", "format", "--check", ".")
         output.run(tools / "ruff", "check", ".")
         output.run(tools / "mypy")

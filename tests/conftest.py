@@ -30,7 +30,7 @@ from airflow_provider_codat.hooks.codat import CodatHook  # noqa: E402
 from airflow_provider_codat.simulator import CodatSimulator  # noqa: E402
 
 # No test is failed by a clock, that of Hypothesis included. .ci/checks.py asks for fewer examples outside command two
-# of the README; 100 is the default of Hypothesis.
+# of the README; 100 is the default of Hypothesis. Other random tests play a multiple of it.
 EXAMPLES = int(os.environ.get("CODAT_TEST_EXAMPLES", "100"))
 settings.register_profile("ours", deadline=None, max_examples=EXAMPLES)
 settings.load_profile("ours")

@@ -146,11 +146,12 @@ def test_the_hooks_example_as_printed_runs(codat_simulator, codat_connection, ca
 
 
 def test_the_example_test_as_printed_passes_with_the_plugins_own_fixtures(tmp_path):
-    (tmp_path / "test_readme_example.py").write_text(text(TEST))
+    for name in ("as_it_is", "with_a_fixture"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"test_{name}.py").write_text(text(TEST))
+    (tmp_path / "with_a_fixture" / "conftest.py").write_text(text(OWN_FIXTURE))
     command = sys.executable, "-m", "pytest", "-q", "--rootdir", tmp_path, tmp_path
-    assert "1 passed" in run(*command, cwd=tmp_path)
-    (tmp_path / "conftest.py").write_text(text(OWN_FIXTURE))
-    assert "1 passed" in run(*command, cwd=tmp_path)
+    assert "2 passed" in run(*command, cwd=tmp_path)
 
 
 def test_every_dag_and_task_as_printed_runs_to_its_end(dag_runs: Script):

@@ -12,6 +12,7 @@ import traceback
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import settings
 
 from airflow_provider_codat.api import sync_settings
 from airflow_provider_codat.api.endpoints import companies, push_operations, records
@@ -25,7 +26,7 @@ from airflow_provider_codat.api.writing.stored import WriteTarget
 from airflow_provider_codat.triggers import events
 
 SEEDS = range(16)
-CASES = 1000
+CASES = 10 * settings.default.max_examples
 """A seed's answers; with the seeds, tens of thousands in a few seconds."""
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
