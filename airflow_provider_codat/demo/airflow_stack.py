@@ -45,7 +45,7 @@ class AirflowStack:
     :param dags: the DAG files to run, or folders of them; they are copied.
     :param connections: connection id -> the connection as a URI or JSON; default none.
     :param env: further environment variables, which may begin with ``AIRFLOW__``; default none.
-    :param start_timeout: seconds within which Airflow must be ready; default 120.
+    :param start_timeout: seconds within which Airflow must be ready; default 300.
     :param on_step: called with a short description when a step of the start begins; default none.
     """
 
@@ -54,7 +54,7 @@ class AirflowStack:
         *dags: Path,
         connections: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
-        start_timeout: float = 120,
+        start_timeout: float = 300,
         on_step: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.username = "admin"
