@@ -435,7 +435,7 @@ class Checks:
         ]
         rows = [self.row(job) for job in self.jobs]
         versions = table(("Airflow", "dependencies", "Python", "tests passed", "real run", "result"), rows)
-        self.log(f"the end\n\n{table(('step', 'time', 'result'), steps)}\n{versions}")
+        self.log(f"the end\n\n{table(('step', 'time', 'CPU time', 'result'), steps)}\n{versions}")
         (REPORTS / "versions.md").write_text(versions)
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
             with Path(summary).open("a") as file:
