@@ -13,6 +13,7 @@ import atexit
 import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,24 +25,28 @@ class AirflowProcess:
     """The process. It runs one script after the other."""
 
     def __init__(self) -> None:
-        folder = tempfile.TemporaryDirectory(prefix="airflow-of-scripts-")
+        folder = tempfile.mkdtemp(prefix="airflow-of-scripts-")
         support = str(Path(__file__).parent)
         self._outputs: list[Path] = []
         self._results: list[str] = []
-        self._folder = Path(folder.name)
+        self._folder = Path(folder)
         self._process = subprocess.Popen(  # noqa: S603 - our own script
             [sys.executable, Path(support) / "run_scripts.py"],
             env={
                 **os.environ,
-                "AIRFLOW_HOME": folder.name,
+                "AIRFLOW_HOME": folder,
                 "PYTHONPATH": os.pathsep.join(filter(None, [support, os.environ.get("PYTHONPATH")])),
             },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        atexit.register(folder.cleanup)
-        atexit.register(self._process.kill)
+        atexit.register(self._end)
+
+    def _end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def start(self, script: Path, arguments: tuple[str, ...], dags: Path) -> int:
         """Let a script run after those that were started before, and return its number."""
