@@ -1,6 +1,7 @@
 """All checks: the tests on every supported Airflow, lint and types, and the distributions. Prints a table of results.
 
-Needs a clean clone, Python 3.11, 3.12 and 3.13, a package index, and Chromium or root's right to install Debian's.
+Needs a clean clone, Python 3.11, 3.12 and 3.13, a package index, and Chromium, PostgreSQL and Redis or root's right to
+install Debian's.
 
 Two steps run at a time, for two cores:
 
@@ -8,7 +9,7 @@ Two steps run at a time, for two cores:
   command one, and lint and types.
 - The distributions. Then each other job of ``versions.toml``: the wheel, the tests of the source distribution that can
   differ there, and one real run. After the job with the newest Airflow's own constraints, and in its environment, the
-  browser test and the test with Codat's own client. Then the wheel by itself.
+  browser test, the test with Codat's own client and the tests of a distributed Airflow. Then the wheel by itself.
 
 Writes only below the clone (``.venv``, ``dist``, ``build/ci``) and to a temporary folder. ``build/ci`` holds each
 step's output, test report and list of packages, and the files that tests write to ``CODAT_TEST_ARTIFACTS``.
@@ -242,6 +243,7 @@ class Checks:
         if job is self.constrained:
             self.step("browser", self.browse)
             self.step("the official client", self.use_official_client)
+            self.step("distributed", self.distribute)
 
     def step(self, name: str, work: Callable[[Output], None]) -> None:
         """Run one step, print its output, and record how it ended. If it fails, the other steps go on."""
@@ -353,13 +355,25 @@ class Checks:
         # The paths that tests/browser/chromium.py uses.
         wanted = {"CHROMIUM": "/usr/bin/chromium", "CHROMEDRIVER": "/usr/bin/chromedriver"}
         if not all(Path(os.environ.get(name, usual)).exists() for name, usual in wanted.items()):
-            for command in ("update", "install --yes --no-install-recommends chromium chromium-driver"):
-                output.run("apt-get", "--quiet", "--quiet", *command.split(), DEBIAN_FRONTEND="noninteractive")
+            self.apt_install(output, "chromium", "chromium-driver")
         self.test_group("browser", output)
 
     def use_official_client(self, output: Output) -> None:
         """Run the tests with Codat's own client against the simulator, on the newest Airflow."""
         self.test_group("sdk", output)
+
+    def distribute(self, output: Output) -> None:
+        """Run the tests of an Airflow with PostgreSQL, Redis and Celery."""
+        # Where tests/support/backends.py looks for them.
+        has_postgres = shutil.which("initdb") or any(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+        if not (has_postgres and shutil.which("redis-server")):
+            self.apt_install(output, "postgresql", "redis-server")
+        self.test_group("distributed", output)
+
+    def apt_install(self, output: Output, *packages: str) -> None:
+        """Install packages of Debian."""
+        for command in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
+            output.run("apt-get", "--quiet", "--quiet", *command, DEBIAN_FRONTEND="noninteractive")
 
     def test_group(self, name: str, output: Output) -> None:
         """Install a dependency group into the environment of :attr:`constrained`, and run the tests that need it."""
