@@ -36,7 +36,7 @@ SETTINGS = {
     # Otherwise the scheduler starts a pool of processes whenever it sends several tasks.
     "AIRFLOW__CELERY__SYNC_PARALLELISM": "1",
     # A task that a lost worker has taken and not begun is in no queue. It is sent again after so many seconds.
-    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "40",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": str(TASK_HEARTBEAT_TIMEOUT),
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
