@@ -135,12 +135,10 @@ class Runs:
         )
         return {Instance(*ids): json.loads(value) if isinstance(value, str) else value for *ids, value in rows}
 
-    def ends(self) -> Counter[Instance]:
-        """Return how often Airflow has recorded an end of each sensor and operator."""
-        return Counter(
-            Instance(*ids)
-            for ids in self.rows(
-                "SELECT run_id, task_id, map_index FROM log WHERE run_id IN %(runs)s"
-                " AND task_id <> 'listed' AND event IN ('success', 'failed', 'skipped')"
-            )
+    def starts(self) -> Counter[Instance]:
+        """Return how often a worker has begun with each sensor or operator: to start it or to end it, of all tries."""
+        rows = self.rows(
+            "SELECT run_id, task_id, map_index FROM log"
+            " WHERE run_id IN %(runs)s AND task_id <> 'listed' AND event = 'running'"
         )
+        return Counter(Instance(*ids) for ids in rows)

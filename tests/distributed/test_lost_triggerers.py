@@ -143,5 +143,11 @@ def test_no_deadline_moves(story: Story) -> None:
         assert moment.items() <= first.items()
 
 
-def test_every_task_ends_once(story: Story) -> None:
-    assert story.runs.ends() == dict.fromkeys(story.runs.keys, 1)
+def test_every_task_is_started_and_ended_once(story: Story) -> None:
+    """In a worker where it needs one: a sensor that has none starts one only to fail."""
+    workers = {
+        instance: 2 if instance.map_index >= 0 else 1
+        for instance, key in story.runs.keys.items()
+        if instance.map_index >= 0 or story.outcomes[key].status != "Success"
+    }
+    assert story.runs.starts() == workers

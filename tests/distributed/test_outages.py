@@ -125,11 +125,9 @@ def story(airflow: DistributedAirflow, codat: CodatSimulator, frozen_codat: Coda
     return story
 
 
-def test_every_task_succeeds_once(story: Story) -> None:
+def test_every_task_succeeds(story: Story) -> None:
     for runs in (story.runs, story.frozen_runs):
-        tasks = [*runs.keys, *runs.writes]
-        assert runs.states() == dict.fromkeys(tasks, "success")
-        assert runs.ends() == dict.fromkeys(tasks, 1)
+        assert runs.states() == dict.fromkeys([*runs.keys, *runs.writes], "success")
 
 
 def test_no_deadline_moves(story: Story) -> None:

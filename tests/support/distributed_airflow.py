@@ -35,6 +35,9 @@ SETTINGS = {
     "AIRFLOW__CELERY__WORKER_CONCURRENCY": str(CONCURRENCY),
     # Otherwise the scheduler starts a pool of processes whenever it sends several tasks.
     "AIRFLOW__CELERY__SYNC_PARALLELISM": "1",
+    # By default a task gives up after five tries, in about ten seconds: less than an API server needs to start.
+    "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "60",
+    "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "5",
     # A task that a lost worker has taken and not begun is in no queue. It is sent again after so many seconds.
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",

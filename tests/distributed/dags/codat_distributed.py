@@ -59,6 +59,7 @@ with DAG("pushes", schedule=None, catchup=False, params={**PARAMS, "writes": Par
         data_type="bills",
         end_from_trigger=True,
         retries=10,
+        retry_delay=AT_ONCE,  # after the loss of a worker, which the policy does not see
         retry_policy=CodatRetryPolicy(first_delay=AT_ONCE),
         **PACE,
     ).expand_kwargs(listed("writes"))
