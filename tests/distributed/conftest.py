@@ -15,9 +15,6 @@ from airflow_provider_codat.simulator import CodatSimulator
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Companies of each Codat.
-COMPANIES = 20
-
 
 @pytest.fixture(scope="session")
 def backends() -> Iterator[Backends]:
@@ -27,7 +24,7 @@ def backends() -> Iterator[Backends]:
 
 @pytest.fixture(scope="session")
 def codat() -> Iterator[CodatSimulator]:
-    with CodatSimulator(company_count=COMPANIES) as codat:
+    with CodatSimulator() as codat:
         yield codat
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(1800)
 
+COMPANIES = 20
 #: Waits of each company with a worker, and as many without.
 EACH = 10
 #: Seconds for which a triggerer is frozen.
@@ -45,7 +46,8 @@ class Story:
 
     def play(self) -> None:
         """Freeze a triggerer until the other has its waits, kill the other, and let the first go on."""
-        with_worker, without = ([self._wait(c.id) for c in self.codat.companies for _ in range(EACH)] for _ in range(2))
+        companies = [self.codat.add_company(f"Company {number} of the waits") for number in range(COMPANIES)]
+        with_worker, without = ([self._wait(each.id) for each in companies * EACH] for _ in range(2))
         waits = with_worker + without
         self.runs.defer(with_worker)
         self.runs.defer_without_worker(without)
