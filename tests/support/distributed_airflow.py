@@ -24,7 +24,7 @@ WORKERS = ("worker-1", "worker-2")
 CONCURRENCY = 4
 
 #: A triggerer that has told nothing for so many seconds has lost its triggers to the others.
-TRIGGERER_THRESHOLD = 10
+TRIGGERER_THRESHOLD = 20
 
 #: A task whose worker has told nothing for so many seconds is lost.
 TASK_HEARTBEAT_TIMEOUT = 20
