@@ -152,4 +152,4 @@ def test_every_task_is_started_and_ended_once(story: Story) -> None:
         for instance, key in story.runs.keys.items()
         if instance.map_index >= 0 or story.outcomes[key].status != "Success"
     }
-    assert story.runs.starts() == workers
+    assert story.runs.starts() == workers, story.runs.lost_tries()

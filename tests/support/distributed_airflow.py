@@ -27,7 +27,7 @@ CONCURRENCY = 4
 TRIGGERER_THRESHOLD = 20
 
 #: A task whose worker has told nothing for so many seconds is lost.
-TASK_HEARTBEAT_TIMEOUT = 20
+TASK_HEARTBEAT_TIMEOUT = 30
 
 SETTINGS = {
     "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
