@@ -144,7 +144,7 @@ class Runs:
         return Counter(Instance(*ids) for ids in rows)
 
     def lost_tries(self) -> list[tuple[Any, ...]]:
-        """Return what Airflow has recorded of tries that ended without a word of their own, for the message of a test."""
+        """Return what Airflow has recorded of tries that it has taken for lost, for the message of a test."""
         return self.rows(
             "SELECT dttm, event, task_id, map_index, extra FROM log WHERE run_id IN %(runs)s"
             " AND event IN ('heartbeat timeout', 'state mismatch', 'stuck in queued reschedule') ORDER BY dttm"
