@@ -5,13 +5,13 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from airflow_provider_codat.api.limits.brake import DOWN_AFTER
+
 if TYPE_CHECKING:
     from airflow_provider_codat.api.errors import CodatError
     from airflow_provider_codat.api.http.response import RateLimit
-    from airflow_provider_codat.api.waiting.request_budget import Budget
-
-DOWN_AFTER = 3
-"""Failures in a row after which Codat counts as down. A single one may concern only an operation or a company."""
+    from airflow_provider_codat.api.limits.brake import Brake
+    from airflow_provider_codat.api.limits.budget import Budget
 
 SAME_PAUSE = 1.0
 """Seconds by which the end of a pause may differ between the answers to concurrent requests."""
@@ -26,7 +26,7 @@ class ConnectionLog:
         self._name = codat_conn_id
         self._failures = 0
         self._down_since = 0.0
-        self._slowed_until: datetime | None = None
+        self._slowed_until: float | None = None
 
     def failed(self, error: CodatError, now: float) -> None:
         """Count a failed request. Log that Codat is down after ``DOWN_AFTER`` of them in a row."""
@@ -52,11 +52,16 @@ class ConnectionLog:
         self._failures = 0
 
     def log_budget(self, before: Budget, after: Budget, now: float) -> None:
-        """Log the start and the end of a pause or a slower pace, from one budget to the next."""
-        self._log_pause(before, after, now)
+        """Log the start and the end of a pause or a slower pace, from one budget to the next.
+
+        :param now: the time in monotonic seconds.
+        """
+        self._log_pause(before.brake, after.brake, after, now)
         self._log_pace(after, now)
 
-    def _log_pause(self, before: Budget, after: Budget, now: float) -> None:
+    def _log_pause(self, before: Brake, after: Brake, budget: Budget, now: float) -> None:
+        if before.unanswered or after.unanswered:
+            return  # :meth:`failed` and :meth:`answered` log it
         if after.paused_until is None and before.paused_until is not None:
             log.info("Codat answers connection %r again: the pause is over.", self._name)
         elif after.paused_until is not None and before.paused_until is None:
@@ -64,27 +69,29 @@ class ConnectionLog:
                 "Codat limits connection %r (429): paused for %s, until %s.%s",
                 self._name,
                 _span(after.paused_until - now),
-                _moment(after.paused_until),
-                _left(after.quota),
+                _moment(after.paused_until - now),
+                _left(budget.quota.headers),
             )
         elif (after.paused_until or 0.0) > (before.paused_until or 0.0) + SAME_PAUSE:
             log.info(
-                "Codat still limits connection %r: paused until %s.", self._name, _moment(after.paused_until or 0.0)
+                "Codat still limits connection %r: paused until %s.",
+                self._name,
+                _moment((after.paused_until or 0.0) - now),
             )
 
     def _log_pace(self, budget: Budget, now: float) -> None:
-        reset_at = budget.quota.reset_at if budget.quota is not None else None
-        if budget.is_slowed(now):
+        left = _left(budget.quota.headers)
+        if budget.is_short_of_quota(now):
             if self._slowed_until is None:
                 log.warning(
                     "The quota of connection %r is running short: slowed to %.1f requests a minute.%s",
                     self._name,
                     budget.rate(now) * 60,
-                    _left(budget.quota),
+                    left,
                 )
-                self._slowed_until = reset_at
-        elif self._slowed_until is not None and now >= self._slowed_until.timestamp():
-            log.info("The quota of connection %r has been reset: back to full pace.%s", self._name, _left(budget.quota))
+                self._slowed_until = budget.quota.reset_at
+        elif self._slowed_until is not None and now >= self._slowed_until:
+            log.info("The quota of connection %r has been reset: back to full pace.%s", self._name, left)
             self._slowed_until = None
 
 
@@ -99,5 +106,5 @@ def _span(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
-def _moment(epoch: float) -> str:
-    return f"{datetime.fromtimestamp(epoch, UTC):%Y-%m-%d %H:%M:%S} UTC"
+def _moment(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(time.time() + seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -8,7 +8,6 @@ import itertools
 import logging
 import math
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from airflow_provider_codat.api.errors import (
@@ -18,7 +17,7 @@ from airflow_provider_codat.api.errors import (
     CodatRateLimited,
 )
 from airflow_provider_codat.api.http.retry import can_be_waited_out
-from airflow_provider_codat.api.waiting.request_budget import Budget
+from airflow_provider_codat.api.limits.budget import Budget
 from airflow_provider_codat.triggers.connection_log import ConnectionLog
 
 if TYPE_CHECKING:
@@ -124,7 +123,7 @@ class Sender:
             log.info("Connection %r has a new API key, which is used from now on.", self.codat_conn_id)
         # The old hook is not closed, because requests may be under way on it.
         self._hook = hook
-        self.budget = replace(self.budget, requests_per_minute=settings.requests_per_minute)
+        self.budget = self.budget.with_limit(settings.requests_per_minute)
         self._admit()
 
     # -- sending -----------------------------------------------------------------------------------------------------
@@ -151,7 +150,7 @@ class Sender:
         except BaseException:
             self._given_up(is_probe=is_probe)
             raise
-        self._use(self.budget.answered(hook.rate_limit, time.time(), is_probe=is_probe))
+        self._use(self.budget.answered(hook.rate_limit, time.monotonic(), time.time(), is_probe=is_probe))
         self._connection_log.answered()
         return answer
 
@@ -167,19 +166,21 @@ class Sender:
             self._under_way -= 1
 
     def _failed(self, error: CodatError, quota: RateLimit | None, *, is_probe: bool) -> None:
-        now = time.time()
+        now, wall_time = time.monotonic(), time.time()
         if isinstance(error, CodatRateLimited):
-            self._use(self.budget.refused(error, quota, now, is_probe=is_probe))
+            self._use(self.budget.refused(error.retry_after, quota, now, wall_time, is_probe=is_probe))
             return
-        self._use(self.budget.answered(quota, now, is_probe=is_probe))
+        if isinstance(error, CodatConnectionError):
+            self._use(self.budget.failed(now, is_probe=is_probe))
+        else:
+            self._use(self.budget.answered(quota, now, wall_time, is_probe=is_probe))
         if can_be_waited_out(error):
-            self._connection_log.failed(error, now)
+            self._connection_log.failed(error, wall_time)
         else:
             self._connection_log.answered()
 
     def _use(self, budget: Budget) -> None:
-        now = time.time()
-        self._connection_log.log_budget(self.budget, budget, now)
+        self._connection_log.log_budget(self.budget, budget, time.monotonic())
         self.budget = budget
         self._admit()
 
@@ -199,7 +200,7 @@ class Sender:
             raise
 
     def _given_up(self, *, is_probe: bool) -> None:
-        self._use(self.budget.abandoned() if is_probe else self.budget)
+        self._use(self.budget.abandoned(is_probe=is_probe))
 
     def _admit(self) -> None:
         """Admit requests from the queue while the budget allows. Set a timer for the next one."""
@@ -208,7 +209,7 @@ class Sender:
             self._timer = None
         while self._queue:
             *_, admission = self._queue[0]
-            now = time.time()
+            now = time.monotonic()
             # If too many are under way, the next one that ends calls this again.
             wait = self.budget.wait(now) if self._under_way < MOST_UNDER_WAY else math.inf
             if not admission.done() and wait > 0:
@@ -217,6 +218,7 @@ class Sender:
                 return
             heapq.heappop(self._queue)
             if not admission.done():
+                is_probe = self.budget.sends_probe
                 self.budget = self.budget.sent(now)
                 self._under_way += 1
-                admission.set_result(self.budget.is_probing)
+                admission.set_result(is_probe)

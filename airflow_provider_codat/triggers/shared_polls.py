@@ -1,6 +1,6 @@
 """The polls of a process. Triggers that wait on one company share a poll; those on one connection share a sender.
 
-A trigger calls :func:`wait_for_end`. ``api.waiting.request_budget`` decides when a request may be sent.
+A trigger calls :func:`wait_for_end`. ``api.limits`` decides when a request may be sent.
 """
 
 from __future__ import annotations

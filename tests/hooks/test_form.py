@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator, validate
 
 from airflow_provider_codat.api.http.retry import RetryPolicy
-from airflow_provider_codat.api.waiting.request_budget import DEFAULT_REQUESTS_PER_MINUTE, LEAST_REQUESTS_PER_MINUTE
+from airflow_provider_codat.api.limits.share import DEFAULT_REQUESTS_PER_MINUTE, LEAST_REQUESTS_PER_MINUTE
 from airflow_provider_codat.exceptions import CodatInputError
 from airflow_provider_codat.get_provider_info import get_provider_info
 from airflow_provider_codat.hooks.codat import CodatHook

@@ -7,7 +7,7 @@ import pytest
 from trigger_runner import run_triggers
 
 from airflow_provider_codat.api.endpoints.companies import get_company
-from airflow_provider_codat.api.waiting.request_budget import Budget
+from airflow_provider_codat.api.limits.budget import Budget
 from airflow_provider_codat.exceptions import CodatConnectionError, CodatRateLimited
 from airflow_provider_codat.hooks.codat import CodatHook
 from airflow_provider_codat.simulator import CodatSimulator, Fault, Outcome
@@ -204,12 +204,12 @@ def test_the_most_overdue_goes_first(codat_simulator, connect, clock):
 
 def test_no_more_are_let_in_than_are_sent(codat_simulator, connect, clock, monkeypatch):
     """Else all that were let in while Codat hung would go out at once when it answers again."""
-    monkeypatch.setattr(sender_module, "MOST_UNDER_WAY", 3)
+    monkeypatch.setattr(sender_module, "MOST_UNDER_WAY", 2)
     connect(read_timeout=0.3)
-    codat_simulator.fault(Fault("hang", times=3))
+    codat_simulator.fault(Fault("hang", times=2))
     _, sending = send_all(Sender("codat_default"), codat_simulator, list(map(float, range(8))))
     clock.run(sending)
-    assert len([at for at in clock.requested_at() if at < 0.3]) == 3
+    assert len([at for at in clock.requested_at() if at < 0.3]) == 2
     assert codat_simulator.count() == 8
 
 

@@ -16,7 +16,7 @@ from airflow_provider_codat.triggers import company_poll, shared_polls
 from airflow_provider_codat.triggers.shared_polls import wait_for_end
 
 
-@pytest.mark.parametrize("fault", [{"kind": "reset"}, {"kind": "status", "status": 503}, {"kind": "html"}])
+@pytest.mark.parametrize("fault", [{"kind": "status", "status": 503}, {"kind": "html"}])
 @pytest.mark.parametrize("count", [2, 50])
 def test_an_outage_costs_a_company_one_request_an_interval_and_loses_no_wait(count, fault, codat, waits, clock):
     company = codat.add_company()
@@ -30,6 +30,17 @@ def test_an_outage_costs_a_company_one_request_an_interval_and_loses_no_wait(cou
     # likewise at the end, and then as before
     each = 2 if count == 2 else 1
     assert len([at for at in clock.requested_at() if at > 67]) == 2 + 4 * each
+
+
+def test_a_network_that_is_gone_pauses_the_whole_connection_with_single_probes(codat, waits, clock):
+    for _ in range(20):
+        company = codat.add_company()
+        waits.add(company, codat.add_push(company.id, outcome=Outcome(latency=88)))
+    clock.after(7, lambda: codat.fault(Fault("reset", times=None)))
+    clock.after(67, codat.clear_faults)
+    assert waits.run() == ["Success"] * 20
+    assert len([at for at in clock.requested_at() if 12 < at < 67]) <= 3
+    assert max(waits.ended_at.values()) < 67 + 60
 
 
 def test_trouble_of_one_operation_does_not_hold_up_the_others(codat, waits, clock):
