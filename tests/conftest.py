@@ -25,6 +25,7 @@ from airflow import __version__ as airflow_version  # noqa: E402
 from conformance import published  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
+from airflow_provider_codat.hooks import account as account_module  # noqa: E402
 from airflow_provider_codat.hooks.codat import CodatHook  # noqa: E402
 from airflow_provider_codat.simulator import CodatSimulator  # noqa: E402
 
@@ -47,6 +48,12 @@ if TYPE_CHECKING:
 def _answers_are_as_published() -> Iterator[None]:
     yield
     assert published.taken() == []
+
+
+@pytest.fixture(autouse=True)
+def _accounts_are_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test wait for what an earlier one sent to a simulator on the same port."""
+    monkeypatch.setattr(account_module, "_accounts", {})
 
 
 @pytest.fixture

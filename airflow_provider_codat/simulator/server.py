@@ -55,6 +55,8 @@ class CodatSimulator(HttpServer):
     :param quota_retry_after: the ``Retry-After`` of such an answer; default the seconds until midnight UTC.
     :param requests_per_minute: requests per minute from one address; further ones are answered with 429. Codat's limit
         is 1,000; None, the default, for no limit.
+    :param blocks_addresses: whether an address beyond this limit has its connections dropped for 60 seconds instead,
+        as Codat may do; default ``False``.
     :param concurrency_per_company: requests at once for one company; further ones are answered with 429. Codat's limit
         is 10; None, the default, for no limit.
     :param response_time: seconds until every answer, default 0. Requests overlap only if it is above 0.
@@ -86,6 +88,7 @@ class CodatSimulator(HttpServer):
         quota: Quota = None,
         quota_retry_after: float | str | None = None,
         requests_per_minute: int | None = None,
+        blocks_addresses: bool = False,
         concurrency_per_company: int | None = None,
         response_time: float = 0.0,
         query_support: QuerySupport = "honour",
@@ -120,7 +123,7 @@ class CodatSimulator(HttpServer):
             self._account,
             api_key or secrets.token_urlsafe(24),
             rate_limit=RateLimit(clock, quota, quota_retry_after, self._account.connected_companies),
-            address_limit=AddressLimit(clock, requests_per_minute),
+            address_limit=AddressLimit(clock, requests_per_minute, blocks=blocks_addresses),
             concurrency=Concurrency(concurrency_per_company),
             response_time=response_time,
             idempotency_compares=idempotency_compares,

@@ -5,12 +5,11 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from airflow_provider_codat.api.limits.brake import DOWN_AFTER
+from airflow_provider_codat.api.limits.brake import DOWN_AFTER, Brake
 
 if TYPE_CHECKING:
     from airflow_provider_codat.api.errors import CodatError
     from airflow_provider_codat.api.http.response import RateLimit
-    from airflow_provider_codat.api.limits.brake import Brake
     from airflow_provider_codat.api.limits.budget import Budget
 
 SAME_PAUSE = 1.0
@@ -24,6 +23,7 @@ class ConnectionLog:
 
     def __init__(self, codat_conn_id: str) -> None:
         self._name = codat_conn_id
+        self._brake = Brake()
         self._failures = 0
         self._down_since = 0.0
         self._slowed_until: float | None = None
@@ -51,13 +51,14 @@ class ConnectionLog:
             )
         self._failures = 0
 
-    def log_budget(self, before: Budget, after: Budget, now: float) -> None:
-        """Log the start and the end of a pause or a slower pace, from one budget to the next.
+    def log_budget(self, budget: Budget, now: float) -> None:
+        """Log the start and the end of a pause or a slower pace since the last call.
 
         :param now: the time in monotonic seconds.
         """
-        self._log_pause(before.brake, after.brake, after, now)
-        self._log_pace(after, now)
+        self._log_pause(self._brake, budget.brake, budget, now)
+        self._log_pace(budget, now)
+        self._brake = budget.brake
 
     def _log_pause(self, before: Brake, after: Brake, budget: Budget, now: float) -> None:
         if before.unanswered or after.unanswered:

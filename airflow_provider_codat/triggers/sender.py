@@ -17,12 +17,11 @@ from airflow_provider_codat.api.errors import (
     CodatRateLimited,
 )
 from airflow_provider_codat.api.http.retry import can_be_waited_out
-from airflow_provider_codat.api.limits.budget import Budget
 from airflow_provider_codat.triggers.connection_log import ConnectionLog
 
 if TYPE_CHECKING:
     from airflow_provider_codat.api.http.request import Request
-    from airflow_provider_codat.api.http.response import RateLimit
+    from airflow_provider_codat.hooks.account import Account, Turn
     from airflow_provider_codat.hooks.codat import CodatHook
 
 T = TypeVar("T")
@@ -54,12 +53,11 @@ class Sender:
 
     def __init__(self, codat_conn_id: str) -> None:
         self.codat_conn_id = codat_conn_id
-        self.budget = Budget()
         self._hook: CodatHook | None = None
         self._refused: CodatHook | None = None
         self._read_at = -math.inf
         self._reading = asyncio.Lock()
-        self._queue: list[tuple[float, int, asyncio.Future[bool]]] = []
+        self._queue: list[tuple[float, int, asyncio.Future[Turn]]] = []
         self._ticket = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
         self._under_way = 0
@@ -74,6 +72,11 @@ class Sender:
         if self._hook is None:
             raise RuntimeError(f"connection {self.codat_conn_id!r} was not opened")
         return self._hook
+
+    @property
+    def account(self) -> Account:
+        """The account of the connection, which all hooks of the process share."""
+        return self.hook.account
 
     # -- the connection ----------------------------------------------------------------------------------------------
 
@@ -123,7 +126,6 @@ class Sender:
             log.info("Connection %r has a new API key, which is used from now on.", self.codat_conn_id)
         # The old hook is not closed, because requests may be under way on it.
         self._hook = hook
-        self.budget = self.budget.with_limit(settings.requests_per_minute)
         self._admit()
 
     # -- sending -----------------------------------------------------------------------------------------------------
@@ -138,57 +140,52 @@ class Sender:
         :raises CodatError: the request was not answered, or was answered with an error.
         """
         async with queue.one_by_one:
-            is_probe, hook = await self._admission(max(due, queue.served_at)), self.hook
+            turn, hook = await self._admission(max(due, queue.served_at)), self.hook
             queue.served_at = time.time()
         try:
-            answer = await self._ask(hook, request)
+            with turn:
+                answer = await self._ask(hook, request, turn)
         except CodatError as error:
-            self._failed(error, hook.rate_limit, is_probe=is_probe)
+            self._failed(error)
             if isinstance(error, CodatAuthenticationError) and await self._reread(hook):
                 return await self.send(request, due, queue)
             raise
         except BaseException:
-            self._given_up(is_probe=is_probe)
+            self._ended()
             raise
-        self._use(self.budget.answered(hook.rate_limit, time.monotonic(), time.time(), is_probe=is_probe))
+        self._ended()
         self._connection_log.answered()
         return answer
 
-    async def _ask(self, hook: CodatHook, request: Request[T]) -> T:
+    async def _ask(self, hook: CodatHook, request: Request[T], turn: Turn) -> T:
         """Send an admitted request. The client has no time limit for a whole answer, so this sets one."""
         limit = hook.settings.connect_timeout + hook.settings.read_timeout
         try:
             async with asyncio.timeout(limit):
-                return await hook.asend(request, attempts=1)
+                return await hook.asend_in_turn(request, turn)
         except TimeoutError as error:
             raise CodatConnectionError(f"{request} had no whole answer after {limit:.0f} s.") from error
         finally:
             self._under_way -= 1
 
-    def _failed(self, error: CodatError, quota: RateLimit | None, *, is_probe: bool) -> None:
-        now, wall_time = time.monotonic(), time.time()
+    def _failed(self, error: CodatError) -> None:
+        self._ended()
         if isinstance(error, CodatRateLimited):
-            self._use(self.budget.refused(error.retry_after, quota, now, wall_time, is_probe=is_probe))
             return
-        if isinstance(error, CodatConnectionError):
-            self._use(self.budget.failed(now, is_probe=is_probe))
-        else:
-            self._use(self.budget.answered(quota, now, wall_time, is_probe=is_probe))
         if can_be_waited_out(error):
-            self._connection_log.failed(error, wall_time)
+            self._connection_log.failed(error, time.time())
         else:
             self._connection_log.answered()
 
-    def _use(self, budget: Budget) -> None:
-        self._connection_log.log_budget(self.budget, budget, time.monotonic())
-        self.budget = budget
+    def _ended(self) -> None:
+        self._connection_log.log_budget(self.account.budget, time.monotonic())
         self._admit()
 
     # -- the queue ---------------------------------------------------------------------------------------------------
 
-    async def _admission(self, due: float) -> bool:
-        """Wait until a request may be sent. Return whether it is the probe that may end a pause."""
-        admission: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    async def _admission(self, due: float) -> Turn:
+        """Wait until a request may be sent."""
+        admission: asyncio.Future[Turn] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._queue, (due, next(self._ticket), admission))
         self._admit()
         try:
@@ -196,11 +193,12 @@ class Sender:
         except asyncio.CancelledError:
             if not admission.cancelled():  # admitted, and cancelled before it could send
                 self._under_way -= 1
-                self._given_up(is_probe=admission.result())
+                try:
+                    with admission.result():
+                        raise
+                finally:
+                    self._ended()
             raise
-
-    def _given_up(self, *, is_probe: bool) -> None:
-        self._use(self.budget.abandoned(is_probe=is_probe))
 
     def _admit(self) -> None:
         """Admit requests from the queue while the budget allows. Set a timer for the next one."""
@@ -209,16 +207,17 @@ class Sender:
             self._timer = None
         while self._queue:
             *_, admission = self._queue[0]
-            now = time.monotonic()
+            if admission.done():
+                heapq.heappop(self._queue)
+                continue
             # If too many are under way, the next one that ends calls this again.
-            wait = self.budget.wait(now) if self._under_way < MOST_UNDER_WAY else math.inf
-            if not admission.done() and wait > 0:
-                if wait < math.inf:
-                    self._timer = asyncio.get_running_loop().call_later(wait, self._admit)
+            if self._under_way >= MOST_UNDER_WAY:
+                return
+            turn = self.account.admit(spreads_quota=True)
+            if turn is None:
+                wait = self.account.wait(spreads_quota=True)
+                self._timer = asyncio.get_running_loop().call_later(wait, self._admit)
                 return
             heapq.heappop(self._queue)
-            if not admission.done():
-                is_probe = self.budget.sends_probe
-                self.budget = self.budget.sent(now)
-                self._under_way += 1
-                admission.set_result(is_probe)
+            self._under_way += 1
+            admission.set_result(turn)

@@ -43,7 +43,10 @@ def read(extra, **standard):
 
 def test_the_table_restates_what_the_rest_goes_by():
     defaults = {name: field.default for name, field in EXTRA_FIELDS.items()}
-    assert RetryPolicy(defaults["max_attempts"], defaults["max_retry_wait"]) == RetryPolicy()
+    assert (
+        RetryPolicy(defaults["max_attempts"], defaults["max_retry_wait"], retry_for=defaults["retry_for"])
+        == RetryPolicy()
+    )
     assert defaults["requests_per_minute"] == DEFAULT_REQUESTS_PER_MINUTE
     assert EXTRA_FIELDS["requests_per_minute"].least == LEAST_REQUESTS_PER_MINUTE
 

@@ -188,20 +188,21 @@ class Application:
 
     def _ask(self, request: Request[T]) -> Steps[tuple[T, float]]:
         """Return the answer, and when the request was sent."""
-        attempt = 0
+        attempt, began = 0, self.clock()
         while True:
             attempt += 1
             at = self.clock()
             try:
                 answer: T = yield request
             except CodatError as error:
-                pause = self._pause_after(error, attempt, request)
+                pause = self._pause_after(error, attempt, began, request)
             else:
                 return answer, at
             yield pause
 
     def _write(self, reading: _Reading) -> Steps[_Reading]:
         """Write what is planned, and return the reading that the last write was based on."""
+        began = self.clock()
         for attempt in itertools.count(1):
             if not reading.plan.changes:  # an attempt without an answer was carried out, or another task wrote the same
                 break
@@ -214,7 +215,7 @@ class Application:
                 self._warn_if_late(reading)
                 if isinstance(error, CodatPlanLimitError):
                     error.hint = _plan_limit_hint(target)
-                pause = self._pause_after(error, attempt, request)
+                pause = self._pause_after(error, attempt, began, request)
             else:
                 self._warn_if_late(reading)
                 break
@@ -223,14 +224,12 @@ class Application:
             reading = yield from self._read()
         return reading
 
-    def _pause_after(self, error: CodatError, attempt: int, request: Request[Any]) -> Sleep:
+    def _pause_after(self, error: CodatError, attempt: int, began: float, request: Request[Any]) -> Sleep:
         """Return the pause before a request is sent again, or raise the error."""
-        seconds = next_wait(error, attempt, request, self.policy, self.jitter)
+        seconds = next_wait(error, attempt, self.clock() - began, request, self.policy, self.jitter)
         if seconds is None:
             raise error
-        self.log.warning(
-            "%s Trying again in %.1f s (attempt %d of %d failed).", error, seconds, attempt, self.policy.max_attempts
-        )
+        self.log.warning("%s Trying again in %.1f s (attempt %d failed).", error, seconds, attempt)
         return Sleep(seconds)
 
     def _warn_if_late(self, reading: _Reading) -> None:
