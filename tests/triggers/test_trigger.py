@@ -162,8 +162,16 @@ def test_an_outage_is_asked_about_once_an_interval(status, retry_after, most, pu
     assert 300 <= clock.passed < 320
 
 
-@pytest.mark.parametrize("kind", ["reset", "truncated", "html"])
-def test_a_broken_network_is_asked_once_an_interval(kind, push, clock, codat_simulator):
+def test_a_network_that_is_gone_is_asked_at_growing_pauses(push, clock, codat_simulator):
+    codat_simulator.fault(Fault("reset", times=None))
+    assert run_trigger(push(), clock)["outcome"] == "timed_out"
+    assert codat_simulator.count() <= 12
+    assert max(clock.pauses()) == pytest.approx(60, abs=SOON)
+    assert 300 <= clock.passed < 320
+
+
+@pytest.mark.parametrize("kind", ["truncated", "html"])
+def test_a_broken_answer_is_asked_for_again_once_an_interval(kind, push, clock, codat_simulator):
     codat_simulator.fault(Fault(kind, times=None))
     assert run_trigger(push(), clock)["outcome"] == "timed_out"
     assert codat_simulator.count() == 1 + 300 / INTERVAL
