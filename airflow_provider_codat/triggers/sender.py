@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-import logging
 import math
 import time
 from dataclasses import replace
@@ -20,22 +19,19 @@ from airflow_provider_codat.api.errors import (
 from airflow_provider_codat.api.http.retry import can_be_waited_out
 from airflow_provider_codat.api.waiting.request_budget import Budget
 from airflow_provider_codat.triggers.connection_log import ConnectionLog
+from airflow_provider_codat.triggers.shared_connection import SharedConnection
 
 if TYPE_CHECKING:
     from airflow_provider_codat.api.http.request import Request
     from airflow_provider_codat.api.http.response import RateLimit
     from airflow_provider_codat.hooks.codat import CodatHook
+    from airflow_provider_codat.hooks.connection import ConnectionSettings
 
 T = TypeVar("T")
-
-CONNECTION_TTL = 60.0
-"""Seconds after which the next trigger that starts reads the connection again, to notice changes."""
 
 MOST_UNDER_WAY = 50
 """Concurrent requests on a connection. They are fewer than the sockets of the pool: requests that wait for a socket
 would all be sent at once after an outage."""
-
-log = logging.getLogger(__name__)
 
 
 class CompanyQueue:
@@ -47,19 +43,11 @@ class CompanyQueue:
 
 
 class Sender:
-    """Sends requests on one Airflow connection, for all companies, on one event loop.
-
-    They share one hook, because reading a connection can take seconds in the triggerer, and a TLS context takes
-    milliseconds of CPU time.
-    """
+    """Sends requests on one Airflow connection, for all companies, on one event loop."""
 
     def __init__(self, codat_conn_id: str) -> None:
-        self.codat_conn_id = codat_conn_id
         self.budget = Budget()
-        self._hook: CodatHook | None = None
-        self._refused: CodatHook | None = None
-        self._read_at = -math.inf
-        self._reading = asyncio.Lock()
+        self._connection = SharedConnection(codat_conn_id, self._use_settings)
         self._queue: list[tuple[float, int, asyncio.Future[bool]]] = []
         self._ticket = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
@@ -68,62 +56,14 @@ class Sender:
 
     @property
     def hook(self) -> CodatHook:
-        """The hook in use, made by :meth:`open`.
+        """The hook in use, made by :meth:`open`."""
+        return self._connection.hook
 
-        :raises RuntimeError: :meth:`open` was not called.
-        """
-        if self._hook is None:
-            raise RuntimeError(f"connection {self.codat_conn_id!r} was not opened")
-        return self._hook
+    async def open(self, deadline: float) -> None:
+        """Read the connection for a wait that starts. The argument is that of ``SharedConnection.open``."""
+        await self._connection.open(deadline)
 
-    # -- the connection ----------------------------------------------------------------------------------------------
-
-    async def open(self) -> None:
-        """Read the connection, unless it was read within the last ``CONNECTION_TTL`` seconds."""
-        async with self._reading:
-            if time.time() - self._read_at < CONNECTION_TTL:
-                return
-            try:
-                await self._read_connection()
-            except Exception as error:
-                if self._hook is None:
-                    raise
-                self._read_at = time.time()
-                self._warn_of_connection(error)
-
-    async def _reread(self, refused: CodatHook) -> bool:
-        """Read the connection again, once for each ``refused`` hook. Return whether any setting has changed."""
-        async with self._reading:
-            if self._hook is refused is not self._refused:
-                try:
-                    await self._read_connection()
-                except Exception as error:
-                    self._warn_of_connection(error)
-                if self._hook is refused:
-                    self._refused = refused
-            return self._hook is not refused
-
-    def _warn_of_connection(self, error: Exception) -> None:
-        log.warning(
-            "The old settings of connection %r stay in use, because it could not be read again: %s",
-            self.codat_conn_id,
-            error,
-        )
-
-    async def _read_connection(self) -> None:
-        from airflow_provider_codat.hooks.codat import CodatHook
-
-        hook = CodatHook(self.codat_conn_id)
-        settings = await hook.load()
-        self._read_at = time.time()
-        known = self._hook.settings if self._hook is not None else None
-        if settings == known:
-            return
-        await hook.connect()
-        if known is not None and settings.authorization != known.authorization:
-            log.info("Connection %r has a new API key, which is used from now on.", self.codat_conn_id)
-        # The old hook is not closed, because requests may be under way on it.
-        self._hook = hook
+    def _use_settings(self, settings: ConnectionSettings) -> None:
         self.budget = replace(self.budget, requests_per_minute=settings.requests_per_minute)
         self._admit()
 
@@ -132,7 +72,7 @@ class Sender:
     async def send(self, request: Request[T], due: float, queue: CompanyQueue) -> T:
         """Send a request as soon as the budget allows, and return its answer.
 
-        If Codat refuses the API key, the connection is read again. If a setting has changed, the request is repeated.
+        If Codat refuses the API key, the connection is read again. If the key has changed, the request is repeated.
 
         :param due: when the request became due, in epoch seconds. The request with the earliest time is sent first. If
             the company's last request was sent after ``due``, the time of that request counts instead.
@@ -145,7 +85,7 @@ class Sender:
             answer = await self._ask(hook, request)
         except CodatError as error:
             self._failed(error, hook.rate_limit, is_probe=is_probe)
-            if isinstance(error, CodatAuthenticationError) and await self._reread(hook):
+            if isinstance(error, CodatAuthenticationError) and await self._connection.reread(hook):
                 return await self.send(request, due, queue)
             raise
         except BaseException:

@@ -31,7 +31,7 @@ async def wait_for_end(codat_conn_id: str, wait: OperationWait[OperationT], pace
     if codat_conn_id not in by_connection:
         by_connection[codat_conn_id] = SharedPolls(codat_conn_id)
     polls = by_connection[codat_conn_id]
-    await polls.sender.open()
+    await polls.sender.open(deadline)
     operation: OperationT = await polls.poll_for(wait).wait(wait, pace, deadline)
     return operation
 

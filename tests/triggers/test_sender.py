@@ -13,7 +13,8 @@ from airflow_provider_codat.hooks.codat import CodatHook
 from airflow_provider_codat.simulator import CodatSimulator, Fault, Outcome
 from airflow_provider_codat.triggers import sender as sender_module
 from airflow_provider_codat.triggers.codat import CodatPushOperationTrigger
-from airflow_provider_codat.triggers.sender import CONNECTION_TTL, CompanyQueue, Sender
+from airflow_provider_codat.triggers.sender import CompanyQueue, Sender
+from airflow_provider_codat.triggers.shared_connection import CONNECTION_TTL
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_each_event_loop_has_a_hook_of_its_own(codat_simulator, codat_connection
 
 
 async def opened(sender):
-    await sender.open()
+    await sender.open(0.0)
     return sender.hook
 
 
@@ -116,7 +117,7 @@ def test_a_failed_read_is_not_kept(connect, clock):
         sender = Sender("codat_default")
         connect(max_attempts="many")
         with pytest.raises(ValueError, match="max_attempts"):
-            await sender.open()
+            await sender.open(0.0)
         connect()
         return await opened(sender)
 
@@ -129,7 +130,7 @@ def test_the_first_trigger_cancelled_while_it_reads_the_connection_leaves_the_ot
     async def race():
         sender = Sender("codat_default")
         reads.release.clear()
-        first = asyncio.create_task(sender.open())
+        first = asyncio.create_task(sender.open(0.0))
         await asyncio.to_thread(reads.begun.wait, 30)
         others = [asyncio.create_task(opened(sender)) for _ in range(5)]
         await asyncio.sleep(0)
@@ -155,7 +156,7 @@ def test_a_probe_that_is_given_up_leaves_the_way_to_the_next(
 
     async def probe_and_give_up():
         sender = Sender("codat_default")
-        await sender.open()
+        await sender.open(0.0)
         with pytest.raises(CodatRateLimited):
             await sender.send(request, 0.0, CompanyQueue())
         probe, follower = (asyncio.create_task(sender.send(request, due, CompanyQueue())) for due in (1.0, 2.0))
@@ -184,7 +185,7 @@ def send_all(sender, codat, dues):
     companies = {due: codat.add_company().id for due in dues}
 
     async def send():
-        await sender.open()
+        await sender.open(0.0)
         await asyncio.gather(
             *(sender.send(get_company(companies[due]), due, CompanyQueue()) for due in dues), return_exceptions=True
         )
@@ -219,7 +220,7 @@ def test_an_answer_that_drips_has_an_end(codat_simulator, connect, clock):
     sender = Sender("codat_default")
 
     async def send():
-        await sender.open()
+        await sender.open(0.0)
         with pytest.raises(CodatConnectionError):
             await sender.send(get_company(codat_simulator.add_company().id), 0.0, CompanyQueue())
 
@@ -237,20 +238,23 @@ def test_a_connection_that_cannot_be_read_again_is_used_as_it_was(connect, clock
         return before is await opened(sender)
 
     assert clock.run(over_time())
-    assert "could not be read again: connection 'codat_default': extra 'max_attempts' is 'many'" in caplog.text
+    assert (
+        "could not be read, so its old settings stay in use: connection 'codat_default': extra 'max_attempts' is 'many'"
+        in caplog.text
+    )
 
 
 def test_another_pace_holds_at_once(connect, clock, codat_simulator):
     async def over_time():
         sender = Sender("codat_default")
         connect(requests_per_minute=10)
-        await sender.open()
+        await sender.open(0.0)
         request = get_company(codat_simulator.add_company().id)
         sending = [asyncio.create_task(sender.send(request, 0.0, CompanyQueue())) for _ in range(20)]
         await asyncio.sleep(0)
         clock.let_pass(CONNECTION_TTL)
         connect(requests_per_minute=6000)
-        await sender.open()
+        await sender.open(0.0)
         await asyncio.gather(*sending)
 
     clock.run(over_time())
