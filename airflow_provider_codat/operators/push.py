@@ -306,13 +306,13 @@ class CodatPushOperator(PushTask, PacedOperator):
         return None
 
     def on_kill(self) -> None:
-        """Log that the push goes on although the task is ended, or that a request may be under way."""
+        """Log that Codat cannot cancel the push, or that a request may be under way."""
         if self.push_operation_key:
             super().on_kill()
         else:
             self.log.warning(
-                "The task is ended. If a request was under way, the record may still be written. The next try of this"
-                " task finds out."
+                "This try of the task is stopped. If a request was under way, the record may still be written. The next"
+                " try of this task finds out."
             )
 
 

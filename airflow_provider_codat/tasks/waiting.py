@@ -211,8 +211,9 @@ class WaitingTask(CodatTask):
         return CodatWaitTimeout(message, self._wait.last_status)
 
     def on_kill(self) -> None:
-        """Log that the operation goes on although the task is ended: Codat has no way to cancel one."""
-        self.log.warning("The task is ended, but %s", self._wait.still_running_text)
+        """Log that Codat cannot cancel the operation. Airflow calls this when a user or a limit ends the try."""
+        if "_wait" in vars(self):  # before that, the ids may be templates
+            self.log.warning("This try of the task is stopped. %s", self._wait.not_cancelled_text)
 
 
 class PushTask(WaitingTask):
