@@ -98,10 +98,7 @@ class OperationTrigger(BaseTrigger):
                 context, self._context = self._context, None
                 await render(self, context)
             wait = self._current_wait = self._wait()
-            if self.deadline is None:  # no worker has started this task
-                await sync_to_async(store_company_link)(self.task_instance, self.company_id)
-            pace = Pace(self.poke_interval, self.exponential_backoff, self.max_wait)
-            operation = await wait_for_end(self.codat_conn_id, wait, pace, self._stop_at())
+            operation = await self._wait_for_end(wait)
         except asyncio.CancelledError:
             if not hasattr(BaseTrigger, "on_kill") and self._current_wait is not None:
                 # Before 3.3 Airflow does not show whether a user ended the task or the triggerer stops.
@@ -119,6 +116,23 @@ class OperationTrigger(BaseTrigger):
             yield TriggerEvent(events.failed(error))
         else:
             yield await self._end(operation)
+
+    async def _wait_for_end(self, wait: OperationWait[Any]) -> Operation:
+        """Wait. Meanwhile store the link to the company, which takes a while if many waits start together."""
+        pace = Pace(self.poke_interval, self.exponential_backoff, self.max_wait)
+        link = asyncio.create_task(self._store_link())
+        try:
+            operation: Operation = await wait_for_end(self.codat_conn_id, wait, pace, self._stop_at())
+        except asyncio.CancelledError:
+            link.cancel()
+            raise
+        finally:
+            await asyncio.wait([link])
+        return operation
+
+    async def _store_link(self) -> None:
+        if self.deadline is None:  # otherwise the worker that has started the task has stored it
+            await sync_to_async(store_company_link)(self.task_instance, self.company_id)
 
     def _stop_at(self) -> float:
         if self.deadline is not None:

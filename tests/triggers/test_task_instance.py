@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 import pytest
 from airflow.sdk import DAG, task
 from airflow.sdk.execution_time import task_runner
-from airflow.sdk.execution_time.comms import GetTaskStates, GetXCom, TaskStatesResult, XComResult
+from airflow.sdk.execution_time.comms import GetTaskStates, GetXCom, SetXCom, TaskStatesResult, XComResult
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from trigger_runner import from_row, only_event
 from virtual_clock import START
 
 from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
-from airflow_provider_codat.simulator import Outcome
+from airflow_provider_codat.simulator import Fault, Outcome
 from airflow_provider_codat.triggers.codat import CodatPushOperationTrigger
 from airflow_provider_codat.triggers.task_instance import COLLECT, PULL_PATIENCE
 
@@ -33,9 +33,12 @@ class Supervisor:
         self.states = {}
         self.error = None
         self.asked = []
+        self.before_storing = lambda: None
 
     def send(self, message):
         self.asked.append(message)
+        if isinstance(message, SetXCom):
+            self.before_storing()
         if self.error and not isinstance(message, GetTaskStates | GetXCom):
             return None
         if self.error:
@@ -167,6 +170,28 @@ def test_a_map_index_that_the_list_has_not_ends_the_wait_at_once(mapped, pairs, 
     [event] = clock.run(run_all([started(mapped, 1)]))
     assert event["outcome"] == "failed"
     assert clock.passed == pytest.approx(COLLECT, abs=0.1)
+
+
+def test_the_first_check_does_not_wait_until_the_link_is_stored_but_the_end_does(
+    mapped, pairs, supervisor, codat_simulator, clock
+):
+    supervisor.xcom = pairs(2)
+    checks = []
+
+    def wait_for_the_check():
+        checks.extend(codat_simulator.wait_until_held())
+        codat_simulator.release()
+
+    async def run():
+        await run_all([started(mapped, 0)])  # opens the connection
+        codat_simulator.fault(Fault("hold"))
+        supervisor.before_storing = wait_for_the_check
+        return await run_all([started(mapped, 1)])
+
+    assert [event["outcome"] for event in clock.run(run())] == ["ended"]
+    links = [(each.key, each.map_index) for each in supervisor.asked if isinstance(each, SetXCom)]
+    assert len(checks) == 1
+    assert links == [("_link_CodatCompanyLink", 0), ("_link_CodatCompanyLink", 1)]
 
 
 # -- the end -----------------------------------------------------------------------------------------------------------
