@@ -74,18 +74,17 @@ class OperationTrigger(BaseTrigger):
 
         Airflow 3.3 and later call this when a user ends the task. They also call it in a triggerer that was taken for
         dead, when it comes back: another triggerer has its waits then. Only the state of the task shows the difference.
+        A wait that goes on logs nothing: hundreds of lines at once can block the triggerer.
         """
         wait = self._current_wait
         if wait is None:  # the ids may still be templates
             return
         state = await state_of(self.task_instance)
-        if state == "deferred":
-            self.log.info("The task is still deferred: another trigger goes on with the wait for %s.", wait.name)
-        else:
-            level = logging.WARNING if state in UNATTENDED else logging.INFO
-            self.log.log(
-                level, "This trigger stops. The state of the task is now %s. %s", state, wait.not_cancelled_text
-            )
+        if state == "deferred":  # another trigger goes on with the wait
+            return
+        level = logging.WARNING if state in UNATTENDED else logging.INFO
+        message = "This trigger stops. The state of the task is now %s. %s"
+        self.log.log(level, message, state, wait.not_cancelled_text)
 
     def _wait(self) -> OperationWait[Any]:
         key: str = getattr(self, self.kind.key_argument)

@@ -1,9 +1,10 @@
 """What a trigger asks Airflow about its task instance: seldom, and once for all triggers that ask the same.
 
-The triggers of a process and Airflow's supervisor talk through one socket. A thousand triggers that all ask at once
-would wait for each other's answers for minutes. If the process was also frozen for a while, both sides may come to wait
-for each other for ever: each has filled the socket from which the other does not read. So questions are asked one at a
-time, in the thread of ``sync_to_async``, and triggers that start together share what they pull.
+The triggers of a process ask Airflow's supervisor through one socket, and log through another. The supervisor reads
+neither while it sends an answer that does not fit into the socket, and the process does not read the answer while it
+logs a line that does not fit. With hundreds of large answers and log lines, both come to wait for each other for ever.
+So questions are asked one at a time, in the thread of ``sync_to_async``, and triggers that start together share what
+they pull. Airflow's own messages and lines remain, so the guide of the sensor names a size.
 """
 
 from __future__ import annotations

@@ -154,15 +154,11 @@ class OperationWait(Generic[OperationT]):
         )
 
     @property
-    def name(self) -> str:
-        """The operation in words, with its ids."""
-        return f"{self.kind.name} {self.key} of company {self.company_id}"
-
-    @property
     def not_cancelled_text(self) -> str:
         """The text to log when the wait is cancelled, for whatever reason."""
         return (
-            f"Codat cannot cancel {self.name} ({self.last_status_text}). To see how it ends, call"
+            f"Codat cannot cancel {self.kind.name} {self.key} of company {self.company_id}"
+            f" ({self.last_status_text}). To see how it ends, call"
             f" CodatHook().{self.kind.hook_call}({self.company_id!r}, {self.key!r})."
         )
 
