@@ -1,14 +1,18 @@
 """All checks: the tests on every supported Airflow, lint and types, and the distributions. Prints a table of results.
 
-Needs a clean clone, Python 3.11, 3.12 and 3.13, a package index, and Chromium or root's right to install Debian's.
+Needs a clean clone, Python 3.11, 3.12 and 3.13, a package index, and Chromium (for the tests of a distributed Airflow,
+PostgreSQL and Redis, too), or root's right to install Debian's.
 
-Two steps run at a time, for two cores:
+Three steps run at a time, for two cores, as a step waits about a third of its time:
 
-- README command two, word for word: all tests on the newest Airflow. Then, in the environment that it has made, README
-  command one, and lint and types.
+- README command two, word for word: all tests on the newest Airflow. It takes the longest, so the other steps leave the
+  processor to it.
 - The distributions. Then each other job of ``versions.toml``: the wheel, the tests of the source distribution that can
-  differ there, and one real run. After the job with the newest Airflow's own constraints, and in its environment, the
-  browser test and the test with Codat's own client. Then the wheel by itself.
+  differ there, and one real run. After the first of them, which has the newest Airflow's own constraints, and in its
+  environment: the browser test, the test with Codat's own client, and lint and types. Then README command one, word for
+  word, in the unpacked source distribution, and the wheel by itself.
+
+With the argument ``distributed``, it also runs the tests of a distributed Airflow, which take nine minutes more.
 
 Writes only below the clone (``.venv``, ``dist``, ``build/ci``) and to a temporary folder. ``build/ci`` holds each
 step's output, test report and list of packages, and the files that tests write to ``CODAT_TEST_ARTIFACTS``.
@@ -101,10 +105,12 @@ class Ended:
 
     :param problem: why it failed; ``None`` if it succeeded.
     :param seconds: how long it took.
+    :param cpu: seconds of CPU time of its commands and of the processes that they waited for.
     """
 
     problem: str | None = "did not end"
     seconds: float = 0.0
+    cpu: float = 0.0
 
 
 class Commands:
@@ -115,8 +121,8 @@ class Commands:
         self._lock = threading.Lock()
         self._is_over = False
 
-    def run(self, command: Sequence[str | Path], **options: Any) -> int:
-        """Run a command to its end and return its exit status.
+    def run(self, command: Sequence[str | Path], **options: Any) -> tuple[int, float]:
+        """Run a command to its end and return its exit status and its seconds of CPU time.
 
         :raises StepFailed: :meth:`end` has been called.
         """
@@ -126,7 +132,9 @@ class Commands:
             process = subprocess.Popen(command, start_new_session=True, **options)
             self._running.add(process)
         try:
-            return process.wait()
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return process.returncode, used.ru_utime + used.ru_stime
         finally:
             self._running.discard(process)
 
@@ -145,12 +153,15 @@ class Output:
     :param file: the file.
     :param env: the environment of the commands.
     :param commands: the commands that are running.
+    :param is_first: whether the commands come before those of other steps where all want the processor.
     """
 
-    def __init__(self, file: IO[str], env: dict[str, str], commands: Commands) -> None:
+    def __init__(self, file: IO[str], env: dict[str, str], commands: Commands, *, is_first: bool) -> None:
+        self.cpu = 0.0
         self._file = file
         self._env = env
         self._commands = commands
+        self._prefix = () if is_first else ("nice", "-n", "5")
 
     def run(self, *command: str | Path, cwd: Path = ROOT, **env: str) -> None:
         """Run a command to its end.
@@ -160,7 +171,8 @@ class Output:
         """
         self.log(f"$ {' '.join(map(str, command))}")
         streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": self._file, "stderr": self._file}
-        status = self._commands.run(command, cwd=cwd, env=self._env | env, **streams)
+        status, cpu = self._commands.run([*self._prefix, *command], cwd=cwd, env=self._env | env, **streams)
+        self.cpu += cpu
         if status:
             raise StepFailed(f"{Path(command[0]).name} ended with status {status}")
 
@@ -174,6 +186,7 @@ class Checks:
 
     :param scratch: a folder that exists as long as the run.
     :param jobs: the jobs of ``versions.toml``; the last has the newest Airflow.
+    :param further: the steps that run only if they are asked for.
     :param e2e_everywhere: the end-to-end tests that run on every Airflow.
     :param the_same_everywhere: tests that run on the newest Airflow and with the lowest dependencies only.
     :param newest_only: tests, by path or by path and name, that run in command two only.
@@ -184,6 +197,7 @@ class Checks:
         self,
         scratch: Path,
         jobs: list[Job],
+        further: list[str],
         e2e_everywhere: list[str],
         the_same_everywhere: list[str],
         newest_only: list[str],
@@ -191,6 +205,7 @@ class Checks:
     ) -> None:
         self.scratch = scratch
         self.jobs = jobs
+        self.further = further
         *self.others, self.newest = jobs
         self.e2e_everywhere = e2e_everywhere
         self.the_same_everywhere = the_same_everywhere
@@ -213,7 +228,7 @@ class Checks:
             shutil.rmtree(folder, ignore_errors=True)
         (REPORTS / "artifacts").mkdir(parents=True)
         try:
-            with ThreadPoolExecutor(2) as pool:
+            with ThreadPoolExecutor(3) as pool:
                 try:
                     self.run_steps(pool)
                 except BaseException:
@@ -225,14 +240,13 @@ class Checks:
         return good
 
     def run_steps(self, pool: ThreadPoolExecutor) -> None:
-        """Run all steps, two at a time."""
-        newest = pool.submit(self.step, self.newest.name, self.command_two)
+        """Run all steps, three at a time, the longest first."""
+        rest = [pool.submit(self.step, self.newest.name, self.command_two, is_first=True)]
         pool.submit(self.step, "distributions", self.build).result()
-        rest = [pool.submit(self.steps_of, job) for job in self.others]
-        rest.append(pool.submit(self.step, "the wheel by itself", self.use_wheel))
-        newest.result()
+        longest_first = sorted(self.others, key=lambda job: job is not self.constrained)
+        rest += [pool.submit(self.steps_of, job) for job in longest_first]
         rest.append(pool.submit(self.step, "command one", self.command_one))
-        rest.append(pool.submit(self.step, "lint and types", self.lint))
+        rest.append(pool.submit(self.step, "the wheel by itself", self.use_wheel))
         for each in rest:
             each.result()
 
@@ -242,21 +256,30 @@ class Checks:
         if job is self.constrained:
             self.step("browser", self.browse)
             self.step("the official client", self.use_official_client)
+            self.step("lint and types", self.lint)
+            if "distributed" in self.further:
+                # With less of the processor, Airflow would take its own processes for dead.
+                self.step("distributed", self.distribute, is_first=True)
 
-    def step(self, name: str, work: Callable[[Output], None]) -> None:
-        """Run one step, print its output, and record how it ended. If it fails, the other steps go on."""
+    def step(self, name: str, work: Callable[[Output], None], *, is_first: bool = False) -> None:
+        """Run one step, print its output, and record how it ended. If it fails, the other steps go on.
+
+        :param is_first: whether other steps leave the processor to it.
+        """
         ended = self.steps[name] = Ended()
         began = time.monotonic()
         path = REPORTS / f"{name.replace(' ', '-')}.log"
         self.log(f"{name} begins")
         with path.open("w") as file:
+            output = Output(file, self.env, self.commands, is_first=is_first)
             try:
-                work(Output(file, self.env, self.commands))
+                work(output)
                 ended.problem = None
             except Exception as error:
                 ended.problem = str(error) or repr(error)
-        ended.seconds = time.monotonic() - began
-        self.log(f"{name}\n{path.read_text(errors='replace')}== {name}: {ended.problem or 'ok'}, {ended.seconds:.0f} s")
+        ended.seconds, ended.cpu = time.monotonic() - began, output.cpu
+        times = f"{ended.seconds:.0f} s, {ended.cpu:.0f} s of CPU time"
+        self.log(f"{name}\n{path.read_text(errors='replace')}== {name}: {ended.problem or 'ok'}, {times}")
 
     def log(self, text: str) -> None:
         """Print a text, undivided, with the seconds since the start."""
@@ -267,26 +290,29 @@ class Checks:
 
     def command_two(self, output: Output) -> None:
         """Run README command two."""
-        # A script, not a link: a virtual environment would take the link's folder for Python's.
-        python3 = self.scratch / "bin" / "python3"
-        python3.parent.mkdir()
-        python3.write_text(f'#!/bin/sh\nexec "{find_python(self.newest.python)}" "$@"\n')
-        python3.chmod(0o755)
         shutil.rmtree(ROOT / ".venv", ignore_errors=True)
-        self.run_readme("two", output, pytest_options=f"--junitxml={self.newest.report}")
+        self.run_readme("two", output, ROOT, pytest_options=f"--junitxml={self.newest.report}")
 
     def command_one(self, output: Output) -> None:
-        """Run README command one, in the environment that command two has made."""
-        self.run_readme("one", output)
+        """Run README command one in a folder of its own."""
+        folder = self.scratch / "one"
+        self.unpack(folder)
+        self.run_readme("one", output, folder)
 
-    def run_readme(self, number: str, output: Output, pytest_options: str = "") -> None:
+    def run_readme(self, number: str, output: Output, folder: Path, pytest_options: str = "") -> None:
         """Run a command of the README as printed, with the newest Airflow's Python as ``python3``."""
         command = re.search(COMMAND.format(number), (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
         if not command:
             raise StepFailed(f"README.md has no command {number}")
+        # A script, not a link: a virtual environment would take the link's folder for Python's.
+        python3 = self.scratch / f"python-of-{number}" / "python3"
+        python3.parent.mkdir()
+        python3.write_text(f'#!/bin/sh\nexec "{find_python(self.newest.python)}" "$@"\n')
+        python3.chmod(0o755)
         output.run(
             *("bash", "-euo", "pipefail", "-c", command[1]),
-            PATH=os.pathsep.join([str(self.scratch / "bin"), self.env["PATH"]]),
+            cwd=folder,
+            PATH=os.pathsep.join([str(python3.parent), self.env["PATH"]]),
             PIP_CONSTRAINT=str(self.constraints(self.newest)),
             PYTEST_ADDOPTS=pytest_options,
         )
@@ -298,9 +324,14 @@ class Checks:
         output.run(self.tools / "uv", "build", "--quiet", "--no-create-gitignore", "--out-dir", DIST)
         (sdist,) = DIST.glob("*.tar.gz")
         output.run(self.tools / "twine", "check", "--strict", sdist, self.wheel)
+        self.unpack(self.source)
+
+    def unpack(self, folder: Path) -> None:
+        """Unpack the source distribution."""
+        (sdist,) = DIST.glob("*.tar.gz")
         with tarfile.open(sdist) as archive:
             archive.extractall(self.scratch, filter="data")
-        (self.scratch / sdist.name.removesuffix(".tar.gz")).rename(self.source)
+        (self.scratch / sdist.name.removesuffix(".tar.gz")).rename(folder)
 
     def test(self, job: Job, output: Output) -> None:
         """Run the tests of the source distribution against the wheel, with a job's Airflow."""
@@ -353,13 +384,25 @@ class Checks:
         # The paths that tests/browser/chromium.py uses.
         wanted = {"CHROMIUM": "/usr/bin/chromium", "CHROMEDRIVER": "/usr/bin/chromedriver"}
         if not all(Path(os.environ.get(name, usual)).exists() for name, usual in wanted.items()):
-            for command in ("update", "install --yes --no-install-recommends chromium chromium-driver"):
-                output.run("apt-get", "--quiet", "--quiet", *command.split(), DEBIAN_FRONTEND="noninteractive")
+            self.apt_install(output, "chromium", "chromium-driver")
         self.test_group("browser", output)
 
     def use_official_client(self, output: Output) -> None:
         """Run the tests with Codat's own client against the simulator, on the newest Airflow."""
         self.test_group("sdk", output)
+
+    def distribute(self, output: Output) -> None:
+        """Run the tests of an Airflow with PostgreSQL, Redis and Celery."""
+        # Where tests/support/backends.py looks for them.
+        has_postgres = shutil.which("initdb") or any(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+        if not (has_postgres and shutil.which("redis-server")):
+            self.apt_install(output, "postgresql", "redis-server")
+        self.test_group("distributed", output)
+
+    def apt_install(self, output: Output, *packages: str) -> None:
+        """Install packages of Debian."""
+        for command in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
+            output.run("apt-get", "--quiet", "--quiet", *command, DEBIAN_FRONTEND="noninteractive")
 
     def test_group(self, name: str, output: Output) -> None:
         """Install a dependency group into the environment of :attr:`constrained`, and run the tests that need it."""
@@ -371,8 +414,8 @@ class Checks:
         )
 
     def lint(self, output: Output) -> None:
-        """Check format, lint and types, in the environment that command two has made."""
-        tools = self.prefix(self.newest) / "bin"
+        """Check format, lint and types."""
+        tools = self.prefix(self.constrained) / "bin"
         output.run(tools / "ruff", "format", "--check", ".")
         output.run(tools / "ruff", "check", ".")
         output.run(tools / "mypy")
@@ -408,10 +451,13 @@ class Checks:
 
     def report(self) -> bool:
         """Print how each step ended and the table of versions; return whether everything succeeded."""
-        steps = [(name, f"{ended.seconds:.0f} s", ended.problem or "ok") for name, ended in self.steps.items()]
+        steps = [
+            (name, f"{ended.seconds:.0f} s", f"{ended.cpu:.0f} s", ended.problem or "ok")
+            for name, ended in self.steps.items()
+        ]
         rows = [self.row(job) for job in self.jobs]
         versions = table(("Airflow", "dependencies", "Python", "tests passed", "real run", "result"), rows)
-        self.log(f"the end\n\n{table(('step', 'time', 'result'), steps)}\n{versions}")
+        self.log(f"the end\n\n{table(('step', 'time', 'CPU time', 'result'), steps)}\n{versions}")
         (REPORTS / "versions.md").write_text(versions)
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
             with Path(summary).open("a") as file:
@@ -476,6 +522,8 @@ def environment(scratch: Path) -> dict[str, str]:
     env |= {
         "CODAT_TEST_ARTIFACTS": str(REPORTS / "artifacts"),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        # "--no-compile", whose value pip reads the other way round: Python compiles the modules that it imports.
+        "PIP_NO_COMPILE": "0",
         "TMPDIR": str(scratch / "tmp"),
         "UV_PYTHON_DOWNLOADS": "never",
         "XDG_CACHE_HOME": str(scratch / "cache"),
@@ -508,7 +556,7 @@ def main() -> None:
     config: dict[str, Any] = tomllib.loads(Path(__file__).with_name("versions.toml").read_text())
     jobs = [Job(**each) for each in config.pop("job")]
     with tempfile.TemporaryDirectory(prefix="codat-checks-", ignore_cleanup_errors=True) as scratch:
-        good = Checks(Path(scratch), jobs, **config).run()
+        good = Checks(Path(scratch), jobs, further=sys.argv[1:], **config).run()
     sys.exit(not good)
 
 

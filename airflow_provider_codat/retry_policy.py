@@ -60,8 +60,9 @@ class CodatRetryPolicy(RetryPolicy):
     record through the hook, give it an ``idempotency_key`` that is the same in each try, so that no retry writes twice.
 
     :param first_delay: the pause before the first retry after a transient error; default 30 seconds.
-    :param max_delay: the longest such pause; default 15 minutes. Without a task state store, all pauses together should
-        be below 90 minutes: for that time Codat repeats its answer to a write.
+    :param max_delay: the longest such pause; default 15 minutes. Without a task state store, the time from the
+        start of the DAG run to the last retry should stay below 75 minutes: Codat repeats its answer to a write for 90,
+        and the operator keeps a margin of 15.
 
     Source: https://docs.codat.io/using-the-api/errors and https://docs.codat.io/using-the-api/rate-limits.
     """

@@ -22,14 +22,16 @@ os.environ["AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS"] = "False"
 
 # Airflow sets up logging when it is imported; inside a test that would take caplog's handler away.
 from airflow import __version__ as airflow_version  # noqa: E402
+from airflow_process import Script  # noqa: E402
 from conformance import published  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
+from airflow_provider_codat.hooks import account as account_module  # noqa: E402
 from airflow_provider_codat.hooks.codat import CodatHook  # noqa: E402
 from airflow_provider_codat.simulator import CodatSimulator  # noqa: E402
 
 # No test is failed by a clock, that of Hypothesis included. .ci/checks.py asks for fewer examples outside command two
-# of the README; 100 is the default of Hypothesis.
+# of the README; 100 is the default of Hypothesis. Other random tests play a multiple of it.
 EXAMPLES = int(os.environ.get("CODAT_TEST_EXAMPLES", "100"))
 settings.register_profile("ours", deadline=None, max_examples=EXAMPLES)
 settings.load_profile("ours")
@@ -43,10 +45,25 @@ if TYPE_CHECKING:
     from virtual_clock import VirtualClock
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start the scripts of the test modules: they run while other tests do."""
+    if not session.config.option.collectonly:
+        modules = {getattr(item, "module", None): None for item in session.items}
+        for script in [each for module in modules if module for each in vars(module).values()]:
+            if isinstance(script, Script):
+                script.start()
+
+
 @pytest.fixture(autouse=True)
 def _answers_are_as_published() -> Iterator[None]:
     yield
     assert published.taken() == []
+
+
+@pytest.fixture(autouse=True)
+def _accounts_are_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test wait for what an earlier one sent to a simulator on the same port."""
+    monkeypatch.setattr(account_module, "_accounts", {})
 
 
 @pytest.fixture
@@ -60,7 +77,7 @@ def codat_simulator(request: pytest.FixtureRequest) -> Iterator[CodatSimulator]:
     codat = CodatSimulator(api_key="the-key-of-all-tests", clock=time)
     codat.start()
     yield codat
-    threading.Thread(target=codat.stop).start()
+    threading.Thread(target=codat.stop, daemon=True).start()
 
 
 @pytest.fixture

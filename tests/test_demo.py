@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -73,6 +74,13 @@ def test_leaving_the_block_ends_every_process_and_removes_the_home(home: Path):
         assert all(map(lives, pids))
     assert not any(map(lives, pids))
     assert not home.exists()
+
+
+def test_reports_that_nobody_has_read_are_no_error_at_the_end(home: Path, capfd: pytest.CaptureFixture[str]):
+    with Processes({}, home) as processes:
+        processes.start("one", PYTHON, "-c", "")
+        wait_for(lambda: select.select([processes._channel], [], [], 0)[0])
+    assert capfd.readouterr().err == ""
 
 
 def test_sigkill_of_the_parent_ends_every_process_and_removes_the_home(home: Path):

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from textwrap import indent
 
-from airflow_process import output_of
+import pytest
+from airflow_process import Script
 from pages import HOOKS, OPERATORS, PAGES, README, ROOT, SENSORS, SIMULATOR, TESTS, Block, blocks
 
 Which = tuple[str, str, str]
@@ -90,6 +91,25 @@ def run(*command: str | Path, cwd: Path, **env: str) -> str:
     return done.stdout
 
 
+def dag_around(dag_id: str, tasks: list[str]) -> str:
+    """Return a DAG file with tasks that a page shows without their DAG."""
+    head = f'with DAG("{dag_id}", schedule=None, params={{"company_id": "", "connection_id": ""}}):\n'
+    return "from airflow.providers.common.compat.sdk import DAG\n" + head + indent("\n".join(tasks), "    ")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def dag_runs(tmp_path_factory: pytest.TempPathFactory) -> Script:
+    """Return the runs of all DAGs and tasks; they wait most of their time, and go on beside the first tests."""
+    dags = tmp_path_factory.mktemp("dags")
+    files = [text(which) for which in DAGS]
+    files += [dag_around(dag_id, [text(which) for which in tasks]) for dag_id, tasks in TASKS.items()]
+    for number, file in enumerate(files):
+        (dags / f"dag_{number}.py").write_text(file)
+    script = Script(Path(__file__).with_name("run_readme_dags.py"), dags=dags)
+    script.start()
+    return script
+
+
 # -- commands ----------------------------------------------------------------------------------------------------------
 
 
@@ -118,26 +138,6 @@ def test_the_connection_as_printed_is_one(tmp_path):
 # -- DAGs, tests and calls ---------------------------------------------------------------------------------------------
 
 
-def dag_around(dag_id: str, tasks: list[str]) -> str:
-    """Return a DAG file with tasks that a page shows without their DAG."""
-    head = f'with DAG("{dag_id}", schedule=None, params={{"company_id": "", "connection_id": ""}}):\n'
-    return "from airflow.providers.common.compat.sdk import DAG\n" + head + indent("\n".join(tasks), "    ")
-
-
-def test_every_dag_and_task_as_printed_runs_to_its_end(tmp_path):
-    dags = tmp_path / "dags"
-    dags.mkdir()
-    files = [text(which) for which in DAGS]
-    files += [dag_around(dag_id, [text(which) for which in tasks]) for dag_id, tasks in TASKS.items()]
-    for number, file in enumerate(files):
-        (dags / f"dag_{number}.py").write_text(file)
-    ended = output_of(Path(__file__).with_name("run_readme_dags.py"), home=tmp_path, dags=dags)
-    expected = {dag_id: instances for each in DAGS.values() for dag_id, instances in each.items()}
-    expected |= {dag_id: {*tasks.values()} for dag_id, tasks in TASKS.items()}
-    assert {dag_id: {*states} for dag_id, states in ended.items()} == expected
-    assert {state for states in ended.values() for state in states.values()} == {"success"}
-
-
 def test_the_hooks_example_as_printed_runs(codat_simulator, codat_connection, capsys):
     company = codat_simulator.add_company("Corner Shop")
     exec(compile(text(HOOK), HOOKS, "exec"), {})  # noqa: S102 - our own guide
@@ -146,8 +146,17 @@ def test_the_hooks_example_as_printed_runs(codat_simulator, codat_connection, ca
 
 
 def test_the_example_test_as_printed_passes_with_the_plugins_own_fixtures(tmp_path):
-    (tmp_path / "test_readme_example.py").write_text(text(TEST))
+    for name in ("as_it_is", "with_a_fixture"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"test_{name}.py").write_text(text(TEST))
+    (tmp_path / "with_a_fixture" / "conftest.py").write_text(text(OWN_FIXTURE))
     command = sys.executable, "-m", "pytest", "-q", "--rootdir", tmp_path, tmp_path
-    assert "1 passed" in run(*command, cwd=tmp_path)
-    (tmp_path / "conftest.py").write_text(text(OWN_FIXTURE))
-    assert "1 passed" in run(*command, cwd=tmp_path)
+    assert "2 passed" in run(*command, cwd=tmp_path)
+
+
+def test_every_dag_and_task_as_printed_runs_to_its_end(dag_runs: Script):
+    ended = dag_runs.output()
+    expected = {dag_id: instances for each in DAGS.values() for dag_id, instances in each.items()}
+    expected |= {dag_id: {*tasks.values()} for dag_id, tasks in TASKS.items()}
+    assert {dag_id: {*states} for dag_id, states in ended.items()} == expected
+    assert {state for states in ended.values() for state in states.values()} == {"success"}

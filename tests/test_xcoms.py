@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from airflow_process import output_of
+from airflow_process import Script
 from run_xcom_dag import SETTINGS
 
 from airflow_provider_codat.api.endpoints.companies import Company
@@ -19,9 +19,11 @@ from airflow_provider_codat.api.json_value import JsonValue
 from airflow_provider_codat.api.sync_settings import SyncSchedule, SyncSetting, SyncSettings, read_desired
 from airflow_provider_codat.operators.codat import CodatSyncSettingsOperator
 
+RUN = Script(Path(__file__).with_name("run_xcom_dag.py"))
 
-def test_what_the_hook_returns_arrives_in_another_task(tmp_path):
-    run = output_of(Path(__file__).with_name("run_xcom_dag.py"), home=tmp_path)
+
+def test_what_the_hook_returns_arrives_in_another_task():
+    run = RUN.output()
     assert run["state"] == "success"
     arrived = run["arrived"]
     company = {"id": "company-1", "name": "Corner Shop", "dataConnections": [{"id": run["connection_id"]}]}

@@ -1,4 +1,4 @@
-"""A throw-away Airflow on SQLite, with scheduler, triggerer, DAG processor and API server, and the DAG runs on it."""
+"""A throw-away Airflow with scheduler, triggerer, DAG processor and API server, and the DAG runs on it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import os
 import secrets
 import shutil
 import socket
-import sqlite3
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +19,7 @@ from urllib.parse import quote
 
 import httpx
 
+from airflow_provider_codat.demo.deployment import SQLITE, Deployment
 from airflow_provider_codat.demo.flavours import AIRFLOW_2, AIRFLOW_3, CONFIG, environment
 from airflow_provider_codat.demo.processes import Processes
 
@@ -45,7 +45,8 @@ class AirflowStack:
     :param dags: the DAG files to run, or folders of them; they are copied.
     :param connections: connection id -> the connection as a URI or JSON; default none.
     :param env: further environment variables, which may begin with ``AIRFLOW__``; default none.
-    :param start_timeout: seconds within which Airflow must be ready; default 120.
+    :param deployment: its database, executor and further services; default SQLite and no more than it needs.
+    :param start_timeout: seconds within which Airflow must be ready; default 300.
     :param on_step: called with a short description when a step of the start begins; default none.
     """
 
@@ -54,13 +55,16 @@ class AirflowStack:
         *dags: Path,
         connections: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
-        start_timeout: float = 120,
+        deployment: Deployment = SQLITE,
+        start_timeout: float = 300,
         on_step: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.username = "admin"
         self.password = secrets.token_urlsafe(12)
         self.airflow_version = version("apache-airflow")
         self.flavour = AIRFLOW_2 if self.airflow_version.startswith("2.") else AIRFLOW_3
+        self.services = {**self.flavour.services, **deployment.services}
+        self._deployment = deployment
         self._dags = dags
         self._env = {f"AIRFLOW_CONN_{name.upper()}": value for name, value in (connections or {}).items()}
         self._env.update(env or {})
@@ -90,7 +94,8 @@ class AirflowStack:
             "password": self.password,
             "secret": secrets.token_urlsafe(32),
         }
-        env = environment(os.environ, {**CONFIG, **self.flavour.config}, self._words) | self._env
+        config = {**CONFIG, **self.flavour.config, **self._deployment.config}
+        env = environment(os.environ, config, self._words) | self._env
         self.processes = entered.enter_context(Processes(env, self.home))
         self.running: set[str] = set()
         self._client = entered.enter_context(httpx.Client(base_url=self.url, trust_env=False, timeout=90))
@@ -98,8 +103,8 @@ class AirflowStack:
         for name, command in self.flavour.setup.items():
             self._on_step(f"airflow {command.split(' --')[0]}")
             self.processes.run(name, *self._command(command))
-        self._on_step(f"airflow {', '.join(self.flavour.services)}")
-        for name in self.flavour.services:
+        self._on_step(f"airflow {', '.join(self.services)}")
+        for name in self.services:
             self.start(name)
         self.wait_until("Airflow to become healthy", self._is_healthy, timeout=deadline - time.monotonic())
         self._log_in()
@@ -107,9 +112,8 @@ class AirflowStack:
     def _fill_home(self) -> None:
         (self.home / "tmp").mkdir()
         (self.home / "passwords.json").write_text(json.dumps({self.username: self.password}))
-        # With SQLite's default journal, a reader fails if a writer needs longer than the timeout of the connection.
-        with closing(sqlite3.connect(self.home / "airflow.db")) as database:
-            database.execute("PRAGMA journal_mode=WAL")
+        if self._deployment.prepare:
+            self._deployment.prepare(self.home)
         folder = self.home / "dags"
         folder.mkdir()
         # Copies, so that the byte code that Python writes beside the DAG files is removed with the home.
@@ -176,7 +180,7 @@ class AirflowStack:
 
     def start(self, name: str) -> None:
         """Start a service, such as ``scheduler``."""
-        self.processes.start(name, *self._command(self.flavour.services[name]))
+        self.processes.start(name, *self._command(self.services[name]))
         self.running.add(name)
 
     def wait_until(self, what: str, condition: Callable[[], bool], *, timeout: float) -> None:

@@ -41,10 +41,8 @@ CONFIG = {
     "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__CORE__PARALLELISM": "4",
-    # SQLite lets one process write at a time; the others wait, here up to a minute. With the default of 5 seconds, a
-    # busy machine fails with "database is locked".
-    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite:///{home}/airflow.db?timeout=60",
-    # A worker must wait for the API server longer than that. Otherwise it repeats a request in progress, and fails.
+    # The API server waits up to a minute for its database, so a worker must wait longer than that for the API server.
+    # Otherwise it repeats a request in progress, and fails.
     "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "90",
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",

@@ -30,7 +30,7 @@ def run(*, keep_running: bool) -> int:
         started.callback(display.step, "Everything is removed.")
         codat = started.enter_context(CodatSimulator())
         display.step(f"A simulated Codat is up at {codat.url}")
-        # Still pending when the sensor checks in the worker, so that the sensor defers and the triggerer waits.
+        # The push is still pending when the sensor checks in the worker, so that it defers and the triggerer waits.
         codat.outcome(Outcome(polls=1))
         codat.set_sync_settings(None, [{"dataType": each, "syncSchedule": 720} for each in ("bills", "suppliers")])
         company = codat.add_company("Corner Bakery")

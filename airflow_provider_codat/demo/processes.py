@@ -94,7 +94,7 @@ class Processes:
         return log.read_text(errors="replace") if log.exists() else ""
 
     def _read_events(self, timeout: float | None) -> None:
-        """Read the events that the supervisor has reported; wait ``timeout`` seconds for one, None without end."""
+        """Read the events that the supervisor has reported; wait for one up to ``timeout`` seconds, if not ``None``."""
         while select.select([self._channel], [], [], timeout)[0]:
             chunk = self._channel.recv(65536)
             if not chunk:

@@ -80,7 +80,7 @@ def serve(home: Path, signals: int, running: dict[int, str]) -> None:
             if set(received) - {signal.SIGCHLD}:
                 return
         if 0 in readable:
-            chunk = os.read(0, 65536)
+            chunk = read_orders()
             if not chunk:
                 return
             *lines, unread = (unread + chunk).split(b"\n")
@@ -88,6 +88,13 @@ def serve(home: Path, signals: int, running: dict[int, str]) -> None:
                 pid = start(order["argv"], home / f"{order['name']}.log")
                 running[pid] = order["name"]
                 report({"name": order["name"], "pid": pid})
+
+
+def read_orders() -> bytes:
+    """Return what the parent has sent; nothing if it has closed the socket, even before it has read all reports."""
+    with contextlib.suppress(ConnectionResetError):
+        return os.read(0, 65536)
+    return b""
 
 
 def start(argv: list[str], log: Path) -> int:

@@ -33,8 +33,8 @@ def open_client(settings: ConnectionSettings) -> httpx.AsyncClient:
 
     # A request may wait without a time limit for a free connection of the pool.
     timeout = httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout, pool=None)
-    # Longer than the usual pause between two checks, because a TLS handshake costs more than a check.
-    limits = httpx.Limits(max_connections=100, max_keepalive_connections=100, keepalive_expiry=90)
+    # Idle connections are kept for longer than the usual pause between two checks: a TLS handshake costs more than one.
+    limits = httpx.Limits(max_connections=600, max_keepalive_connections=100, keepalive_expiry=90)
     try:
         tls = tls_context()
         return httpx.AsyncClient(

@@ -31,6 +31,7 @@ from airflow_provider_codat.api.sync_settings import ScheduleShape
 from airflow_provider_codat.api.waiting.pace import Pace
 from airflow_provider_codat.api.waiting.wait import OperationWait
 from airflow_provider_codat.hooks import asynchronous, blocking, form, retrying
+from airflow_provider_codat.hooks.account import Account, Turn, account_of
 from airflow_provider_codat.hooks.calls import Endpoint, FileEndpoint, PagedEndpoint, ShapedEndpoint, Wait
 from airflow_provider_codat.hooks.connection import ConnectionSettings, read_connection
 from airflow_provider_codat.hooks.failures import causes
@@ -95,9 +96,12 @@ class CodatHook(BaseHook):
 
     The connection has the type ``codat``. Its password is the API key, or the ready-made ``Basic ...`` header. Its host
     is the base URL (default ``https://api.codat.io``). Its extra may set ``connect_timeout`` (seconds, default 10),
-    ``read_timeout`` (seconds, default 60), ``max_attempts`` (default 5), ``max_retry_wait`` (seconds, default 60),
-    ``requests_per_minute`` (of one triggerer, default 900), ``max_concurrent_requests`` (of one triggerer to one
-    company, default 10), ``sync_schedule_shape`` (``integer`` or ``object``) and ``allow_http`` (default false).
+    ``read_timeout`` (seconds, default 60), ``max_attempts`` (default 5), ``retry_for`` (seconds, default 120),
+    ``max_retry_wait`` (seconds, default 60), ``requests_per_minute`` (of all processes together, default 900),
+    ``max_concurrent_requests`` (of one triggerer to one company, default 10), ``sync_schedule_shape`` (``integer`` or
+    ``object``) and ``allow_http`` (default false).
+
+    All processes keep to ``requests_per_minute`` together: if the account is busy, a call waits before it sends.
 
     :param codat_conn_id: the id of the Airflow connection; default ``codat_default``.
     :raises CodatInputError: the connection is malformed. The first use raises this, not the constructor.
@@ -169,6 +173,12 @@ class CodatHook(BaseHook):
         return settings
 
     @property
+    def account(self) -> Account:
+        """The account of the connection, which all hooks of the process share."""
+        settings = self.settings
+        return account_of(settings.base_url, settings.authorization, settings.requests_per_minute)
+
+    @property
     def schedule_shape(self) -> ScheduleShape:
         """The shape in which to write ``syncSchedule`` if no answer of the API shows one; default ``integer``."""
         return self.settings.sync_schedule_shape or "integer"
@@ -186,7 +196,8 @@ class CodatHook(BaseHook):
         except CodatInputError as error:
             return False, check.refused(error, self.codat_conn_id)
         try:
-            page = self.send(companies.list_companies(page_size=1), attempts=1)
+            with self.account.admit_at_once() as turn:
+                page = self._send_in_turn(companies.list_companies(page_size=1), turn)
         except CodatError as error:
             return False, check.explain(error, list(causes(error, outer_error)), settings)
         return True, check.reached(settings, page.total)
@@ -220,13 +231,18 @@ class CodatHook(BaseHook):
         """Send a request, repeat it if the retry table says so, and return its answer.
 
         :param request: made by a function of ``airflow_provider_codat.api``.
-        :param attempts: how often it is sent at most; default the connection's ``max_attempts``.
+        :param attempts: how often it is sent at most; default as the connection's ``max_attempts`` and ``retry_for``
+            say.
         :raises CodatError: no attempt succeeded; the subclass says why.
         """
         return retrying.send(self._send_once, request, self._retry_policy(attempts), self.log.warning).result()
 
     def _send_once(self, request: Request[T]) -> T:
-        return self._read(request, blocking.exchange(self.get_conn(), request, self.settings))
+        with self.account.wait_for_turn(self.settings.retry.max_wait) as turn:
+            return self._send_in_turn(request, turn)
+
+    def _send_in_turn(self, request: Request[T], turn: Turn) -> T:
+        return self._read(request, blocking.exchange(self.get_conn(), request, self.settings), turn)
 
     def run(self, steps: Steps[T], *, attempts: int | None = 1) -> T:
         """Carry out the steps of a wait or a write, and return their result.
@@ -298,13 +314,23 @@ class CodatHook(BaseHook):
         return sent.result()
 
     async def _asend_once(self, request: Request[T]) -> T:
+        with await self.account.await_turn(self.settings.retry.max_wait) as turn:
+            return await self.asend_in_turn(request, turn)
+
+    async def asend_in_turn(self, request: Request[T], turn: Turn) -> T:
+        """Send a request once, with a permission that the caller got from :attr:`account` and has to end.
+
+        :param request: as for :meth:`send`.
+        :param turn: the permission. Its ``rate_limit`` is set.
+        :raises CodatError: the request was not answered, or was answered with an error.
+        """
         if request.is_repeatable:
             response = await asynchronous.exchange(await self.connect(), request, self.settings)
         else:
             # Use a new connection: if the server closed an idle one, it would be unknown whether the request arrived.
             async with self._make_async_client() as client:
                 response = await asynchronous.exchange(client, request, self.settings)
-        return self._read(request, response)
+        return self._read(request, response, turn)
 
     async def arun(self, steps: Steps[T]) -> T:
         """Do what :meth:`run` does without blocking the event loop.
@@ -327,8 +353,8 @@ class CodatHook(BaseHook):
         except StopIteration as done:
             return cast("T", done.value)
 
-    def _read(self, request: Request[T], response: Response) -> T:
-        self.rate_limit = RateLimit.from_headers(response.headers)
+    def _read(self, request: Request[T], response: Response, turn: Turn) -> T:
+        self.rate_limit = turn.rate_limit = RateLimit.from_headers(response.headers)
         try:
             return read(request, response, datetime.now(UTC))
         except CodatAuthenticationError as error:
@@ -340,7 +366,7 @@ class CodatHook(BaseHook):
 
     def _retry_policy(self, attempts: int | None) -> RetryPolicy:
         policy = self.settings.retry
-        return policy if attempts is None else replace(policy, max_attempts=attempts)
+        return policy if attempts is None else replace(policy, max_attempts=attempts, retry_for=0.0)
 
 
 _clients_of_parents: list[object] = []

@@ -81,7 +81,9 @@ def read_connection(
             authorization=read_api_key(password),
             connect_timeout=values["connect_timeout"],
             read_timeout=values["read_timeout"],
-            retry=RetryPolicy(max_attempts=values["max_attempts"], max_wait=values["max_retry_wait"]),
+            retry=RetryPolicy(
+                max_attempts=values["max_attempts"], max_wait=values["max_retry_wait"], retry_for=values["retry_for"]
+            ),
             requests_per_minute=values["requests_per_minute"],
             max_concurrent_requests=values["max_concurrent_requests"],
             sync_schedule_shape=values["sync_schedule_shape"],

@@ -61,7 +61,7 @@ def in_words(error: BaseException) -> str:
 def causes(error: BaseException, outer_error: BaseException | None) -> Iterator[BaseException]:
     """Iterate over an error and its causes, the innermost last. ``outer_error`` was handled before and is no cause."""
     cause: BaseException | None = error
-    # A CancelledError, which is no Exception, only says how asyncio raised a TimeoutError.
+    # Stop at a CancelledError, which is not an Exception: it only shows how asyncio raised a TimeoutError.
     while isinstance(cause, Exception) and cause is not outer_error:
         yield cause
         cause = cause.__cause__ or cause.__context__

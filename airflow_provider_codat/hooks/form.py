@@ -158,6 +158,14 @@ EXTRA_FIELDS: dict[str, ExtraField] = {
         default=5,
         least=1,
     ),
+    "retry_for": ExtraField(
+        label="Retry time",
+        help="How long reads, and requests that cannot have been sent, are sent again, even after all attempts.",
+        type="number",
+        default=120.0,
+        unit="seconds",
+        least=0,
+    ),
     "max_retry_wait": ExtraField(
         label="Longest retry wait",
         help="The longest pause between two attempts; where Codat asks for a longer one, the task fails instead.",
@@ -168,7 +176,7 @@ EXTRA_FIELDS: dict[str, ExtraField] = {
     ),
     "requests_per_minute": ExtraField(
         label="Requests per minute",
-        help="How many requests a triggerer sends in any 60 seconds; Codat may block an address beyond 1,000.",
+        help="How many requests all processes together send in any minute; Codat may block an address beyond 1,000.",
         type="integer",
         default=900,
         least=10,

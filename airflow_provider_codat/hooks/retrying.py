@@ -3,8 +3,8 @@
 =================  =================================================================================
 ``retry``          if the table says *again* for this error and this request
 ``wait``           the ``Retry-After``, or an exponential wait if there is none
-``stop``           if the attempts are used up, or the wait is longer than ``max_wait``, or the
-                   idempotency key of a write may expire during the wait
+``stop``           if the attempts and the time are used up, or the wait is longer than ``max_wait``,
+                   or the idempotency key of a write may expire during the wait
 ``before_sleep``   logs one line
 =================  =================================================================================
 
@@ -23,7 +23,14 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 from airflow_provider_codat.api.errors import CodatError
 from airflow_provider_codat.api.http.request import Request
-from airflow_provider_codat.api.http.retry import RESENT_FOR, RetryPolicy, leaves_open, may_be_resent, wait_after
+from airflow_provider_codat.api.http.retry import (
+    RESENT_FOR,
+    RetryPolicy,
+    leaves_open,
+    may_be_resent,
+    may_go_on,
+    wait_after,
+)
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -109,7 +116,7 @@ def _rules(request: Request[Any], policy: RetryPolicy, warn: Callable[..., None]
         # tenacity's monotonic clock stops while the machine is suspended; the wall clock may be set back.
         passed = max(time.time() - began, state.seconds_since_start or 0.0)
         return (
-            state.attempt_number >= policy.max_attempts
+            not may_go_on(_error_of(state), state.attempt_number, passed, request, policy)
             or state.upcoming_sleep > policy.max_wait  # longer than a worker should sleep
             # After the wait the idempotency key may have expired. An earlier try of the task may have used it first.
             or (request.idempotency_key is not None and passed + state.upcoming_sleep > RESENT_FOR)
@@ -117,11 +124,10 @@ def _rules(request: Request[Any], policy: RetryPolicy, warn: Callable[..., None]
 
     def log_retry(state: RetryCallState) -> None:
         warn(
-            "%s Trying again in %.1f s (attempt %d of %d failed).",
+            "%s Trying again in %.1f s (attempt %d failed).",
             _error_of(state),
             state.upcoming_sleep,
             state.attempt_number,
-            policy.max_attempts,
         )
 
     return {

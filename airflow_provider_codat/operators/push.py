@@ -42,7 +42,8 @@ class CodatPushOperator(PushTask, PacedOperator):
     the triggerer, as ``CodatPushOperationSensor`` does. The XCom is the operation, as the sensor returns it.
 
     A ``create`` carries an ``Idempotency-Key``: a version-5 UUID of the DAG, the run, the task, the map index, the
-    target of the write and the name of the deployment (``[codat] deployment``). So every try of a task instance sends
+    company, data type, operation and ids that are written to (not the data connection), and the name of the deployment
+    (``[codat] deployment``). So every try of a task instance sends
     the same write. A retry waits for an operation that is pending, and returns one that has succeeded. After one that
     has failed it writes again, under the next idempotency key of a chain. A task that is cleared after a success
     returns the earlier operation and sends nothing, unless ``resubmit`` is set.
@@ -50,7 +51,8 @@ class CodatPushOperator(PushTask, PacedOperator):
     On Airflow 3.3 and later the task state store keeps the operation for the next try. Without the store, the next try
     sends the request again under the same idempotency key, and Codat repeats its first answer. Codat does so for 90
     minutes. After that the operator searches the company's push history. Without the store it does not know the time of
-    the first request, so it counts the 90 minutes from the earliest time at which the DAG run can have begun.
+    the first request, so it counts from the earliest moment at which the DAG run can have begun, and with a margin: 75
+    minutes instead of 90.
 
     An ``update`` or ``delete`` carries no idempotency key. A later try sends it only if no earlier try can have sent
     it, or if the company's push history shows nothing of it.
@@ -76,8 +78,11 @@ class CodatPushOperator(PushTask, PacedOperator):
     :param end_from_trigger: let the triggerer push the XCom and end the task after a success, without a worker, as for
         the sensor; default ``False``. It makes the operator deferrable.
     :param poke_interval: seconds between two checks, default 5.
-    :param exponential_backoff: whether the pause doubles after each check, default ``True``.
-    :param max_wait: the longest pause in seconds with backoff, default 60; ``None`` for no bound.
+    :param exponential_backoff: ``True`` doubles the pause after each check, and ``False`` keeps it at
+        ``poke_interval``, as in Airflow; default ``None``: the pause is a tenth of the time waited so far, at least
+        ``poke_interval``.
+    :param max_wait: the longest pause in seconds, unless ``exponential_backoff`` is ``False``; default 60; ``None`` for
+        no bound.
     :param timeout: seconds to wait in one try; default Airflow's ``[sensors] default_timeout``, seven days.
     :param fail_on_unsuccessful: ``False`` also returns an operation that ended as ``Failed`` or ``TimedOut``; default
         ``True``.
@@ -131,7 +136,7 @@ class CodatPushOperator(PushTask, PacedOperator):
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         end_from_trigger: bool = False,
         poke_interval: timedelta | float = 5.0,
-        exponential_backoff: bool = True,
+        exponential_backoff: bool | None = None,
         max_wait: timedelta | float | None = 60.0,
         timeout: timedelta | float | None = None,
         fail_on_unsuccessful: bool = True,
@@ -247,7 +252,7 @@ class CodatPushOperator(PushTask, PacedOperator):
         if self.deferrable:
             self.hand_over(submitted_at)
         now = time.monotonic()
-        self._wait.not_before = now + self._wait.next_pause(now, self.pace)
+        self._wait.not_before = now + self._wait.next_pause(now, self.pace, waited=0.0)
         return self.result(self.hook.run(self._wait.steps(self.timeout, self.pace, time.monotonic)))
 
     def _submit(self, context: Context) -> PushOperation:
@@ -306,13 +311,13 @@ class CodatPushOperator(PushTask, PacedOperator):
         return None
 
     def on_kill(self) -> None:
-        """Log that the push goes on although the task is ended, or that a request may be under way."""
+        """Log that Codat cannot cancel the push, or that a request may be under way."""
         if self.push_operation_key:
             super().on_kill()
         else:
             self.log.warning(
-                "The task is ended. If a request was under way, the record may still be written. The next try of this"
-                " task finds out."
+                "This try of the task is stopped. If a request was under way, the record may still be written. The next"
+                " try of this task finds out."
             )
 
 

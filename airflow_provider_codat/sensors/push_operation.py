@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from airflow.triggers.base import StartTriggerArgs
 
 
-class CodatPushOperationSensor(PushTask, BaseSensorOperator):
+class CodatPushOperationSensor(PushTask, BaseSensorOperator):  # type: ignore[misc]  # exponential_backoff may be None, too
     """Waits until a push operation has ended, and succeeds if the record was written.
 
     A push (Codat also says *write request*) is asynchronous. Codat answers the POST with an operation in ``Pending``,
@@ -54,8 +54,10 @@ class CodatPushOperationSensor(PushTask, BaseSensorOperator):
     :param fail_on_unsuccessful: ``False`` also returns an operation that ended as ``Failed`` or ``TimedOut``, so that
         the DAG can branch on its ``status``; default ``True``.
     :param poke_interval: seconds between two checks, default 5.
-    :param exponential_backoff: whether the pause doubles after each check, default ``True``.
-    :param max_wait: the longest pause in seconds with backoff, default 60.
+    :param exponential_backoff: ``True`` doubles the pause after each check, and ``False`` keeps it at
+        ``poke_interval``, as in Airflow; default ``None``: the pause is a tenth of the time waited so far, at least
+        ``poke_interval``.
+    :param max_wait: the longest pause in seconds, unless ``exponential_backoff`` is ``False``; default 60.
     :param start_from_trigger: start in the triggerer, without a worker; Airflow 3.3 and later, default ``False``.
     :param end_from_trigger: let the triggerer push the XCom and end the task after a success; default ``False``.
     :param start_trigger_args: for a mapped sensor with ``start_from_trigger``, what :meth:`start_args` returns; default
@@ -83,7 +85,7 @@ class CodatPushOperationSensor(PushTask, BaseSensorOperator):
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         fail_on_unsuccessful: bool = True,
         poke_interval: timedelta | float = 5.0,
-        exponential_backoff: bool = True,
+        exponential_backoff: bool | None = None,
         max_wait: timedelta | float | None = 60.0,
         start_from_trigger: bool = False,
         end_from_trigger: bool = False,
@@ -184,7 +186,10 @@ class CodatPushOperationSensor(PushTask, BaseSensorOperator):
         if self.reschedule:
             # Each check is a new process, which knows when the sensor started, but not when the first 404 came.
             self._wait.give_up_if_missing_for(elapsed)
-        pause = super()._get_next_poke_interval(started_at, run_duration, poke_count)
+        if self.exponential_backoff is None:
+            pause = self.pace.pause(poke_count, elapsed, jitter=0.0)
+        else:
+            pause = super()._get_next_poke_interval(started_at, run_duration, poke_count)
         return max(min(self._wait.at_least(pause, time.time()), self.timeout - elapsed), 0.0)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -204,7 +209,8 @@ class CodatPushOperationSensor(PushTask, BaseSensorOperator):
     def _sensor_semantics(self) -> Iterator[None]:
         """Add the last status to the errors of timeouts, and skip the task if ``soft_fail`` or ``never_fail`` says so.
 
-        Airflow itself applies them to the errors of a poke and of most deferrals. This adds the other errors.
+        Airflow itself applies ``soft_fail`` and ``never_fail`` to errors of a poke and of most deferrals. This method
+        applies them to the others.
         """
         try:
             yield

@@ -83,12 +83,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--free-plan", action="store_true", help="refuse hourly syncs with 402")
     parser.add_argument("--quota", type=_quota, metavar="N", help="requests a day, then 429; codat: what Codat grants")
     parser.add_argument("--requests-per-minute", type=_requests, metavar="N", help="then 429; Codat's limit is 1000")
+    parser.add_argument("--blocks-addresses", action="store_true", help="drop connections for a minute instead of 429")
     parser.add_argument("--concurrency-per-company", type=_requests, metavar="N", help="then 429; Codat's limit is 10")
     parser.add_argument("--response-time", type=float, default=0.0, metavar="SECONDS", help="until an answer")
     parser.add_argument("--query-support", choices=("honour", "ignore", "refuse"), default="honour", help="of lists")
     parser.add_argument("--order-by-support", choices=("honour", "ignore"), default="honour", help="of lists")
     parser.add_argument("--hidden-gets", type=int, default=0, metavar="N", help="reads of a fresh push that answer 404")
     parser.add_argument("--hidden-lists", type=int, default=0, metavar="N", help="lists that lack a fresh push")
+    parser.add_argument("--list-lag", type=float, default=0.0, metavar="S", help="seconds by which lists are behind")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Faulty answers: those of a fault itself, broken ones and held ones.
+"""Faulty answers: answers that a fault gives in place of the endpoint, broken answers, and held answers.
 
 No ASGI server offers broken answers: a TCP reset, and an answer that ends before its Content-Length. Both need the
 connection's transport, which ASGI hides; the protocol class below adds it to the state of each request.

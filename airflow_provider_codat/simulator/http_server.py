@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import random
 import secrets
 import socket
@@ -87,6 +88,12 @@ class ServerThread(uvicorn.Server):
         await self.on_tick(0)
         self._running.set()
         await self._middleware.stopping.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close all connections. Python may wait for one that is gone: its transport was freed before it was closed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2 * GRACE):
+                await super().shutdown(sockets)
 
 
 class HttpServer:

@@ -85,9 +85,11 @@ class Middleware:
         with self.lock:
             fault = self.faults.take(request.method, request.url.path)
             entry = _log_entry(request, body, fault)
+            if self.address_limit.drops(scope["client"][0]):
+                entry.fault = "block"
             self.log.append(entry)
         response = None
-        if entry.fault != "reset":
+        if entry.fault not in ("reset", "block"):
             with suppress(SimulatorStopped):
                 response = await self.answer(scope, fault, entry)
         if response is None or entry.fault == "reset_after":

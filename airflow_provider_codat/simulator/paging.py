@@ -29,7 +29,7 @@ OrderBySupport = Literal["honour", "ignore"]
 
 @dataclass(frozen=True)
 class Collection(Generic[Item]):
-    """The items of a list endpoint, oldest first by ``instant``, the value of their field ``ordered_by``.
+    """The items of a list endpoint, oldest first. ``instant`` returns an item's value of the field ``ordered_by``.
 
     A query or an order that names only this field, such as the newest items first, takes the same time for a hundred
     items and for a hundred thousand. Any other query or order reads every item.

@@ -90,6 +90,7 @@ class Pushes:
     :param default: the outcome of pushes that no rule decides.
     :param hidden_gets: how many reads of a new push answer 404.
     :param hidden_lists: how many list answers leave out a new push.
+    :param list_lag: how many seconds old the state is that list answers show.
     """
 
     books: Books
@@ -99,6 +100,7 @@ class Pushes:
     record_id_at: RecordIdAt
     hidden_gets: int
     hidden_lists: int
+    list_lag: float
 
     def __post_init__(self) -> None:
         self.rules = OutcomeRules()
@@ -206,7 +208,20 @@ class Pushes:
             if push.is_terminal or push.outcome.polls is None:
                 del changing[key]
         pushes = self._by_company.get(company_id, [])
+        if self.list_lag:
+            pushes = pushes[: bisect.bisect_right(pushes, self._listed_until, key=lambda each: each.requested_on)]
         return [push for push in pushes if push.key not in hidden] if hidden else pushes
+
+    @property
+    def _listed_until(self) -> float:
+        return self.clock() - self.list_lag
+
+    def show_listed(self, push: PushOperation) -> dict[str, Any]:
+        """Return a push as a list answers it: as :meth:`show`, or as pending if it ended less than the lag ago."""
+        body = self.show(push)
+        if push.completed_on is None or push.completed_on <= self._listed_until:
+            return body
+        return blank_finished_fields(body | {"status": "Pending", "statusCode": 202}, self.pending_fields)
 
     def show(self, push: PushOperation) -> dict[str, Any]:
         """Return a push as a read answers it, and count the read if the push is pending."""

@@ -50,7 +50,7 @@ class PushEndpoints:
             view=pushes.to_json,
             fields=PUSH_FIELDS,
         )
-        return JSONResponse(listing.answer(request.url.path, collection, show=pushes.show))
+        return JSONResponse(listing.answer(request.url.path, collection, show=pushes.show_listed))
 
     def _get_push(self, request: Request, _: bytes) -> Response:
         company = self._company(request)

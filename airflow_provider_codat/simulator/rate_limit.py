@@ -77,20 +77,40 @@ class RateLimit:
 class AddressLimit:
     """Limits the requests per minute from one address. Codat may block an address that exceeds the limit.
 
-    Refused requests count, too: like a block, the refusals last as long as the address goes on.
+    Refused requests count, too, so the refusals last as long as the address goes on.
 
+    :param blocks: whether the connections of such an address are dropped for a minute, instead of a refusal;
+        default ``False``.
     :raises ValueError: for a limit below 1.
     """
 
-    def __init__(self, clock: Callable[[], float], per_minute: int | None) -> None:
+    def __init__(self, clock: Callable[[], float], per_minute: int | None, *, blocks: bool = False) -> None:
         if per_minute is not None and per_minute < 1:
             raise ValueError(f"a limit is at least 1 request per minute, not {per_minute}")
         self._clock = clock
         self._per_minute = per_minute
+        self._blocks = blocks
+        self._blocked_until: dict[str, float] = {}
         self._arrivals: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=per_minute))
+
+    def drops(self, address: str) -> bool:
+        """Count a request if addresses are blocked, and return whether its connection is dropped."""
+        if not self._blocks:
+            return False
+        now = self._clock()
+        if now < self._blocked_until.get(address, now):
+            return True
+        if self._count(address):
+            return False
+        self._blocked_until[address] = now + _MINUTE
+        self._arrivals[address].clear()
+        return True
 
     def admit(self, address: str) -> bool:
         """Count a request and return whether it is within the limit."""
+        return self._blocks or self._count(address)
+
+    def _count(self, address: str) -> bool:
         if self._per_minute is None:
             return True
         now, arrivals = self._clock(), self._arrivals[address]

@@ -23,7 +23,7 @@ class LoggedRequest:
     :param headers: by lower-case name; ``authorization`` is redacted.
     :param body: its bytes, as received.
     :param at: when it arrived, in monotonic seconds.
-    :param fault: the kind of fault played on it; default ``None``.
+    :param fault: the kind of fault played on it, or ``block`` if its address is blocked; default ``None``.
     :param status: status of the answer; None before the answer, and if the connection was reset instead.
     :param replayed: whether the answer was replayed for its idempotency key; default ``False``.
     """

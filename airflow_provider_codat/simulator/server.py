@@ -55,18 +55,21 @@ class CodatSimulator(HttpServer):
     :param quota_retry_after: the ``Retry-After`` of such an answer; default the seconds until midnight UTC.
     :param requests_per_minute: requests per minute from one address; further ones are answered with 429. Codat's limit
         is 1,000; None, the default, for no limit.
+    :param blocks_addresses: whether an address beyond this limit has its connections dropped for 60 seconds instead,
+        as Codat may do; default ``False``.
     :param concurrency_per_company: requests at once for one company; further ones are answered with 429. Codat's limit
         is 10; None, the default, for no limit.
     :param response_time: seconds until every answer, default 0. Requests overlap only if it is above 0.
     :param query_support: what lists do with ``query``: ``honour``, the default, ``ignore`` or ``refuse`` (400).
     :param order_by_support: what lists do with ``orderBy``: ``honour``, the default, or ``ignore``.
-    :param pending_fields: the fields that say how a push has ended, before it has: ``null``, ``absent`` or
-        ``documented``, the default: null where Codat's description allows null, else absent.
+    :param pending_fields: what a pending push has for the fields that say how it has ended: ``null``, ``absent``, or
+        ``documented``, the default, which is null where Codat's description allows it, else absent.
     :param record_id_at: where an answer has a record's id: ``changes``, the default, as documented, or ``data``.
     :param idempotency_compares: what must be equal in two requests with one idempotency key: the whole ``request``, the
         default, or the ``body``, so that a key replays one company's answer to another company.
     :param hidden_gets: how many reads of a new push answer 404; default 0.
     :param hidden_lists: how many list answers leave out a new push; default 0.
+    :param list_lag: how many seconds old the state is that lists of pushes show; default 0.
     :param clock: returns epoch seconds, default :func:`time.time`; it decides everything except how long answers take.
     :raises OSError: on start, if the port is taken.
 
@@ -86,6 +89,7 @@ class CodatSimulator(HttpServer):
         quota: Quota = None,
         quota_retry_after: float | str | None = None,
         requests_per_minute: int | None = None,
+        blocks_addresses: bool = False,
         concurrency_per_company: int | None = None,
         response_time: float = 0.0,
         query_support: QuerySupport = "honour",
@@ -95,6 +99,7 @@ class CodatSimulator(HttpServer):
         idempotency_compares: Compares = "request",
         hidden_gets: int = 0,
         hidden_lists: int = 0,
+        list_lag: float = 0.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._clock = clock
@@ -107,6 +112,7 @@ class CodatSimulator(HttpServer):
             record_id_at=record_id_at,
             hidden_gets=hidden_gets,
             hidden_lists=hidden_lists,
+            list_lag=list_lag,
         )
         self._account = Account(
             self._books,
@@ -120,7 +126,7 @@ class CodatSimulator(HttpServer):
             self._account,
             api_key or secrets.token_urlsafe(24),
             rate_limit=RateLimit(clock, quota, quota_retry_after, self._account.connected_companies),
-            address_limit=AddressLimit(clock, requests_per_minute),
+            address_limit=AddressLimit(clock, requests_per_minute, blocks=blocks_addresses),
             concurrency=Concurrency(concurrency_per_company),
             response_time=response_time,
             idempotency_compares=idempotency_compares,

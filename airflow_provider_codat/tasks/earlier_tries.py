@@ -155,7 +155,7 @@ class _Tries:
 
     @classmethod
     def after(cls, state: Any, number: int, first: int) -> tuple[_Tries, bool]:
-        """Return what to store of try ``number``, and whether the try before it is missing. ``first`` has none."""
+        """Return what to store of try ``number``, and whether its predecessor is missing; ``first`` has none."""
         if number <= first:
             return cls(number), False
         known = state if isinstance(state, dict) else {"lastTry": 0}

@@ -10,7 +10,7 @@ argument                    in other DAGs         in a DAG with ``render_templat
 ``TEXT_FIELDS``             text                  text
 text inside a record or     text                  if the text is a single expression: the expression's value;
 settings                                          otherwise text
-text for a whole record or  text, has to be JSON  the same; a value that is text has to be JSON
+text for a whole record or  text, has to be JSON  as in the row above; what is text has to be JSON
 all settings
 ==========================  ====================  ==========================================================
 """
@@ -109,7 +109,7 @@ class CodatTask(BaseOperator):
     def is_literal(self, name: str) -> bool:
         """Whether an argument has its final value at DAG parse.
 
-        It has not if it is a template, the output of another task, or a callable, which Airflow calls at run time.
+        It does not if it is a template, the output of another task, or a callable, which Airflow calls at run time.
         """
         value = getattr(self, name)
         return not callable(value) and _is_plain(value, Syntax.of(self))

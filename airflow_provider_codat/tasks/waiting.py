@@ -44,7 +44,7 @@ class PacedOperator(BaseOperator):
         self,
         *,
         poke_interval: timedelta | float,
-        exponential_backoff: bool,
+        exponential_backoff: bool | None,
         max_wait: timedelta | float | None,
         timeout: timedelta | float | None,
         **kwargs: Any,
@@ -72,7 +72,7 @@ class WaitingTask(CodatTask):
     """The error for an operation that ended without success. Its argument is the operation."""
 
     poke_interval: float
-    exponential_backoff: bool
+    exponential_backoff: bool | None
     max_wait: timedelta | None
     timeout: float
 
@@ -147,7 +147,8 @@ class WaitingTask(CodatTask):
             self.kind().key_argument: self._key,
             "codat_conn_id": self.codat_conn_id,
             "deadline": started + self.wait_limit,
-            "not_before": started + self._wait.next_pause(started, self.pace),
+            "not_before": started + self._wait.next_pause(started, self.pace, waited=0.0),
+            "waiting_since": started,
             "last_status": self._wait.last_status,
             **self.trigger_arguments(),
         }
@@ -211,8 +212,9 @@ class WaitingTask(CodatTask):
         return CodatWaitTimeout(message, self._wait.last_status)
 
     def on_kill(self) -> None:
-        """Log that the operation goes on although the task is ended: Codat has no way to cancel one."""
-        self.log.warning("The task is ended, but %s", self._wait.still_running_text)
+        """Log that Codat cannot cancel the operation. Airflow calls this when a user or a limit ends the try."""
+        if "_wait" in vars(self):  # before that, the ids may be templates
+            self.log.warning("This try of the task is stopped. %s", self._wait.not_cancelled_text)
 
 
 class PushTask(WaitingTask):

@@ -22,16 +22,19 @@ class CodatPushOperationTrigger(OperationTrigger):
     :param codat_conn_id: the id of the Airflow connection; default ``codat_default``.
     :param deadline: when to stop waiting, in epoch seconds; default 0, which checks once. ``None`` means that no worker
         has started the task: then Airflow's limit counts.
-    :param not_before: the earliest time of the first check, in epoch seconds; default 0. A worker checks before it
-        defers.
+    :param not_before: the earliest time of the first check, in epoch seconds; default 0. A worker that defers has just
+        checked, so it gives the time of the next check.
     :param poke_interval: seconds between two checks, default 5.
-    :param exponential_backoff: whether the pause doubles after each check, default ``True``.
-    :param max_wait: the longest pause in seconds with backoff, default 60; ``None`` for no bound.
+    :param exponential_backoff: ``True`` doubles the pause after each check, ``False`` keeps it; default ``None``: the
+        pause is a tenth of the time waited so far, at least ``poke_interval``.
+    :param max_wait: the longest pause in seconds, default 60; ``None`` for no bound.
     :param last_status: the status that the worker has seen before it deferred; default ``None``.
-    :param timeout_margin: seconds to stop before Airflow's limit if ``deadline`` is ``None``; default 0.
+    :param timeout_margin: if ``deadline`` is ``None``, the trigger stops this many seconds before Airflow's limit;
+        default 0.
     :param end_from_trigger: whether the trigger ends the task after a success, without a worker; default ``False``.
     :param fail_on_unsuccessful: ``False`` counts every end as a success, not only ``Success``; default ``True``.
     :param do_xcom_push: whether the trigger pushes the XCom of a task that it ends, default ``True``.
+    :param waiting_since: when the task's wait began, in epoch seconds; default ``None``: when the trigger starts.
 
     Source: https://docs.codat.io/using-the-api/push and
     https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/deferring.html.
@@ -46,13 +49,14 @@ class CodatPushOperationTrigger(OperationTrigger):
     deadline: float | None = 0.0
     not_before: float = 0.0
     poke_interval: float = 5.0
-    exponential_backoff: bool = True
+    exponential_backoff: bool | None = None
     max_wait: float | None = 60.0
     last_status: str | None = None
     timeout_margin: float = 0.0
     end_from_trigger: bool = False
     fail_on_unsuccessful: bool = True
     do_xcom_push: bool = True
+    waiting_since: float | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments. Airflow stores them, and makes the trigger again from them."""

@@ -1,15 +1,8 @@
-"""The poll of one company: one asyncio task checks all operations of the company that triggers wait for.
+"""The poll of one company: it checks all operations of the company that triggers wait for.
 
-It starts with the first subscription and ends with the last. It repeats these steps::
-
-    sleep until a check is due
-    if all requests of the last round failed, check one operation alone; if that fails too, start again
-    if the list saves requests, read it, and check by key each due operation that it did not show
-    otherwise check each due operation by its key
-    start the next pause of all checked operations at the same time, so that they stay together
-
-``api.waiting.poll_schedule`` and ``api.waiting.listing`` decide when each operation is checked. ``api.waiting.wait``
-decides what an answer means for a wait.
+The sender asks a poll for its next request as soon as one may be sent, and hands it the answer.
+``api.waiting.company_checks`` decides which request that is. ``api.waiting.wait`` decides what an answer means for a
+wait. A poll exists from the first wait on its company to the end of the last.
 """
 
 from __future__ import annotations
@@ -20,31 +13,31 @@ import logging
 import math
 import random
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_codat.api.errors import CodatApiError, CodatAuthenticationError, CodatError, CodatRateLimited
 from airflow_provider_codat.api.http.retry import can_be_waited_out
-from airflow_provider_codat.api.waiting.listing import Listing, earliest_requested_on, page_size, pages_to_read
-from airflow_provider_codat.api.waiting.poll_schedule import CheckSchedule, due_keys, first_check, poll_begins
-from airflow_provider_codat.triggers.sender import CompanyQueue, Sender
+from airflow_provider_codat.api.waiting.company_checks import Check, CompanyChecks, SingleCheck
+from airflow_provider_codat.api.waiting.company_list import CompanyList, PageCheck
+from airflow_provider_codat.triggers.sender import Place, Sender
 
 if TYPE_CHECKING:
     from airflow_provider_codat.api.endpoints.operation import Operation, OperationKind
     from airflow_provider_codat.api.http.request import Request
-    from airflow_provider_codat.api.waiting.listing import ListFeatures, ListUsefulness
+    from airflow_provider_codat.api.waiting.company_list import ListOrder
     from airflow_provider_codat.api.waiting.pace import Pace
     from airflow_provider_codat.api.waiting.wait import OperationWait
 
-T = TypeVar("T")
+FIRST_CHECK_WITHIN = 10.0
+"""Seconds over which first checks are spread, so that not all companies are checked at once after a restart."""
 
 LAST_CHECK_GRACE = 15.0
 """Seconds from the deadline to the end of a wait whose last check is not answered."""
 
-SLOW = 2.0
-"""The longest time in seconds for which a check without an answer delays the next checks."""
+AT_A_TIME = 100
+"""Checks that are processed before other tasks of the event loop run. Each may write to a task log."""
 
 NEWEST_FIRST = "-requestedOnUtc"
 
@@ -53,147 +46,190 @@ log = logging.getLogger(__name__)
 
 @dataclass(eq=False, slots=True)
 class Subscription:
-    """The wait of one trigger in its company's poll. All times are in epoch seconds.
+    """The wait of one trigger in its company's poll. All times are in monotonic seconds.
 
-    ``end`` gets the operation when it has ended, or the error that ends the wait. ``checked_at`` is the start of the
-    last check, until :meth:`reschedule` has counted it. What is logged in ``context`` goes to the trigger's task log.
+    ``end`` gets the operation when it has ended, or the error that ends the wait. What is logged in ``context`` goes to
+    the trigger's task log.
     """
 
     wait: OperationWait[Any]
     pace: Pace
-    schedule: CheckSchedule
     began: float
+    due: float
+    deadline: float
     end: asyncio.Future[Any]
-    checked_at: float | None = None
-    is_postponed: bool = False
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
 
-    @property
-    def key(self) -> str:
-        """The operation key, case-folded."""
-        return self.schedule.key
-
-    def answered(self, operation: Operation, checked_at: float) -> None:
+    def answered(self, operation: Operation, checked_at: float, now: float) -> None:
         """Process the answer to a check that began at ``checked_at``."""
-        self.checked_at = checked_at
-        self.schedule.requested_on = operation.requested_on
         if self.context.run(self.wait.answered, operation):
             self.end.set_result(operation)
+        else:
+            self._reschedule(checked_at, now)
 
-    def failed(self, error: CodatError, checked_at: float) -> None:
+    def failed(self, error: CodatError, checked_at: float, now: float) -> None:
         """Process the error of a check that began at ``checked_at``."""
-        self.checked_at = checked_at
         try:
-            self.context.run(self.wait.failed, error, time.time())
+            self.context.run(self.wait.failed, error, now)
         except CodatError as final:
             self.end.set_exception(final)
+        else:
+            self._reschedule(checked_at, now)
 
-    def reschedule(self, now: float) -> None:
-        """Set the time of the next check, after a check or a postponed check."""
-        checked_at, self.checked_at = self.checked_at, None
-        is_postponed, self.is_postponed = self.is_postponed, False
-        if checked_at is None:
-            if is_postponed:
-                self.schedule.postponed(now, self.wait.next_pause(now, self.pace))
-        elif checked_at >= self.schedule.deadline:
+    def _reschedule(self, checked_at: float, now: float) -> None:
+        if checked_at >= self.deadline:
             self.end.set_exception(self.wait.timed_out(now - self.began))
-        elif self.schedule.counts(checked_at):
-            self.schedule.checked(now, self.wait.next_pause(now, self.pace))
+            return
+        pause = self.wait.next_pause(now, self.pace, now - self.began, is_due=checked_at >= self.due)
+        # If a check began before the deadline but ended after it, the final check is still missing. It is due at once.
+        self.due = min(now + pause, max(now, self.deadline))
 
 
 class CompanyPoll:
-    """Checks one company's operations of one kind. Calls ``when_over`` after the last wait, or after an error."""
+    """Checks one company's operations of one kind. Calls ``when_over`` after the last wait, or after an error.
+
+    :param order: the order of the connection's lists, shared by its companies.
+    """
 
     def __init__(
         self,
-        *,
         kind: OperationKind[Any],
         company_id: str,
         sender: Sender,
-        features: ListFeatures,
-        usefulness: ListUsefulness,
+        order: ListOrder,
         when_over: Callable[[CompanyPoll], None],
     ) -> None:
         self.kind = kind
         self.company_id = company_id
+        self.place = Place()
         self._sender = sender
-        self._features = features
-        self._usefulness = usefulness
         self._when_over = when_over
+        self._checks = CompanyChecks(CompanyList(order), sender.hook.settings.max_concurrent_requests)
         self._subscriptions: dict[str, list[Subscription]] = {}
-        self._begins = 0.0
-        self._woken = asyncio.Event()
-        self._sleeps_until = 0.0
-        self._slots = asyncio.Semaphore(sender.hook.settings.max_concurrent_requests)
-        self._queue = CompanyQueue()
-        self._under_way: dict[str, asyncio.Task[CodatError | None]] = {}
-        self._is_in_trouble = False
-        self._probes = 0
-        self._task: asyncio.Task[None] | None = None
+        self._begins: float | None = None
 
     # -- the waits ---------------------------------------------------------------------------------------------------
 
-    async def wait(self, wait: OperationWait[Any], pace: Pace, deadline: float) -> Any:
-        """Wait until one operation has ended. The arguments are those of ``shared_polls.wait_for_end``."""
-        began = time.time()
-        subscription = self._join(wait, pace, deadline, began)
+    async def wait(self, wait: OperationWait[Any], pace: Pace, began: float, deadline: float) -> Any:
+        """Wait until one operation has ended. The arguments are as in ``wait_for_end``, in monotonic seconds."""
+        now = time.monotonic()
+        subscription = self._join(wait, pace, began, deadline, now)
         try:
-            async with asyncio.timeout(max(deadline - began, 0.0) + LAST_CHECK_GRACE):
+            async with asyncio.timeout(max(deadline - now, 0.0) + LAST_CHECK_GRACE):
                 return await subscription.end
         except TimeoutError:
             if subscription.end.done() and not subscription.end.cancelled():  # set just before the timeout
                 return subscription.end.result()
-            raise wait.timed_out(time.time() - began) from None
+            raise wait.timed_out(time.monotonic() - began) from None
         finally:
             self._leave(subscription)
 
-    def _join(self, wait: OperationWait[Any], pace: Pace, deadline: float, now: float) -> Subscription:
-        loop = asyncio.get_running_loop()
-        if self._task is None:
-            self._begins = poll_begins(now, pace.interval, random.random)
-            # In a new context, because otherwise the poll would log to the task log of its first subscription.
-            self._task = loop.create_task(self._run(), context=contextvars.Context())
-        due = min(first_check(now, wait.not_before, self._begins, pace.interval), max(deadline, now))
-        key = wait.key.casefold()
-        schedule = CheckSchedule(key, since=now, due=due, deadline=deadline)
-        subscription = Subscription(wait, pace, schedule, now, loop.create_future())
-        self._subscriptions.setdefault(key, []).append(subscription)
-        if due < self._sleeps_until:
-            self._woken.set()
+    def _join(self, wait: OperationWait[Any], pace: Pace, began: float, deadline: float, now: float) -> Subscription:
+        # Waits that start before the first check of the poll share that check.
+        soon = min(pace.interval, FIRST_CHECK_WITHIN)
+        if self._begins is None:
+            self._begins = now + random.random() * soon  # noqa: S311 - no secret
+        due = self._begins if now <= self._begins else now + soon
+        due = min(max(due, wait.not_before), max(deadline, now))
+        end = asyncio.get_running_loop().create_future()
+        subscription = Subscription(wait, pace, began, due, deadline, end)
+        self._subscriptions.setdefault(wait.key.casefold(), []).append(subscription)
+        self._reschedule(wait.key.casefold())
+        self._sender.wake(self)
         return subscription
 
     def _leave(self, subscription: Subscription) -> None:
-        self._subscriptions[subscription.key].remove(subscription)
-        if not self._subscriptions[subscription.key]:
-            del self._subscriptions[subscription.key]
-        if not self._subscriptions and self._task is not None:
-            for task in (self._task, *self._under_way.values()):
-                task.cancel()
+        key = subscription.wait.key.casefold()
+        self._subscriptions[key].remove(subscription)
+        if not self._subscriptions[key]:
+            del self._subscriptions[key]
+        self._reschedule(key)
+        if not self._subscriptions:
             self._when_over(self)
 
-    def _active(self) -> list[Subscription]:
-        """Return the subscriptions that still wait. Ended ones leave when the event loop next runs their triggers."""
-        return self._subscribed_to(self._subscriptions)
+    def _reschedule(self, key: str) -> None:
+        """Schedule an operation. Waits that have ended do not count: each leaves when its trigger runs next."""
+        due = min((each.due for each in self._waiting_for(key)), default=None)
+        if due is None:
+            self._checks.forget(key)
+        else:
+            self._checks.schedule(key, due)
 
-    def _subscribed_to(self, keys: Iterable[str]) -> list[Subscription]:
-        return [each for key in keys for each in self._subscriptions.get(key, ()) if not each.end.done()]
+    def _waiting_for(self, key: str) -> list[Subscription]:
+        return [each for each in self._subscriptions.get(key, ()) if not each.end.done()]
 
-    def _idle(self) -> list[CheckSchedule]:
-        """Return the schedules of the operations that are not being checked now."""
-        return [subscription.schedule for subscription in self._active() if subscription.key not in self._under_way]
+    # -- what the sender calls ---------------------------------------------------------------------------------------
 
-    # -- the poll ----------------------------------------------------------------------------------------------------
+    def next_at(self) -> float:
+        """Return when to send the next request, in monotonic seconds; infinity if none is planned or may be sent."""
+        return self._checks.next_at() if self._subscriptions else math.inf
 
-    async def _run(self) -> None:
-        try:
-            while True:
-                await self._sleep_until_due()
-                await self._check()
-        except Exception as error:
-            self._break_off(error)
+    def take(self, now: float) -> Check | None:
+        """Return the check to send now, or ``None`` if none is due."""
+        return self._checks.take(now)
 
-    def _break_off(self, error: BaseException) -> None:
-        if not self._active():
+    def request(self, check: Check) -> Request[Any]:
+        """Return the request of a check."""
+        if isinstance(check, SingleCheck):
+            return self.kind.get(self.company_id, self._key_as_given(check.key))
+        return self.kind.find(
+            self.company_id,
+            self._checks.keys,
+            page=check.number,
+            page_size=check.size,
+            order_by=NEWEST_FIRST if check.is_sorted else None,
+        )
+
+    def _key_as_given(self, key: str) -> str:
+        return next((each.wait.key for each in self._subscriptions.get(key, ())), key)
+
+    async def answered(self, check: Check, answer: Any) -> None:
+        """Process an answer."""
+        if isinstance(check, SingleCheck):
+            self._checks.read(check, time.monotonic(), has_ended=answer.is_terminal)
+            shown = {check.key: answer}
+        else:
+            try:
+                shown = self._checks.read_page(check, answer)
+            except CodatError as error:
+                await self.failed(check, error)
+                return
+        async for key in _slowly(shown):
+            for subscription in self._waiting_for(key):
+                subscription.answered(shown[key], check.began, time.monotonic())
+            self._reschedule(key)
+
+    async def failed(self, check: Check, error: CodatError) -> None:
+        """Process an error."""
+        if isinstance(error, CodatAuthenticationError):
+            self._checks.failed(check, is_transient=False)
+            await self._fail(list(self._subscriptions), error, check)
+            return
+        is_malformed = isinstance(error, CodatApiError) and error.status_code == 400
+        if is_malformed and isinstance(check, PageCheck) and self._checks.refused_order(check):
+            return
+        is_for_all = isinstance(error, CodatRateLimited)
+        keys = self._checks.failed(check, is_transient=can_be_waited_out(error), is_for_all=is_for_all)
+        await self._fail(keys, error, check)
+
+    async def _fail(self, keys: Iterable[str], error: CodatError, check: Check) -> None:
+        async for key in _slowly(keys):
+            for subscription in self._waiting_for(key):
+                subscription.failed(error, check.began, time.monotonic())
+            self._reschedule(key)
+
+    def is_slow(self, check: Check) -> None:
+        """Go on without the answer to a check that takes long."""
+        self._checks.is_slow(check)
+
+    def again(self, check: Check) -> None:
+        """Send a check again, because the connection has changed."""
+        self._checks.again(check, time.monotonic())
+
+    def break_off(self, error: Exception) -> None:
+        """End all waits after an unexpected error. The next wait on the company starts a new poll."""
+        waiting = [each for key in self._subscriptions for each in self._waiting_for(key)]
+        if not waiting:
             return
         self._when_over(self)
         log.error("The poll of company %s broke off.", self.company_id, exc_info=error)
@@ -201,157 +237,13 @@ class CompanyPoll:
             f"The triggerer's poll of company {self.company_id} broke off, so the {self.kind.work}'s status is not"
             f" known: {error!r}"
         )
-        for subscription in self._active():
+        for subscription in waiting:
             subscription.end.set_exception(broken)
 
-    async def _sleep_until_due(self) -> None:
-        while True:
-            now = time.time()  # the same for all subscriptions, so that they stay together
-            for subscription in self._active():
-                subscription.reschedule(now)
-            self._sleeps_until = min((schedule.due for schedule in self._idle()), default=math.inf)
-            pause = self._sleeps_until - time.time()
-            if pause <= 0:
-                return
-            self._woken.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._woken.wait()
 
-    async def _check(self) -> None:
-        now = time.time()
-        due = due_keys(self._idle(), now)
-        if self._is_in_trouble and not await self._probe(due):
-            return
-        counting = {schedule.key: schedule for schedule in self._idle() if schedule.counts(now)}
-        postponable = frozenset(
-            key for key in due if all(each.schedule.can_be_postponed(now) for each in self._subscribed_to([key]))
-        )
-        pages = pages_to_read(counting.values(), self._usefulness) if postponable else 0
-        if not pages:
-            self._usefulness.not_listed()
-            await self._check_each(due)
-            return
-        is_narrowed = self._usefulness.is_narrowed and self._features.supports_query
-        listing: Listing[Any] = Listing(
-            wanted=frozenset(counting),
-            page_size=page_size(list(counting.values()), pages),
-            pages=pages,
-            postponable=postponable,
-            since=earliest_requested_on(counting.values()) if is_narrowed else None,
-        )
-        await self._check_by_list(listing, due)
-
-    # -- by the list -------------------------------------------------------------------------------------------------
-
-    async def _check_by_list(self, listing: Listing[Any], due: list[str]) -> None:
-        began = time.time()
-        trouble = await self._read(listing)
-        for key, operation in (listing.found | listing.also_found).items():
-            for subscription in self._subscribed_to([key]):
-                subscription.schedule.position = listing.positions[key]
-                subscription.schedule.is_unlisted = False
-                subscription.answered(operation, began)
-        asked, postponed = listing.divide(due)
-        if isinstance(trouble, CodatRateLimited):
-            self._fail([*asked, *postponed], trouble, began)
-            return
-        # Any other error concerns the list alone: it ends no wait.
-        self._usefulness.listed(listing.saved, len(listing.wanted), listing.total)
-        for subscription in self._subscribed_to(listing.missing):
-            subscription.schedule.is_unlisted = True
-        for subscription in self._subscribed_to(postponed):
-            subscription.is_postponed = True
-        self._is_in_trouble = trouble is not None and can_be_waited_out(trouble) and not listing.positions
-        if not self._is_in_trouble or await self._probe(asked):
-            await self._check_each(asked)
-
-    async def _read(self, listing: Listing[Any]) -> CodatError | None:
-        """Read the list as long as that saves requests. Return the error that ended the reading, if any."""
-        features = self._features
-        while (page := listing.next_page) is not None:
-            since = listing.since if features.supports_query else None
-            request = self.kind.find(
-                self.company_id,
-                self._subscriptions,
-                page=page,
-                page_size=listing.page_size,
-                order_by=NEWEST_FIRST if features.supports_order else None,
-                since=since,
-            )
-            try:
-                listing.read(await self._send(request))
-            except CodatAuthenticationError as error:
-                self._fail(list(self._subscriptions), error, time.time())
-                return error
-            except CodatApiError as error:
-                listing.failed()
-                if error.status_code != 400 or not features.refused(since=since):
-                    return error
-            except CodatError as error:
-                listing.failed()
-                return error
-        features.supports_query = features.supports_query and listing.was_narrowed
-        return None
-
-    # -- by key ------------------------------------------------------------------------------------------------------
-
-    async def _probe(self, keys: list[str]) -> bool:
-        """After a failed request, check one of these operations alone, and remove it from ``keys``.
-
-        Return whether Codat answers again. If not, the checks of all these operations count as failed.
-        """
-        if not keys:
-            return False
-        self._probes += 1  # a different operation each time, because the error may concern only one
-        began = time.time()
-        trouble = await self._start_check(keys.pop(self._probes % len(keys)))
-        self._is_in_trouble = trouble is not None
-        if trouble is not None:
-            self._fail(keys, trouble, began)
-        return trouble is None
-
-    async def _check_each(self, keys: list[str]) -> None:
-        """Check operations by their keys, all at once. Return when all are answered, or after ``SLOW`` seconds."""
-        if not keys:
-            return
-        answered, _ = await asyncio.wait([self._start_check(key) for key in keys], timeout=SLOW)
-        self._is_in_trouble = bool(answered) and all(each.result() for each in answered)
-
-    def _start_check(self, key: str) -> asyncio.Task[CodatError | None]:
-        task = asyncio.get_running_loop().create_task(self._check_one(key))
-        self._under_way[key] = task
-        task.add_done_callback(lambda _: self._is_done(key, task))
-        return task
-
-    def _is_done(self, key: str, task: asyncio.Task[CodatError | None]) -> None:
-        del self._under_way[key]
-        self._woken.set()
-        if not task.cancelled() and (error := task.exception()):
-            self._break_off(error)
-
-    async def _check_one(self, key: str) -> CodatError | None:
-        """Check one operation. Return the error if it may concern all operations."""
-        waiting, began = self._subscribed_to([key]), time.time()
-        if not waiting:
-            return None
-        try:
-            operation = await self._send(waiting[0].wait.request)
-        except CodatAuthenticationError as error:
-            self._fail(list(self._subscriptions), error, began)
-        except CodatError as error:
-            self._fail([key], error, began)
-            return error if can_be_waited_out(error) else None
-        else:
-            for subscription in self._subscribed_to([key]):
-                subscription.answered(operation, began)
-        return None
-
-    def _fail(self, keys: Iterable[str], error: CodatError, checked_at: float) -> None:
-        for subscription in self._subscribed_to(keys):
-            subscription.failed(error, checked_at)
-
-    async def _send(self, request: Request[T]) -> T:
-        due = min((subscription.schedule.due for subscription in self._active()), default=math.inf)
-        async with self._slots:
-            return await self._sender.send(request, due, self._queue)
+async def _slowly(keys: Iterable[str]) -> AsyncIterator[str]:
+    """Iterate, and let other tasks of the event loop run after every ``AT_A_TIME`` keys."""
+    for number, key in enumerate(keys, start=1):
+        yield key
+        if number % AT_A_TIME == 0:
+            await asyncio.sleep(0)

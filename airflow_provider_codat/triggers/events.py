@@ -6,7 +6,8 @@
 ``ended``           ``operation``: the operation in Codat's shape, without the content of a record
 ``timed_out``       ``pushOperationKey``: the operation key; ``lastStatus``: the last status seen, or null;
                     ``trouble``: the error of the last check, or null
-``failed``          ``error``: its ``message``; for an error answer of Codat also ``CodatApiError.to_json``
+``failed``          ``error``: an object with ``message``; if Codat answered with an error, also the fields of
+                    ``CodatApiError.to_json``
 ==================  ===========================================================================================
 """
 
@@ -22,7 +23,7 @@ from airflow_provider_codat.api.errors import CodatApiError, CodatError, CodatRe
 
 @dataclass(frozen=True)
 class TimedOut:
-    """The deadline passed first. Events of older versions have no operation key."""
+    """The deadline passed before the operation ended. Events of older versions have no operation key."""
 
     last_status: str | None
     trouble: CodatError | None

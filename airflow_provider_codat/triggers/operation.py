@@ -13,6 +13,7 @@ any error                                       ``failed``, so that it does not 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -27,6 +28,13 @@ from airflow_provider_codat.api.waiting.wait import OperationWait
 from airflow_provider_codat.links.codat import store_company_link
 from airflow_provider_codat.triggers import events
 from airflow_provider_codat.triggers.shared_polls import wait_for_end
+from airflow_provider_codat.triggers.task_instance import render, state_of
+
+LONGEST_STORE = 10.0
+"""Seconds for which a trigger delays its event until the link is stored."""
+
+UNATTENDED = frozenset({"failed", None})
+"""States of a task, failed and cleared, in which nothing waits for its operation any more."""
 
 
 class OperationTrigger(BaseTrigger):
@@ -43,23 +51,46 @@ class OperationTrigger(BaseTrigger):
     deadline: float | None
     not_before: float
     poke_interval: float
-    exponential_backoff: bool
+    exponential_backoff: bool | None
     max_wait: float | None
     last_status: str | None
     timeout_margin: float
     end_from_trigger: bool
     fail_on_unsuccessful: bool
     do_xcom_push: bool
+    waiting_since: float | None
 
     timeout_after: datetime | None = None
     """Airflow's limit for the deferral. The triggerer of Airflow 3.3 and later sets this attribute."""
 
+    _context: dict[str, Any] | None = None
+    _current_wait: OperationWait[Any] | None = None
+
     def __post_init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow left it without types
 
+    def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
+        """Keep the context, with which :meth:`run` renders the templates. Airflow calls this first."""
+        self._context = context
+
     async def on_kill(self) -> None:
-        """Log that the operation goes on. Airflow 3.3 and later call this when a user ends the task."""
-        self.log.warning("The wait is ended, but %s", self._wait().still_running_text)
+        """Log what becomes of the wait.
+
+        Airflow 3.3 and later call this when a user ends the task. They also call it in a triggerer that they took for
+        dead, when it comes back: by then, another triggerer has its waits. Only the state of the task shows the
+        difference.
+        """
+        wait = self._current_wait
+        if wait is None:  # the ids may still be templates
+            return
+        state = await state_of(self.task_instance)
+        if state == "deferred":
+            self.log.info("The task is still deferred: another trigger goes on with the wait for %s.", wait.name)
+        else:
+            level = logging.WARNING if state in UNATTENDED else logging.INFO
+            self.log.log(
+                level, "This trigger stops. The state of the task is now %s. %s", state, wait.not_cancelled_text
+            )
 
     def _wait(self) -> OperationWait[Any]:
         key: str = getattr(self, self.kind.key_argument)
@@ -67,17 +98,18 @@ class OperationTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield the one event."""
-        wait = self._wait()
         try:
-            if self.deadline is None:  # no worker has started this task
-                await sync_to_async(store_company_link)(self.task_instance, self.company_id)
-            pace = Pace(self.poke_interval, self.exponential_backoff, self.max_wait)
-            operation = await wait_for_end(self.codat_conn_id, wait, pace, self._stop_at())
+            if self._context is not None:
+                context, self._context = self._context, None
+                await render(self, context)
+            wait = self._current_wait = self._wait()
+            operation = await self._wait_for_end(wait)
         except asyncio.CancelledError:
-            if not hasattr(BaseTrigger, "on_kill"):
+            if not hasattr(BaseTrigger, "on_kill") and self._current_wait is not None:
                 # Before 3.3 Airflow does not show whether a user ended the task or the triggerer stops.
                 self.log.info(
-                    "The wait was interrupted. Whether or not a triggerer takes it over, %s", wait.still_running_text
+                    "This trigger stops. If the task is still deferred, another trigger goes on. %s",
+                    self._current_wait.not_cancelled_text,
                 )
             raise
         except CodatWaitTimeout:
@@ -85,10 +117,29 @@ class OperationTrigger(BaseTrigger):
         except CodatError as error:
             yield TriggerEvent(events.failed(error))
         except Exception as error:
-            self.log.exception("The wait for %s %s failed.", self.kind.name, wait.key)
+            self.log.exception("The wait for a %s failed.", self.kind.name)
             yield TriggerEvent(events.failed(error))
         else:
             yield await self._end(operation)
+
+    async def _wait_for_end(self, wait: OperationWait[Any]) -> Operation:
+        """Wait. Meanwhile store the link to the company, which takes a while if many waits start together."""
+        pace = Pace(self.poke_interval, self.exponential_backoff, self.max_wait)
+        link = asyncio.create_task(self._store_link())
+        try:
+            operation: Operation = await wait_for_end(
+                self.codat_conn_id, wait, pace, self._stop_at(), self.waiting_since
+            )
+        except asyncio.CancelledError:
+            link.cancel()
+            raise
+        finally:
+            await asyncio.wait([link], timeout=LONGEST_STORE)
+        return operation
+
+    async def _store_link(self) -> None:
+        if self.deadline is None:  # otherwise the worker that has started the task has stored it
+            await sync_to_async(store_company_link)(self.task_instance, self.company_id)
 
     def _stop_at(self) -> float:
         if self.deadline is not None:
@@ -116,8 +167,8 @@ class OperationTrigger(BaseTrigger):
 async def task_success(ti: Any, xcom: dict[str, Any] | None) -> TaskSuccessEvent:
     """Push the XCom that a task instance returns, unless it is ``None``, and return the event that ends the task.
 
-    Airflow 3 would store an XCom that the event carries as JSON within JSON: tasks downstream would read a string. So
-    the XCom is pushed through the SDK. Airflow 2 has no SDK, and stores the XCom of the event correctly.
+    If the event carried the XCom, Airflow 3 would store it as JSON within JSON: tasks downstream would read a string.
+    The XCom is pushed through the SDK. Airflow 2 has no SDK, and stores the XCom of the event correctly.
     """
     if xcom is None:
         return TaskSuccessEvent()

@@ -1,15 +1,19 @@
-"""Sends all requests of a triggerer on one connection: from a queue, within a budget, with the current API key."""
+"""Sends all requests of a triggerer on one connection: within a budget, with the current API key.
+
+Companies wait in the queue, not requests. When the account admits a request, the sender asks the first company of the
+queue what to send. So the request depends on the waits of that moment, not on those when the company was queued.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import heapq
 import itertools
-import logging
 import math
 import time
-from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from airflow_provider_codat.api.errors import (
     CodatAuthenticationError,
@@ -18,205 +22,221 @@ from airflow_provider_codat.api.errors import (
     CodatRateLimited,
 )
 from airflow_provider_codat.api.http.retry import can_be_waited_out
-from airflow_provider_codat.api.waiting.request_budget import Budget
+from airflow_provider_codat.api.limits.share import TRIGGERERS_FIRST_SHARE
 from airflow_provider_codat.triggers.connection_log import ConnectionLog
+from airflow_provider_codat.triggers.shared_connection import SharedConnection
 
 if TYPE_CHECKING:
     from airflow_provider_codat.api.http.request import Request
-    from airflow_provider_codat.api.http.response import RateLimit
+    from airflow_provider_codat.hooks.account import Account, Turn
     from airflow_provider_codat.hooks.codat import CodatHook
+    from airflow_provider_codat.hooks.connection import ConnectionSettings
 
-T = TypeVar("T")
-
-CONNECTION_TTL = 60.0
-"""Seconds after which the next trigger that starts reads the connection again, to notice changes."""
+CheckT = TypeVar("CheckT")
 
 MOST_UNDER_WAY = 50
-"""Concurrent requests on a connection. They are fewer than the sockets of the pool: requests that wait for a socket
-would all be sent at once after an outage."""
+"""Concurrent requests on a connection that are not slow."""
 
-log = logging.getLogger(__name__)
+MOST_SLOW = 500
+"""Concurrent requests that are slow. They hold up their own company alone, but each takes a socket."""
+
+SLOW = 2.0
+"""Seconds without an answer after which a request is slow, and others go on without it."""
 
 
-class CompanyQueue:
-    """The queue of one company. Only its first request is in the sender's queue, so no company blocks another."""
+@dataclass
+class Place:
+    """A company's place among the companies of a connection, in monotonic seconds."""
 
-    def __init__(self) -> None:
-        self.one_by_one = asyncio.Lock()
-        self.served_at = 0.0
+    queued_at: float = math.inf
+    served_at: float = -math.inf
+
+
+class Company(Protocol[CheckT]):
+    """What the sender asks and tells a company. Times are in monotonic seconds."""
+
+    place: Place
+
+    def next_at(self) -> float:
+        """Return when to send the next request, in monotonic seconds; infinity if none is planned or may be sent."""
+
+    def take(self, now: float) -> CheckT | None:
+        """Return the check to send now, or ``None`` if none is due."""
+
+    def request(self, check: CheckT) -> Request[Any]:
+        """Return the request of a check."""
+
+    async def answered(self, check: CheckT, answer: Any) -> None:
+        """Process an answer."""
+
+    async def failed(self, check: CheckT, error: CodatError) -> None:
+        """Process an error."""
+
+    def is_slow(self, check: CheckT) -> None:
+        """Go on without the answer to a check that takes long."""
+
+    def again(self, check: CheckT) -> None:
+        """Send a check again, because the connection has changed."""
+
+    def break_off(self, error: Exception) -> None:
+        """End all waits after an unexpected error."""
+
+
+@dataclass(eq=False)
+class _Exchange(Generic[CheckT]):
+    """A request that is under way."""
+
+    company: Company[CheckT]
+    check: CheckT
+    hook: CodatHook
+    turn: Turn
+    sent_at: float
+    is_slow: bool = False
 
 
 class Sender:
-    """Sends requests on one Airflow connection, for all companies, on one event loop.
-
-    They share one hook, because reading a connection can take seconds in the triggerer, and a TLS context takes
-    milliseconds of CPU time.
-    """
+    """Sends requests on one Airflow connection, for all companies, on one event loop."""
 
     def __init__(self, codat_conn_id: str) -> None:
-        self.codat_conn_id = codat_conn_id
-        self.budget = Budget()
-        self._hook: CodatHook | None = None
-        self._refused: CodatHook | None = None
-        self._read_at = -math.inf
-        self._reading = asyncio.Lock()
-        self._queue: list[tuple[float, int, asyncio.Future[bool]]] = []
-        self._ticket = itertools.count()
+        self._connection = SharedConnection(codat_conn_id, self._use_settings)
+        self._log = ConnectionLog(codat_conn_id)
+        self._queue: list[tuple[float, int, Company[Any]]] = []
+        self._numbers = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
-        self._under_way = 0
-        self._connection_log = ConnectionLog(codat_conn_id)
+        self._under_way: dict[_Exchange[Any], asyncio.Task[None]] = {}
+        self._slow = 0
 
     @property
     def hook(self) -> CodatHook:
-        """The hook in use, made by :meth:`open`.
+        """The hook in use, made by :meth:`open`."""
+        return self._connection.hook
 
-        :raises RuntimeError: :meth:`open` was not called.
-        """
-        if self._hook is None:
-            raise RuntimeError(f"connection {self.codat_conn_id!r} was not opened")
-        return self._hook
+    @property
+    def account(self) -> Account:
+        """The account of the connection, which all hooks of the process share."""
+        return self.hook.account
 
-    # -- the connection ----------------------------------------------------------------------------------------------
+    async def open(self, deadline: float) -> None:
+        """Read the connection for a wait that starts. The argument is that of ``SharedConnection.open``."""
+        await self._connection.open(deadline)
 
-    async def open(self) -> None:
-        """Read the connection, unless it was read within the last ``CONNECTION_TTL`` seconds."""
-        async with self._reading:
-            if time.time() - self._read_at < CONNECTION_TTL:
-                return
-            try:
-                await self._read_connection()
-            except Exception as error:
-                if self._hook is None:
-                    raise
-                self._read_at = time.time()
-                self._warn_of_connection(error)
+    def _use_settings(self, _: ConnectionSettings) -> None:
+        self.account.start_with(TRIGGERERS_FIRST_SHARE)
+        _no_context().run(self._admit)
 
-    async def _reread(self, refused: CodatHook) -> bool:
-        """Read the connection again, once for each ``refused`` hook. Return whether any setting has changed."""
-        async with self._reading:
-            if self._hook is refused is not self._refused:
-                try:
-                    await self._read_connection()
-                except Exception as error:
-                    self._warn_of_connection(error)
-                if self._hook is refused:
-                    self._refused = refused
-            return self._hook is not refused
+    # -- the queue of companies --------------------------------------------------------------------------------------
 
-    def _warn_of_connection(self, error: Exception) -> None:
-        log.warning(
-            "The old settings of connection %r stay in use, because it could not be read again: %s",
-            self.codat_conn_id,
-            error,
-        )
+    def wake(self, company: Company[Any]) -> None:
+        """Look at a company again, because its next request may be due earlier than before."""
+        self._enqueue(company)
+        _no_context().run(self._admit)
 
-    async def _read_connection(self) -> None:
-        from airflow_provider_codat.hooks.codat import CodatHook
-
-        hook = CodatHook(self.codat_conn_id)
-        settings = await hook.load()
-        self._read_at = time.time()
-        known = self._hook.settings if self._hook is not None else None
-        if settings == known:
-            return
-        await hook.connect()
-        if known is not None and settings.authorization != known.authorization:
-            log.info("Connection %r has a new API key, which is used from now on.", self.codat_conn_id)
-        # The old hook is not closed, because requests may be under way on it.
-        self._hook = hook
-        self.budget = replace(self.budget, requests_per_minute=settings.requests_per_minute)
-        self._admit()
-
-    # -- sending -----------------------------------------------------------------------------------------------------
-
-    async def send(self, request: Request[T], due: float, queue: CompanyQueue) -> T:
-        """Send a request as soon as the budget allows, and return its answer.
-
-        If Codat refuses the API key, the connection is read again. If a setting has changed, the request is repeated.
-
-        :param due: when the request became due, in epoch seconds. The request with the earliest time is sent first. If
-            the company's last request was sent after ``due``, the time of that request counts instead.
-        :raises CodatError: the request was not answered, or was answered with an error.
-        """
-        async with queue.one_by_one:
-            is_probe, hook = await self._admission(max(due, queue.served_at)), self.hook
-            queue.served_at = time.time()
-        try:
-            answer = await self._ask(hook, request)
-        except CodatError as error:
-            self._failed(error, hook.rate_limit, is_probe=is_probe)
-            if isinstance(error, CodatAuthenticationError) and await self._reread(hook):
-                return await self.send(request, due, queue)
-            raise
-        except BaseException:
-            self._given_up(is_probe=is_probe)
-            raise
-        self._use(self.budget.answered(hook.rate_limit, time.time(), is_probe=is_probe))
-        self._connection_log.answered()
-        return answer
-
-    async def _ask(self, hook: CodatHook, request: Request[T]) -> T:
-        """Send an admitted request. The client has no time limit for a whole answer, so this sets one."""
-        limit = hook.settings.connect_timeout + hook.settings.read_timeout
-        try:
-            async with asyncio.timeout(limit):
-                return await hook.asend(request, attempts=1)
-        except TimeoutError as error:
-            raise CodatConnectionError(f"{request} had no whole answer after {limit:.0f} s.") from error
-        finally:
-            self._under_way -= 1
-
-    def _failed(self, error: CodatError, quota: RateLimit | None, *, is_probe: bool) -> None:
-        now = time.time()
-        if isinstance(error, CodatRateLimited):
-            self._use(self.budget.refused(error, quota, now, is_probe=is_probe))
-            return
-        self._use(self.budget.answered(quota, now, is_probe=is_probe))
-        if can_be_waited_out(error):
-            self._connection_log.failed(error, now)
-        else:
-            self._connection_log.answered()
-
-    def _use(self, budget: Budget) -> None:
-        now = time.time()
-        self._connection_log.log_budget(self.budget, budget, now)
-        self.budget = budget
-        self._admit()
-
-    # -- the queue ---------------------------------------------------------------------------------------------------
-
-    async def _admission(self, due: float) -> bool:
-        """Wait until a request may be sent. Return whether it is the probe that may end a pause."""
-        admission: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._queue, (due, next(self._ticket), admission))
-        self._admit()
-        try:
-            return await admission
-        except asyncio.CancelledError:
-            if not admission.cancelled():  # admitted, and cancelled before it could send
-                self._under_way -= 1
-                self._given_up(is_probe=admission.result())
-            raise
-
-    def _given_up(self, *, is_probe: bool) -> None:
-        self._use(self.budget.abandoned() if is_probe else self.budget)
+    def _enqueue(self, company: Company[Any]) -> None:
+        # The later of both times counts, so a company that is always due does not take all of the budget.
+        at = max(company.next_at(), company.place.served_at)
+        if at < company.place.queued_at:
+            company.place.queued_at = at
+            heapq.heappush(self._queue, (at, next(self._numbers), company))
 
     def _admit(self) -> None:
-        """Admit requests from the queue while the budget allows. Set a timer for the next one."""
+        """Send what is due while the account allows. Set a timer for the next request."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._queue:
-            *_, admission = self._queue[0]
-            now = time.time()
-            # If too many are under way, the next one that ends calls this again.
-            wait = self.budget.wait(now) if self._under_way < MOST_UNDER_WAY else math.inf
-            if not admission.done() and wait > 0:
-                if wait < math.inf:
-                    self._timer = asyncio.get_running_loop().call_later(wait, self._admit)
+        while self._queue and len(self._under_way) - self._slow < MOST_UNDER_WAY and self._slow < MOST_SLOW:
+            at, _, company = self._queue[0]
+            if at != company.place.queued_at:  # it has another place since
+                heapq.heappop(self._queue)
+                continue
+            now = time.monotonic()
+            pause = at - now if at > now else self.account.wait(spreads_quota=True)
+            if pause > 0:
+                if pause < math.inf:
+                    self._timer = asyncio.get_running_loop().call_later(pause, self._admit, context=_no_context())
                 return
             heapq.heappop(self._queue)
-            if not admission.done():
-                self.budget = self.budget.sent(now)
-                self._under_way += 1
-                admission.set_result(self.budget.is_probing)
+            company.place.queued_at = math.inf
+            self._serve(company, now)
+
+    def _serve(self, company: Company[Any], now: float) -> None:
+        try:
+            check = company.take(now)
+        except Exception as error:
+            company.break_off(error)
+            return
+        if check is not None:
+            company.place.served_at = now
+            self._start(company, check, now)
+        self._enqueue(company)
+
+    # -- sending -----------------------------------------------------------------------------------------------------
+
+    def _start(self, company: Company[CheckT], check: CheckT, now: float) -> None:
+        # Another thread of the process may have used the account since `wait`: then this request is one too many.
+        turn = self.account.admit_at_once()
+        exchange = _Exchange(company, check, self.hook, turn, now)
+        loop = asyncio.get_running_loop()
+        self._under_way[exchange] = loop.create_task(self._exchange(exchange), context=_no_context())
+        loop.call_later(SLOW, self._is_slow, exchange, context=_no_context())
+
+    def _is_slow(self, exchange: _Exchange[Any]) -> None:
+        if exchange in self._under_way:
+            exchange.is_slow = True
+            self._slow += 1
+            exchange.turn.is_slow()
+            exchange.company.is_slow(exchange.check)
+            self.wake(exchange.company)
+
+    async def _exchange(self, exchange: _Exchange[Any]) -> None:
+        try:
+            await self._send(exchange)
+        except Exception as error:
+            exchange.company.break_off(error)
+        self.wake(exchange.company)  # not if it was cancelled: the event loop ends
+
+    async def _send(self, exchange: _Exchange[Any]) -> None:
+        company, check = exchange.company, exchange.check
+        try:
+            answer = await self._answer(exchange)
+        except CodatError as error:
+            if isinstance(error, CodatAuthenticationError) and await self._connection.reread(exchange.hook):
+                company.again(check)
+            else:
+                await company.failed(check, error)
+        else:
+            await company.answered(check, answer)
+
+    async def _answer(self, exchange: _Exchange[Any]) -> Any:
+        """Send the request, and record for the account and the log how it was answered."""
+        try:
+            with exchange.turn:
+                answer = await _ask(exchange.hook, exchange.company.request(exchange.check), exchange.turn)
+        except CodatError as error:
+            if can_be_waited_out(error) and not isinstance(error, CodatRateLimited):
+                self._log.failed(error, time.monotonic(), exchange.sent_at)
+            elif not isinstance(error, CodatRateLimited):
+                self._log.answered()
+            raise
+        else:
+            self._log.answered()
+            self._connection.accepted(exchange.hook)
+            return answer
+        finally:
+            del self._under_way[exchange]
+            self._slow -= exchange.is_slow
+            self._log.log_budget(self.account.budget, time.monotonic())
+
+
+async def _ask(hook: CodatHook, request: Request[Any], turn: Turn) -> Any:
+    """Send a request once. The client has no time limit for a whole answer, so this sets one."""
+    limit = hook.settings.connect_timeout + hook.settings.read_timeout
+    try:
+        async with asyncio.timeout(limit):
+            return await hook.asend_in_turn(request, turn)
+    except TimeoutError as error:
+        raise CodatConnectionError(f"{request} had no whole answer after {limit:.0f} s.") from error
+
+
+def _no_context() -> contextvars.Context:
+    """Return a context in which nothing logs to the task log of the wait that happens to run."""
+    return contextvars.Context()

@@ -1,16 +1,17 @@
 """The polls of a process. Triggers that wait on one company share a poll; those on one connection share a sender.
 
-A trigger calls :func:`wait_for_end`. ``api.waiting.request_budget`` decides when a request may be sent.
+A trigger calls :func:`wait_for_end`. ``api.limits`` decides when a request may be sent.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from airflow_provider_codat.api.endpoints.operation import OperationT
-from airflow_provider_codat.api.waiting.listing import ListFeatures, ListUsefulness
+from airflow_provider_codat.api.waiting.company_list import ListOrder
 from airflow_provider_codat.triggers.company_poll import CompanyPoll
 from airflow_provider_codat.triggers.sender import Sender
 
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
     from airflow_provider_codat.api.waiting.wait import OperationWait
 
 
-async def wait_for_end(codat_conn_id: str, wait: OperationWait[OperationT], pace: Pace, deadline: float) -> OperationT:
+async def wait_for_end(
+    codat_conn_id: str, wait: OperationWait[OperationT], pace: Pace, deadline: float, began: float | None = None
+) -> OperationT:
     """Wait until an operation has ended, in the poll that all waits on its company share.
 
     :param deadline: when to stop, in epoch seconds.
+    :param began: when the wait began, perhaps in an earlier process, in epoch seconds; default now.
     :raises CodatWaitTimeout: the deadline passed first; ``wait`` has the last status.
     :raises CodatError: an error that is not transient ended the wait.
     """
@@ -31,8 +35,12 @@ async def wait_for_end(codat_conn_id: str, wait: OperationWait[OperationT], pace
     if codat_conn_id not in by_connection:
         by_connection[codat_conn_id] = SharedPolls(codat_conn_id)
     polls = by_connection[codat_conn_id]
-    await polls.sender.open()
-    operation: OperationT = await polls.poll_for(wait).wait(wait, pace, deadline)
+    await polls.sender.open(deadline)
+    # The poll counts in monotonic seconds, so that a clock that is set back or forward neither stops nor hurries it.
+    to_monotonic = time.monotonic() - time.time()
+    wait.not_before += to_monotonic
+    began = time.monotonic() if began is None else began + to_monotonic
+    operation: OperationT = await polls.poll_for(wait).wait(wait, pace, began, deadline + to_monotonic)
     return operation
 
 
@@ -41,22 +49,15 @@ class SharedPolls:
 
     def __init__(self, codat_conn_id: str) -> None:
         self.sender = Sender(codat_conn_id)
-        self._features: defaultdict[str, ListFeatures] = defaultdict(ListFeatures)
-        self._usefulness: defaultdict[tuple[str, str], ListUsefulness] = defaultdict(ListUsefulness)
+        self._orders: defaultdict[str, ListOrder] = defaultdict(ListOrder)
         self._polls: dict[tuple[str, str], CompanyPoll] = {}
 
     def poll_for(self, wait: OperationWait[OperationT]) -> CompanyPoll:
         """Return the running poll for a wait's company and kind, or a new one."""
         poll_key = wait.kind.name, wait.company_id
         if poll_key not in self._polls:
-            self._polls[poll_key] = CompanyPoll(
-                kind=wait.kind,
-                company_id=wait.company_id,
-                sender=self.sender,
-                features=self._features[wait.kind.name],
-                usefulness=self._usefulness[poll_key],
-                when_over=self._forget,
-            )
+            order = self._orders[wait.kind.name]
+            self._polls[poll_key] = CompanyPoll(wait.kind, wait.company_id, self.sender, order, self._forget)
         return self._polls[poll_key]
 
     def _forget(self, poll: CompanyPoll) -> None:
@@ -64,8 +65,6 @@ class SharedPolls:
         poll_key = poll.kind.name, poll.company_id
         if self._polls.get(poll_key) is poll:
             del self._polls[poll_key]
-            if self._usefulness[poll_key] == ListUsefulness():
-                del self._usefulness[poll_key]
 
 
 _polls: dict[asyncio.AbstractEventLoop, dict[str, SharedPolls]] = {}

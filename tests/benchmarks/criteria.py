@@ -102,6 +102,18 @@ def in_time(scenario: Scenario, ours: Figures, _: Figures | None) -> Verdict:
     return Verdict(line, delay <= scenario.interval + 1, f"{delay:.2f} s")
 
 
+def as_early(_: Scenario, ours: Figures, usual: Figures | None) -> Verdict:
+    line = "p95 detection delay at most 1.1 times that of the usual trigger"
+    if usual is None or ours.delay_p95 is None or usual.delay_p95 is None:
+        return Verdict(line, None, "the usual trigger was not run, or nothing was detected")
+    return Verdict(line, ours.delay_p95 <= 1.1 * usual.delay_p95, f"{ours.delay_p95:.2f} s to {usual.delay_p95:.2f} s")
+
+
+def within_six_seconds(_: Scenario, ours: Figures, __: Figures | None) -> Verdict:
+    delay = ours.delay_p95
+    return Verdict("p95 detection delay at most 6 s", delay is not None and delay <= 6, f"{delay} s")
+
+
 def within_a_minute(_: Scenario, ours: Figures, __: Figures | None) -> Verdict:
     line = "no 60 s window over 1,000 requests"
     return Verdict(line, ours.peak_per_minute <= 1000, f"{ours.peak_per_minute} at most")
@@ -114,6 +126,11 @@ def none_refused(_: Scenario, ours: Figures, __: Figures | None) -> Verdict:
 def no_stall(_: Scenario, ours: Figures, __: Figures | None) -> Verdict:
     figures = f"{ours.stall * 1000:.0f} ms (at most {ours.stall_cpu * 1000:.0f} ms CPU between two beats)"
     return Verdict("longest event-loop stall under 100 ms", ours.stall < 0.1, figures)
+
+
+def short_stall(_: Scenario, ours: Figures, __: Figures | None) -> Verdict:
+    figures = f"{ours.stall * 1000:.0f} ms (at most {ours.stall_cpu * 1000:.0f} ms CPU between two beats)"
+    return Verdict("longest event-loop stall under 250 ms", ours.stall < 0.25, figures)
 
 
 def small(_: Scenario, ours: Figures, __: Figures | None) -> Verdict:
@@ -138,9 +155,12 @@ _CRITERIA: dict[str, Callable[[Scenario, Figures, Figures | None], Verdict]] = {
         fifty_times_fewer,
         not_more,
         in_time,
+        as_early,
+        within_six_seconds,
         within_a_minute,
         none_refused,
         no_stall,
+        short_stall,
         small,
         within_budget,
     )

@@ -39,6 +39,8 @@ class Scenario:
     :param others_are_newer: whether these were made later than the operations of the waits.
     :param simulator: options of ``CodatSimulator``.
     :param outage: when Codat is down during the run.
+    :param fault: what becomes of each list: the arguments of a ``Fault`` of the simulator.
+    :param default_pace: whether our trigger has its default pauses, instead of a fixed interval.
     :param baseline: whether the usual trigger runs, too, unless the command line says otherwise.
     :param seed: of the random durations and failures.
     """
@@ -56,6 +58,8 @@ class Scenario:
     others_are_newer: bool = False
     simulator: Mapping[str, Any] = field(default_factory=dict)
     outage: Outage | None = None
+    fault: Mapping[str, Any] | None = None
+    default_pace: bool = False
     baseline: bool = True
     seed: int = 1
 
@@ -89,6 +93,9 @@ class Scenario:
         ]
 
 
+# All waits of one company. The loop is busiest while all of them are told the same, or all end.
+_CROWD = {"waits": 5000, "companies": 1, "shortest": 30.0, "longest": 60.0, "baseline": False}
+
 # With the others a list has more than one page; only then `query` and `orderBy` matter.
 _MIDDLING = {"waits": 300, "companies": 10, "others": 1000, "criteria": ("all_seen",)}
 
@@ -111,6 +118,36 @@ PRESETS = {
             baseline=False,
         ),
         Scenario("singles", ("all_seen", "not_more"), waits=50, companies=50),
+        Scenario(
+            "defaults",
+            ("all_seen", "fifty_times_fewer", "as_early"),
+            waits=1000,
+            companies=10,
+            shortest=10.0,
+            longest=40.0,
+            default_pace=True,
+        ),
+        Scenario(
+            "fifty",
+            ("all_seen", "not_more", "within_six_seconds"),
+            waits=50,
+            companies=50,
+            shortest=10.0,
+            longest=40.0,
+            default_pace=True,
+        ),
+        Scenario("crowd", ("all_seen", "no_stall"), **_CROWD),
+        Scenario("crowd-list-500", ("no_stall",), **_CROWD, fault={"kind": "status", "status": 500}),
+        Scenario("crowd-list-401", ("no_stall",), **_CROWD, fault={"kind": "status", "status": 401}),
+        Scenario(
+            "twenty-thousand",
+            ("all_seen", "short_stall"),
+            waits=20_000,
+            companies=10,
+            shortest=30.0,
+            longest=60.0,
+            baseline=False,
+        ),
         Scenario("busy-newest", ("all_seen", "not_more"), waits=3, companies=1, others=20_000),
         Scenario("busy-oldest", ("all_seen", "not_more"), waits=3, companies=1, others=20_000, others_are_newer=True),
         Scenario("query-ignored", **_MIDDLING, simulator={"query_support": "ignore"}),
@@ -124,6 +161,7 @@ PRESETS = {
 
 GROUPS = {
     "busy": ("busy-newest", "busy-oldest"),
+    "crowds": ("crowd", "crowd-list-500", "crowd-list-401", "twenty-thousand"),
     "degraded": ("query-ignored", "query-refused", "order-ignored", "fresh-missing"),
     "all": tuple(PRESETS),
 }

@@ -17,6 +17,9 @@ Job = tuple[str, str]
 """A company's id and the key of a push operation in it."""
 
 
+LIST = r"/companies/[^/]+/push"
+
+
 class SimulatedCodat:
     """A simulator that another process drives: each method takes and returns what can be pickled.
 
@@ -52,6 +55,8 @@ class SimulatedCodat:
     def begin(self) -> None:
         """Let the operations begin, and count from now on."""
         self._began = time.monotonic()
+        if self._scenario.fault is not None:
+            self._codat.fault(Fault(path=LIST, times=None, **self._scenario.fault))
         latency = time.time() - self._requested_on
         for (_, key), (end, status) in zip(self._jobs, self._scenario.ends(), strict=True):
             self._codat.outcome(Outcome(status, latency=latency + end), key=key)
@@ -83,7 +88,7 @@ class SimulatedCodat:
     def ended(self) -> list[tuple[float, str]]:
         """Return when each job ended, in epoch seconds, and with which status; infinity if it has not ended."""
         pushes = [self._codat.push(key) for _, key in self._jobs]
-        return [(_epoch(push["completedOnUtc"]), push["status"]) for push in pushes]
+        return [(_epoch(push.get("completedOnUtc")), push["status"]) for push in pushes]
 
 
 def _epoch(instant: str | None) -> float:

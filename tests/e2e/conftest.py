@@ -52,6 +52,5 @@ def airflow(codat: CodatSimulator) -> Iterator[AirflowStack]:
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
         },
-        start_timeout=300,  # where others want the processor too
     ) as airflow:
         yield airflow

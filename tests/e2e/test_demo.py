@@ -85,7 +85,17 @@ def accepts(port: int) -> bool:
 
 @pytest.fixture
 def demo(tmp_path: Path) -> Iterator[Demo]:
-    demo = Demo(tmp_path)
+    yield from run_demo(tmp_path)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """Return a demo that is left alone. It runs beside the others."""
+    yield from run_demo(tmp_path_factory.mktemp("whole"))
+
+
+def run_demo(folder: Path) -> Iterator[Demo]:
+    demo = Demo(folder)
     with demo.process:
         yield demo
         demo.process.kill()
@@ -101,20 +111,6 @@ def not_printed(output: str) -> list[str]:
     (shown,) = re.findall(r"^```text\n([^`]*codat_onboard_company[^`]*)^```$", GUIDE.read_text(), re.MULTILINE)
     printed = iter([shape(line) for line in output.splitlines()])
     return [line for line in shown.splitlines() if line.strip() != "…" and shape(line) not in printed]
-
-
-def test_it_runs_to_its_end_and_leaves_nothing(demo: Demo) -> None:
-    demo.read()
-    assert demo.process.wait() == 0, demo.output
-    assert re.search(r"supplier_landed: deferred, in the triggerer", demo.output)
-    assert re.search(r"codat_onboard_company ended: success", demo.output)
-    assert re.search(r"bills +│ syncSchedule +│ 720 +│ 24 ", demo.output)
-    assert re.search(r"record id │ [0-9a-f-]{36}", demo.output)
-    assert re.search(r"POST +│ /companies/\{companyId\}/connections/\{connectionId\}/push/suppliers +│ 1 ", demo.output)
-    assert re.search(r"GET +│ /companies/\{companyId\}/push/\{pushOperationKey\} +│ 2 ", demo.output)
-    assert not_printed(demo.output) == []
-    assert len(demo.ports()) == 2
-    assert demo.what_is_left() == NOTHING
 
 
 def test_ctrl_c_in_the_middle_leaves_nothing(demo: Demo) -> None:
@@ -145,3 +141,19 @@ def test_even_sigkill_leaves_nothing(demo: Demo) -> None:
     while demo.what_is_left() != NOTHING and time.monotonic() < deadline:
         time.sleep(0.1)
     assert demo.what_is_left() == NOTHING
+
+
+def test_it_runs_to_its_end_and_leaves_nothing(whole_run: Demo) -> None:
+    whole_run.read()
+    assert whole_run.process.wait() == 0, whole_run.output
+    assert re.search(r"supplier_landed: deferred, in the triggerer", whole_run.output)
+    assert re.search(r"codat_onboard_company ended: success", whole_run.output)
+    assert re.search(r"bills +│ syncSchedule +│ 720 +│ 24 ", whole_run.output)
+    assert re.search(r"record id │ [0-9a-f-]{36}", whole_run.output)
+    assert re.search(
+        r"POST +│ /companies/\{companyId\}/connections/\{connectionId\}/push/suppliers +│ 1 ", whole_run.output
+    )
+    assert re.search(r"GET +│ /companies/\{companyId\}/push/\{pushOperationKey\} +│ 2 ", whole_run.output)
+    assert not_printed(whole_run.output) == []
+    assert len(whole_run.ports()) == 2
+    assert whole_run.what_is_left() == NOTHING

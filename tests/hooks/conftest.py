@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_codat.hooks import account as account_module
 from airflow_provider_codat.hooks import codat as hook_module
 from airflow_provider_codat.hooks.calls import Call
 
@@ -207,5 +208,6 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> Sleeps:
     monkeypatch.setattr(time, "time", lambda: real_time() + sum(sleeps))
     # In the hook alone: the event loops of other threads go by the real one.
     times = {**vars(time), "monotonic": lambda: real_monotonic() + sum(sleeps)}
-    monkeypatch.setattr(hook_module, "time", SimpleNamespace(**times))
+    for module in (hook_module, account_module):
+        monkeypatch.setattr(module, "time", SimpleNamespace(**times))
     return sleeps

@@ -173,6 +173,7 @@ DEFAULTS = {
     "read_timeout": 60,
     "max_attempts": 5,
     "max_retry_wait": 60,
+    "retry_for": 120,
     "requests_per_minute": 900,
     "max_concurrent_requests": 10,
     "sync_schedule_shape": None,
@@ -186,6 +187,7 @@ GOOD_EXTRAS = [
     ("max_attempts", "3", 3),
     ("max_attempts", 3.0, 3),
     ("max_retry_wait", 0, 0),
+    ("retry_for", "300", 300),
     ("max_retry_wait", "0", 0),
     ("requests_per_minute", "10", 10),
     ("max_concurrent_requests", 1, 1),
@@ -202,14 +204,19 @@ BAD_EXTRAS = [
     *(("max_attempts", value, "a whole number of 1 or more") for value in (0, -1, 1.5, "two", True, [], {}, "inf")),
     *(("requests_per_minute", value, "a whole number of 10 or more") for value in (9, 0, "fast", True, 60.5)),
     *(("max_concurrent_requests", value, "a whole number of 1 or more") for value in (0, "many", False, 1.5)),
-    *(("max_retry_wait", value, "seconds, a number of 0 or more") for value in (-1, "-0.1", "long", False, [1])),
+    *(
+        (name, value, "seconds, a number of 0 or more")
+        for name in ("max_retry_wait", "retry_for")
+        for value in (-1, "-0.1", "long", False, [1])
+    ),
     *(("sync_schedule_shape", value, "'integer' or 'object'") for value in ("Object", "int", 1, True, [], ["object"])),
     *(("allow_http", value, "true or false") for value in ("yes", "1", 1, 0, [], {})),
 ]
 
 
 def setting(settings, name):
-    values = {"max_attempts": settings.retry.max_attempts, "max_retry_wait": settings.retry.max_wait}
+    retry = settings.retry
+    values = {"max_attempts": retry.max_attempts, "max_retry_wait": retry.max_wait, "retry_for": retry.retry_for}
     return values[name] if name in values else getattr(settings, name)
 
 

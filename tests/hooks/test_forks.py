@@ -14,7 +14,7 @@ pytestmark = [
 ]
 
 CHILDREN = 4
-CALLS = 25
+CALLS = 15
 COMPANY = b'{"id": "company"}'
 PUSH = b'{"pushOperationKey": "key", "status": "Pending"}'
 FORK = multiprocessing.get_context("fork")

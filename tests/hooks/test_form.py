@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator, validate
 
 from airflow_provider_codat.api.http.retry import RetryPolicy
-from airflow_provider_codat.api.waiting.request_budget import DEFAULT_REQUESTS_PER_MINUTE, LEAST_REQUESTS_PER_MINUTE
+from airflow_provider_codat.api.limits.share import DEFAULT_REQUESTS_PER_MINUTE, LEAST_REQUESTS_PER_MINUTE
 from airflow_provider_codat.exceptions import CodatInputError
 from airflow_provider_codat.get_provider_info import get_provider_info
 from airflow_provider_codat.hooks.codat import CodatHook
@@ -43,7 +43,10 @@ def read(extra, **standard):
 
 def test_the_table_restates_what_the_rest_goes_by():
     defaults = {name: field.default for name, field in EXTRA_FIELDS.items()}
-    assert RetryPolicy(defaults["max_attempts"], defaults["max_retry_wait"]) == RetryPolicy()
+    assert (
+        RetryPolicy(defaults["max_attempts"], defaults["max_retry_wait"], retry_for=defaults["retry_for"])
+        == RetryPolicy()
+    )
     assert defaults["requests_per_minute"] == DEFAULT_REQUESTS_PER_MINUTE
     assert EXTRA_FIELDS["requests_per_minute"].least == LEAST_REQUESTS_PER_MINUTE
 

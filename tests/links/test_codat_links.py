@@ -5,13 +5,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from airflow_process import output_of
+from airflow_process import Script
 
 from airflow_provider_codat.get_provider_info import get_provider_info
 from airflow_provider_codat.links.codat import CodatCompanyLink, company_address, store_company_link
 
 AIRFLOW_2 = "airflow.sdk" not in sys.modules
 IDS = {"dag_id": "dag", "task_id": "task", "run_id": "run", "map_index": 2}
+RUN = Script(Path(__file__).with_name("run_and_show_links.py"))
 COMPANY = "8a210b68-6988-11ed-a1eb-0242ac120002"
 
 
@@ -40,8 +41,8 @@ def test_the_link_of_a_known_company_needs_no_stored_one():
 # -- when a task has it ------------------------------------------------------------------------------------------------
 
 
-def test_every_task_of_a_run_has_its_own(tmp_path):
-    assert output_of(Path(__file__).with_name("run_and_show_links.py"), home=tmp_path) == {
+def test_every_task_of_a_run_has_its_own():
+    assert RUN.output() == {
         "literal[-1]": company_address("literal"),
         "template[-1]": company_address("from-params"),
         "xcom[-1]": company_address("from-xcom"),

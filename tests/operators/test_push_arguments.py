@@ -300,7 +300,7 @@ def test_the_defaults_are_those_the_documentation_names():
         False,
     )
     assert (plain.deferrable, plain.end_from_trigger, plain.codat_conn_id) == (False, False, "codat_default")
-    assert (plain.poke_interval, plain.max_wait, plain.exponential_backoff) == (5, timedelta(seconds=60), True)
+    assert (plain.poke_interval, plain.max_wait, plain.exponential_backoff) == (5, timedelta(seconds=60), None)
     assert plain.timeout == timedelta(days=7).total_seconds()
 
 

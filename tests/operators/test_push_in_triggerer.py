@@ -215,7 +215,7 @@ def test_a_task_that_ends_in_the_triggerer_is_deferrable():
 # -- killing -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_task_that_is_killed_while_it_waits_says_that_the_push_goes_on(codat, company, clock, logged):
+def test_a_task_that_is_killed_while_it_waits_says_that_codat_cannot_cancel_the_push(codat, company, clock, logged):
     codat.outcome(UNDECIDED)
     operator = push(company, timeout=60)
     with pytest.raises(CodatWaitTimeout):
@@ -224,7 +224,7 @@ def test_a_task_that_is_killed_while_it_waits_says_that_the_push_goes_on(codat, 
     operator.on_kill()
     (operation,) = pushes(codat, company)
     key, said = operation["pushOperationKey"], logged()
-    assert "the push itself goes on at Codat, which cannot cancel it" in said
+    assert f"This try of the task is stopped. Codat cannot cancel push operation {key} of company {company.id}" in said
     assert f"CodatHook().get_push_operation({company.id!r}, {key!r})" in said
 
 
@@ -238,14 +238,6 @@ def test_a_task_that_is_killed_before_it_knows_its_push_says_that_one_may_be_und
 def waiting_trigger(codat, company):
     key = codat.add_push(company.id)
     return CodatPushOperationTrigger(company.id, key, deadline=START + 3600), key
-
-
-def test_a_trigger_whose_task_a_user_ends_says_that_the_push_goes_on(codat, company, clock, logged):
-    trigger, key = waiting_trigger(codat, company)
-    clock.run(trigger.on_kill())
-    said = logged()
-    assert "The wait is ended, but the push itself goes on at Codat" in said
-    assert f"CodatHook().get_push_operation({company.id!r}, {key!r})" in said
 
 
 def cancelled(trigger, clock):
@@ -271,5 +263,5 @@ def test_where_airflow_does_not_say_why_a_trigger_is_cancelled_the_trigger_does(
     trigger, key = waiting_trigger(codat, company)
     cancelled(trigger, clock)
     said = logged()
-    assert ("Whether or not a triggerer takes it over, the push itself goes on at Codat" in said) is not is_told
+    assert ("If the task is still deferred, another trigger goes on." in said) is not is_told
     assert (f"get_push_operation({company.id!r}, {key!r})" in said) is not is_told

@@ -95,24 +95,31 @@ def test_a_poke_interval_that_is_no_pause_is_refused_at_parse(pause):
     assert str(refused.value) == f"poke_interval is {pause}: give seconds above 0, or a timedelta"
 
 
-@pytest.mark.parametrize(("configured", "deferrable"), [("True", True), (None, False)])
-def test_the_default_of_deferrable_is_airflows(configured, deferrable, monkeypatch, tmp_path):
-    name = "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"
+#: Prints the default with each setting of Airflow's, in forks of one process that has imported Airflow.
+DEFAULTS = """
+import os
+import airflow.providers.common.compat.sdk as sdk
+sdk.BaseSensorOperator
+for configured in ({}, {"AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True"}):
+    if os.fork() == 0:
+        os.environ |= configured
+        from airflow_provider_codat.sensors.codat import CodatPushOperationSensor as Sensor
+        print(Sensor(task_id='t', company_id='c', push_operation_key='k').deferrable, flush=True)
+        os._exit(0)
+    os.wait()
+"""
+
+
+def test_the_default_of_deferrable_is_airflows(monkeypatch, tmp_path):
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
-    monkeypatch.delenv(name, raising=False)
-    if configured is not None:
-        monkeypatch.setenv(name, configured)
-    code = (
-        "from airflow_provider_codat.sensors.codat import CodatPushOperationSensor as Sensor;"
-        "print(Sensor(task_id='t', company_id='c', push_operation_key='k').deferrable)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
-    assert done.stdout.split()[-1] == str(deferrable)
+    monkeypatch.delenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", raising=False)
+    done = subprocess.run([sys.executable, "-c", DEFAULTS], capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stdout.split()[-2:] == ["False", "True"]
 
 
 def test_the_defaults_are_those_the_documentation_names():
     plain = CodatPushOperationSensor(task_id="wait", company_id="c", push_operation_key="k")
-    assert (plain.poke_interval, plain.max_wait, plain.exponential_backoff) == (5, timedelta(seconds=60), True)
+    assert (plain.poke_interval, plain.max_wait, plain.exponential_backoff) == (5, timedelta(seconds=60), None)
     assert (plain.fail_on_unsuccessful, plain.soft_fail, plain.codat_conn_id) == (True, False, "codat_default")
 
 

@@ -260,10 +260,10 @@ def test_the_pause_grows_up_to_the_longest(mode, codat_simulator, codat_connecti
     key = codat_simulator.add_push(company.id, outcome=NEVER)
     ids = {"company_id": company.id, "push_operation_key": key}
     with pytest.raises(AirflowSensorTimeout):
-        driver.run(mode, lambda **how: CodatPushOperationSensor(task_id="wait", timeout=600, **ids, **how))
-    # By default 5 seconds, doubled up to 60: fewer checks than one in 15 seconds, where 5 seconds alone make 120.
-    assert 10 <= codat_simulator.count("GET") <= 40
-    assert clock.pauses()[0] <= 10.5
+        driver.run(mode, lambda **how: CodatPushOperationSensor(task_id="wait", timeout=1200, **ids, **how))
+    # By default 5 seconds, then a tenth of the time waited, up to 60. An interval of 5 seconds alone would take 240.
+    assert 45 <= codat_simulator.count("GET") <= 52
+    assert clock.pauses()[0] == pytest.approx(5, abs=0.5)
     assert max(clock.pauses()) == pytest.approx(60, abs=0.5)
 
 

@@ -139,7 +139,8 @@ def started(made, xcom, now):
     args = made.start_trigger_args
     trigger = from_row((args.trigger_cls, args.trigger_kwargs))
     xcoms = {("push", "return_value", -1): xcom}
-    ti = SimpleNamespace(task=made, task_id="wait", xcom_pull=lambda **given: xcoms[tuple(given.values())])
+    ids = {"dag_id": "dag", "run_id": "run", "task_id": "wait", "map_index": -1}
+    ti = SimpleNamespace(task=made, **ids, xcom_pull=lambda **given: xcoms[tuple(given.values())])
     trigger.task_instance = ti
     trigger.timeout_after = datetime.fromtimestamp(now, UTC) + args.timeout
     trigger.render_template_fields({"ti": ti})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -18,7 +19,7 @@ import httpx
 import pytest
 
 from airflow_provider_codat import simulator
-from airflow_provider_codat.simulator import CodatSimulator, Fault
+from airflow_provider_codat.simulator import CodatSimulator, Fault, http_server
 
 pytest_plugins = ["pytester"]
 
@@ -209,3 +210,17 @@ def test_the_command_says_that_its_port_is_taken():
         )
     assert failed.returncode == 1
     assert re.fullmatch(r"port \d+: .*in use.*\n", failed.stderr)
+
+
+def test_a_stop_ends_although_python_waits_for_a_connection_that_is_gone(monkeypatch):
+    async def for_ever(_):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(http_server, "GRACE", 0.1)
+    monkeypatch.setattr(asyncio.base_events.Server, "wait_closed", for_ever)
+    codat = CodatSimulator()
+    codat.start()
+    stopping = threading.Thread(target=codat.stop, daemon=True)
+    stopping.start()
+    stopping.join(30)
+    assert not stopping.is_alive()

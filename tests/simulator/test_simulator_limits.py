@@ -90,6 +90,24 @@ def test_a_wrong_key_counts_for_the_minute_and_not_for_the_day(simulate):
     assert client.get("/companies").headers["X-Rate-Limit-Remaining"] == "1"
 
 
+def test_an_address_that_is_blocked_has_its_connections_dropped_for_a_minute(simulate, clock):
+    client = simulate(requests_per_minute=2, blocks_addresses=True, quota=5)
+    assert statuses(client, 2) == [200, 200]
+    for _ in range(2):
+        with pytest.raises(httpx.ReadError):
+            client.get("/companies")
+        clock.now += 59
+    clock.now += 2
+    assert statuses(client, 2) == [200, 200]
+    assert [request.fault for request in client.codat.requests] == [None, None, "block", "block", None, None]
+
+
+def test_addresses_are_blocked_apart():
+    limit = AddressLimit(lambda: 0.0, 1, blocks=True)
+    assert [limit.drops(address) for address in ("a", "b", "a", "b")] == [False, False, True, True]
+    assert limit.admit("a")
+
+
 def test_addresses_are_counted_apart():
     limit = AddressLimit(lambda: 0.0, 1)
     assert [limit.admit(address) for address in ("a", "b", "a", "b")] == [True, True, False, False]

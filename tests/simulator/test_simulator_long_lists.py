@@ -113,6 +113,23 @@ def test_fresh_pushes_are_missing_from_a_list_in_any_order(simulate):
     assert sorted(client.listed_keys(orderBy="-requestedOnUtc")) == sorted([first, second])
 
 
+def test_a_list_that_lags_shows_an_earlier_state(simulate, clock):
+    client = simulate(list_lag=30)
+    older = client.codat.add_push(client.company.id, outcome=Outcome(latency=40))
+    clock.now += 29
+    newer = client.codat.add_push(client.company.id)
+    assert client.listed_keys() == []
+    clock.now += 1
+    assert client.listed_keys() == [older]
+    clock.now += 39
+    assert client.read(older)["status"] == "Success"
+    listed = {push["pushOperationKey"]: push for push in client.listed()["results"]}
+    assert (listed[older]["status"], listed[older]["statusCode"], listed.keys()) == ("Pending", 202, {older, newer})
+    assert "completedOnUtc" not in listed[older]
+    clock.now += 1
+    assert {push["pushOperationKey"]: push["status"] for push in client.listed()["results"]}[older] == "Success"
+
+
 def test_a_push_that_is_set_later_to_end_by_polls_does_so_in_lists(client):
     key = client.codat.add_push(client.company.id)
     client.codat.outcome(Outcome(polls=2), key=key)

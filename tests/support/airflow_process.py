@@ -1,32 +1,87 @@
-"""Scripts that run DAGs by ``dag.test()``, each in a process with an Airflow home of its own."""
+"""Scripts that run DAGs by ``dag.test()``, all in one process that has an Airflow home of its own.
+
+The process starts with the first script. A process for each script would import Airflow, make a database and build an
+API server each time, which takes ten seconds of CPU in Airflow 3.
+
+``tests/conftest.py`` starts each script that is an attribute of a test module after the collection, so that it runs
+while other tests do.
+"""
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 
-def output_of(script: Path, *arguments: str, home: Path, dags: Path | None = None) -> Any:
-    """Run a script and return the JSON in the last line that it prints.
+class AirflowProcess:
+    """The process. It runs one script after the other."""
 
-    :param home: an empty folder.
+    def __init__(self) -> None:
+        folder = tempfile.mkdtemp(prefix="airflow-of-scripts-")
+        support = str(Path(__file__).parent)
+        self._outputs: list[Path] = []
+        self._results: list[str] = []
+        self._folder = Path(folder)
+        self._process = subprocess.Popen(  # noqa: S603 - our own script
+            [sys.executable, Path(support) / "run_scripts.py"],
+            env={
+                **os.environ,
+                "AIRFLOW_HOME": folder,
+                "PYTHONPATH": os.pathsep.join(filter(None, [support, os.environ.get("PYTHONPATH")])),
+            },
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        atexit.register(self._end)
+
+    def _end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def start(self, script: Path, arguments: tuple[str, ...], dags: Path) -> int:
+        """Let a script run after those that were started before, and return its number."""
+        number = len(self._outputs)
+        self._outputs.append(self._folder / f"output-{number}.txt")
+        request = {"script": script, "arguments": arguments, "dags": dags, "output": self._outputs[number]}
+        print(json.dumps(request, default=str), file=self._process.stdin, flush=True)
+        return number
+
+    def output(self, number: int) -> str:
+        """Wait for the end of a script and return what it has printed, if it has succeeded."""
+        while len(self._results) <= number:
+            self._results.append(self._process.stdout.readline().strip())
+        output = self._outputs[number].read_text()
+        assert self._results[number] == "ok", output
+        return output
+
+
+process = functools.cache(AirflowProcess)
+
+
+class Script:
+    """A script, and what it prints as JSON in its last line.
+
     :param dags: where the script's DAGs are; default beside it.
     """
-    done = subprocess.run(  # noqa: S603 - our own scripts
-        [sys.executable, script, *arguments],
-        env={
-            **os.environ,
-            "AIRFLOW_HOME": str(home),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(dags or script.parent),
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")])),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+
+    def __init__(self, path: Path, *arguments: str, dags: Path | None = None) -> None:
+        self._path = path
+        self._arguments = arguments
+        self._dags = dags or path.parent
+
+    @functools.cache  # noqa: B019 - a script is as long-lived as its test module
+    def start(self) -> int:
+        return process().start(self._path, self._arguments, self._dags)
+
+    def output(self) -> Any:
+        return json.loads(process().output(self.start()).splitlines()[-1])

@@ -39,7 +39,7 @@ class AirflowStack(airflow_stack.AirflowStack):
 
     def output(self) -> dict[str, str]:
         """Return the standard output and error of every process so far, by name."""
-        return {name: self.processes.output(name) for name in [*self.flavour.setup, *self.flavour.services]}
+        return {name: self.processes.output(name) for name in [*self.flavour.setup, *self.services]}
 
 
 class DagRun(airflow_stack.DagRun):

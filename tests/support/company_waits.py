@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import math
 
 from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION
 from airflow_provider_codat.api.waiting.pace import Pace
@@ -35,6 +36,7 @@ class Waits:
         self.coroutines = []
         self.log = LogByTask()
         self.ended_at = {}
+        self.due_at = {}
 
     def add(self, company, key, *, interval=INTERVAL, timeout=3600.0, backoff=False, **more):
         """Add a wait for one operation, beginning after ``after`` seconds."""
@@ -42,6 +44,22 @@ class Waits:
             self._wait(company.id, key, Pace(interval, backoff, 60.0), patience=timeout, **more),
         )
         return key
+
+    def add_arriving(self, codat, company, lasts, *, after=0.0, interval=INTERVAL, backoff=None, timeout=7200.0):
+        """Add a wait for an operation that is requested after ``after`` seconds and ends ``lasts`` seconds later."""
+
+        async def arrive():
+            await asyncio.sleep(after)
+            key = codat.add_push(company.id, outcome=Outcome(latency=lasts))
+            self.due_at[key] = self._clock.passed + lasts
+            return await self._wait(company.id, key, Pace(interval, backoff, 60.0), patience=timeout)
+
+        self.coroutines.append(arrive())
+
+    @property
+    def delays(self):
+        """The seconds from the end of each operation to the end of its wait, in ascending order."""
+        return sorted(self.ended_at[key] - due_at for key, due_at in self.due_at.items())
 
     async def _wait(
         self,
@@ -72,6 +90,18 @@ class Waits:
 
         ended = self._clock.run(gather())[: len(self.coroutines)]
         return [each if isinstance(each, BaseException) else each.status for each in ended]
+
+
+def percentile(values, share):
+    """Return the value that this share of the values, in ascending order, is not above."""
+    return values[max(0, math.ceil(len(values) * share) - 1)]
+
+
+def one_get_an_interval(durations):
+    """Return the requests and the delays of the usual trigger, which checks at once and then every interval."""
+    checks = [math.ceil(duration / INTERVAL) for duration in durations]
+    delays = [count * INTERVAL - duration for count, duration in zip(checks, durations, strict=True)]
+    return sum(1 + count for count in checks), sorted(delays)
 
 
 def pushes(codat, company, count, latency=None):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from virtual_clock import START
 
+from airflow_provider_codat.hooks import account
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -43,6 +45,7 @@ def run_trigger(trigger: Any, clock: VirtualClock) -> Any:
 def run_triggers(triggers: Iterable[Any], clock: VirtualClock) -> list[Any]:
     """Run many triggers in one loop, as a triggerer does, and return the payload of each one's event."""
     remade = [from_row(trigger.serialize()) for trigger in triggers]
+    account._accounts.clear()  # the triggerer is another process than the worker
 
     async def gather() -> list[Any]:
         return await asyncio.gather(*map(only_event, remade))
@@ -66,4 +69,5 @@ def trigger_arguments(company_id: str, key: str, patience: float) -> dict[str, A
         "end_from_trigger": False,
         "fail_on_unsuccessful": True,
         "do_xcom_push": True,
+        "waiting_since": START,
     }

@@ -36,7 +36,7 @@ from airflow_provider_codat.hooks import codat as hook_module
 from airflow_provider_codat.triggers import company_poll
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
     from types import ModuleType
 
     import pytest
@@ -74,6 +74,8 @@ class VirtualClock:
         self.sleeps: list[float] = []
         self.sent: list[Sent] = []
         self._now = START
+        self._set_by = 0.0
+        self._hanging: str | None = None
         self._alarm = float("inf")
         self._events: list[tuple[float, int, Callable[[], object]]] = []
         self._numbers = itertools.count()  # keeps events of one time in order
@@ -93,16 +95,21 @@ class VirtualClock:
     # -- the time ----------------------------------------------------------------------------------------------------
 
     def time(self) -> float:
+        return self._now + self._set_by
+
+    def monotonic(self) -> float:
         return self._now
 
-    monotonic = time
+    def set_forward(self, seconds: float) -> None:
+        """Set the wall clock, which :meth:`time` returns; a negative number sets it back."""
+        self._set_by += seconds
 
     @property
     def passed(self) -> float:
         return self._now - START
 
     def now(self, zone: object = UTC) -> datetime:
-        return datetime.fromtimestamp(self._now, UTC)
+        return datetime.fromtimestamp(self.time(), UTC)
 
     utcnow = now
 
@@ -177,6 +184,13 @@ class VirtualClock:
         """Return the seconds from each request to the next."""
         return [later - earlier for earlier, later in itertools.pairwise(self.requested_at(path))]
 
+    def let_hang(self, path: str | None) -> None:
+        """Let time pass while asynchronous requests for this path, a regular expression, have no answer."""
+        self._hanging = path
+
+    def _hangs(self, path: str) -> bool:
+        return self._hanging is not None and re.fullmatch(self._hanging, path) is not None
+
     def _watch_requests(self, monkeypatch: pytest.MonkeyPatch) -> None:
         send, asend = requests.Session.send, httpx.AsyncHTTPTransport.handle_async_request
 
@@ -188,6 +202,8 @@ class VirtualClock:
             self._note(request.method, request.url.path)
             with ExitStack() as until_closed:
                 until_closed.enter_context(self.under_way())
+                if self._hangs(request.url.path):
+                    request.extensions["trace"] = _call_once_sent(until_closed.pop_all().close)
                 response = await asend(transport, request)
                 response.stream = _WatchedBody(response.stream, until_closed.pop_all())
             return response
@@ -197,6 +213,16 @@ class VirtualClock:
 
     def _note(self, method: str, target: str) -> None:
         self.sent.append(Sent(self.passed, method, target.partition("?")[0]))
+
+
+def _call_once_sent(call: Callable[[], object]) -> Callable[[str, object], Awaitable[None]]:
+    """Return a trace function of httpcore that calls ``call`` once a request has been sent."""
+
+    async def trace(event: str, _: object) -> None:
+        if event == "http11.receive_response_headers.started":
+            call()
+
+    return trace
 
 
 class _WatchedBody(httpx.AsyncByteStream):
@@ -246,7 +272,7 @@ class SkippingLoop(asyncio.SelectorEventLoop):
         self._clock_resolution = RESOLUTION
 
     def time(self) -> float:
-        return self._clock.time()
+        return self._clock.monotonic()
 
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> asyncio.Future[Any]:
         future = super().run_in_executor(executor, func, *args)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG
-from airflow_process import output_of
+from airflow_process import Script
 
 from airflow_provider_codat.exceptions import CodatInputError
 from airflow_provider_codat.operators.codat import CodatPushOperator, CodatSyncSettingsOperator
@@ -15,14 +15,14 @@ pytestmark = pytest.mark.timeout(900)  # four DAGs are run to their end before t
 
 HERE = Path(__file__).parent
 WHERE = {"company_id": "company-1", "connection_id": "connection-1", "data_type": "bills"}
+RUNS = Script(HERE / "run_rendering_dags.py", "usual", "native", "values", "syntax")
 RECORD = {"reference": "007", "amount": 7.5, "lines": [{"code": "1E5", "memo": "None"}]}
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs():
     """Return how the DAGs of ``run_rendering_dags.py`` ended, and what they wrote."""
-    dag_ids = ("usual", "native", "values", "syntax")
-    return output_of(HERE / "run_rendering_dags.py", *dag_ids, home=tmp_path_factory.mktemp("home"))
+    return RUNS.output()
 
 
 def schedules(body):

@@ -142,8 +142,8 @@ class PushOperation(JsonValue):
 def _record_id(data: Mapping[str, Any], changes: tuple[Mapping[str, Any], ...]) -> str | None:
     """Return the id of the record that a successful write changed.
 
-    It is the id in the first change of the operation's data type, or else ``data.id``, which some versions have. A
-    change of another known data type is about a record that the platform changed as a consequence.
+    It is the id in the first change of the operation's data type, or else ``data.id``, where some versions of
+    the API put it. A change of another known data type is about a record that the platform changed as a consequence.
     """
     references = [each for change in changes if isinstance(each := change.get("recordRef"), dict)]
     ours = [each for each in references if not are_different(each.get("dataType"), data.get("dataType"))]
@@ -192,7 +192,7 @@ def find_push_operations(
 ) -> Request[Page[ListedOperation[PushOperation]]]:
     """Find operations by their case-folded operation keys (``None`` for all) in one page of a company's list.
 
-    An operation that cannot be read is listed with ``operation=None``, so that it fails no wait for another one.
+    An operation that cannot be read is listed with ``operation=None``, so that it does not end the wait for another.
 
     :param since: only operations from this time on (ISO 8601), if the API supports a ``query`` here; default all.
     """

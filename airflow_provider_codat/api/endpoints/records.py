@@ -157,7 +157,7 @@ def upload_attachment(
     return Request(
         "POST",
         f"{record}/attachments" if data_type == "bills" else f"{record}/attachment",
-        # By Codat's guide the answer has a write request's id, by its client libraries it has no body.
+        # Codat's guide says that the answer has the id of a write request; its client libraries, that it has no body.
         lambda body: None if body is None else read(body),
         form=form,
         writes=True,

@@ -139,7 +139,7 @@ class Blocks:
     stream: Any
 
     def __len__(self) -> int:
-        """Return the size in bytes. A blocking client that knows it does not use chunked encoding."""
+        """Return the size in bytes. The blocking client needs it to send a ``Content-Length``."""
         return len(self.form)
 
     def __iter__(self) -> Iterator[bytes]:

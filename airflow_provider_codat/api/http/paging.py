@@ -18,7 +18,7 @@ DEFAULT_PAGE_SIZE = 100
 
 _MAX_PAGE_SIZE = 5000
 _MAX_QUERY_LENGTH = 2048  # a query has to be shorter
-_HIGHEST_COUNT = 10**12  # a larger count is ignored: no list is that long, and floats could not hold it exactly
+_HIGHEST_COUNT = 10**12  # a larger count is ignored: no list is that long
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,8 @@ def _items(data: dict[str, Any], *, is_expected: bool) -> list[Any]:
     """Return a page's items. ``results`` is optional: without it, the page has no items.
 
     Missing ``results`` are an error if no other paging field is there, or if the total says that the page has items. If
-    they counted as no items then, a search for an earlier write would find nothing, and a record be written twice.
+    such a page counted as empty, a search for an earlier write would find nothing, and the record could be written
+    twice.
     """
     if data.get("results") is None and _PAGING_FIELDS & data.keys() and not is_expected:
         return []

@@ -26,8 +26,9 @@ status                   what a wait does    why
 429                      checks again        the rate limit ends, usually at the time in ``Retry-After``
 500, 502, 503, 504       checks again        a transient error at Codat or a gateway
 any other 5xx            checks again        an error at Codat or a gateway, which may end during a long wait
-404                      for a minute        a new push operation may not be readable yet
-409                      ends                a check writes nothing, so it cannot conflict with a write
+404                      checks again for    a new push operation may not be readable yet
+                         a minute
+409                      ends                a check cannot conflict with a write: a 409 is unexpected and will not pass
 400, 401, 402, 403, 422  ends                the request, the API key, the Codat plan or the key's permissions are wrong
 any other 4xx            ends                a client treats an unknown 4xx as 400 (RFC 9110, 15): repeating the request
                                              does not help; some firewalls answer 418 to a blocked address
@@ -36,10 +37,22 @@ any other 4xx            ends                a client treats an unknown 4xx as 4
 
 A write that was answered with 408 may have been carried out: a proxy may have passed it on before it timed out.
 
+How long a request is sent again:
+
+==========================================  ==========================================================================
+request and error                           until
+==========================================  ==========================================================================
+reads or sets state, or never connected     ``max_attempts`` are used up **and** ``retry_for`` has passed, so that it
+                                            outlives a block of the address, which Codat may impose for a minute
+any other                                   ``max_attempts`` are used up
+``max_attempts`` is 1                       it was sent once
+==========================================  ==========================================================================
+
 The wait is the ``Retry-After``. If that is longer than ``max_wait``, the error is raised, so that no worker sleeps for
 hours. Without a ``Retry-After`` the wait is exponential with full jitter, up to ``max_wait``. After a 409 it is 2, 4,
-8, ... seconds without jitter: the first request is likely to end soon. A request with an idempotency key is sent again
-for at most ten minutes: Codat keeps the key for 90, and earlier tries of the task may have used it.
+8, ... seconds without jitter: the first request is likely to end soon. Once ``max_attempts`` are used up, the wait is
+at least a second. A request with an idempotency key is sent again for at most ten minutes: Codat keeps the key for 90,
+and earlier tries of the task may have used it.
 
 ``_BY_STATUS`` and the rows beside it are the first table. ``hooks/retrying.py`` applies it with ``tenacity``.
 
@@ -63,8 +76,11 @@ from airflow_provider_codat.api.errors import (
 )
 from airflow_provider_codat.api.http.request import Request
 
+LEAST_LATE_WAIT = 1.0
+"""Seconds between two attempts, at the least, once ``max_attempts`` are used up."""
+
 RESENT_FOR = 600.0
-"""Seconds from the first attempt in which one call sends a request with an idempotency key again."""
+"""For so many seconds after its first attempt, a call may send a request with an idempotency key again."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +89,15 @@ class RetryPolicy:
 
     :param max_attempts: the most attempts; default 5.
     :param max_wait: the longest wait between two attempts in seconds; default 60.
-    :param first_wait: the longest first wait in seconds, doubled for each further wait; default 1.
+    :param first_wait: the upper bound of the first wait in seconds; it doubles with each further wait; default 1.
+    :param retry_for: seconds for which a request that reads or sets state, or cannot have been sent, is sent again even
+        if ``max_attempts`` are used up; default 120.
     """
 
     max_attempts: int = 5
     max_wait: float = 60.0
     first_wait: float = 1.0
+    retry_for: float = 120.0
 
 
 class _Kind(Flag):
@@ -161,11 +180,25 @@ def retry_after(error: BaseException) -> float | None:
     return getattr(error, "retry_after", None)
 
 
-def wait_after(error: BaseException, attempt: int, policy: RetryPolicy, jitter: Callable[[], float]) -> float:
-    """Return the seconds to wait after failed attempt number ``attempt``, from 1. Above ``max_wait``, none follows.
+def may_go_on(error: BaseException, attempt: int, passed: float, request: Request[Any], policy: RetryPolicy) -> bool:
+    """Whether attempts or time are left when attempt ``attempt`` has failed, ``passed`` seconds after the first."""
+    if attempt < policy.max_attempts:
+        return True
+    lasts = _kind(request) is _Kind.STATE or _row(error) is _NEVER_CONNECTED
+    return lasts and policy.max_attempts > 1 and passed < policy.retry_for
 
+
+def wait_after(error: BaseException, attempt: int, policy: RetryPolicy, jitter: Callable[[], float]) -> float:
+    """Return the seconds to wait after failed attempt number ``attempt``, from 1.
+
+    If they are more than ``max_wait``, no attempt follows.
     ``jitter`` gives a random number, 0 to 1.
     """
+    wait = _wait_after(error, attempt, policy, jitter)
+    return wait if attempt < policy.max_attempts else max(wait, LEAST_LATE_WAIT)
+
+
+def _wait_after(error: BaseException, attempt: int, policy: RetryPolicy, jitter: Callable[[], float]) -> float:
     asked = retry_after(error)
     if asked is not None:
         return asked
@@ -176,10 +209,15 @@ def wait_after(error: BaseException, attempt: int, policy: RetryPolicy, jitter: 
 
 
 def next_wait(
-    error: BaseException, attempt: int, request: Request[Any], policy: RetryPolicy, jitter: Callable[[], float]
+    error: BaseException,
+    attempt: int,
+    passed: float,
+    request: Request[Any],
+    policy: RetryPolicy,
+    jitter: Callable[[], float],
 ) -> float | None:
     """Return the seconds to wait before ``request`` is sent again, or ``None`` if it is not."""
-    if attempt >= policy.max_attempts or not may_be_resent(error, request):
+    if not (may_be_resent(error, request) and may_go_on(error, attempt, passed, request, policy)):
         return None
     wait = wait_after(error, attempt, policy, jitter)
     return wait if wait <= policy.max_wait else None

@@ -11,12 +11,13 @@ undoes that change, and nobody gets an error. A task detects this:
 Why a change is not lost after it was read back. Let L be the longest time from a read to the write that is based on it,
 and let n tasks write to the company.
 
-1. Suppose W is the first write after the read back that removes the change. W's read, less than L earlier, did not
-   show the change. So it was missing just before the read back: one write had removed it, another restored it.
-2. The same holds for each of those two writes, back to the first: a chain of writes that begins with the write of the
-   change and ends with W. Each follows less than L after the one before it.
-3. A task writes at most once in ``READ_BACK_AFTER`` seconds. So the chain has at most one write per task, and lasts
-   less than (n - 1) L.
+1. Suppose W is the first write after the read back that removes the change. W's read came less than L before W, and did
+   not show the change. So it came before the read back, which showed it: one write had removed the change, and another
+   had restored it in between.
+2. Each of those writes is itself based on a read less than L before it. Followed back, they are a chain of writes that
+   begins with the write of the change and ends with W. Each follows less than L after the one before it.
+3. A task writes at most once in ``READ_BACK_AFTER`` seconds. So within that time the chain has at most n writes, and
+   lasts less than (n - 1) L.
 4. If ``READ_BACK_AFTER`` is at least (n - 1) L, the chain ends before the read back. So there is no W. Two tasks may
    take five seconds each from read to write, eleven tasks half a second.
 
@@ -59,8 +60,8 @@ from airflow_provider_codat.api.sync_settings import (
 T = TypeVar("T")
 
 READ_BACK_AFTER = 5.0
-"""Seconds from a write to the read that checks it. Ten tasks can write to one company at once: a read and a write take
-well under a second together."""
+"""Seconds from a write to the read that checks it. Ten tasks can write to one company at once, if a read and its write
+take at most half a second together."""
 
 MOST_ATTEMPTS = 8
 """How often the settings are written if others write them too."""
@@ -188,20 +189,21 @@ class Application:
 
     def _ask(self, request: Request[T]) -> Steps[tuple[T, float]]:
         """Return the answer, and when the request was sent."""
-        attempt = 0
+        attempt, began = 1, self.clock()
+        at = began
         while True:
-            attempt += 1
-            at = self.clock()
             try:
                 answer: T = yield request
             except CodatError as error:
-                pause = self._pause_after(error, attempt, request)
+                pause = self._pause_after(error, attempt, began, request)
             else:
                 return answer, at
             yield pause
+            attempt, at = attempt + 1, self.clock()
 
     def _write(self, reading: _Reading) -> Steps[_Reading]:
         """Write what is planned, and return the reading that the last write was based on."""
+        began = reading.at
         for attempt in itertools.count(1):
             if not reading.plan.changes:  # an attempt without an answer was carried out, or another task wrote the same
                 break
@@ -214,7 +216,7 @@ class Application:
                 self._warn_if_late(reading)
                 if isinstance(error, CodatPlanLimitError):
                     error.hint = _plan_limit_hint(target)
-                pause = self._pause_after(error, attempt, request)
+                pause = self._pause_after(error, attempt, began, request)
             else:
                 self._warn_if_late(reading)
                 break
@@ -223,14 +225,12 @@ class Application:
             reading = yield from self._read()
         return reading
 
-    def _pause_after(self, error: CodatError, attempt: int, request: Request[Any]) -> Sleep:
+    def _pause_after(self, error: CodatError, attempt: int, began: float, request: Request[Any]) -> Sleep:
         """Return the pause before a request is sent again, or raise the error."""
-        seconds = next_wait(error, attempt, request, self.policy, self.jitter)
+        seconds = next_wait(error, attempt, self.clock() - began, request, self.policy, self.jitter)
         if seconds is None:
             raise error
-        self.log.warning(
-            "%s Trying again in %.1f s (attempt %d of %d failed).", error, seconds, attempt, self.policy.max_attempts
-        )
+        self.log.warning("%s Trying again in %.1f s (attempt %d failed).", error, seconds, attempt)
         return Sleep(seconds)
 
     def _warn_if_late(self, reading: _Reading) -> None:

@@ -93,14 +93,17 @@ def is_given(value: object) -> bool:
 
 @dataclass(frozen=True)
 class Field:
-    """A field's attribute in a ``SyncSetting``, and how its value is read (by Codat's name, for errors) and written."""
+    """A field's attribute in a ``SyncSetting``, and how its value is read and written.
+
+    ``read`` also gets Codat's name of the field, for its error.
+    """
 
     attribute: str
     read: Callable[[str, Any], Any]
     write: Callable[[Any, ScheduleShape], Any]
 
     def is_same(self, value: Any, other: Any) -> bool:
-        """Whether both become the same JSON: no hour is the same as midnight, and times have milliseconds."""
+        """Whether both become the same JSON: a missing hour counts as midnight, and times have milliseconds."""
         return is_given(other) and bool(self.write(value, "object") == self.write(other, "object"))
 
 

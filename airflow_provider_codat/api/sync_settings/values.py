@@ -111,7 +111,7 @@ class SyncSetting(JsonValue):
         return cls(data_type=data["dataType"], answered=data, **read_fields(data))
 
     def to_json(self, shape: ScheduleShape) -> dict[str, Any]:
-        """Return the entry in Codat's shape, without fields that are left out or ``None``.
+        """Return the entry in Codat's shape, without ``None``, and without left-out fields that were not read.
 
         Unchanged fields of an entry that was read are returned as they were read.
 

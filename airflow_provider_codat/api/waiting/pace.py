@@ -1,4 +1,13 @@
-"""How long to pause between two checks of an operation."""
+"""How long to pause between two checks of an operation.
+
+==========================  ==================================================================================
+``exponential_backoff``     the pause after a check
+==========================  ==================================================================================
+``None``, the default       a tenth of the time waited so far, at least ``interval``, at most ``max_wait``
+``False``                   ``interval``
+``True``                    doubles after each check, up to ``max_wait``: Airflow's formula for sensors
+==========================  ==================================================================================
+"""
 
 from __future__ import annotations
 
@@ -6,30 +15,42 @@ from dataclasses import dataclass
 
 from airflow_provider_codat.api.errors import CodatInputError
 
+SHARE_OF_AGE = 0.1
+"""The default pause, as a share of the time waited so far."""
+
 
 @dataclass(frozen=True)
 class Pace:
-    """How long to pause between two checks, with the parameters and the formula of Airflow's sensors.
+    """How long to pause between two checks, with the parameters of Airflow's sensors.
 
     :param interval: seconds (``poke_interval``).
-    :param exponential_backoff: whether the pause doubles after each check; default ``False``. The n-th pause is
-        random, from ``interval * 2 ** (n - 2)`` to twice that, as in Airflow.
-    :param max_wait: the longest pause in seconds with backoff; default ``None``. ``None`` and 0 mean no bound.
+    :param exponential_backoff: the module's table says what it means; default ``None``. With ``True`` the n-th pause is
+        random between b and 2 b seconds, as in Airflow. b is ``interval * 2 ** (n - 2)`` rounded down, at least 1.
+    :param max_wait: the longest pause in seconds, unless ``exponential_backoff`` is ``False``; default 60. ``None`` and
+        0 mean no bound.
     :raises CodatInputError: the interval is not above 0. Codat would block an address that checks without a pause.
     """
 
     interval: float
-    exponential_backoff: bool = False
-    max_wait: float | None = None
+    exponential_backoff: bool | None = None
+    max_wait: float | None = 60.0
 
     def __post_init__(self) -> None:
         if not self.interval > 0:
             raise CodatInputError(f"the interval between two checks is {self.interval!r} s: give a number above 0")
 
-    def pause(self, checks: int, jitter: float) -> float:
-        """Return the seconds to pause after check number ``checks``, from 1; ``jitter`` is a random number, 0 to 1."""
+    def pause(self, checks: int, waited: float, jitter: float) -> float:
+        """Return the seconds to pause after check number ``checks``, from 1.
+
+        :param waited: the seconds since the wait began.
+        :param jitter: a random number, 0 to 1.
+        """
+        if self.exponential_backoff is None:
+            return max(self.interval, self._bounded(waited * SHARE_OF_AGE))
         if not self.exponential_backoff:
             return self.interval
         base = max(int(self.interval * 2.0 ** min(checks - 2, 62)), 1)
-        pause = base * (1.0 + jitter)
+        return self._bounded(base * (1.0 + jitter))
+
+    def _bounded(self, pause: float) -> float:
         return min(pause, self.max_wait) if self.max_wait else pause

@@ -104,10 +104,22 @@ class OperationWait(Generic[OperationT]):
         )
         raise missing
 
-    def next_pause(self, now: float, pace: Pace, jitter: Callable[[], float] = random.random) -> float:
-        """Count a check, and return the seconds to pause after it: the pace's, or longer after a ``Retry-After``."""
-        self._checks += 1
-        return self.at_least(pace.pause(self._checks, jitter()), now)
+    def next_pause(
+        self,
+        now: float,
+        pace: Pace,
+        waited: float,
+        *,
+        is_due: bool = True,
+        jitter: Callable[[], float] = random.random,
+    ) -> float:
+        """Return the seconds to pause after a check: those of ``pace``, or of a ``Retry-After`` if that is longer.
+
+        :param waited: the seconds since the wait began.
+        :param is_due: whether the check was due, default ``True``. A check before its time does not lengthen a backoff.
+        """
+        self._checks += is_due
+        return self.at_least(pace.pause(max(self._checks, 1), waited, jitter()), now)
 
     def at_least(self, pause: float, now: float) -> float:
         """Return ``pause`` in seconds, or the rest of the last ``Retry-After`` if that is longer."""
@@ -141,7 +153,7 @@ class OperationWait(Generic[OperationT]):
             left = started + timeout - now()
             if left <= 0:
                 raise self.timed_out(timeout - left)
-            pause = min(self.next_pause(now(), pace), left)
+            pause = min(self.next_pause(now(), pace, now() - started), left)
             yield Sleep(pause)
             slept += pause
 
@@ -154,11 +166,15 @@ class OperationWait(Generic[OperationT]):
         )
 
     @property
-    def still_running_text(self) -> str:
-        """The text to log when the wait is cancelled. Codat cannot cancel the operation."""
+    def name(self) -> str:
+        """The operation in words, with its ids."""
+        return f"{self.kind.name} {self.key} of company {self.company_id}"
+
+    @property
+    def not_cancelled_text(self) -> str:
+        """The text to log when the wait is cancelled, for whatever reason."""
         return (
-            f"the {self.kind.work} itself goes on at Codat, which cannot cancel it: {self.kind.name} {self.key} of"
-            f" company {self.company_id}. To see how it ends, call"
+            f"Codat cannot cancel {self.name} ({self.last_status_text}). To see how it ends, call"
             f" CodatHook().{self.kind.hook_call}({self.company_id!r}, {self.key!r})."
         )
 

@@ -30,14 +30,14 @@ S6   it is unanswered; tries are missing, or Codat no longer replays    search �
 S7   it is unanswered otherwise                                         send under the same key
 K    **To write under a key**
 K1   no missing try can have used the key                               send, as a new key
-K2   Codat still replays, or the history shows no obstacle                send; the key is in use since a missing try
+K2   Codat still replays their answer, or the history is clear            send; the key was in use since the first try
 K3   otherwise                                                          search → H
 A    **Codat answers the request with an operation**
 A1   the key was new                                                    return it
 A2   the operation was made in this try                                 return it
 A3   otherwise: Codat has replayed it                                   read it → O
 O    **An operation is read**
-O1   Codat has replayed it, but it was made in this try                 return it
+O1   it seemed a replay (A3), but it was made in this try                 return it
 O2   it has failed                                                      write under the next key → K
 O3   its target is not that of this write                               raise
 O4   it has ended as wanted                                             return it
@@ -217,7 +217,9 @@ def _not_answered(known: Known, sent: Send, error: CodatError, now: float) -> De
         reason = wording.sent_other_content(known, stored, error)
         since = known.began if write.sent_on is None else write.sent_on
         otherwise = OpenWrite(reason, stored or write, since, error)
-        listed_by = max(known.began + OTHER_KEY_GRACE, now + HISTORY_GRACE)  # it may have ended just now
+        listed_by = max(
+            known.began + OTHER_KEY_GRACE, now + HISTORY_GRACE
+        )  # the other write under this key may have ended just now
         return Decision("E3", known, Search(otherwise, Question.HAVE_ALL_FAILED, listed_by))
     if _is_refusal(error) and (not is_new or known.was_refused(key)):
         if key not in known.refusals:
@@ -289,8 +291,9 @@ def _by_the_history(known: Known, of: OpenWrite) -> Search:
 def _is_clear(known: Known, question: Question, found: Sequence[PushOperation], now: float) -> bool:
     """Whether no operation of a whole history prevents the write. A failed one never does.
 
-    If the key was used for another record, an operation of that record must be in the history. If the same key is
-    sent again, Codat replays a recent operation instead of writing, unless a later key of the chain made it.
+    If the key was used for other content, the history is clear only if it shows that write's operation as failed. If
+    the same key is sent again, a recent operation is no obstacle, because Codat replays it; it is one if another key of
+    the chain may have made it.
     """
     open_ones = [each for each in found if each.status != FAILED]
     if question is Question.HAVE_ALL_FAILED:

@@ -7,8 +7,8 @@ begins with the first key. After a write that wrote no record, the next key is u
 The first key is derived from the task instance, the deployment's name and the target. So the same DAG has different
 keys in two deployments, or for two companies. The data connection is not part of the key: a company may be linked again
 between two tries. The second try must then find the write of the first; with another key it would write a second
-record. Under the same key, Codat refuses its request, or answers with an operation of the other data connection, which
-is recognised as another write.
+record. With the same key, Codat refuses the second try's request, or answers with the first try's operation. That
+operation has another data connection, so the try raises an error instead of writing again.
 """
 
 from __future__ import annotations

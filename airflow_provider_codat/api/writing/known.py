@@ -116,7 +116,7 @@ class Known:
     def search_target(self, target: WriteTarget) -> WriteTarget:
         """Return the target whose operations are searched for in the history.
 
-        If tries are missing, it has any data connection: the company may have been linked again since.
+        If tries are missing, it matches every data connection: the company may have been linked again since.
         """
         return replace(target, connection_id=ANY_CONNECTION) if self.tries_are_missing else target
 

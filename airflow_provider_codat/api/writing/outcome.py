@@ -29,7 +29,9 @@ class OutcomeUnknown(CodatError):
     asks_until: float | None = None
 
     def __post_init__(self) -> None:
-        super().__init__(self.reason)  # without the operations, which can quote a record: repr shows these arguments
+        super().__init__(
+            self.reason
+        )  # only this: repr shows an exception's arguments, and operations can quote a record
         self.candidates = tuple(self.candidates)
 
     def __reduce__(self) -> tuple[Any, ...]:

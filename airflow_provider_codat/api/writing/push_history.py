@@ -54,7 +54,7 @@ def search(target: WriteTarget, since: float, *, narrowed: bool) -> Steps[Histor
 
     :param since: the earliest time at which the write can have begun, in epoch seconds.
     :param narrowed: whether to request only operations since then. Codat does not document a query here, so its
-        result may be incomplete. No write is sent because of a narrowed search.
+        result may be incomplete. A narrowed search alone never leads to a write.
     """
     floor = max(since - CLOCKS_DIFFER_BY, 0.0)
     history = History()

@@ -36,7 +36,7 @@ class Write:
     :param request: returns the request that writes the record under an idempotency key.
     :param root: the first key of the chain.
     :param keep: stores a write for the next try. It is called when Codat answers with an operation, before some errors
-        are raised, and before each request whose key the store does not have yet as sent.
+        are raised, and before each request, unless its key is already stored as sent.
     :param clock: returns the time in epoch seconds.
     :param fingerprint: what ``stored.fingerprint`` returned for the record; default none, so changes are not found.
     :param takes_any_end: whether an operation that ended without success is returned too; default ``False``.

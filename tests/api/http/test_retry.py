@@ -6,12 +6,21 @@ from hypothesis import strategies as st
 
 from airflow_provider_codat.api import errors
 from airflow_provider_codat.api.http.request import Request
-from airflow_provider_codat.api.http.retry import RetryPolicy, is_transient, leaves_open, may_be_resent, next_wait
+from airflow_provider_codat.api.http.retry import (
+    LEAST_LATE_WAIT,
+    RetryPolicy,
+    is_transient,
+    leaves_open,
+    may_be_resent,
+    next_wait,
+)
 
 STATE = Request("GET", "/", bool)
 KEYED = Request("POST", "/", bool, writes=True, idempotency_key="key")
 UNKEYED = Request("PUT", "/", bool, writes=True)
 REQUESTS = [STATE, KEYED, UNKEYED]
+LONG = 1e9
+"""Seconds after which no policy sends a request again that has used up its attempts."""
 POLICIES = st.builds(RetryPolicy, st.integers(1, 9), st.floats(0, 1e6), st.floats(0, 1e6))
 
 NEVER_CONNECTED = errors.CodatConnectionError("refused", was_sent=False)
@@ -62,7 +71,7 @@ def test_the_table_row_by_row(error, row):
 
 @given(PASSING, st.integers(1, 10_000), POLICIES, st.floats(0, 1))
 def test_the_wait_has_full_jitter_below_a_doubling_bound_and_the_cap(error, attempt, policy, jitter):
-    wait = next_wait(error, attempt, STATE, policy, lambda: jitter)
+    wait = next_wait(error, attempt, LONG, STATE, policy, lambda: jitter)
     if attempt >= policy.max_attempts:
         assert wait is None
     else:
@@ -76,17 +85,41 @@ def test_the_wait_has_full_jitter_below_a_doubling_bound_and_the_cap(error, atte
 )
 def test_the_bounds_of_the_usual_waits(error, bounds):
     policy = RetryPolicy(max_attempts=9)
-    assert [next_wait(error, attempt, KEYED, policy, lambda: 1.0) for attempt in range(1, 10)] == bounds
+    assert [next_wait(error, attempt, LONG, KEYED, policy, lambda: 1.0) for attempt in range(1, 10)] == bounds
 
 
 @given(st.integers(1, 8), st.floats(0, 1))
 def test_a_write_in_progress_is_waited_for_without_jitter(attempt, jitter):
-    wait = next_wait(answered(409), attempt, KEYED, RetryPolicy(max_attempts=9), lambda: jitter)
+    wait = next_wait(answered(409), attempt, LONG, KEYED, RetryPolicy(max_attempts=9), lambda: jitter)
     assert wait == min(60, 2**attempt)
 
 
 @given(st.floats(0, 1e9), POLICIES, st.integers(1, 9), st.sampled_from(REQUESTS))
 def test_a_retry_after_is_obeyed_to_the_second_or_raised(asked, policy, attempt, request_):
-    wait = next_wait(limited(asked), attempt, request_, policy, lambda: pytest.fail("no dice where the API decides"))
+    wait = next_wait(
+        limited(asked), attempt, LONG, request_, policy, lambda: pytest.fail("no dice where the API decides")
+    )
     allowed = attempt < policy.max_attempts and asked <= policy.max_wait
     assert wait == (asked if allowed else None)
+
+
+@pytest.mark.parametrize(("error", "lasts"), [(NEVER_CONNECTED, REQUESTS), (LOST, [STATE]), (answered(429), [STATE])])
+def test_reads_and_what_cannot_have_been_sent_are_sent_again_until_the_time_has_passed(error, lasts):
+    policy = RetryPolicy(max_attempts=2, retry_for=100)
+    for request in REQUESTS:
+        late = next_wait(error, 7, 99.0, request, policy, lambda: 0.0)
+        assert late == (LEAST_LATE_WAIT if request in lasts else None)
+        assert next_wait(error, 7, 100.0, request, policy, lambda: 0.0) is None
+
+
+@pytest.mark.parametrize("policy", [RetryPolicy(max_attempts=1), RetryPolicy(max_wait=0.5), RetryPolicy(retry_for=0)])
+def test_who_wants_no_retries_or_no_waits_is_not_made_to_wait(policy):
+    assert next_wait(NEVER_CONNECTED, policy.max_attempts, 1.0, STATE, policy, lambda: 1.0) is None
+
+
+def test_a_block_of_a_minute_is_outlived():
+    passed, attempt, policy = 0.0, 1, RetryPolicy()
+    while (wait := next_wait(LOST, attempt, passed, STATE, policy, lambda: 0.5)) is not None:
+        passed, attempt = passed + wait, attempt + 1
+    assert passed >= 120
+    assert attempt < 15

@@ -273,7 +273,7 @@ def test_what_codat_asks_to_wait_is_waited():
 
 @pytest.mark.parametrize("given", [[], [[IS]]], ids=["reading", "writing"])
 def test_trouble_that_lasts_is_raised_after_as_many_attempts_as_the_connection_allows(given):
-    steps = application(WANTED, policy=RetryPolicy(max_attempts=2)).steps(dry_run=False)
+    steps = application(WANTED, policy=RetryPolicy(max_attempts=2, retry_for=0.0)).steps(dry_run=False)
     lost = CodatConnectionError("the answer is lost")
     with pytest.raises(CodatConnectionError) as raised:
         drive(steps, *given, lost, *given, lost)

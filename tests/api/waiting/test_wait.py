@@ -4,7 +4,6 @@ import itertools
 from datetime import timedelta
 
 import pytest
-from airflow.providers.common.compat.sdk import BaseSensorOperator
 from hypothesis import given
 from hypothesis import strategies as st
 from kept_log import KeptLog
@@ -16,7 +15,7 @@ from airflow_provider_codat.api.waiting.pace import Pace
 from airflow_provider_codat.api.waiting.wait import NOT_FOUND_GRACE, OperationWait
 
 ROUNDING = 1e-6
-EVERY_2_S = Pace(2.0)
+EVERY_2_S = Pace(2, exponential_backoff=False)
 LONG_LIVED = timedelta(days=36500).total_seconds()
 
 
@@ -68,45 +67,6 @@ def api_error(status, retry_after=None):
 
 def not_found():
     return api_error(404)
-
-
-# -- the pace ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("interval", [0.2, 1, 1.5, 2, 3, 5])
-@pytest.mark.parametrize("checks", [1, 2, 3, 4])
-def test_the_pause_has_the_bounds_of_airflows_own(interval, checks):
-    sensor = BaseSensorOperator(task_id="s", poke_interval=interval, exponential_backoff=True, timeout=LONG_LIVED)
-    airflows = {sensor._get_next_poke_interval(started, lambda: 0, checks) for started in range(1000)}
-    pace = Pace(interval, exponential_backoff=True)
-    assert pace.pause(checks, 0.0) == min(airflows)
-    # Airflow draws a whole number of seconds, so its range ends one short of twice the lower bound.
-    assert pace.pause(checks, 1.0) == max(airflows) + 1
-
-
-@pytest.mark.parametrize("checks", [1, 5, 12])
-def test_the_longest_pause_is_airflows_own(checks):
-    sensor = BaseSensorOperator(
-        task_id="s", poke_interval=5, exponential_backoff=True, max_wait=timedelta(seconds=60), timeout=LONG_LIVED
-    )
-    airflows = {sensor._get_next_poke_interval(started, lambda: 0, checks) for started in range(1000)}
-    pace = Pace(5, exponential_backoff=True, max_wait=60)
-    assert pace.pause(checks, 0.0) <= min(airflows)
-    assert max(airflows) <= pace.pause(checks, 1.0) <= 60
-
-
-@given(st.floats(0.001, 1e5), st.integers(1, 10**6), st.floats(0, 1), st.none() | st.just(0.0) | st.floats(1, 1e5))
-def test_a_pause_is_finite_and_never_beyond_the_longest(interval, checks, jitter, max_wait):
-    assert Pace(interval, max_wait=max_wait).pause(checks, jitter) == interval
-    pause = Pace(interval, exponential_backoff=True, max_wait=max_wait).pause(checks, jitter)
-    assert 1 <= pause < float("inf")
-    assert not max_wait or pause <= max_wait
-
-
-@pytest.mark.parametrize("interval", [0, -1, float("nan")])
-def test_a_pace_without_a_pause_is_refused(interval):
-    with pytest.raises(errors.CodatInputError, match="give a number above 0"):
-        Pace(interval)
 
 
 # -- the course --------------------------------------------------------------------------------------------------------
@@ -246,7 +206,7 @@ def test_a_retry_after_shorter_than_the_pace_changes_nothing():
 def test_a_retry_after_counts_from_its_answer():
     wait = OperationWait(PUSH_OPERATION, "company-1", "key-1", KeptLog())
     wait.failed(api_error(429, 30), now=100.0)
-    assert wait.next_pause(110.0, Pace(2)) == 20
+    assert wait.next_pause(110.0, EVERY_2_S, waited=0.0) == 20
 
 
 @pytest.mark.parametrize(

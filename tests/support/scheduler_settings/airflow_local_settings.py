@@ -1,4 +1,4 @@
-"""Loaded by Airflow as it starts: the scheduler imports what each task needs, and the tasks of Airflow 3 are its forks.
+"""Loaded by Airflow as it starts: the scheduler or the Celery worker imports what each task needs: tasks are its forks.
 
 A task that is forked without these modules imports them itself, which takes about 0.3 seconds of CPU.
 """
@@ -7,7 +7,7 @@ import sys
 
 from airflow import __version__ as airflow_version
 
-if airflow_version >= "3" and "scheduler" in sys.argv:
+if airflow_version >= "3" and {"scheduler", "celery"} & set(sys.argv):
     from importlib import import_module
 
     for name in (

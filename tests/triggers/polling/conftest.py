@@ -16,7 +16,7 @@ def simulate(clock, monkeypatch):
     started = []
 
     def simulate(extra=None, conn_id="codat_default", **options):
-        codat = CodatSimulator(api_key="the-key-of-all-tests", clock=clock.time, **options)
+        codat = CodatSimulator(api_key="the-key-of-all-tests", **{"clock": clock.time, **options})
         codat.start()
         started.append(codat)
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", codat.connection(**extra or {}))

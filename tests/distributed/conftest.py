@@ -1,0 +1,45 @@
+"""One temporary Airflow as in production, and two Codats: one in this process, and one that a test freezes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from backends import Backends
+from distributed.frozen_codat import CodatProcess
+from distributed_airflow import DistributedAirflow
+
+from airflow_provider_codat.simulator import CodatSimulator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def backends() -> Iterator[Backends]:
+    with Backends() as backends:
+        yield backends
+
+
+@pytest.fixture(scope="session")
+def codat() -> Iterator[CodatSimulator]:
+    with CodatSimulator() as codat:
+        yield codat
+
+
+@pytest.fixture(scope="session")
+def frozen_codat() -> Iterator[CodatProcess]:
+    with CodatProcess() as codat:
+        yield codat
+
+
+@pytest.fixture(scope="session")
+def airflow(backends: Backends, codat: CodatSimulator, frozen_codat: CodatProcess) -> Iterator[DistributedAirflow]:
+    with DistributedAirflow(
+        backends,
+        Path(__file__).with_name("dags"),
+        connections={"codat_default": codat.connection_uri, "codat_frozen": frozen_codat.connection},
+        start_timeout=600,  # where others want the processor too
+    ) as airflow:
+        yield airflow

@@ -1,0 +1,112 @@
+"""A temporary Airflow as in production: PostgreSQL, Redis, two Celery workers and two triggerers."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self
+
+import psutil
+from airflow_runs import AirflowStack
+
+from airflow_provider_codat.demo.deployment import Deployment
+from airflow_provider_codat.demo.processes import ProcessEnded
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from backends import Backends
+
+TRIGGERERS = ("triggerer", "triggerer-2")
+WORKERS = ("worker-1", "worker-2")
+
+#: Tasks that one worker runs at a time.
+CONCURRENCY = 4
+
+#: A triggerer that has told nothing for so many seconds has lost its triggers to the others.
+TRIGGERER_THRESHOLD = 20
+
+#: A task whose worker has told nothing for so many seconds is lost.
+TASK_HEARTBEAT_TIMEOUT = 30
+
+SETTINGS = {
+    "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
+    "AIRFLOW__CORE__PARALLELISM": str(CONCURRENCY * len(WORKERS)),
+    "AIRFLOW__CELERY__WORKER_CONCURRENCY": str(CONCURRENCY),
+    # Otherwise the scheduler starts a pool of processes whenever it sends several tasks.
+    "AIRFLOW__CELERY__SYNC_PARALLELISM": "1",
+    # By default a task gives up after five tries, in about ten seconds: less than an API server needs to start.
+    "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "60",
+    "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "5",
+    # A task that a lost worker has taken and not begun is in no queue. It is sent again after so many seconds.
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": str(TASK_HEARTBEAT_TIMEOUT),
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+    # A new scheduler adopts the tasks of one that has ended.
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
+    "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": str(TRIGGERER_THRESHOLD),
+    # Without a Fernet key trigger arguments are stored in plain text.
+    "AIRFLOW__CORE__FERNET_KEY": "",
+}
+
+
+def deployment(backends: Backends) -> Deployment:
+    """Return an Airflow with two workers and two triggerers."""
+    worker = "celery worker --skip-serve-logs --without-mingle --without-gossip"
+    return Deployment(
+        config={
+            **SETTINGS,
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": backends.database_url,
+            "AIRFLOW__CELERY__BROKER_URL": backends.broker_url,
+            "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{backends.database_url}",
+        },
+        services={
+            TRIGGERERS[1]: "triggerer --skip-serve-logs",
+            **{name: f"{worker} --celery-hostname {name} --pid {{home}}/{name}.pid" for name in WORKERS},
+        },
+    )
+
+
+class DistributedAirflow(AirflowStack):
+    """Starts a service again that has ended by itself, as a process manager does.
+
+    :param backends: its database and its broker.
+    :param dags: as for :class:`AirflowStack`, and so are ``options``.
+    """
+
+    def __init__(self, backends: Backends, *dags: Path, **options: Any) -> None:
+        super().__init__(*dags, deployment=deployment(backends), **options)
+        self.backends = backends
+        self.is_ready = False
+        self.ended: list[str] = []
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self.is_ready = True
+        return self
+
+    def check(self) -> None:
+        """Start the services again that have ended, and keep how they ended; before all are ready, that is an error."""
+        if not self.is_ready:
+            super().check()
+        for name in sorted(self.running):
+            try:
+                self.processes.check(name)
+            except ProcessEnded as error:
+                self.ended.append(str(error))
+                self.start(name)
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to all processes of a service, such as SIGSTOP: what befalls a machine that hangs."""
+        first = psutil.Process(self.pid(name))
+        for process in [first, *first.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
+    def kill(self, name: str) -> None:
+        """Kill all processes of a service for good: what befalls a machine that loses its power."""
+        self.running.discard(name)
+        self.signal(name, signal.SIGKILL)
+        self.processes.wait(name)
