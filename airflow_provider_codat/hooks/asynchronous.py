@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     import httpx
 
 
+MOST_CONNECTIONS = 600
+"""Sockets of one client, more than a triggerer has requests under way. Requests that wait for a socket would all be
+sent at once after an outage."""
+
+
 class IdleConnectionClosed(CodatConnectionError):
     """The server closed an idle, kept-alive connection instead of answering on it."""
 
@@ -34,7 +39,7 @@ def open_client(settings: ConnectionSettings) -> httpx.AsyncClient:
     # A request may wait without a time limit for a free connection of the pool.
     timeout = httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout, pool=None)
     # Idle connections are kept for longer than the usual pause between two checks: a TLS handshake costs more than one.
-    limits = httpx.Limits(max_connections=600, max_keepalive_connections=100, keepalive_expiry=90)
+    limits = httpx.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=100, keepalive_expiry=90)
     try:
         tls = tls_context()
         return httpx.AsyncClient(

@@ -62,7 +62,8 @@ def wait_for_push_operation(
 
     :param company_id: the company written to.
     :param push_operation_key: the key of the operation, from Codat's answer to the write.
-    :param poll_interval: seconds between two checks, above 0 and at most 600 (ten minutes); default 2.
+    :param poll_interval: the shortest pause between two checks in seconds, above 0 and at most 600 (ten minutes);
+        default 2. The pause is a tenth of the time waited so far, if that is longer, up to 60 seconds.
     :param timeout: seconds to wait, at most 14,400 (four hours); 0 checks once; default 120.
     :raises CodatInputError: a number is out of bounds, most likely because it was given in milliseconds.
     :raises CodatWaitTimeout: ``timeout`` passed first; the error names the last status seen.

@@ -77,7 +77,7 @@ class CodatPushOperator(PushTask, PacedOperator):
     :param deferrable: wait in the triggerer instead of a worker; default Airflow's ``[operators] default_deferrable``.
     :param end_from_trigger: let the triggerer push the XCom and end the task after a success, without a worker, as for
         the sensor; default ``False``. It makes the operator deferrable.
-    :param poke_interval: seconds between two checks, default 5.
+    :param poke_interval: the shortest pause between two checks in seconds, default 5.
     :param exponential_backoff: ``True`` doubles the pause after each check, and ``False`` keeps it at
         ``poke_interval``, as in Airflow; default ``None``: the pause is a tenth of the time waited so far, at least
         ``poke_interval``.

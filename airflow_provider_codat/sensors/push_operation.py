@@ -53,7 +53,7 @@ class CodatPushOperationSensor(PushTask, BaseSensorOperator):  # type: ignore[mi
     :param deferrable: wait in the triggerer instead of a worker; default Airflow's ``[operators] default_deferrable``.
     :param fail_on_unsuccessful: ``False`` also returns an operation that ended as ``Failed`` or ``TimedOut``, so that
         the DAG can branch on its ``status``; default ``True``.
-    :param poke_interval: seconds between two checks, default 5.
+    :param poke_interval: the shortest pause between two checks in seconds, default 5.
     :param exponential_backoff: ``True`` doubles the pause after each check, and ``False`` keeps it at
         ``poke_interval``, as in Airflow; default ``None``: the pause is a tenth of the time waited so far, at least
         ``poke_interval``.

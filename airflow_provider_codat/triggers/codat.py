@@ -24,7 +24,7 @@ class CodatPushOperationTrigger(OperationTrigger):
         has started the task: then Airflow's limit counts.
     :param not_before: the earliest time of the first check, in epoch seconds; default 0. A worker that defers has just
         checked, so it gives the time of the next check.
-    :param poke_interval: seconds between two checks, default 5.
+    :param poke_interval: the shortest pause between two checks in seconds, default 5.
     :param exponential_backoff: ``True`` doubles the pause after each check, ``False`` keeps it; default ``None``: the
         pause is a tenth of the time waited so far, at least ``poke_interval``.
     :param max_wait: the longest pause in seconds, default 60; ``None`` for no bound.

@@ -1,3 +1,5 @@
+"""What the triggerer's log says of a connection: that Codat is down, limits it, or is back."""
+
 from __future__ import annotations
 
 import logging

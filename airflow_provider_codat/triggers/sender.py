@@ -90,8 +90,6 @@ class _Exchange(Generic[CheckT]):
     check: CheckT
     hook: CodatHook
     turn: Turn
-    sent_at: float
-    is_slow: bool = False
 
 
 class Sender:
@@ -166,22 +164,21 @@ class Sender:
             return
         if check is not None:
             company.place.served_at = now
-            self._start(company, check, now)
+            self._start(company, check)
         self._enqueue(company)
 
     # -- sending -----------------------------------------------------------------------------------------------------
 
-    def _start(self, company: Company[CheckT], check: CheckT, now: float) -> None:
+    def _start(self, company: Company[CheckT], check: CheckT) -> None:
         # Another thread of the process may have used the account since `wait`: then this request is one too many.
         turn = self.account.admit_at_once()
-        exchange = _Exchange(company, check, self.hook, turn, now)
+        exchange = _Exchange(company, check, self.hook, turn)
         loop = asyncio.get_running_loop()
         self._under_way[exchange] = loop.create_task(self._exchange(exchange), context=_no_context())
         loop.call_later(SLOW, self._is_slow, exchange, context=_no_context())
 
     def _is_slow(self, exchange: _Exchange[Any]) -> None:
         if exchange in self._under_way:
-            exchange.is_slow = True
             self._slow += 1
             exchange.turn.is_slow()
             exchange.company.is_slow(exchange.check)
@@ -212,10 +209,7 @@ class Sender:
             with exchange.turn:
                 answer = await _ask(exchange.hook, exchange.company.request(exchange.check), exchange.turn)
         except CodatError as error:
-            if can_be_waited_out(error) and not isinstance(error, CodatRateLimited):
-                self._log.failed(error, time.monotonic(), exchange.sent_at)
-            elif not isinstance(error, CodatRateLimited):
-                self._log.answered()
+            self._log_error(error, exchange.turn)
             raise
         else:
             self._log.answered()
@@ -223,8 +217,16 @@ class Sender:
             return answer
         finally:
             del self._under_way[exchange]
-            self._slow -= exchange.is_slow
+            self._slow -= exchange.turn.was_slow
             self._log.log_budget(self.account.budget, time.monotonic())
+
+    def _log_error(self, error: CodatError, turn: Turn) -> None:
+        if isinstance(error, CodatRateLimited):
+            return  # the account's pause is logged instead
+        if can_be_waited_out(error):
+            self._log.failed(error, time.monotonic(), turn.sent_at)
+        else:
+            self._log.answered()
 
 
 async def _ask(hook: CodatHook, request: Request[Any], turn: Turn) -> Any:

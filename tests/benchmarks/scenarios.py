@@ -93,6 +93,8 @@ class Scenario:
         ]
 
 
+_DEFAULT_PACE = {"shortest": 10.0, "longest": 40.0, "default_pace": True}
+
 # All waits of one company. The loop is busiest while all of them are told the same, or all end.
 _CROWD = {"waits": 5000, "companies": 1, "shortest": 30.0, "longest": 60.0, "baseline": False}
 
@@ -123,18 +125,14 @@ PRESETS = {
             ("all_seen", "fifty_times_fewer", "as_early"),
             waits=1000,
             companies=10,
-            shortest=10.0,
-            longest=40.0,
-            default_pace=True,
+            **_DEFAULT_PACE,
         ),
         Scenario(
             "fifty",
             ("all_seen", "not_more", "within_six_seconds"),
             waits=50,
             companies=50,
-            shortest=10.0,
-            longest=40.0,
-            default_pace=True,
+            **_DEFAULT_PACE,
         ),
         Scenario("crowd", ("all_seen", "no_stall"), **_CROWD),
         Scenario("crowd-list-500", ("no_stall",), **_CROWD, fault={"kind": "status", "status": 500}),

@@ -367,6 +367,14 @@ def test_the_longest_wait_is_four_hours(codat_simulator, hook, do, company):
         do(hook.wait_for_push_operation, company.id, key, timeout=4 * 3600 + 1)
 
 
+def test_the_pauses_of_a_wait_are_a_tenth_of_the_time_waited(codat_simulator, hook, do, company, slept):
+    key = codat_simulator.add_push(company.id)
+    with pytest.raises(CodatWaitTimeout):
+        do(hook.wait_for_push_operation, company.id, key, poll_interval=2, timeout=300)
+    assert slept[:10] == pytest.approx([2] * 10, abs=0.1)
+    assert max(slept) == pytest.approx(28, abs=3)
+
+
 @pytest.mark.parametrize("shift", [0.0, 1e9, -1e9], ids=["stands still", "is set forward", "is set back"])
 def test_a_wait_lasts_as_long_as_was_asked_whatever_the_clock_does(
     codat_simulator, hook, do, company, monkeypatch, shift

@@ -5,6 +5,7 @@ import asyncio
 from one_company import OneCompany
 
 from airflow_provider_codat.exceptions import CodatConnectionError, CodatRateLimited
+from airflow_provider_codat.hooks.asynchronous import MOST_CONNECTIONS
 from airflow_provider_codat.simulator import Fault
 from airflow_provider_codat.triggers import sender as sender_module
 from airflow_provider_codat.triggers.sender import Sender
@@ -76,6 +77,10 @@ def test_slow_requests_have_a_limit_of_their_own(codat_simulator, connect, clock
     late = OneCompany(codat_simulator.add_company().id, clock.time() + 0.2)
     clock.run(send_all(Sender("codat_default"), [*companies, late], 4))
     assert clock.requested_at()[-1] >= 0.5
+
+
+def test_each_request_under_way_has_a_socket():
+    assert sender_module.MOST_UNDER_WAY + sender_module.MOST_SLOW < MOST_CONNECTIONS
 
 
 def test_an_answer_that_drips_has_an_end(codat_simulator, connect, clock):

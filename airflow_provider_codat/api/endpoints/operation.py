@@ -63,9 +63,8 @@ class FindOperations(Protocol[OperationT]):
         page: int,
         page_size: int,
         order_by: str | None = None,
-        since: str | None = None,
     ) -> Request[Page[ListedOperation[OperationT]]]:
-        """Return the request; ``since`` (ISO 8601) leaves out older operations."""
+        """Return the request."""
 
 
 @dataclass(frozen=True)

@@ -90,9 +90,8 @@ class CompanyChecks:
     _failures: int = 0
     _failed: set[str] = field(default_factory=set)  # in single requests since the last answer
     _pages_since_comparison: int = 0
-    _ended_alone: dict[str, float] = field(
-        default_factory=dict
-    )  # the last operation that a single request has shown as ended, and when
+    # The last operation that a single request has shown as ended, and when.
+    _ended_alone: dict[str, float] = field(default_factory=dict)
 
     @property
     def keys(self) -> AbstractSet[str]:
