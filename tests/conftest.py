@@ -23,6 +23,7 @@ os.environ["AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS"] = "False"
 # Airflow sets up logging when it is imported; inside a test that would take caplog's handler away.
 from airflow import __version__ as airflow_version  # noqa: E402
 from airflow_process import Script  # noqa: E402
+from commands import Command  # noqa: E402
 from conformance import published  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
@@ -46,12 +47,12 @@ if TYPE_CHECKING:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Start the scripts of the test modules: they run while other tests do."""
+    """Start the scripts and commands of the test modules: they run while other tests do."""
     if not session.config.option.collectonly:
         modules = {getattr(item, "module", None): None for item in session.items}
-        for script in [each for module in modules if module for each in vars(module).values()]:
-            if isinstance(script, Script):
-                script.start()
+        for each in [each for module in modules if module for each in vars(module).values()]:
+            if isinstance(each, Script | Command):
+                each.start()
 
 
 @pytest.fixture(autouse=True)

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 from textwrap import indent
 
-import pytest
+import test_readme_commands
 from airflow_process import Script
-from pages import HOOKS, OPERATORS, PAGES, README, ROOT, SENSORS, SIMULATOR, TESTS, Block, blocks
-
-Which = tuple[str, str, str]
-"""Which block: its page, its language, and a text within it that no other block of the page and language has."""
+from pages import HOOKS, OPERATORS, PAGES, README, ROOT, SENSORS, SIMULATOR, TESTS, Which, block, blocks
 
 ELSEWHERE: dict[Which, str] = {
     (README, "bash", "bin/codat-demo"): ".ci/checks.py",
     (README, "bash", "bin/pytest\n"): ".ci/checks.py",
+    **dict.fromkeys(test_readme_commands.RUN_HERE, "tests/test_readme_commands.py"),
     (SIMULATOR, "text", "codat_onboard_company ended"): "tests/e2e/test_demo.py",
     (TESTS, "mermaid", "flowchart"): "tests/test_pages.py",
 }
@@ -45,50 +39,19 @@ TASKS: dict[str, dict[Which, str]] = {
 }
 """Blocks that are a task of a DAG: the DAG that the test writes around them, and the task instance of each."""
 
-INSTALL = (README, "bash", "pip install .\n")
-CONNECTION = (README, "bash", "AIRFLOW_CONN_CODAT_DEFAULT")
-FIRST_DAG = (README, "python", 'DAG("first_codat_dag"')
-FIRST_TEST = (README, "python", "def test_the_bill_lands")
-FIRST_RUN = (README, "bash", "airflow db migrate")
 HOOK = (HOOKS, "python", "asyncio.run(names())")
-TEST = (SIMULATOR, "python", "def test_a_failed_push_is_reported")
-OWN_FIXTURE = (SIMULATOR, "python", "def codat_simulator")
 
-RUN = [
-    *(*ELSEWHERE, *DAGS, *(which for tasks in TASKS.values() for which in tasks)),
-    *(INSTALL, CONNECTION, FIRST_DAG, FIRST_TEST, FIRST_RUN, HOOK, TEST, OWN_FIXTURE),
-]
+RUN = [*ELSEWHERE, *DAGS, *(which for tasks in TASKS.values() for which in tasks), HOOK]
 """All blocks that are run."""
 
 
-def found(which: Which) -> Block:
-    """Return the one block that is meant."""
-    page, language, within = which
-    (block,) = [each for each in blocks(page) if each.language == language and within in each.text]
-    return block
-
-
-def text(which: Which) -> str:
-    return found(which).text
-
-
 def test_every_block_of_every_page_is_run():
-    assert sorted(map(found, RUN)) == sorted(block for page in PAGES for block in blocks(page))
+    assert sorted(map(block, RUN)) == sorted(each for page in PAGES for each in blocks(page))
 
 
 def test_what_runs_a_block_elsewhere_exists():
     # The checks of .ci are not in the source distribution, whose tests are run too.
     assert all((ROOT / path).exists() for path in ELSEWHERE.values() if not path.startswith(".ci/"))
-
-
-def run(*command: str | Path, cwd: Path, **env: str) -> str:
-    """Run a command with this environment's programs first, and return what it prints."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    done = subprocess.run(  # noqa: S603 - our own pages
-        command, cwd=cwd, env={**os.environ, "PATH": path, **env}, capture_output=True, text=True, timeout=240
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def dag_around(dag_id: str, tasks: list[str]) -> str:
@@ -97,65 +60,26 @@ def dag_around(dag_id: str, tasks: list[str]) -> str:
     return "from airflow.providers.common.compat.sdk import DAG\n" + head + indent("\n".join(tasks), "    ")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def dag_runs(tmp_path_factory: pytest.TempPathFactory) -> Script:
-    """Return the runs of all DAGs and tasks; they wait most of their time, and go on beside the first tests."""
-    dags = tmp_path_factory.mktemp("dags")
-    files = [text(which) for which in DAGS]
-    files += [dag_around(dag_id, [text(which) for which in tasks]) for dag_id, tasks in TASKS.items()]
+def write_dags(folder: Path) -> None:
+    files = [block(which).text for which in DAGS]
+    files += [dag_around(dag_id, [block(which).text for which in tasks]) for dag_id, tasks in TASKS.items()]
     for number, file in enumerate(files):
-        (dags / f"dag_{number}.py").write_text(file)
-    script = Script(Path(__file__).with_name("run_readme_dags.py"), dags=dags)
-    script.start()
-    return script
+        (folder / f"dag_{number}.py").write_text(file)
 
 
-# -- commands ----------------------------------------------------------------------------------------------------------
-
-
-def test_the_first_dag_and_its_test_run_as_printed(tmp_path):
-    (tmp_path / "dags").mkdir()
-    (tmp_path / "dags" / "first_codat_dag.py").write_text(text(FIRST_DAG))
-    (tmp_path / "test_first_codat_dag.py").write_text(text(FIRST_TEST))
-    printed = run("bash", "-euo", "pipefail", "-c", text(FIRST_RUN), cwd=tmp_path, TMPDIR=str(tmp_path))
-    assert "2 passed" in printed
-
-
-def test_it_can_be_installed_as_printed(tmp_path):
-    here = {"PIP_TARGET": str(tmp_path), "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0"}
-    run("bash", "-euo", "pipefail", "-c", text(INSTALL), cwd=ROOT, **here)
-    assert (tmp_path / "airflow_provider_codat" / "py.typed").exists()
-
-
-def test_the_connection_as_printed_is_one(tmp_path):
-    hook = "__import__('airflow_provider_codat.hooks.codat').hooks.codat.CodatHook()"
-    ask = f"settings = {hook}.settings; print(settings.base_url, settings.read_timeout)"
-    command = f"{text(CONNECTION)}python -c {shlex.quote(ask)}"
-    printed = run("bash", "-euo", "pipefail", "-c", command, cwd=tmp_path)
-    assert printed.splitlines()[-1] == "https://api.codat.io 30.0"
-
-
-# -- DAGs, tests and calls ---------------------------------------------------------------------------------------------
+DAG_RUNS = Script(Path(__file__).with_name("run_readme_dags.py"), write_dags=write_dags)
+"""The runs of all DAGs and tasks."""
 
 
 def test_the_hooks_example_as_printed_runs(codat_simulator, codat_connection, capsys):
     company = codat_simulator.add_company("Corner Shop")
-    exec(compile(text(HOOK), HOOKS, "exec"), {})  # noqa: S102 - our own guide
+    exec(compile(block(HOOK).text, HOOKS, "exec"), {})  # noqa: S102 - our own guide
     assert f"Corner Shop {company.id} ('{company.connection_id}',)" in capsys.readouterr().out
     assert codat_simulator.count("GET", "/companies") == 2
 
 
-def test_the_example_test_as_printed_passes_with_the_plugins_own_fixtures(tmp_path):
-    for name in ("as_it_is", "with_a_fixture"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / f"test_{name}.py").write_text(text(TEST))
-    (tmp_path / "with_a_fixture" / "conftest.py").write_text(text(OWN_FIXTURE))
-    command = sys.executable, "-m", "pytest", "-q", "--rootdir", tmp_path, tmp_path
-    assert "2 passed" in run(*command, cwd=tmp_path)
-
-
-def test_every_dag_and_task_as_printed_runs_to_its_end(dag_runs: Script):
-    ended = dag_runs.output()
+def test_every_dag_and_task_as_printed_runs_to_its_end():
+    ended = DAG_RUNS.output()
     expected = {dag_id: instances for each in DAGS.values() for dag_id, instances in each.items()}
     expected |= {dag_id: {*tasks.values()} for dag_id, tasks in TASKS.items()}
     assert {dag_id: {*states} for dag_id, states in ended.items()} == expected

@@ -260,7 +260,7 @@ class DagRun:
             seen, total = seen + 100, page["total_entries"]
         return found
 
-    def wait(self, *, timeout: float = 120, on_check: Callable[[list[TaskInstance]], None] = lambda _: None) -> str:
+    def wait(self, *, timeout: float = 120, on_check: Callable[[list[TaskInstance]], None] | None = None) -> str:
         """Wait for the run to end and return its state, ``success`` or ``failed``.
 
         :param timeout: seconds to wait; default 120.
@@ -270,7 +270,8 @@ class DagRun:
         def has_ended() -> bool:
             # Read before the task instances, so that the last of these are final.
             ended = self.state in {"success", "failed"}
-            on_check(self.task_instances())
+            if on_check:
+                on_check(self.task_instances())
             return ended
 
         self.stack.wait_until(f"{self.dag_id} to end", has_ended, timeout=timeout)

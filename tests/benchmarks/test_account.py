@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
+
 import pytest
 from benchmarks import account
 from benchmarks.account import INTERVAL, best_delays, fair_share
+from commands import Command
+
+SMALL = [
+    "--hooks",
+    "3",
+    "--hook-rate",
+    "60",
+    "--waits",
+    "4",
+    "--settles-in",
+    "2",
+    "--seconds",
+    "3",
+    "--ends-within",
+    "1",
+]
+TWO = Command(
+    *(sys.executable, "-m", "benchmarks.account", "two", *SMALL),
+    env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+)
 
 
 def test_a_fair_share_is_what_is_wanted_or_an_equal_part_of_the_rest():
@@ -22,9 +46,7 @@ def test_blocks_last_a_minute():
     assert [account._blocks(dropped) for dropped in ([], [5.0], [5.0, 64.0], [5.0, 66.0])] == [0, 1, 1, 2]
 
 
-def test_what_all_processes_send_is_counted(capsys):
-    small = ["--hooks", "3", "--hook-rate", "60", "--waits", "4", "--settles-in", "2", "--seconds", "3"]
-    account.main(["two", *small, "--ends-within", "1"])
-    figures = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.replace(", ", ",").splitlines() if line)
+def test_what_all_processes_send_is_counted():
+    figures = dict(line.split(maxsplit=1) for line in TWO.output().replace(", ", ",").splitlines() if line)
     assert figures["ended"] == "4 of 4"
     assert figures["429"] == figures["blocks"] == "0"

@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from benchmarks import waits
 from benchmarks.criteria import Figures, judge
 from benchmarks.scenarios import GROUPS, PRESETS, Outage
 from benchmarks.triggerer import OURS, USUAL, Cost
+from commands import Command
 
 FAST = ["--waits", "6", "--companies", "2", "--speed", "40"]
 TRAFFIC = {"requests": 8, "refused": 0, "peak_per_minute": 8, "peak_once_back": None}
 
 
-def run(tmp_path, *arguments):
-    file = tmp_path / "figures.json"
-    waits.main([*arguments, *FAST, "--json", str(file)])
-    (done,) = json.loads(file.read_text())["runs"]
-    return done
+def benchmark(*arguments):
+    """Return a run of the benchmark, whose exit status is its verdict."""
+    run = "from benchmarks import waits; waits.main()"
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    return Command(sys.executable, "-c", run, *arguments, *FAST, "--json", "figures.json", env=env)
+
+
+MANY = benchmark("many", "--failures", "0.5")
+OUTAGE = benchmark("outage", "--no-baseline", "--memory")
+
+
+def measured(benchmark):
+    benchmark.output()
+    (done,) = json.loads((benchmark.folder / "figures.json").read_text())["runs"]
+    return done["figures"]
 
 
 def figures(events=(), ended=(), **traffic):
@@ -33,9 +47,9 @@ def good() -> Figures:
     return figures([[(101.0, "Success")], [(104.0, "Failed")]], [(100.0, "Success"), (102.0, "Failed")])
 
 
-def test_both_contenders_see_every_end_and_their_requests_are_counted(tmp_path, capsys):
-    done = run(tmp_path, "many", "--failures", "0.5")
-    ours, usual = done["figures"][OURS], done["figures"][USUAL]
+def test_both_contenders_see_every_end_and_their_requests_are_counted():
+    figures = measured(MANY)
+    ours, usual = figures[OURS], figures[USUAL]
     for each in (ours, usual):
         assert (each["ended"], each["lost"], each["wrong"], each["refused"]) == (6, 0, 0, 0)
         assert 0 < each["peak_per_minute"] <= each["requests"]
@@ -43,12 +57,11 @@ def test_both_contenders_see_every_end_and_their_requests_are_counted(tmp_path, 
     # one check an interval while the operation is pending, and the one that finds it ended
     assert 6 <= usual["requests"] <= sum(math.ceil(end / scenario.interval) + 1 for end, _ in scenario.ends())
     assert ours["requests"] >= 2
-    assert "PASS  every wait ended once, with the operation's own status: 6 of 6" in capsys.readouterr().out
+    assert "PASS  every wait ended once, with the operation's own status: 6 of 6" in MANY.output()
 
 
-def test_an_outage_is_played_and_outlived(tmp_path):
-    done = run(tmp_path, "outage", "--no-baseline", "--memory")
-    (ours,) = done["figures"].values()
+def test_an_outage_is_played_and_outlived():
+    (ours,) = measured(OUTAGE).values()
     assert (ours["ended"], ours["lost"], ours["wrong"]) == (6, 0, 0)
     assert 1 <= ours["peak_once_back"] <= ours["requests"]
     assert ours["kib_per_wait"] > 0

@@ -6,13 +6,14 @@ import json
 import signal
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from airflow_runs import AirflowStack
+from beside import Beside
 
 from airflow_provider_codat.simulator import UNDECIDED, CodatSimulator, Outcome
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_codat.simulator import Company
 
-# A start of Airflow and 140 starts of a worker: about a minute on two cores with nothing else to do.
+# A start of Airflow and 140 starts of a worker: about two minutes, beside other tests.
 pytestmark = pytest.mark.timeout(1200)
 #: Seconds that one step may take.
 PATIENCE = 400
@@ -175,8 +176,8 @@ class Story:
         return self.codat.count("GET", f"/companies/{self.silent.id}/push.*")
 
 
-@pytest.fixture(scope="module")
-def story() -> Iterator[Story]:
+@contextmanager
+def played() -> Iterator[Story]:
     with (
         CodatSimulator(company_count=5) as codat,
         # One of its own: the triggerer of the other tests stays.
@@ -194,6 +195,15 @@ def story() -> Iterator[Story]:
     ):
         story = Story(airflow, codat)
         story.play()
+        yield story
+
+
+STORY = Beside(played)
+
+
+@pytest.fixture(scope="module")
+def story() -> Iterator[Story]:
+    with STORY as story:
         yield story
 
 

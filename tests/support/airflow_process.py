@@ -18,7 +18,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class AirflowProcess:
@@ -48,9 +51,14 @@ class AirflowProcess:
         self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def start(self, script: Path, arguments: tuple[str, ...], dags: Path) -> int:
+    def start(self, script: Path, arguments: tuple[str, ...], write_dags: Callable[[Path], None] | None) -> int:
         """Let a script run after those that were started before, and return its number."""
         number = len(self._outputs)
+        dags = script.parent
+        if write_dags:
+            dags = self._folder / f"dags-{number}"
+            dags.mkdir()
+            write_dags(dags)
         self._outputs.append(self._folder / f"output-{number}.txt")
         request = {"script": script, "arguments": arguments, "dags": dags, "output": self._outputs[number]}
         print(json.dumps(request, default=str), file=self._process.stdin, flush=True)
@@ -71,17 +79,17 @@ process = functools.cache(AirflowProcess)
 class Script:
     """A script, and what it prints as JSON in its last line.
 
-    :param dags: where the script's DAGs are; default beside it.
+    :param write_dags: writes the script's DAGs to a folder; without it, they are beside the script.
     """
 
-    def __init__(self, path: Path, *arguments: str, dags: Path | None = None) -> None:
+    def __init__(self, path: Path, *arguments: str, write_dags: Callable[[Path], None] | None = None) -> None:
         self._path = path
         self._arguments = arguments
-        self._dags = dags or path.parent
+        self._write_dags = write_dags
 
     @functools.cache  # noqa: B019 - a script is as long-lived as its test module
     def start(self) -> int:
-        return process().start(self._path, self._arguments, self._dags)
+        return process().start(self._path, self._arguments, self._write_dags)
 
     def output(self) -> Any:
         return json.loads(process().output(self.start()).splitlines()[-1])

@@ -38,6 +38,17 @@ def blocks(page: str) -> list[Block]:
     return [Block(page, *each) for each in found]
 
 
+Which = tuple[str, str, str]
+"""Which block: its page, its language, and a text within it that no other block of the page and language has."""
+
+
+def block(which: Which) -> Block:
+    """Return the one block that is meant."""
+    page, language, within = which
+    (found,) = [each for each in blocks(page) if each.language == language and within in each.text]
+    return found
+
+
 def prose(page: str) -> str:
     """Return a page without its code blocks."""
     return re.sub(r"^```.*?^```$", "", text(page), flags=re.DOTALL | re.MULTILINE)
