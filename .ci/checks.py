@@ -3,14 +3,14 @@
 Needs a clean clone, Python 3.11, 3.12 and 3.13, a package index, and Chromium (for the tests of a distributed Airflow,
 PostgreSQL and Redis, too), or root's right to install Debian's.
 
-Three steps run at a time, for two cores, as a step waits about a third of its time:
+Three steps run at a time, so that two cores are busy while a step waits:
 
 - README command two, word for word: all tests on the newest Airflow. It takes the longest, so the other steps leave the
   processor to it.
 - The distributions. Then each other job of ``versions.toml``: the wheel, the tests of the source distribution that can
-  differ there, and one real run. After the first of them, which has the newest Airflow's own constraints, and in its
-  environment: the browser test, the test with Codat's own client, and lint and types. Then README command one, word for
-  word, in the unpacked source distribution, and the wheel by itself.
+  differ there, and one real run. The first of them has the newest Airflow's own constraints. Its environment first has
+  the wheel by itself; after its tests come the browser test, the test with Codat's own client, and lint and types. At
+  last README command one, word for word, in the unpacked source distribution.
 
 With the argument ``distributed``, it also runs the tests of a distributed Airflow, which take nine minutes more.
 
@@ -48,7 +48,7 @@ REAL_RUN = "test_real_run"
 COMMAND = r"<!-- command {} -->\n```bash\n(.*?)^```$"
 
 #: Environment variables of the caller that must not reach the tests, by the beginning of their names.
-DROPPED = ("AIRFLOW", "PYTEST_", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
+DROPPED = ("AIRFLOW", "PYTEST_", "PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
 
 IMPORT_ALL = """
 import importlib, pkgutil, airflow_provider_codat as package
@@ -246,12 +246,13 @@ class Checks:
         longest_first = sorted(self.others, key=lambda job: job is not self.constrained)
         rest += [pool.submit(self.steps_of, job) for job in longest_first]
         rest.append(pool.submit(self.step, "command one", self.command_one))
-        rest.append(pool.submit(self.step, "the wheel by itself", self.use_wheel))
         for each in rest:
             each.result()
 
     def steps_of(self, job: Job) -> None:
         """Run a job's tests, and what else runs in its environment, one after the other."""
+        if job is self.constrained:
+            self.step("the wheel by itself", self.use_wheel)
         self.step(job.name, partial(self.test, job))
         if job is self.constrained:
             self.step("browser", self.browse)
@@ -352,11 +353,12 @@ class Checks:
         return [f"--{'deselect' if '::' in each else 'ignore'}={each}" for each in sorted(left_out)]
 
     def install(self, job: Job, output: Output) -> None:
-        """Make a job's environment: its Airflow, the wheel, and the tests' requirements."""
+        """Fill a job's environment: its Airflow, the wheel, and the tests' requirements."""
         for pin, reason in job.pins.items():
             output.log(f"{pin}: {reason}")
         prefix, requirements = self.prefix(job), REPORTS / f"{job.name}.txt"
-        output.run(self.tools / "uv", "venv", "--quiet", "--seed", "--python", find_python(job.python), prefix)
+        if not prefix.exists():
+            self.make_environment(job, output)
         output.run(
             *(self.tools / "uv", "pip", "compile", "--quiet", "--python", prefix / "bin" / "python"),
             *("--constraint", self.constraints(job), "--resolution", "lowest-direct" if job.lowest else "highest"),
@@ -365,12 +367,18 @@ class Checks:
         )
         self.uv_install(output, prefix, "--requirement", requirements, self.wheel)
 
+    def make_environment(self, job: Job, output: Output) -> None:
+        """Make a job's environment, with nothing but pip in it."""
+        output.run(
+            *(self.tools / "uv", "venv", "--quiet", "--seed"), "--python", find_python(job.python), self.prefix(job)
+        )
+
     def use_wheel(self, output: Output) -> None:
-        """Install only the wheel and its requirements, and use it."""
-        prefix, empty = self.scratch / "bare", self.scratch / "empty"
+        """Install only the wheel and its requirements, and use it: the first step in an environment."""
+        prefix, empty = self.prefix(self.constrained), self.scratch / "empty"
         empty.mkdir()
-        output.run(self.tools / "uv", "venv", "--quiet", "--python", find_python(self.newest.python), prefix)
-        self.uv_install(output, prefix, "--constraint", self.constraints(self.newest), f"{self.wheel}[demo]")
+        self.make_environment(self.constrained, output)
+        self.uv_install(output, prefix, "--constraint", self.constraints(self.constrained), f"{self.wheel}[demo]")
         home = {"AIRFLOW_HOME": str(self.scratch / "airflow")}
         output.run(prefix / "bin" / "python", "-I", "-c", IMPORT_ALL, cwd=empty, **home)
         output.run(prefix / "bin" / "airflow", "providers", "get", "airflow-provider-codat", cwd=empty, **home)
