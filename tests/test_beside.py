@@ -1,0 +1,67 @@
+"""What the tests start before they need it: tests/support/beside.py and tests/support/commands.py."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from threading import get_ident
+
+import pytest
+from beside import Beside
+from commands import Command
+
+
+def test_it_is_entered_once_in_another_thread_and_left_at_the_end():
+    seen = []
+
+    @contextmanager
+    def made():
+        seen.append(get_ident())
+        yield "made"
+        seen.append("left")
+
+    beside = Beside(made)
+    beside.begin()
+    with beside as entered:
+        assert entered == "made"
+        (thread,) = seen
+        assert thread != get_ident()
+    assert seen == [thread, "left"]
+
+
+def test_what_entering_raises_is_raised_where_it_is_needed():
+    @contextmanager
+    def made():
+        raise LookupError("no Airflow here")
+        yield
+
+    beside = Beside(made)
+    beside.begin()
+    with pytest.raises(LookupError, match="no Airflow here"), beside:
+        pass
+
+
+def python(code, **options):
+    return Command(sys.executable, "-I", "-c", code, env=os.environ, **options)
+
+
+def test_a_command_runs_in_a_folder_of_its_own_with_its_files():
+    command = python(
+        "print(open('name').read())", write_files=lambda folder: (folder / "name").write_text("Corner Shop")
+    )
+    assert command.output() == command.output() == "Corner Shop\n"
+
+
+def test_a_command_that_fails_shows_what_it_has_printed():
+    with pytest.raises(AssertionError, match="out of flour"):
+        python("import sys; sys.exit('out of flour')").output()
+
+
+def test_commands_run_one_after_the_other():
+    seen = []
+    first = python("open('end', 'x')")
+    second = python("", write_files=lambda folder: seen.append((first.folder / "end").exists()))
+    first.start()
+    second.output()
+    assert seen == [True]
