@@ -19,6 +19,7 @@ from airflow_provider_codat.api.errors import (
     ValidationItem,
     error_class,
 )
+from airflow_provider_codat.api.http.meaning import meaning_of
 from airflow_provider_codat.api.http.request import Request
 
 T = TypeVar("T")
@@ -158,14 +159,17 @@ def _empty_below(levels: int, value: Any) -> None:
 def _api_error(request: Request[T], response: Response, now: datetime) -> CodatApiError:
     body = _error_body(response)
     validation = body.get("validation")
-    error = error_class(response.status)(
+    text = str(body.get("error") or "no error text")
+    meaning = meaning_of(request.meanings, response.status, text)
+    hint = _REDIRECTED if response.status < 400 else None
+    error = (meaning.error if meaning else error_class(response.status))(
         response.status,
-        str(body.get("error") or "no error text"),
+        text,
         request=str(request),
         correlation_id=text_or_none(body.get("correlationId")),
         validation=ValidationItem.list_from_json(validation.get("errors") if isinstance(validation, dict) else None),
         can_be_retried=text_or_none(body.get("canBeRetried")),
-        hint=_REDIRECTED if response.status < 400 else None,
+        hint=meaning.hint if meaning else hint,
     )
     error.retry_after = parse_retry_after(response.headers.get("retry-after"), now)
     if isinstance(error, CodatRateLimited):
