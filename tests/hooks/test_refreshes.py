@@ -159,13 +159,13 @@ def test_a_refresh_is_waited_for_to_any_end(codat_simulator, hook, do, slept, co
 
 @pytest.mark.parametrize(("flags", "is_success"), [({"is_completed": True}, True), ({"is_errored": True}, False)])
 def test_a_status_that_is_new_ends_by_its_flag(codat_simulator, hook, do, company, flags, is_success):
-    key = codat_simulator.refreshes.add(company.id, "invoices", outcome=RefreshOutcome("Postponed", **flags))
+    key = codat_simulator.refreshes.add(company.id, "invoices", outcome=RefreshOutcome("Reconciling", **flags))
     operation = do(hook.wait_for_pull_operation, company.id, key)
-    assert (operation.status, operation.is_success) == ("Postponed", is_success)
+    assert (operation.status, operation.is_success) == ("Reconciling", is_success)
 
 
 def test_a_status_that_is_new_is_waited_out(codat_simulator, hook, do, slept, company):
-    outcome = RefreshOutcome(polls=3, course=("Queued", "Dreaming"))
+    outcome = RefreshOutcome(polls=3, course=("Queued", "Reconciling"))
     key = codat_simulator.refreshes.add(company.id, "invoices", outcome=outcome)
     assert do(hook.wait_for_pull_operation, company.id, key).is_success
 
