@@ -52,11 +52,12 @@ FIRST_TEST = (README, "python", "def test_the_bill_lands")
 FIRST_RUN = (README, "bash", "airflow db migrate")
 HOOK = (HOOKS, "python", "asyncio.run(names())")
 TEST = (SIMULATOR, "python", "def test_a_failed_push_is_reported")
+REFRESH_TEST = (SIMULATOR, "python", "def test_a_refresh_brings_what_has_changed")
 OWN_FIXTURE = (SIMULATOR, "python", "def codat_simulator")
 
 RUN = [
     *(*ELSEWHERE, *DAGS, *(which for tasks in TASKS.values() for which in tasks)),
-    *(INSTALL, CONNECTION, FIRST_DAG, FIRST_TEST, FIRST_RUN, HOOK, TEST, OWN_FIXTURE),
+    *(INSTALL, CONNECTION, FIRST_DAG, FIRST_TEST, FIRST_RUN, HOOK, TEST, REFRESH_TEST, OWN_FIXTURE),
 ]
 """All blocks that are run."""
 
@@ -148,10 +149,10 @@ def test_the_hooks_example_as_printed_runs(codat_simulator, codat_connection, ca
 def test_the_example_test_as_printed_passes_with_the_plugins_own_fixtures(tmp_path):
     for name in ("as_it_is", "with_a_fixture"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / f"test_{name}.py").write_text(text(TEST))
+        (tmp_path / name / f"test_{name}.py").write_text(f"{text(TEST)}\n{text(REFRESH_TEST)}")
     (tmp_path / "with_a_fixture" / "conftest.py").write_text(text(OWN_FIXTURE))
     command = sys.executable, "-m", "pytest", "-q", "--rootdir", tmp_path, tmp_path
-    assert "2 passed" in run(*command, cwd=tmp_path)
+    assert "4 passed" in run(*command, cwd=tmp_path)
 
 
 def test_every_dag_and_task_as_printed_runs_to_its_end(dag_runs: Script):

@@ -169,7 +169,7 @@ class Books:
     For each connection and data type, a source has the records in the accounting software, and a cache what the last
     successful refresh left in Codat.
 
-    :param record_count: how many made-up records each source has at first.
+    :param record_count: how many made-up records each source has at first; default 0.
     """
 
     def __init__(self, record_count: int = 0) -> None:
