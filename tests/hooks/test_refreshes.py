@@ -54,20 +54,16 @@ def test_all_data_types_are_queued_at_once(codat_simulator, hook, do, company):
 
 
 @pytest.mark.parametrize("status", [400, 409])
-@pytest.mark.parametrize("simulated", ["by the simulator", "by a fault"])
-def test_a_refresh_that_is_running_is_named(codat_simulator, hook, do, company, status, simulated):
-    running = codat_simulator.refreshes.add(company.id, "invoices", outcome=RUNS)
-    if simulated == "by a fault" or status == 409:
-        text = (
-            f"DatasetAlreadyInProgressException: Cannot queue invoices sync for {company.id} as previous sync"
-            f" {running} is still in progress"
-        )
-        codat_simulator.fault(Fault("status", status=status, body={"error": text, "statusCode": status}))
-    with pytest.raises(CodatRefreshInProgress, match="wait for it instead") as raised:
-        do(hook.queue_refresh, company.id, "invoices")
-    assert (raised.value.status_code, raised.value.pull_operation_id) == (status, running)
-    assert len(codat_simulator.requests) == 1
-    assert do(hook.get_pull_operation, company.id, raised.value.pull_operation_id).status == "Queued"
+def test_a_refresh_that_is_running_is_named(monkeypatch, hook, do, status):
+    with CodatSimulator(refresh_conflict_status=status) as codat:
+        monkeypatch.setenv("AIRFLOW_CONN_CODAT_DEFAULT", codat.connection())
+        company, fresh = codat.add_company(), type(hook)()
+        running = codat.refreshes.add(company.id, "invoices", outcome=RUNS)
+        with pytest.raises(CodatRefreshInProgress, match="wait for it instead") as raised:
+            do(fresh.queue_refresh, company.id, "invoices")
+        assert (raised.value.status_code, raised.value.pull_operation_id) == (status, running)
+        assert len(codat.requests) == 1
+        assert do(fresh.get_pull_operation, company.id, raised.value.pull_operation_id).status == "Queued"
 
 
 def test_another_data_type_can_be_refreshed_meanwhile(codat_simulator, hook, do, company):
@@ -257,14 +253,3 @@ def test_connections_are_read_and_unlinked(codat_simulator, hook, do, company):
 
 def test_the_hook_still_reads_connections_of_airflow(hook, codat_simulator):
     assert hook.get_connection("codat_default").host == codat_simulator.url
-
-
-@pytest.mark.parametrize("status", [400, 409])
-def test_the_simulator_refuses_with_either_status(monkeypatch, do, hook, status):
-    with CodatSimulator(refresh_conflict_status=status) as codat:
-        monkeypatch.setenv("AIRFLOW_CONN_CODAT_DEFAULT", codat.connection())
-        company = codat.add_company()
-        running = codat.refreshes.add(company.id, "invoices", outcome=RUNS)
-        with pytest.raises(CodatRefreshInProgress) as raised:
-            do(type(hook)().queue_refresh, company.id, "invoices")
-        assert (raised.value.status_code, raised.value.pull_operation_id) == (status, running)
