@@ -11,11 +11,15 @@ error                              what happened, and whether a retry of the tas
 ``├ CodatPlanLimitError``          402: not included in the Codat plan
 ``├ CodatForbiddenError``          403: the API key has no permission
 ``├ CodatNotFoundError``           404: an unknown id
+``│ ├ CodatDataTypeNotSupported``  the platform does not have the data type; a retry does not help
+``│ └ CodatNoDataAvailable``       Codat has no data of the type; a refresh may help
 ``├ CodatConflictError``           409: a request is still in progress
+``│ ├ CodatNotYetSynced``          the data type was never refreshed, or its refresh has not ended
+``│ └ CodatRefreshInProgress``     the refresh is running already, as ``pull_operation_id``
 ``├ CodatRateLimited``             429: with ``retry_after`` and ``reset_at``; a retry helps after that time
 ``└ CodatServerError``             5xx: a retry may help
 ``CodatIdempotencyKeyReused``      another write used the same idempotency key; a retry does not help
-``CodatWaitTimeout``               the wait ended before its push operation, which goes on
+``CodatWaitTimeout``               the wait ended before its operation, which goes on
 ``CodatSyncSettingsNotApplied``    Codat accepted sync settings, but reading them back shows others
 ``CodatWriteOutcomeUnknown``       it is not known whether a record was written; it is not sent again: no retry
 ``CodatPushOperationFailed``       a push operation ended without success, which is final: no retry
@@ -36,13 +40,17 @@ from airflow_provider_codat.api.errors import (
     CodatAuthenticationError,
     CodatConflictError,
     CodatConnectionError,
+    CodatDataTypeNotSupported,
     CodatError,
     CodatForbiddenError,
     CodatIdempotencyKeyReused,
     CodatInputError,
+    CodatNoDataAvailable,
     CodatNotFoundError,
+    CodatNotYetSynced,
     CodatPlanLimitError,
     CodatRateLimited,
+    CodatRefreshInProgress,
     CodatResponseError,
     CodatServerError,
     CodatWaitTimeout,
@@ -58,14 +66,18 @@ __all__ = [
     "CodatAuthenticationError",
     "CodatConflictError",
     "CodatConnectionError",
+    "CodatDataTypeNotSupported",
     "CodatError",
     "CodatForbiddenError",
     "CodatIdempotencyKeyReused",
     "CodatInputError",
+    "CodatNoDataAvailable",
     "CodatNotFoundError",
+    "CodatNotYetSynced",
     "CodatPlanLimitError",
     "CodatPushOperationFailed",
     "CodatRateLimited",
+    "CodatRefreshInProgress",
     "CodatResponseError",
     "CodatServerError",
     "CodatSyncSettingsNotApplied",

@@ -36,6 +36,7 @@ OPERATOR = {
     "airflow_provider_codat.operators.push",
     "airflow_provider_codat.operators.sync_settings",
     "airflow_provider_codat.api.data_types",
+    "airflow_provider_codat.api.http.meaning",
     "airflow_provider_codat.api.http.response",
     "airflow_provider_codat.api.sync_settings",
     "airflow_provider_codat.api.sync_settings.endpoints",

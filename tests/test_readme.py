@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from textwrap import indent
 
+import pytest
 import test_readme_commands
 from airflow_process import Script
 from pages import HOOKS, OPERATORS, PAGES, README, ROOT, SENSORS, SIMULATOR, TESTS, Which, block, blocks
+
+from airflow_provider_codat.simulator import RefreshOutcome
 
 ELSEWHERE: dict[Which, str] = {
     (README, "bash", "bin/codat-demo"): ".ci/checks.py",
@@ -40,8 +43,9 @@ TASKS: dict[str, dict[Which, str]] = {
 """Blocks that are a task of a DAG: the DAG that the test writes around them, and the task instance of each."""
 
 HOOK = (HOOKS, "python", "asyncio.run(names())")
+READS = (HOOKS, "python", "def fresh_invoices")
 
-RUN = [*ELSEWHERE, *DAGS, *(which for tasks in TASKS.values() for which in tasks), HOOK]
+RUN = [*ELSEWHERE, *DAGS, *(which for tasks in TASKS.values() for which in tasks), HOOK, READS]
 """All blocks that are run."""
 
 
@@ -76,6 +80,20 @@ def test_the_hooks_example_as_printed_runs(codat_simulator, codat_connection, ca
     exec(compile(block(HOOK).text, HOOKS, "exec"), {})  # noqa: S102 - our own guide
     assert f"Corner Shop {company.id} ('{company.connection_id}',)" in capsys.readouterr().out
     assert codat_simulator.count("GET", "/companies") == 2
+
+
+def test_the_example_of_reads_as_printed_runs(codat_simulator, codat_connection):
+    company, known = codat_simulator.add_company(), {}
+    exec(compile(block(READS).text, HOOKS, "exec"), known)  # noqa: S102 - our own guide
+    read = known["fresh_invoices"].function
+    invoice = codat_simulator.source(company.id, "invoices").add({"reference": "I-1"})
+    assert read(company.id, "2020-01-01T00:00:00+00:00") == [invoice]
+    assert read(company.id, "2199-01-01T00:00:00+00:00") == []
+    codat_simulator.refreshes.add(company.id, "invoices", outcome=RefreshOutcome(polls=1))
+    assert read(company.id, "2020-01-01T00:00:00+00:00") == [invoice]
+    codat_simulator.set_connection_status(company.id, "Deauthorized")
+    with pytest.raises(RuntimeError, match="no longer authorized"):
+        read(company.id, "2020-01-01T00:00:00+00:00")
 
 
 def test_every_dag_and_task_as_printed_runs_to_its_end():

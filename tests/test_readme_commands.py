@@ -17,8 +17,9 @@ FIRST_DAG = (README, "python", 'DAG("first_codat_dag"')
 FIRST_TEST = (README, "python", "def test_the_bill_lands")
 FIRST_RUN = (README, "bash", "airflow db migrate")
 TEST = (SIMULATOR, "python", "def test_a_failed_push_is_reported")
+REFRESH_TEST = (SIMULATOR, "python", "def test_a_refresh_brings_what_has_changed")
 OWN_FIXTURE = (SIMULATOR, "python", "def codat_simulator")
-RUN_HERE = (INSTALL, CONNECTION, FIRST_DAG, FIRST_TEST, FIRST_RUN, TEST, OWN_FIXTURE)
+RUN_HERE = (INSTALL, CONNECTION, FIRST_DAG, FIRST_TEST, FIRST_RUN, TEST, REFRESH_TEST, OWN_FIXTURE)
 
 #: With this environment's programs first.
 ENV = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
@@ -38,7 +39,7 @@ FIRST_RUN_AS_PRINTED = Command(*BASH, "commands.sh", write_files=write_first_dag
 def write_example_tests(folder: Path) -> None:
     for name in ("as_it_is", "with_a_fixture"):
         (folder / name).mkdir()
-        (folder / name / f"test_{name}.py").write_text(block(TEST).text)
+        (folder / name / f"test_{name}.py").write_text(f"{block(TEST).text}\n{block(REFRESH_TEST).text}")
     (folder / "with_a_fixture" / "conftest.py").write_text(block(OWN_FIXTURE).text)
 
 
@@ -75,4 +76,4 @@ def test_the_first_dag_and_its_test_run_as_printed():
 
 
 def test_the_example_test_as_printed_passes_with_the_plugins_own_fixtures():
-    assert "2 passed" in EXAMPLE_TESTS.output()
+    assert "4 passed" in EXAMPLE_TESTS.output()

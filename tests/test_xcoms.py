@@ -12,6 +12,9 @@ from airflow_process import Script
 from run_xcom_dag import SETTINGS
 
 from airflow_provider_codat.api.endpoints.companies import Company
+from airflow_provider_codat.api.endpoints.connections import DataConnection, DataConnectionError
+from airflow_provider_codat.api.endpoints.data_status import DataStatus
+from airflow_provider_codat.api.endpoints.pull_operations import PullOperation, PullValidation
 from airflow_provider_codat.api.endpoints.push_operations import PushOperation
 from airflow_provider_codat.api.errors import ValidationItem
 from airflow_provider_codat.api.http.paging import Page
@@ -26,7 +29,12 @@ def test_what_the_hook_returns_arrives_in_another_task():
     run = RUN.output()
     assert run["state"] == "success"
     arrived = run["arrived"]
-    company = {"id": "company-1", "name": "Corner Shop", "dataConnections": [{"id": run["connection_id"]}]}
+    company = {
+        "id": "company-1",
+        "name": "Corner Shop",
+        "redirect": "https://link.codat.io/company/company-1",
+        "dataConnections": [{"id": run["connection_id"]}],
+    }
     assert (arrived["company"], arrived["companies"], arrived["mapped"]) == (company, [company], company)
     assert arrived["page"] == {"results": [company], "pageNumber": 1, "pageSize": 100, "totalResults": 1}
     assert arrived["settings"] == {"settings": SETTINGS, "overridesDefaults": True}
@@ -42,16 +50,32 @@ ITEM = ValidationItem("lineItems[0]", "Unknown account.", "AccountRule")
 OPERATION = PushOperation(
     "key-1", "Failed", "company-1", errors=(ITEM,), warnings=(ITEM,), changes=({"type": "Modified"},)
 )
+TROUBLE = DataConnectionError("401", "Unauthorized", "Token expired", "2026-01-02T03:04:05Z", None)
 SETTING = SyncSetting("bills", SyncSchedule(24), sync_from_utc=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
 VALUES = [
     ITEM,
     OPERATION,
-    Company("company-1", None, ("connection-1",)),
+    Company("company-1", None, ("connection-1",), "https://link.codat.io/company/company-1"),
+    DataConnection("connection-1", "Deauthorized", "Xero", errors=(TROUBLE,)),
+    TROUBLE,
+    PullOperation("pull-1", "FetchError", "company-1", progress=40, is_errored=True),
+    PullValidation((ValidationItem("bill-1", "Sums differ.", "BillValidator", "accounting-bill-030"),)),
+    DataStatus("invoices", "Complete", datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC), "pull-2", "pull-1"),
     Page((Company("company-1", "Corner Shop"),), 1, 100, None, has_next=False),
     SyncSchedule(24, 6),
     SETTING,
     SyncSetting("bills", SyncSchedule(24, 6), sync_from_window=None, answered={"new": 1}),
     SyncSettings((SETTING,), client_id="client-1"),
+]
+
+FROM_JSON = [
+    (Company.from_json, Company("company-1", "Corner Shop", ("a", "b"), "https://link.codat.io/company/company-1")),
+    *((type(each).from_json, each) for each in VALUES if isinstance(each, DataConnection | PullValidation)),
+    (PullOperation.from_json, PullOperation("pull-1", "FetchError", "company-1", progress=40, is_errored=True)),
+    (
+        lambda body: DataStatus.from_json("invoices", body),
+        DataStatus("invoices", "Complete", datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC), "pull-2", "pull-1"),
+    ),
 ]
 
 
@@ -77,8 +101,8 @@ def test_the_value_is_made_of_what_arrived():
     written = PushOperation("key-1", "Success", record_id="bill-7")  # where Codat shows the id in data alone
     for operation in (OPERATION, written):
         assert PushOperation.from_stored(through(operation)) == operation
-    company = Company("company-1", "Corner Shop", ("a", "b"))
-    assert Company.from_json(through(company)) == company
+    for read, value in FROM_JSON:
+        assert read(through(value)) == value
     settings = SyncSettings((SETTING,), client_id="client-1", shape="integer")
     assert SyncSettings.from_json(through(settings)) == settings
     assert read_desired(through(settings)["settings"]) == (SETTING,)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
 from airflow_provider_codat.api.json_value import JsonValue
+
+_RUNNING = re.compile(r"previous sync ['\"]?([\w-]+)")
+_GUID = re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b")
 
 
 class CodatError(Exception):
@@ -49,7 +53,7 @@ class CodatIdempotencyKeyReused(CodatError):
 
 
 class CodatWaitTimeout(CodatError):
-    """A wait ended before its push operation. The push goes on at Codat.
+    """A wait ended before its operation. The operation goes on at Codat.
 
     :param message: the operation, how long the wait took, and the last status.
     :param last_status: the last status seen, or ``None`` if the operation was never read.
@@ -66,30 +70,38 @@ class ValidationItem(JsonValue):
 
     :param item_id: the field or record that the finding is about, or ``None``.
     :param message: the finding in words.
-    :param validator_name: the rule that found it, or ``None``, which is the default.
+    :param validator_name: the validator that found it, or ``None``, which is the default.
+    :param rule_id: Codat's id of the rule, which findings about a refresh have; default ``None``.
     """
 
     item_id: str | None
     message: str
     validator_name: str | None = None
+    rule_id: str | None = None
 
     @classmethod
     def list_from_json(cls, items: Any) -> tuple[Self, ...]:
-        """Read Codat's ``[{itemId, message, validatorName}]``; anything else reads as an empty list.
+        """Read Codat's ``[{itemId, message, validatorName, ruleId}]``; anything else reads as an empty list.
 
         :param items: the list, as parsed from JSON.
         """
         if not isinstance(items, list):
             return ()
         return tuple(
-            cls(_text(item.get("itemId")), _text(item.get("message")) or "", _text(item.get("validatorName")))
+            cls(
+                _text(item.get("itemId")),
+                _text(item.get("message")) or "",
+                _text(item.get("validatorName")),
+                _text(item.get("ruleId")),
+            )
             for item in items
             if isinstance(item, dict)
         )
 
     def to_json(self) -> dict[str, str | None]:
-        """Return the item in Codat's shape."""
-        return {"itemId": self.item_id, "message": self.message, "validatorName": self.validator_name}
+        """Return the item in Codat's shape. ``ruleId`` is left out if Codat left it out."""
+        data = {"itemId": self.item_id, "message": self.message, "validatorName": self.validator_name}
+        return data if self.rule_id is None else data | {"ruleId": self.rule_id}
 
     _as_dict = to_json
 
@@ -196,8 +208,32 @@ class CodatNotFoundError(CodatApiError):
     """404: the id is unknown, or the accounting platform does not support the request."""
 
 
+class CodatDataTypeNotSupported(CodatNotFoundError):
+    """404, or 400: the platform of the company's connection does not have the data type. This does not change."""
+
+
+class CodatNoDataAvailable(CodatNotFoundError):
+    """404: Codat has no data of this type for the company."""
+
+
 class CodatConflictError(CodatApiError):
     """409: the request conflicts with one in progress."""
+
+
+class CodatNotYetSynced(CodatConflictError):
+    """409 to a read: the data type was never refreshed, or its refresh has not ended."""
+
+
+class CodatRefreshInProgress(CodatConflictError):
+    """400 or 409 to a refresh: the data type is being refreshed already."""
+
+    @property
+    def pull_operation_id(self) -> str | None:
+        """The id of the pull operation that is running, or ``None`` if the text does not name it."""
+        if named := _RUNNING.search(self.error):
+            return named[1]
+        others = {each for each in _GUID.findall(self.error) if each not in self.request}
+        return others.pop() if len(others) == 1 else None
 
 
 class CodatRateLimited(CodatApiError):

@@ -10,9 +10,8 @@ import functools
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar, cast
 
-from airflow_provider_codat.api.endpoints.push_operations import PushOperation
 from airflow_provider_codat.api.errors import CodatInputError
-from airflow_provider_codat.api.http.paging import Page, number_after
+from airflow_provider_codat.api.http.paging import DEFAULT_PAGE_SIZE, Page, place_after
 from airflow_provider_codat.api.http.request import Request
 from airflow_provider_codat.api.http.steps import Steps
 from airflow_provider_codat.api.sync_settings import ScheduleShape
@@ -30,8 +29,8 @@ class _Hook(Protocol):
     async def load(self) -> Any: ...
     def send(self, request: Request[T]) -> T: ...
     async def asend(self, request: Request[T]) -> T: ...
-    def run(self, steps: Steps[T]) -> T: ...
-    async def arun(self, steps: Steps[T]) -> T: ...
+    def run(self, steps: Steps[T], *, attempts: int | None = 1) -> T: ...
+    async def arun(self, steps: Steps[T], *, attempts: int | None = 1) -> T: ...
 
 
 class Call(Generic[P, A]):
@@ -102,42 +101,57 @@ class PagedEndpoint(Call[P, Request[Page[T]]]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
         """Iterate over the items of all pages."""
-        return self._items(self._pages(*args, **kwargs))
+        return self._items(*self._pages(*args, **kwargs))
 
     def aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
         """Iterate over the items of all pages without blocking the event loop."""
-        return self._aitems(self._pages(*args, **kwargs))
+        return self._aitems(*self._pages(*args, **kwargs))
 
-    def _pages(self, *args: P.args, **kwargs: P.kwargs) -> Callable[..., Request[Page[T]]]:
+    def _pages(self, *args: P.args, **kwargs: P.kwargs) -> tuple[Callable[..., Request[Page[T]]], dict[str, int]]:
         if "page" in kwargs:
             raise CodatInputError(f"page is {kwargs['page']!r}: leave it out, since all pages are read")
+        first = {"page": 1, "page_size": cast("int", kwargs.get("page_size", DEFAULT_PAGE_SIZE))}
         build = cast("Callable[..., Request[Page[T]]]", functools.partial(self._build, *args, **kwargs))
-        build(page=1)  # raises for wrong arguments now, not at the first item
-        return build
+        build(**first)  # raises for wrong arguments now, not at the first item
+        return build, first
 
-    def _items(self, build: Callable[..., Request[Page[T]]]) -> Iterator[T]:
-        number: int | None = 1
-        while number is not None:
-            page = self.hook.send(build(page=number))
+    def _items(self, build: Callable[..., Request[Page[T]]], first: dict[str, int]) -> Iterator[T]:
+        place: dict[str, int] | None = first
+        while place is not None:
+            page = self.hook.send(build(**place))
             yield from page.results
-            number = number_after(number, page)
+            place = place_after(place, page)
+            del page  # so that no two pages are in memory at once
 
-    async def _aitems(self, build: Callable[..., Request[Page[T]]]) -> AsyncIterator[T]:
-        number: int | None = 1
-        while number is not None:
-            page = await self.hook.asend(build(page=number))
+    async def _aitems(self, build: Callable[..., Request[Page[T]]], first: dict[str, int]) -> AsyncIterator[T]:
+        place: dict[str, int] | None = first
+        while place is not None:
+            page = await self.hook.asend(build(**place))
             for item in page.results:
                 yield item
-            number = number_after(number, page)
+            place = place_after(place, page)
+            del page
 
 
-class Wait(Call[P, Steps[PushOperation]]):
-    """A method that waits for a push operation."""
+class Course(Call[P, Steps[T]]):
+    """A method that may take several requests. Each is sent again as the retry table says."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> PushOperation:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Send the requests and return the result."""
+        return self.hook.run(self._build(*args, **kwargs), attempts=None)
+
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do the same without blocking the event loop."""
+        return await self.hook.arun(self._build(*args, **kwargs), attempts=None)
+
+
+class Wait(Call[P, Steps[T]]):
+    """A method that waits for an operation."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Block the thread until the operation has ended, and return it."""
         return self.hook.run(self._build(*args, **kwargs))
 
-    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> PushOperation:
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Do the same without blocking the event loop."""
         return await self.hook.arun(self._build(*args, **kwargs))

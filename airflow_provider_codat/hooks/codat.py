@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import os
 import sys
 import time
@@ -20,19 +19,16 @@ try:
 except ImportError:  # Airflow 2
     from airflow.utils.log.secrets_masker import mask_secret  # type: ignore[no-redef]  # one of the two is there
 
-from airflow_provider_codat.api import sync_settings
-from airflow_provider_codat.api.endpoints import companies, push_operations, records
+from airflow_provider_codat.api.endpoints.companies import list_companies
 from airflow_provider_codat.api.errors import CodatAuthenticationError, CodatError, CodatInputError
 from airflow_provider_codat.api.http.request import Request
 from airflow_provider_codat.api.http.response import RateLimit, Response, read
 from airflow_provider_codat.api.http.retry import RetryPolicy
 from airflow_provider_codat.api.http.steps import Sleep, Steps
 from airflow_provider_codat.api.sync_settings import ScheduleShape
-from airflow_provider_codat.api.waiting.pace import Pace
-from airflow_provider_codat.api.waiting.wait import OperationWait
 from airflow_provider_codat.hooks import asynchronous, blocking, form, retrying
 from airflow_provider_codat.hooks.account import Account, Turn, account_of
-from airflow_provider_codat.hooks.calls import Endpoint, FileEndpoint, PagedEndpoint, ShapedEndpoint, Wait
+from airflow_provider_codat.hooks.catalogue import Catalogue
 from airflow_provider_codat.hooks.connection import ConnectionSettings, read_connection
 from airflow_provider_codat.hooks.failures import causes
 
@@ -44,51 +40,12 @@ T = TypeVar("T")
 
 DEFAULT_CONN_ID = "codat_default"
 
-LONGEST_WAIT = 4 * 3600
-"""The longest ``timeout`` of a wait, in seconds. A larger number is most likely one of milliseconds."""
 
-LONGEST_INTERVAL = 600
-"""The longest ``poll_interval``, in seconds, for the same reason."""
-
-log = logging.getLogger(__name__)
-
-
-def wait_for_push_operation(
-    company_id: str, push_operation_key: str, *, poll_interval: float = 2.0, timeout: float = 120.0
-) -> Steps[push_operations.PushOperation]:
-    """Wait until a push operation has ended, and return it, whatever its status.
-
-    It is meant for ``@task`` functions. For a long wait use ``CodatPushOperationSensor``.
-
-    :param company_id: the company written to.
-    :param push_operation_key: the key of the operation, from Codat's answer to the write.
-    :param poll_interval: the shortest pause between two checks in seconds, above 0 and at most 600 (ten minutes);
-        default 2. The pause is a tenth of the time waited so far, if that is longer, up to 60 seconds.
-    :param timeout: seconds to wait, at most 14,400 (four hours); 0 checks once; default 120.
-    :raises CodatInputError: a number is out of bounds, most likely because it was given in milliseconds.
-    :raises CodatWaitTimeout: ``timeout`` passed first; the error names the last status seen.
-    :raises CodatApiError: Codat answered with an error that is not transient, such as 401 or 403.
-
-    Source: https://docs.codat.io/using-the-api/push.
-    """
-    _check_seconds("poll_interval", poll_interval, LONGEST_INTERVAL)
-    if timeout != 0:  # 0 checks once
-        _check_seconds("timeout", timeout, LONGEST_WAIT, "; a CodatPushOperationSensor can wait longer")
-    wait = OperationWait(push_operations.PUSH_OPERATION, company_id, push_operation_key, log)
-    return wait.steps(timeout, Pace(poll_interval), time.monotonic)
-
-
-def _check_seconds(name: str, seconds: float, most: int, remedy: str = "") -> None:
-    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 < seconds <= most:
-        raise CodatInputError(
-            f"{name} is {seconds!r}: it is in seconds, give a number above 0 and up to {most:,}{remedy}"
-        )
-
-
-class CodatHook(BaseHook):
+class CodatHook(Catalogue, BaseHook):
     """Sends requests to Codat's API, with the API key of an Airflow connection.
 
     Each call has two forms: ``hook.get_company(id)`` blocks the thread, ``await hook.get_company.aio(id)`` does not.
+    The class ``Catalogue`` of ``airflow_provider_codat.hooks.catalogue`` lists the calls.
 
     After a transient error the hook repeats a request if that is safe. It is safe for a request that reads or sets
     state, and for a ``POST`` of a record under its ``Idempotency-Key``. For a ``PUT`` or ``DELETE`` of a record it is
@@ -123,25 +80,6 @@ class CodatHook(BaseHook):
         self._session: requests.Session | None = None
         self._async_client: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
         self._process = os.getpid()
-
-    get_company = Endpoint(companies.get_company)
-    list_companies = Endpoint(companies.list_companies)
-    iterate_companies = PagedEndpoint(companies.list_companies)
-
-    get_push_operation = Endpoint(push_operations.get_push_operation)
-    list_push_operations = Endpoint(push_operations.list_push_operations)
-    iterate_push_operations = PagedEndpoint(push_operations.list_push_operations)
-    wait_for_push_operation = Wait(wait_for_push_operation)
-
-    create_record = Endpoint(records.create_record)
-    update_record = Endpoint(records.update_record)
-    delete_record = Endpoint(records.delete_record)
-    upload_attachment = FileEndpoint(records.upload_attachment)
-
-    get_company_sync_settings = Endpoint(sync_settings.get_company_sync_settings)
-    update_company_sync_settings = ShapedEndpoint(sync_settings.update_company_sync_settings)
-    get_account_sync_settings = Endpoint(sync_settings.get_account_sync_settings)
-    update_account_sync_settings = ShapedEndpoint(sync_settings.update_account_sync_settings)
 
     # -- the connection ----------------------------------------------------------------------------------------------
 
@@ -198,7 +136,7 @@ class CodatHook(BaseHook):
             return False, check.refused(error, self.codat_conn_id)
         try:
             with self.account.admit_at_once() as turn:
-                page = self._send_in_turn(companies.list_companies(page_size=1), turn)
+                page = self._send_in_turn(list_companies(page_size=1), turn)
         except CodatError as error:
             return False, check.explain(error, list(causes(error, outer_error)), settings)
         return True, check.reached(settings, page.total)
@@ -250,6 +188,7 @@ class CodatHook(BaseHook):
 
         :param steps: yields a request or a pause, and gets the answer of the request.
         :param attempts: how often each request is sent at most; default 1, because a wait checks again by itself.
+            ``None``: as the connection's ``max_attempts`` and ``retry_for`` say.
         """
         try:
             step = next(steps)
@@ -333,10 +272,11 @@ class CodatHook(BaseHook):
                 response = await asynchronous.exchange(client, request, self.settings)
         return self._read(request, response, turn)
 
-    async def arun(self, steps: Steps[T]) -> T:
+    async def arun(self, steps: Steps[T], *, attempts: int | None = 1) -> T:
         """Do what :meth:`run` does without blocking the event loop.
 
-        :param steps: as for :meth:`run`; each request is sent once.
+        :param steps: as for :meth:`run`.
+        :param attempts: as for :meth:`run`, with the same default.
         """
         try:
             step = next(steps)
@@ -346,7 +286,7 @@ class CodatHook(BaseHook):
                     if isinstance(step, Sleep):
                         await asyncio.sleep(step.seconds)
                     else:
-                        answer = await self.asend(step, attempts=1)
+                        answer = await self.asend(step, attempts=attempts)
                 except CodatError as error:
                     step = steps.throw(error)
                 else:

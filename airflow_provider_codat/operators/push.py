@@ -180,7 +180,8 @@ class CodatPushOperator(PushTask, PacedOperator):
 
     def _check_literals(self) -> None:
         """Raise at DAG parse for each wrong argument that no template can correct."""
-        from airflow_provider_codat.api.endpoints.records import check_idempotency_key, options
+        from airflow_provider_codat.api.endpoints.records import options
+        from airflow_provider_codat.api.http.idempotency import check_idempotency_key
 
         options(self.timeout_in_minutes, self.allow_sync_on_push_complete)
         if self.idempotency_key is not None and self.is_literal("idempotency_key"):
@@ -267,7 +268,7 @@ class CodatPushOperator(PushTask, PacedOperator):
             raise CodatWriteOutcomeUnknown(unknown) from unknown.__cause__
 
     def _write(self, context: Context) -> Write:
-        from airflow_provider_codat.api.endpoints.records import check_idempotency_key
+        from airflow_provider_codat.api.http.idempotency import check_idempotency_key
         from airflow_provider_codat.api.writing.stored import WriteTarget, fingerprint
         from airflow_provider_codat.api.writing.write import Write
         from airflow_provider_codat.tasks.earlier_tries import WriteState

@@ -39,8 +39,6 @@ LAST_CHECK_GRACE = 15.0
 AT_A_TIME = 100
 """Checks that are processed before other tasks of the event loop run. Each may write to a task log."""
 
-NEWEST_FIRST = "-requestedOnUtc"
-
 log = logging.getLogger(__name__)
 
 
@@ -177,7 +175,7 @@ class CompanyPoll:
             self._checks.keys,
             page=check.number,
             page_size=check.size,
-            order_by=NEWEST_FIRST if check.is_sorted else None,
+            order_by=self.kind.newest_first if check.is_sorted else None,
         )
 
     def _key_as_given(self, key: str) -> str:

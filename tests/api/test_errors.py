@@ -18,7 +18,11 @@ API_ERRORS = [
     exceptions.CodatPlanLimitError,
     exceptions.CodatForbiddenError,
     exceptions.CodatNotFoundError,
+    exceptions.CodatDataTypeNotSupported,
+    exceptions.CodatNoDataAvailable,
     exceptions.CodatConflictError,
+    exceptions.CodatNotYetSynced,
+    exceptions.CodatRefreshInProgress,
     exceptions.CodatRateLimited,
     exceptions.CodatServerError,
 ]

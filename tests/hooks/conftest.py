@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_codat.hooks import account as account_module
-from airflow_provider_codat.hooks import codat as hook_module
+from airflow_provider_codat.hooks import catalogue as catalogue_module
 from airflow_provider_codat.hooks.calls import Call
 
 
@@ -208,6 +208,6 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> Sleeps:
     monkeypatch.setattr(time, "time", lambda: real_time() + sum(sleeps))
     # In the hook alone: the event loops of other threads go by the real one.
     times = {**vars(time), "monotonic": lambda: real_monotonic() + sum(sleeps)}
-    for module in (hook_module, account_module):
+    for module in (catalogue_module, account_module):
         monkeypatch.setattr(module, "time", SimpleNamespace(**times))
     return sleeps

@@ -146,7 +146,8 @@ def of_class(name: str, cls: type) -> Subject:
 
 
 def of_attributes(name: str, cls: type) -> Iterator[Subject]:
-    for attribute, member in vars(cls).items():
+    calls = {name: each for base in cls.__mro__ for name, each in vars(base).items() if isinstance(each, Call)}
+    for attribute, member in (calls | vars(cls)).items():  # a class has the calls of its bases
         if not is_public(attribute):
             continue
         if isinstance(member, Call):

@@ -220,8 +220,8 @@ def up(stage: Stage) -> None:
 
 
 def short_of_patience(stage: Stage) -> None:
-    """Let the connection's read timeout be half a second, of the real clock."""
-    stage.connect(read_timeout=0.5)
+    """Let the connection's read timeout be a second, of the real clock."""
+    stage.connect(read_timeout=1)
 
 
 def release(stage: Stage) -> None:

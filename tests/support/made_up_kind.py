@@ -72,5 +72,6 @@ def pulls_of(company_id: str, key_of: dict[str, str]) -> OperationKind[Pull]:
         get=get,
         hook_call="get_pull",
         find=find,
+        newest_first="-requestedOnUtc",
         from_stored=lambda stored: Pull(**stored),
     )

@@ -1,7 +1,8 @@
 """The interface of an asynchronous operation: Codat answers a request at once, and does the work later.
 
 A wait reads an operation, or a list that shows it, until it has ended. An :class:`Operation` is what was read. An
-:class:`OperationKind` says how operations of a kind are named and read; ``PUSH_OPERATION`` is one.
+:class:`OperationKind` says how operations of a kind are named and read; ``PUSH_OPERATION`` and
+``PULL_OPERATION`` are two.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ class OperationKind(Generic[OperationT]):
     :param get: returns the request that reads an operation, from the company's id and the operation key.
     :param hook_call: the method of ``CodatHook`` that sends this request.
     :param find: returns the request that finds operations in one page of a company's list.
+    :param newest_first: the ``order_by`` with which such a list begins with the newest operation.
     :param from_stored: reads what an operation's ``to_json`` returned.
     """
 
@@ -90,4 +92,5 @@ class OperationKind(Generic[OperationT]):
     get: Callable[[str, str], Request[OperationT]]
     hook_call: str
     find: FindOperations[OperationT]
+    newest_first: str
     from_stored: Callable[[Any], OperationT]

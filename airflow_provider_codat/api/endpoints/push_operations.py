@@ -251,5 +251,6 @@ PUSH_OPERATION = OperationKind(
     get=get_push_operation,
     hook_call="get_push_operation",
     find=find_push_operations,
+    newest_first="-requestedOnUtc",
     from_stored=PushOperation.from_stored,
 )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow_provider_codat.api.data_types import SEGMENTS, are_different
 from airflow_provider_codat.api.endpoints.push_operations import PushOperation
 from airflow_provider_codat.api.errors import CodatIdempotencyKeyReused, CodatInputError, CodatResponseError
+from airflow_provider_codat.api.http.idempotency import given_or_new_key
 from airflow_provider_codat.api.http.multipart import FileForm, ReadableFile
 from airflow_provider_codat.api.http.request import Request, identifier, params, path
 
@@ -53,7 +53,7 @@ def create_record(
         options(timeout_in_minutes, allow_sync_on_push_complete),
         body=_fields(record),
         writes=True,
-        idempotency_key=_key(idempotency_key),
+        idempotency_key=given_or_new_key(idempotency_key),
     )
 
 
@@ -148,7 +148,7 @@ def upload_attachment(
 
     Source: https://docs.codat.io/using-the-api/upload-attachments.
     """
-    key = _key(idempotency_key)
+    key = given_or_new_key(idempotency_key)
     record = _push_path(company_id, connection_id, data_type, identifier("record_id", record_id))
     # The boundary is made from the key: each request under the same idempotency key must have the same bytes.
     boundary = f"codat-{key}"
@@ -163,21 +163,6 @@ def upload_attachment(
         writes=True,
         idempotency_key=key,
     )
-
-
-def check_idempotency_key(value: str) -> str:
-    """Return ``value`` if it is a GUID, which Codat requires.
-
-    :raises CodatInputError: it is not a GUID.
-    """
-    try:
-        return str(uuid.UUID(value))
-    except (ValueError, AttributeError, TypeError):
-        raise CodatInputError(f"idempotency_key {value!r} is not a GUID such as {uuid.UUID(int=0)}") from None
-
-
-def _key(given: str | None) -> str:
-    return str(uuid.uuid4()) if given is None else check_idempotency_key(given)
 
 
 def _create_path(company_id: str, connection_id: str, data_type: str, account_id: str | None) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from airflow_provider_codat.api.errors import CodatInputError, CodatResponseError
+from airflow_provider_codat.api.http.meaning import Meaning
 from airflow_provider_codat.api.http.request import Request, params
 from airflow_provider_codat.api.http.response import expect_list, expect_object, integer_or_none
 from airflow_provider_codat.api.json_value import JsonValue
@@ -84,7 +85,14 @@ def _count(value: Any) -> int | None:
 
 
 def list_request(
-    path: str, read_item: Callable[[Any], T], *, page: int, page_size: int, query: str | None, order_by: str | None
+    path: str,
+    read_item: Callable[[Any], T],
+    *,
+    page: int,
+    page_size: int,
+    query: str | None,
+    order_by: str | None,
+    meanings: tuple[Meaning, ...] = (),
 ) -> Request[Page[T]]:
     """Return the request for one page of a list.
 
@@ -97,7 +105,7 @@ def list_request(
     if query is not None and len(query) >= _MAX_QUERY_LENGTH:
         raise CodatInputError(f"query has {len(query)} characters: Codat takes fewer than {_MAX_QUERY_LENGTH}")
     wanted = params(page=page, pageSize=page_size, query=query, orderBy=order_by)
-    return Request("GET", path, page_reader(read_item, page, page_size), wanted)
+    return Request("GET", path, page_reader(read_item, page, page_size), wanted, meanings=meanings)
 
 
 def number_after(asked: int, page: Page[Any]) -> int | None:
@@ -110,3 +118,17 @@ def number_after(asked: int, page: Page[Any]) -> int | None:
     if page.number != asked:
         raise CodatResponseError(f"page {asked} was requested, page {page.number} came")
     return asked + 1 if page.has_next else None
+
+
+def place_after(place: Mapping[str, int], page: Page[Any]) -> dict[str, int] | None:
+    """Return the ``page`` and ``page_size`` of the request after this one, or ``None`` after the last page.
+
+    If Codat answered with smaller pages than requested, the next page has that size too: otherwise an API that takes
+    the requested size for the position would skip items.
+
+    :raises CodatResponseError: as :func:`number_after` does.
+    """
+    number = number_after(place["page"], page)
+    is_stated = len(page.results) <= page.size  # else the stated size cannot be true
+    size = min(place["page_size"], page.size) if is_stated else place["page_size"]
+    return None if number is None else {"page": number, "page_size": size}

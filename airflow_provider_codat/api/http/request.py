@@ -13,6 +13,7 @@ from urllib.parse import quote
 from airflow_provider_codat.api.errors import CodatInputError
 
 if TYPE_CHECKING:
+    from airflow_provider_codat.api.http.meaning import Meaning
     from airflow_provider_codat.api.http.multipart import FileForm
 
 T = TypeVar("T")
@@ -33,6 +34,8 @@ class Request(Generic[T]):
         default ``False``: it reads or sets state, and can be repeated.
     :param idempotency_key: sent as ``Idempotency-Key`` (https://docs.codat.io/using-the-api/idempotency) unless
         ``None``.
+    :param meanings: what error answers mean to this request beyond their status; default none. The first that matches
+        counts.
     """
 
     method: str
@@ -43,6 +46,7 @@ class Request(Generic[T]):
     form: FileForm | None = None
     writes: bool = False
     idempotency_key: str | None = None
+    meanings: tuple[Meaning, ...] = ()
 
     @property
     def is_repeatable(self) -> bool:

@@ -35,6 +35,9 @@ any other 4xx            ends                a client treats an unknown 4xx as 4
 3xx                      ends                redirects are not followed: the host of the connection is wrong
 =======================  ==================  =========================================================================
 
+A refresh counts as a request that sets state: if two attempts arrive, Codat refuses the second while the refresh of the
+first is running, and otherwise refreshes once more, which changes nothing.
+
 A write that was answered with 408 may have been carried out: a proxy may have passed it on before it timed out.
 
 How long a request is sent again:
