@@ -48,6 +48,8 @@ class Figures:
     kib_per_trigger: float | None
     stall: float
     stall_cpu: float
+    collecting: float
+    longest_collection: float
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,8 @@ class Cost:
     peak: int = 0
     stall: float = 0.0
     stall_cpu: float = 0.0
+    collecting: float = 0.0
+    longest_collection: float = 0.0
     events: list[list[Event]] = field(default_factory=list)
 
 
@@ -153,6 +155,7 @@ async def _run(
     pipe.recv()
     began, cpu = time.monotonic(), time.process_time()
     beating = asyncio.create_task(_beat(cost, memory))
+    gc.callbacks.append(_collection_timer(cost))
     cost.events = await asyncio.gather(*await _started(triggers, scenario.starts()))
     beating.cancel()
     cost.seconds, cost.cpu = time.monotonic() - began, time.process_time() - cpu
@@ -200,6 +203,22 @@ def _in_a_word(payload: dict[str, Any]) -> str:
     if payload["outcome"] == "ended":
         return payload["operation"]["status"]
     return payload["error"]["message"] if payload["outcome"] == "failed" else payload["outcome"]
+
+
+def _collection_timer(cost: Cost) -> Callable[[str, dict[str, int]], None]:
+    """Return a callback for ``gc`` that adds up how long Python collects garbage."""
+    began = 0.0
+
+    def time_collection(phase: str, _: dict[str, int]) -> None:
+        nonlocal began
+        if phase == "start":
+            began = time.perf_counter()
+            return
+        took = time.perf_counter() - began
+        cost.collecting += took
+        cost.longest_collection = max(cost.longest_collection, took)
+
+    return time_collection
 
 
 async def _beat(cost: Cost, memory: Callable[[], int]) -> None:
