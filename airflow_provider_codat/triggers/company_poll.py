@@ -24,7 +24,7 @@ from airflow_provider_codat.api.waiting.company_list import CompanyList, PageChe
 from airflow_provider_codat.triggers.sender import Place, Sender
 
 if TYPE_CHECKING:
-    from airflow_provider_codat.api.endpoints.operation import Operation, OperationKind
+    from airflow_provider_codat.api.endpoints.operation import OperationKind, OperationState
     from airflow_provider_codat.api.http.request import Request
     from airflow_provider_codat.api.waiting.company_list import ListOrder
     from airflow_provider_codat.api.waiting.pace import Pace
@@ -60,7 +60,7 @@ class Subscription:
     end: asyncio.Future[Any]
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
 
-    def answered(self, operation: Operation, checked_at: float, now: float) -> None:
+    def answered(self, operation: OperationState, checked_at: float, now: float) -> None:
         """Process the answer to a check that began at ``checked_at``."""
         if self.context.run(self.wait.answered, operation):
             self.end.set_result(operation)
@@ -149,11 +149,11 @@ class CompanyPoll:
 
     def _reschedule(self, key: str) -> None:
         """Schedule an operation. Waits that have ended do not count: each leaves when its trigger runs next."""
-        due = min((each.due for each in self._waiting_for(key)), default=None)
-        if due is None:
-            self._checks.forget(key)
+        due = [each.due for each in self._waiting_for(key)]
+        if due:
+            self._checks.schedule(key, min(due))
         else:
-            self._checks.schedule(key, due)
+            self._checks.forget(key)
 
     def _waiting_for(self, key: str) -> list[Subscription]:
         return [each for each in self._subscriptions.get(key, ()) if not each.end.done()]

@@ -147,10 +147,14 @@ def _parse_float(digits: str) -> float | None:
 
 
 def _empty_below(levels: int, value: Any) -> None:
-    layer = [value] if isinstance(value, dict | list) else []
+    layer = [value] if isinstance(value, (dict, list)) else []
     for _ in range(levels):
-        below = (child for each in layer for child in (each.values() if isinstance(each, dict) else each))
-        layer = [child for child in below if isinstance(child, dict | list)]
+        layer = [
+            child
+            for each in layer
+            for child in (each.values() if isinstance(each, dict) else each)
+            if isinstance(child, (dict, list))
+        ]
     for each in layer:
         each.clear()
 
