@@ -76,9 +76,14 @@ class Subscription:
         else:
             self._reschedule(checked_at, now)
 
+    def time_out(self) -> None:
+        """End the wait, unless it has ended."""
+        if not self.end.done():
+            self.end.set_exception(self.wait.timed_out(time.monotonic() - self.began))
+
     def _reschedule(self, checked_at: float, now: float) -> None:
         if checked_at >= self.deadline:
-            self.end.set_exception(self.wait.timed_out(now - self.began))
+            self.time_out()
             return
         pause = self.wait.next_pause(now, self.pace, now - self.began, is_due=checked_at >= self.due)
         # If a check began before the deadline but ended after it, the final check is still missing. It is due at once.
@@ -112,16 +117,14 @@ class CompanyPoll:
 
     async def wait(self, wait: OperationWait[Any], pace: Pace, began: float, deadline: float) -> Any:
         """Wait until one operation has ended. The arguments are as in ``wait_for_end``, in monotonic seconds."""
-        now = time.monotonic()
+        now, loop = time.monotonic(), asyncio.get_running_loop()
         subscription = self._join(wait, pace, began, deadline, now)
+        last_moment = max(deadline - now, 0.0) + LAST_CHECK_GRACE
+        timer = loop.call_later(last_moment, subscription.time_out, context=subscription.context)
         try:
-            async with asyncio.timeout(max(deadline - now, 0.0) + LAST_CHECK_GRACE):
-                return await subscription.end
-        except TimeoutError:
-            if subscription.end.done() and not subscription.end.cancelled():  # set just before the timeout
-                return subscription.end.result()
-            raise wait.timed_out(time.monotonic() - began) from None
+            return await subscription.end
         finally:
+            timer.cancel()
             self._leave(subscription)
 
     def _join(self, wait: OperationWait[Any], pace: Pace, began: float, deadline: float, now: float) -> Subscription:
