@@ -222,8 +222,8 @@ class CompanyChecks:
 
     def _lags_behind(self, check: PageCheck, page: Page[ListedOperation[StateT]]) -> bool:
         """Whether the page shows an operation as not ended that a single request has shown ended before."""
-        shown = (each.operation for each in page.results if each.operation is not None)
         ended = self._ended_alone
+        shown = (each.operation for each in page.results if ended and each.operation is not None)
         return any(not each.is_terminal and check.began > ended.get(each.key.casefold(), math.inf) for each in shown)
 
     def refused_order(self, check: PageCheck) -> bool:
