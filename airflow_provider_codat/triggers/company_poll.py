@@ -13,7 +13,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from airflow_provider_codat.api.http.retry import can_be_waited_out
 from airflow_provider_codat.api.waiting.company_checks import Check, CompanyChecks, SingleCheck
 from airflow_provider_codat.api.waiting.company_list import CompanyList, PageCheck
 from airflow_provider_codat.triggers.sender import Place, Sender
+from airflow_provider_codat.triggers.slices import in_slices
 
 if TYPE_CHECKING:
     from airflow_provider_codat.api.endpoints.operation import OperationKind, OperationState
@@ -35,9 +36,6 @@ FIRST_CHECK_WITHIN = 10.0
 
 LAST_CHECK_GRACE = 15.0
 """Seconds from the deadline to the end of a wait whose last check is not answered."""
-
-AT_A_TIME = 100
-"""Checks that are processed before other tasks of the event loop run. Each may write to a task log."""
 
 NEWEST_FIRST = "-requestedOnUtc"
 
@@ -197,7 +195,7 @@ class CompanyPoll:
             except CodatError as error:
                 await self.failed(check, error)
                 return
-        async for key in _slowly(shown):
+        async for key in in_slices(shown):
             for subscription in self._waiting_for(key):
                 subscription.answered(shown[key], check.began, time.monotonic())
             self._reschedule(key)
@@ -216,7 +214,7 @@ class CompanyPoll:
         await self._fail(keys, error, check)
 
     async def _fail(self, keys: Iterable[str], error: CodatError, check: Check) -> None:
-        async for key in _slowly(keys):
+        async for key in in_slices(keys):
             for subscription in self._waiting_for(key):
                 subscription.failed(error, check.began, time.monotonic())
             self._reschedule(key)
@@ -242,11 +240,3 @@ class CompanyPoll:
         )
         for subscription in waiting:
             subscription.end.set_exception(broken)
-
-
-async def _slowly(keys: Iterable[str]) -> AsyncIterator[str]:
-    """Iterate, and let other tasks of the event loop run after every ``AT_A_TIME`` keys."""
-    for number, key in enumerate(keys, start=1):
-        yield key
-        if number % AT_A_TIME == 0:
-            await asyncio.sleep(0)
