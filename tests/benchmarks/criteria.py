@@ -50,6 +50,7 @@ class Figures:
     stall_cpu: float
     collecting: float
     longest_collection: float
+    stall_without_collection: float
 
 
 @dataclass(frozen=True)

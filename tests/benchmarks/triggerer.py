@@ -13,6 +13,9 @@ loop stall
     A task sleeps 5 ms at a time. The figure is how late it wakes in the worst case. Other processes delay it, too; the
     CPU time of the loop's thread during one such sleep shows the share of the loop itself. What exists before the first
     wait is left out of Python's garbage collection: Airflow's modules alone would make each full one take 0.25 s.
+garbage collection
+    Python's own, which stops the loop, too. The more objects the waits have, the longer it takes. The figures are its
+    time in all, the longest one, and the longest stall without it.
 """
 
 from __future__ import annotations
@@ -58,6 +61,7 @@ class Cost:
     stall_cpu: float = 0.0
     collecting: float = 0.0
     longest_collection: float = 0.0
+    stall_without_collection: float = 0.0
     events: list[list[Event]] = field(default_factory=list)
 
 
@@ -224,9 +228,11 @@ def _collection_timer(cost: Cost) -> Callable[[str, dict[str, int]], None]:
 async def _beat(cost: Cost, memory: Callable[[], int]) -> None:
     beats = 0
     while True:
-        before, cpu = time.perf_counter(), time.thread_time()
+        before, cpu, collecting = time.perf_counter(), time.thread_time(), cost.collecting
         await asyncio.sleep(BEAT)
-        cost.stall = max(cost.stall, time.perf_counter() - before - BEAT)
+        stall = time.perf_counter() - before - BEAT
+        cost.stall = max(cost.stall, stall)
+        cost.stall_without_collection = max(cost.stall_without_collection, stall - (cost.collecting - collecting))
         cost.stall_cpu = max(cost.stall_cpu, time.thread_time() - cpu)
         beats += 1
         if beats % _SAMPLE_EVERY == 0:

@@ -47,6 +47,7 @@ MEASURES = {
     "most CPU between two beats": ("{:.0f} ms", lambda f: f.stall_cpu * 1000),
     "garbage collection": ("{:.2f} s", lambda f: f.collecting),
     "longest garbage collection": ("{:.0f} ms", lambda f: f.longest_collection * 1000),
+    "longest stall without it": ("{:.0f} ms", lambda f: f.stall_without_collection * 1000),
     "duration of the run": ("{:.1f} s", lambda f: f.seconds),
 }
 
@@ -143,6 +144,7 @@ def _figures(
         stall_cpu=cost.stall_cpu,
         collecting=cost.collecting,
         longest_collection=cost.longest_collection,
+        stall_without_collection=cost.stall_without_collection,
     )
 
 
