@@ -94,7 +94,7 @@ class OperationTrigger(BaseTrigger):
 
     def _wait(self) -> OperationWait[Any]:
         key: str = getattr(self, self.kind.key_argument)
-        # The logger of the class: one of each trigger's own would be a tenth of what a wait keeps in memory.
+        # The logger of the class, because a logger is several objects, and there may be thousands of triggers.
         return OperationWait(self.kind, self.company_id, key, self.logger(), self.not_before, self.last_status)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
