@@ -13,7 +13,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,10 @@ from airflow_provider_codat.api.http.retry import can_be_waited_out
 from airflow_provider_codat.api.waiting.company_checks import Check, CompanyChecks, SingleCheck
 from airflow_provider_codat.api.waiting.company_list import CompanyList, PageCheck
 from airflow_provider_codat.triggers.sender import Place, Sender
+from airflow_provider_codat.triggers.slices import in_slices
 
 if TYPE_CHECKING:
-    from airflow_provider_codat.api.endpoints.operation import Operation, OperationKind
+    from airflow_provider_codat.api.endpoints.operation import OperationKind, OperationState
     from airflow_provider_codat.api.http.request import Request
     from airflow_provider_codat.api.waiting.company_list import ListOrder
     from airflow_provider_codat.api.waiting.pace import Pace
@@ -36,8 +37,6 @@ FIRST_CHECK_WITHIN = 10.0
 LAST_CHECK_GRACE = 15.0
 """Seconds from the deadline to the end of a wait whose last check is not answered."""
 
-AT_A_TIME = 100
-"""Checks that are processed before other tasks of the event loop run. Each may write to a task log."""
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +57,7 @@ class Subscription:
     end: asyncio.Future[Any]
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
 
-    def answered(self, operation: Operation, checked_at: float, now: float) -> None:
+    def answered(self, operation: OperationState, checked_at: float, now: float) -> None:
         """Process the answer to a check that began at ``checked_at``."""
         if self.context.run(self.wait.answered, operation):
             self.end.set_result(operation)
@@ -74,9 +73,14 @@ class Subscription:
         else:
             self._reschedule(checked_at, now)
 
+    def time_out(self) -> None:
+        """End the wait, unless it has ended."""
+        if not self.end.done():
+            self.end.set_exception(self.wait.timed_out(time.monotonic() - self.began))
+
     def _reschedule(self, checked_at: float, now: float) -> None:
         if checked_at >= self.deadline:
-            self.end.set_exception(self.wait.timed_out(now - self.began))
+            self.time_out()
             return
         pause = self.wait.next_pause(now, self.pace, now - self.began, is_due=checked_at >= self.due)
         # If a check began before the deadline but ended after it, the final check is still missing. It is due at once.
@@ -110,16 +114,14 @@ class CompanyPoll:
 
     async def wait(self, wait: OperationWait[Any], pace: Pace, began: float, deadline: float) -> Any:
         """Wait until one operation has ended. The arguments are as in ``wait_for_end``, in monotonic seconds."""
-        now = time.monotonic()
+        now, loop = time.monotonic(), asyncio.get_running_loop()
         subscription = self._join(wait, pace, began, deadline, now)
+        last_moment = max(deadline - now, 0.0) + LAST_CHECK_GRACE
+        timer = loop.call_later(last_moment, subscription.time_out, context=subscription.context)
         try:
-            async with asyncio.timeout(max(deadline - now, 0.0) + LAST_CHECK_GRACE):
-                return await subscription.end
-        except TimeoutError:
-            if subscription.end.done() and not subscription.end.cancelled():  # set just before the timeout
-                return subscription.end.result()
-            raise wait.timed_out(time.monotonic() - began) from None
+            return await subscription.end
         finally:
+            timer.cancel()
             self._leave(subscription)
 
     def _join(self, wait: OperationWait[Any], pace: Pace, began: float, deadline: float, now: float) -> Subscription:
@@ -147,11 +149,11 @@ class CompanyPoll:
 
     def _reschedule(self, key: str) -> None:
         """Schedule an operation. Waits that have ended do not count: each leaves when its trigger runs next."""
-        due = min((each.due for each in self._waiting_for(key)), default=None)
-        if due is None:
-            self._checks.forget(key)
+        due = [each.due for each in self._waiting_for(key)]
+        if due:
+            self._checks.schedule(key, min(due))
         else:
-            self._checks.schedule(key, due)
+            self._checks.forget(key)
 
     def _waiting_for(self, key: str) -> list[Subscription]:
         return [each for each in self._subscriptions.get(key, ()) if not each.end.done()]
@@ -192,7 +194,7 @@ class CompanyPoll:
             except CodatError as error:
                 await self.failed(check, error)
                 return
-        async for key in _slowly(shown):
+        async for key in in_slices(shown):
             for subscription in self._waiting_for(key):
                 subscription.answered(shown[key], check.began, time.monotonic())
             self._reschedule(key)
@@ -211,7 +213,7 @@ class CompanyPoll:
         await self._fail(keys, error, check)
 
     async def _fail(self, keys: Iterable[str], error: CodatError, check: Check) -> None:
-        async for key in _slowly(keys):
+        async for key in in_slices(keys):
             for subscription in self._waiting_for(key):
                 subscription.failed(error, check.began, time.monotonic())
             self._reschedule(key)
@@ -237,11 +239,3 @@ class CompanyPoll:
         )
         for subscription in waiting:
             subscription.end.set_exception(broken)
-
-
-async def _slowly(keys: Iterable[str]) -> AsyncIterator[str]:
-    """Iterate, and let other tasks of the event loop run after every ``AT_A_TIME`` keys."""
-    for number, key in enumerate(keys, start=1):
-        yield key
-        if number % AT_A_TIME == 0:
-            await asyncio.sleep(0)

@@ -96,17 +96,17 @@ class ConnectionLog:
             )
 
     def _log_pace(self, budget: Budget, now: float) -> None:
-        left = _left(budget.quota.headers)
         if budget.is_short_of_quota(now):
             if self._slowed_until is None:
                 log.warning(
                     "The quota of connection %r is running short: slowed to %.1f requests a minute.%s",
                     self._name,
                     budget.rate(now) * 60,
-                    left,
+                    _left(budget.quota.headers),
                 )
                 self._slowed_until = budget.quota.reset_at
         elif self._slowed_until is not None and now >= self._slowed_until:
+            left = _left(budget.quota.headers)
             log.info("The quota of connection %r has been reset: back to full pace.%s", self._name, left)
             self._slowed_until = None
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -94,7 +94,8 @@ class OperationTrigger(BaseTrigger):
 
     def _wait(self) -> OperationWait[Any]:
         key: str = getattr(self, self.kind.key_argument)
-        return OperationWait(self.kind, self.company_id, key, self.log, self.not_before, self.last_status)
+        # The logger of the class, because a logger is several objects, and there may be thousands of triggers.
+        return OperationWait(self.kind, self.company_id, key, self.logger(), self.not_before, self.last_status)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield the one event."""
@@ -122,24 +123,22 @@ class OperationTrigger(BaseTrigger):
         else:
             yield await self._end(operation)
 
-    async def _wait_for_end(self, wait: OperationWait[Any]) -> Operation:
-        """Wait. Meanwhile store the link to the company, which takes a while if many waits start together."""
+    def _wait_for_end(self, wait: OperationWait[Any]) -> Coroutine[Any, Any, Operation]:
+        """Wait. Meanwhile store the link to the company, unless the worker that has deferred has stored it."""
         pace = Pace(self.poke_interval, self.exponential_backoff, self.max_wait)
-        link = asyncio.create_task(self._store_link())
+        end = wait_for_end(self.codat_conn_id, wait, pace, self._stop_at(), self.waiting_since)
+        return self._with_link(end) if self.deadline is None else end
+
+    async def _with_link(self, end: Coroutine[Any, Any, Operation]) -> Operation:
+        """Wait, and store the link, which takes a while if many waits start together."""
+        link = asyncio.create_task(sync_to_async(store_company_link)(self.task_instance, self.company_id))
         try:
-            operation: Operation = await wait_for_end(
-                self.codat_conn_id, wait, pace, self._stop_at(), self.waiting_since
-            )
+            return await end
         except asyncio.CancelledError:
             link.cancel()
             raise
         finally:
             await asyncio.wait([link], timeout=LONGEST_STORE)
-        return operation
-
-    async def _store_link(self) -> None:
-        if self.deadline is None:  # otherwise the worker that has started the task has stored it
-            await sync_to_async(store_company_link)(self.task_instance, self.company_id)
 
     def _stop_at(self) -> float:
         if self.deadline is not None:

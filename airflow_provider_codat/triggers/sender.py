@@ -126,15 +126,18 @@ class Sender:
 
     def wake(self, company: Company[Any]) -> None:
         """Look at a company again, because its next request may be due earlier than before."""
-        self._enqueue(company)
-        _no_context().run(self._admit)
+        if self._enqueue(company):
+            _no_context().run(self._admit)
 
-    def _enqueue(self, company: Company[Any]) -> None:
+    def _enqueue(self, company: Company[Any]) -> bool:
+        """Give a company its place in the queue. Return whether that is an earlier one."""
         # The later of both times counts, so a company that is always due does not take all of the budget.
         at = max(company.next_at(), company.place.served_at)
-        if at < company.place.queued_at:
+        is_earlier = at < company.place.queued_at
+        if is_earlier:
             company.place.queued_at = at
             heapq.heappush(self._queue, (at, next(self._numbers), company))
+        return is_earlier
 
     def _admit(self) -> None:
         """Send what is due while the account allows. Set a timer for the next request."""
@@ -182,14 +185,19 @@ class Sender:
             self._slow += 1
             exchange.turn.is_slow()
             exchange.company.is_slow(exchange.check)
-            self.wake(exchange.company)
+            self._go_on(exchange.company)
 
     async def _exchange(self, exchange: _Exchange[Any]) -> None:
         try:
             await self._send(exchange)
         except Exception as error:
             exchange.company.break_off(error)
-        self.wake(exchange.company)  # not if it was cancelled: the event loop ends
+        self._go_on(exchange.company)  # not if it was cancelled: the event loop ends
+
+    def _go_on(self, company: Company[Any]) -> None:
+        """Send what is due, because fewer requests are under way."""
+        self._enqueue(company)
+        self._admit()
 
     async def _send(self, exchange: _Exchange[Any]) -> None:
         company, check = exchange.company, exchange.check

@@ -30,6 +30,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from airflow_provider_codat.api.errors import CodatError, CodatInputError
+from airflow_provider_codat.triggers.slices import in_slices
 
 if TYPE_CHECKING:
     from airflow_provider_codat.hooks.codat import CodatHook
@@ -69,7 +70,8 @@ class SharedConnection:
         self._refused: tuple[str, str] | None = None
         self._read_at = -math.inf
         self._failures = 0
-        self._reading: asyncio.Task[Exception | None] | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._waiting: list[asyncio.Future[Exception | None]] = []
 
     @property
     def hook(self) -> CodatHook:
@@ -91,7 +93,8 @@ class SharedConnection:
         if self._hook is None:
             await self._read_within(min(max(deadline - time.time(), LEAST_PATIENCE), READ_PATIENCE))
         elif self._is_older_than(REFUSED_TTL if _account(self._hook) == self._refused else CONNECTION_TTL):
-            await asyncio.wait([self._next_read()], timeout=LEAST_PATIENCE)
+            with suppress(TimeoutError):
+                await self._next_read(LEAST_PATIENCE)
 
     async def reread(self, refused: CodatHook) -> bool:
         """Read the connection after a 401 to a request of the hook ``refused``.
@@ -99,8 +102,7 @@ class SharedConnection:
         :return: whether the API key or the address has changed, so that the request is worth repeating.
         """
         account = _account(refused)
-        is_reading = self._reading is not None and not self._reading.done()
-        is_due = self._refused != account or self._is_older_than(REFUSED_TTL) or is_reading
+        is_due = self._refused != account or self._is_older_than(REFUSED_TTL) or self._reading is not None
         if _account(self.hook) == account and is_due:
             self._refused = account
             with suppress(CodatError):  # logged by the read itself
@@ -122,9 +124,10 @@ class SharedConnection:
         give_up_at = time.monotonic() + seconds
         error: Exception | None = TimeoutError("Airflow has not answered")
         while (left := give_up_at - time.monotonic()) > 0:
-            # Not `wait_for`: it would cancel the read that all waits share when the first of them times out.
-            done, _ = await asyncio.wait([self._next_read()], timeout=left)
-            error = done.pop().result() if done else error
+            try:
+                error = await self._next_read(left)
+            except TimeoutError:
+                break
             if error is None:
                 return
             if isinstance(error, CodatInputError):
@@ -133,26 +136,36 @@ class SharedConnection:
             f"Connection {self.codat_conn_id!r} could not be read for {seconds:.0f} s: {error!r}"
         ) from error
 
-    def _next_read(self) -> asyncio.Task[Exception | None]:
-        """Return the read that all waits share now. It logs to the triggerer's log, not to that of its first wait."""
-        if self._reading is None or self._reading.done():
-            loop = asyncio.get_running_loop()
-            self._reading = loop.create_task(self._read_after_pause(), context=contextvars.Context())
-        return self._reading
+    async def _next_read(self, seconds: float) -> Exception | None:
+        """Wait for the read that all waits share now, and return its error.
 
-    async def _read_after_pause(self) -> Exception | None:
+        :raises TimeoutError: it has not ended after so many seconds.
+        """
+        loop = asyncio.get_running_loop()
+        if self._reading is None:
+            # The empty context: it logs to the triggerer's log, not to that of its first wait.
+            self._reading = loop.create_task(self._read_after_pause(), context=contextvars.Context())
+        end: asyncio.Future[Exception | None] = loop.create_future()
+        self._waiting.append(end)
+        async with asyncio.timeout(seconds):
+            return await end
+
+    async def _read_after_pause(self) -> None:
         pause = min(2.0 ** (self._failures - 1), LONGEST_PAUSE) if self._failures else 0.0
         await asyncio.sleep(self._read_at + pause - time.monotonic())
+        error: Exception | None = None
         try:
             await self._read()
-        except Exception as error:
-            self._failed(error)
-            return error
+        except Exception as failure:
+            error = failure
+            self._failed(failure)
         else:
             self._succeeded()
-            return None
-        finally:
-            self._read_at = time.monotonic()
+        self._read_at = time.monotonic()
+        waiting, self._waiting, self._reading = self._waiting, [], None
+        async for end in in_slices(waiting):  # thousands, if a triggerer has just started
+            if not end.done():
+                end.set_result(error)
 
     async def _read(self) -> None:
         from airflow_provider_codat.hooks.codat import CodatHook

@@ -30,7 +30,7 @@ async def wait_for_end(
     :raises CodatWaitTimeout: the deadline passed first; ``wait`` has the last status.
     :raises CodatError: an error that is not transient ended the wait.
     """
-    _ = wait.request  # raises for an id that cannot be part of a URL, before any request
+    wait.kind.get(wait.company_id, wait.key)  # raises for an id that cannot be part of a URL, before any request
     by_connection = polls_of_this_loop()
     if codat_conn_id not in by_connection:
         by_connection[codat_conn_id] = SharedPolls(codat_conn_id)

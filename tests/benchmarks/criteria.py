@@ -48,6 +48,9 @@ class Figures:
     kib_per_trigger: float | None
     stall: float
     stall_cpu: float
+    collecting: float
+    longest_collection: float
+    stall_without_collection: float
 
 
 @dataclass(frozen=True)

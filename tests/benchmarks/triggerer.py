@@ -13,6 +13,9 @@ loop stall
     A task sleeps 5 ms at a time. The figure is how late it wakes in the worst case. Other processes delay it, too; the
     CPU time of the loop's thread during one such sleep shows the share of the loop itself. What exists before the first
     wait is left out of Python's garbage collection: Airflow's modules alone would make each full one take 0.25 s.
+garbage collection
+    Python's own, which stops the loop, too. The more objects the waits have, the longer it takes. The figures are its
+    time in all, the longest one, and the longest stall without it.
 """
 
 from __future__ import annotations
@@ -56,6 +59,9 @@ class Cost:
     peak: int = 0
     stall: float = 0.0
     stall_cpu: float = 0.0
+    collecting: float = 0.0
+    longest_collection: float = 0.0
+    stall_without_collection: float = 0.0
     events: list[list[Event]] = field(default_factory=list)
 
 
@@ -153,6 +159,7 @@ async def _run(
     pipe.recv()
     began, cpu = time.monotonic(), time.process_time()
     beating = asyncio.create_task(_beat(cost, memory))
+    gc.callbacks.append(_collection_timer(cost))
     cost.events = await asyncio.gather(*await _started(triggers, scenario.starts()))
     beating.cancel()
     cost.seconds, cost.cpu = time.monotonic() - began, time.process_time() - cpu
@@ -202,12 +209,30 @@ def _in_a_word(payload: dict[str, Any]) -> str:
     return payload["error"]["message"] if payload["outcome"] == "failed" else payload["outcome"]
 
 
+def _collection_timer(cost: Cost) -> Callable[[str, dict[str, int]], None]:
+    """Return a callback for ``gc`` that adds up how long Python collects garbage."""
+    began = 0.0
+
+    def time_collection(phase: str, _: dict[str, int]) -> None:
+        nonlocal began
+        if phase == "start":
+            began = time.perf_counter()
+            return
+        took = time.perf_counter() - began
+        cost.collecting += took
+        cost.longest_collection = max(cost.longest_collection, took)
+
+    return time_collection
+
+
 async def _beat(cost: Cost, memory: Callable[[], int]) -> None:
     beats = 0
     while True:
-        before, cpu = time.perf_counter(), time.thread_time()
+        before, cpu, collecting = time.perf_counter(), time.thread_time(), cost.collecting
         await asyncio.sleep(BEAT)
-        cost.stall = max(cost.stall, time.perf_counter() - before - BEAT)
+        stall = time.perf_counter() - before - BEAT
+        cost.stall = max(cost.stall, stall)
+        cost.stall_without_collection = max(cost.stall_without_collection, stall - (cost.collecting - collecting))
         cost.stall_cpu = max(cost.stall_cpu, time.thread_time() - cpu)
         beats += 1
         if beats % _SAMPLE_EVERY == 0:

@@ -45,6 +45,9 @@ MEASURES = {
     "bare trigger object": ("{:.1f} KiB", lambda f: f.kib_per_trigger),
     "longest event-loop stall": ("{:.0f} ms", lambda f: f.stall * 1000),
     "most CPU between two beats": ("{:.0f} ms", lambda f: f.stall_cpu * 1000),
+    "garbage collection": ("{:.2f} s", lambda f: f.collecting),
+    "longest garbage collection": ("{:.0f} ms", lambda f: f.longest_collection * 1000),
+    "longest stall without it": ("{:.0f} ms", lambda f: f.stall_without_collection * 1000),
     "duration of the run": ("{:.1f} s", lambda f: f.seconds),
 }
 
@@ -139,6 +142,9 @@ def _figures(
         kib_per_trigger=kib(cost.bare - cost.empty) if traced else None,
         stall=cost.stall,
         stall_cpu=cost.stall_cpu,
+        collecting=cost.collecting,
+        longest_collection=cost.longest_collection,
+        stall_without_collection=cost.stall_without_collection,
     )
 
 

@@ -11,6 +11,7 @@ from airflow_provider_codat.api.endpoints.push_operations import find_push_opera
 if TYPE_CHECKING:
     from collections.abc import Container
 
+    from airflow_provider_codat.api.endpoints.operation import OperationState
     from airflow_provider_codat.api.endpoints.push_operations import PushOperation
     from airflow_provider_codat.api.http.paging import Page
     from airflow_provider_codat.api.http.request import Request
@@ -42,14 +43,17 @@ def pulls_of(company_id: str, key_of: dict[str, str]) -> OperationKind[Pull]:
     :param key_of: the key of a push -> the key of the pull operation that it stands for.
     """
 
-    def as_pull(push: PushOperation) -> Pull:
+    def as_pull(push: OperationState, requested_on: str | None) -> Pull:
         status = {"Pending": "Fetching", "Success": "Complete"}[push.status]
-        return Pull(key_of[push.key], status, push.requested_on)
+        return Pull(key_of[push.key], status, requested_on)
+
+    def read_one(push: PushOperation) -> Pull:
+        return as_pull(push, push.requested_on)
 
     def get(_: str, key: str) -> Request[Pull]:
         [push_key] = [each for each in key_of if key_of[each] == key]
         request = get_push_operation(company_id, push_key)
-        return replace(request, read=lambda body: as_pull(request.read(body)))
+        return replace(request, read=lambda body: read_one(request.read(body)))
 
     def find(_: str, keys: Container[str], **options: Any) -> Request[Page[ListedOperation[Pull]]]:
         request = find_push_operations(company_id, [each for each in key_of if key_of[each] in keys], **options)
@@ -57,7 +61,8 @@ def pulls_of(company_id: str, key_of: dict[str, str]) -> OperationKind[Pull]:
         def read(body: Any) -> Page[ListedOperation[Pull]]:
             page = request.read(body)
             pulls = [
-                ListedOperation(each.requested_on, each.operation and as_pull(each.operation)) for each in page.results
+                ListedOperation(each.requested_on, each.operation and as_pull(each.operation, each.requested_on))
+                for each in page.results
             ]
             return replace(page, results=tuple(pulls))
 

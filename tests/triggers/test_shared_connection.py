@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+from itertools import pairwise
 
 import pytest
 from one_company import OneCompany
@@ -16,6 +17,7 @@ from airflow_provider_codat.triggers import shared_connection
 from airflow_provider_codat.triggers.codat import CodatPushOperationTrigger
 from airflow_provider_codat.triggers.sender import Sender
 from airflow_provider_codat.triggers.shared_connection import CONNECTION_TTL, SharedConnection
+from airflow_provider_codat.triggers.slices import AT_A_TIME
 
 
 def shared():
@@ -211,6 +213,24 @@ def test_waits_for_a_connection_that_stays_away_end_after_a_minute_or_at_their_d
     assert clock.passed == pytest.approx(seconds, abs=0.1)
     assert reads.count == expected_reads
     assert len(messages(caplog)) == 1
+
+
+def test_other_tasks_run_while_many_waits_go_on_after_a_read(codat_connection, clock):
+    gone_on = []
+
+    async def wait(connection):
+        await connection.open(START + 3600)
+        gone_on.append(clock.passed)
+
+    async def all_waits():
+        connection, counts = shared(), [0]
+        waits = [asyncio.create_task(wait(connection)) for _ in range(5 * AT_A_TIME)]
+        while counts[-1] < len(waits):
+            await asyncio.sleep(0)
+            counts.append(len(gone_on))
+        return max(after - before for before, after in pairwise(counts))
+
+    assert clock.run(all_waits()) == AT_A_TIME
 
 
 def test_each_wait_has_a_minute_of_its_own(connect, reads, clock):

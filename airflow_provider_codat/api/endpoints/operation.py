@@ -15,8 +15,8 @@ from airflow_provider_codat.api.http.paging import Page
 from airflow_provider_codat.api.http.request import Request
 
 
-class Operation(Protocol):
-    """One operation, as Codat last reported it."""
+class OperationState(Protocol):
+    """What a check shows of an operation."""
 
     @property
     def key(self) -> str:
@@ -27,12 +27,16 @@ class Operation(Protocol):
         """Codat's name of its state, such as ``Pending``."""
 
     @property
-    def requested_on(self) -> str | None:
-        """The time of the request, ISO 8601 as Codat wrote it, or ``None`` if Codat did not say."""
-
-    @property
     def is_terminal(self) -> bool:
         """Whether it has ended. With an unknown status it has not."""
+
+
+class Operation(OperationState, Protocol):
+    """One operation, as Codat last reported it."""
+
+    @property
+    def requested_on(self) -> str | None:
+        """The time of the request, ISO 8601 as Codat wrote it, or ``None`` if Codat did not say."""
 
     @property
     def is_success(self) -> bool:
@@ -43,14 +47,28 @@ class Operation(Protocol):
 
 
 OperationT = TypeVar("OperationT", bound=Operation)
+StateT = TypeVar("StateT", bound=OperationState)
 
 
-@dataclass(frozen=True)
-class ListedOperation(Generic[OperationT]):
+@dataclass(frozen=True, slots=True)
+class NotEnded:
+    """An operation that has not ended. No more is read of it from a list, because a list shows many of them."""
+
+    key: str
+    status: str
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether it has ended: ``False``."""
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class ListedOperation(Generic[StateT]):
     """An entry of a company's list. ``operation`` is ``None`` if it is not searched for or cannot be read."""
 
     requested_on: str | None
-    operation: OperationT | None
+    operation: StateT | None
 
 
 class FindOperations(Protocol[OperationT]):
@@ -64,7 +82,7 @@ class FindOperations(Protocol[OperationT]):
         page: int,
         page_size: int,
         order_by: str | None = None,
-    ) -> Request[Page[ListedOperation[OperationT]]]:
+    ) -> Request[Page[ListedOperation[OperationT | NotEnded]]]:
         """Return the request."""
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from airflow_provider_codat.api.data_types import are_different
-from airflow_provider_codat.api.endpoints.operation import ListedOperation, OperationKind
+from airflow_provider_codat.api.endpoints.operation import ListedOperation, NotEnded, OperationKind
 from airflow_provider_codat.api.errors import CodatResponseError, ValidationItem
 from airflow_provider_codat.api.http.paging import DEFAULT_PAGE_SIZE, Page, list_request
 from airflow_provider_codat.api.http.request import Request, identifier, path
@@ -183,28 +183,42 @@ def _read_operation(body: Any, **requested: str) -> PushOperation:
 
 def find_push_operations(
     company_id: str,
-    keys: Container[str] | None,
+    keys: Container[str],
     *,
     page: int,
     page_size: int,
     order_by: str | None = None,
-    since: str | None = None,
-) -> Request[Page[ListedOperation[PushOperation]]]:
-    """Find operations by their case-folded operation keys (``None`` for all) in one page of a company's list.
+) -> Request[Page[ListedOperation[PushOperation | NotEnded]]]:
+    """Find operations by their case-folded operation keys in one page of a company's list.
 
     An operation that cannot be read is listed with ``operation=None``, so that it does not end the wait for another.
+    """
+
+    def read(item: Any) -> ListedOperation[PushOperation | NotEnded]:
+        data = item if isinstance(item, dict) else {}
+        key, status, operation = data.get("pushOperationKey"), data.get("status"), None
+        if isinstance(key, str) and key.casefold() in keys and isinstance(status, str) and status:
+            is_terminal = status in TERMINAL_STATUSES
+            operation = _read_operation(data, companyId=company_id) if is_terminal else NotEnded(key, status)
+        return ListedOperation(text_or_none(data.get("requestedOnUtc")), operation)
+
+    route = _list_path(company_id)
+    return list_request(route, read, page=page, page_size=page_size, query=None, order_by=order_by)
+
+
+def push_history(
+    company_id: str, *, page: int, page_size: int, order_by: str, since: str | None = None
+) -> Request[Page[ListedOperation[PushOperation]]]:
+    """Read one page of a company's list, with an operation that cannot be read as ``operation=None``.
 
     :param since: only operations from this time on (ISO 8601), if the API supports a ``query`` here; default all.
     """
 
     def read(item: Any) -> ListedOperation[PushOperation]:
-        data = item if isinstance(item, dict) else {}
-        key, requested_on = data.get("pushOperationKey"), text_or_none(data.get("requestedOnUtc"))
-        operation = None
-        if isinstance(key, str) and (keys is None or key.casefold() in keys):
-            with suppress(CodatResponseError):
-                operation = _read_operation(data, companyId=company_id)
-        return ListedOperation(requested_on, operation)
+        data, operation = item if isinstance(item, dict) else {}, None
+        with suppress(CodatResponseError):
+            operation = _read_operation(data, companyId=company_id)
+        return ListedOperation(text_or_none(data.get("requestedOnUtc")), operation)
 
     query = None if since is None else f"requestedOnUtc>={since}"
     route = _list_path(company_id)

@@ -40,7 +40,7 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
-from airflow_provider_codat.api.endpoints.operation import ListedOperation, OperationT
+from airflow_provider_codat.api.endpoints.operation import ListedOperation, StateT
 from airflow_provider_codat.api.http.paging import Page
 from airflow_provider_codat.api.waiting.company_list import CompanyList, PageCheck
 
@@ -201,7 +201,7 @@ class CompanyChecks:
         if has_ended:
             self._ended_alone = {check.key: now}
 
-    def read_page(self, check: PageCheck, page: Page[ListedOperation[OperationT]]) -> dict[str, OperationT]:
+    def read_page(self, check: PageCheck, page: Page[ListedOperation[StateT]]) -> dict[str, StateT]:
         """Record a page, and return the operations that it has checked. :meth:`schedule` has to follow for each.
 
         :raises CodatResponseError: the answer is not the requested page. :meth:`failed` has to follow.
@@ -220,10 +220,10 @@ class CompanyChecks:
         self._pages_since_comparison += 1
         return shown
 
-    def _lags_behind(self, check: PageCheck, page: Page[ListedOperation[OperationT]]) -> bool:
+    def _lags_behind(self, check: PageCheck, page: Page[ListedOperation[StateT]]) -> bool:
         """Whether the page shows an operation as not ended that a single request has shown ended before."""
-        shown = (each.operation for each in page.results if each.operation is not None)
         ended = self._ended_alone
+        shown = (each.operation for each in page.results if ended and each.operation is not None)
         return any(not each.is_terminal and check.began > ended.get(each.key.casefold(), math.inf) for each in shown)
 
     def refused_order(self, check: PageCheck) -> bool:

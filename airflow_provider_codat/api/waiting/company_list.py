@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from airflow_provider_codat.api.endpoints.operation import ListedOperation, OperationT
+from airflow_provider_codat.api.endpoints.operation import ListedOperation, StateT
 from airflow_provider_codat.api.http.paging import Page, number_after
 from airflow_provider_codat.api.http.response import parse_datetime
 
@@ -160,15 +160,15 @@ class CompanyList:
     # -- what came ---------------------------------------------------------------------------------------------------
 
     def read(
-        self, check: PageCheck, page: Page[ListedOperation[OperationT]], waited_for: Collection[str]
-    ) -> dict[str, OperationT]:
+        self, check: PageCheck, page: Page[ListedOperation[StateT]], waited_for: Collection[str]
+    ) -> dict[str, StateT]:
         """Record a page, and return the operations on it that are waited for.
 
         :raises CodatResponseError: the answer is not the requested page.
         """
         following = number_after(check.number, page)
         self._total = page.total or 0
-        shown: dict[str, OperationT] = {}
+        shown: dict[str, StateT] = {}
         for position, listed in enumerate(page.results, start=(check.number - 1) * page.size):
             if listed.operation is not None and (key := listed.operation.key.casefold()) in waited_for:
                 self._positions[key] = position
@@ -182,7 +182,7 @@ class CompanyList:
         self,
         reading: _Reading,
         check: PageCheck,
-        page: Page[ListedOperation[OperationT]],
+        page: Page[ListedOperation[StateT]],
         shown: Iterable[str],
         *,
         has_next: bool,
@@ -204,7 +204,7 @@ class CompanyList:
         if not reading.pages:
             self._end(reading)
 
-    def _is_older(self, check: PageCheck, page: Page[ListedOperation[OperationT]]) -> bool:
+    def _is_older(self, check: PageCheck, page: Page[ListedOperation[StateT]]) -> bool:
         """Whether this is not the page of the newest operations: the list begins with the oldest, or has grown."""
         if not self.order.newest_first:
             return check.number < self._last_number(check.size)

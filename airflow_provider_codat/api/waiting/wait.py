@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic
 
-from airflow_provider_codat.api.endpoints.operation import OperationKind, OperationT
+from airflow_provider_codat.api.endpoints.operation import OperationKind, OperationState, OperationT
 from airflow_provider_codat.api.errors import CodatError, CodatNotFoundError, CodatWaitTimeout
 from airflow_provider_codat.api.http.request import Request
 from airflow_provider_codat.api.http.retry import can_be_waited_out, retry_after
@@ -56,7 +56,7 @@ class OperationWait(Generic[OperationT]):
         """The request that checks the operation."""
         return self.kind.get(self.company_id, self.key)
 
-    def answered(self, operation: OperationT) -> bool:
+    def answered(self, operation: OperationState) -> bool:
         """Record an answer, and return whether the operation has ended."""
         self._missing_since = None
         if self.trouble:

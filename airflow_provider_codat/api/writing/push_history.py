@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from airflow_provider_codat.api.data_types import are_different
 from airflow_provider_codat.api.endpoints.operation import ListedOperation
-from airflow_provider_codat.api.endpoints.push_operations import PushOperation, find_push_operations
+from airflow_provider_codat.api.endpoints.push_operations import PushOperation, push_history
 from airflow_provider_codat.api.errors import CodatApiError, CodatError
 from airflow_provider_codat.api.http.paging import Page, number_after
 from airflow_provider_codat.api.http.response import parse_datetime
@@ -62,8 +62,8 @@ def search(target: WriteTarget, since: float, *, narrowed: bool) -> Steps[Histor
     number: int | None = 1
     while number is not None and number <= MOST_PAGES:
         try:
-            page: Page[ListedOperation[PushOperation]] = yield find_push_operations(
-                target.company_id, None, page=number, page_size=PAGE_SIZE, order_by="-requestedOnUtc", since=query
+            page: Page[ListedOperation[PushOperation]] = yield push_history(
+                target.company_id, page=number, page_size=PAGE_SIZE, order_by="-requestedOnUtc", since=query
             )
             following = number_after(number, page)
         except CodatError as error:

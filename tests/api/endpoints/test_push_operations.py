@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_codat.api.endpoints.push_operations import PushOperation, get_push_operation
+from airflow_provider_codat.api.endpoints.operation import NotEnded
+from airflow_provider_codat.api.endpoints.push_operations import (
+    PushOperation,
+    find_push_operations,
+    get_push_operation,
+)
 from airflow_provider_codat.api.errors import CodatResponseError, ValidationItem
 
 FULL = {
@@ -116,6 +121,23 @@ def test_another_operation_than_was_asked_for_is_no_answer():
     read = get_push_operation("company-1", "key-2").read
     with pytest.raises(CodatResponseError, match="push operation key-2 was requested, key-1 came"):
         read(FULL)
+
+
+@pytest.mark.parametrize(
+    ("listed", "found"),
+    [
+        ({"pushOperationKey": "Key-1", "status": "Success"}, PushOperation("Key-1", "Success", "company")),
+        ({"pushOperationKey": "Key-1", "status": "Pending", "errorMessage": "none"}, NotEnded("Key-1", "Pending")),
+        ({"pushOperationKey": "Key-1", "status": "Paused"}, NotEnded("Key-1", "Paused")),
+        ({"pushOperationKey": "Key-1", "status": ""}, None),
+        ({"pushOperationKey": "Key-1"}, None),
+        ({"pushOperationKey": "key-2", "status": "Success"}, None),
+        (["Key-1"], None),
+    ],
+)
+def test_of_an_operation_in_a_list_all_is_read_once_it_has_ended(listed, found):
+    page = find_push_operations("company", {"key-1"}, page=1, page_size=100).read({"results": [listed]})
+    assert [each.operation for each in page.results] == [found]
 
 
 def test_the_case_of_a_guid_does_not_matter():
