@@ -59,10 +59,10 @@ class Story:
         self._lose_the_triggerers()
         self._wait_until("what has ended in Codat to end", self.waits.have_ended)
         self.before_the_restarts = list(chain.from_iterable(self.waits.parts))
-        self._restart_the_servers()
         self._wait_until("the end of Codat's freeze", lambda: time.monotonic() > thaw)
-        self.hung_after = self.hung.deferrals()
         self.frozen.thaw()
+        self._restart_the_servers()
+        self.hung_after = self.hung.deferrals()
         self.frozen.finish()
         for runs in (self.waits.runs, self.writes.runs, self.hung):
             self._wait_until("the end of all runs", runs.has_ended)
