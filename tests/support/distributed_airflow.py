@@ -90,22 +90,26 @@ class DistributedAirflow(AirflowStack):
         super().__init__(*dags, deployment=deployment(backends), **options)
         self.backends = backends
         self.is_ready = False
-        self.ended: list[str] = []
 
     def __enter__(self) -> Self:
         super().__enter__()
         self.is_ready = True
         return self
 
+    def __exit__(self, *error: object) -> None:
+        for name in sorted(self.running):
+            self.kill(name)  # they would take their time to end
+        super().__exit__(*error)
+
     def check(self) -> None:
-        """Start the services again that have ended, and keep how they ended; before all are ready, that is an error."""
+        """Start the services again that have ended, and print how they ended; before all are ready, it is an error."""
         if not self.is_ready:
             super().check()
         for name in sorted(self.running):
             try:
                 self.processes.check(name)
             except ProcessEnded as error:
-                self.ended.append(str(error))
+                print(error, flush=True)
                 self.start(name)
 
     def wait_until(self, what: str, condition: Callable[[], bool], *, timeout: float) -> None:
