@@ -72,7 +72,7 @@ class Story:
         for defer in (self.hung.defer, self.hung.defer_without_worker):
             defer([Wait(ids[0], self.frozen.add_push(*ids)) for ids in self._companies(SENSORS)])
         # It would parse the files for each task that ends in a triggerer.
-        self.airflow.stop("dag-processor", timeout=PATIENCE)
+        self.airflow.kill("dag-processor")
         self._wait_until("all waits", self.waits.are_deferred)
         self._wait_until("all waits", lambda: self.hung.counts() == {"deferred": 2 * SENSORS})
         self.waits.look()
