@@ -1,7 +1,7 @@
 """All checks: the tests on every supported Airflow, lint and types, and the distributions. Prints a table of results.
 
-Needs a clean clone, Python 3.11, 3.12 and 3.13, a package index, and Chromium (for the tests of a distributed Airflow,
-PostgreSQL and Redis, too), or root's right to install Debian's.
+Needs a clean clone, Python 3.11, 3.12 and 3.13, a package index, and Chromium, PostgreSQL and Redis or root's right to
+install Debian's.
 
 Three steps run at a time, so that two cores are busy while a step waits:
 
@@ -9,10 +9,9 @@ Three steps run at a time, so that two cores are busy while a step waits:
   processor to it.
 - The distributions. Then each other job of ``versions.toml``: the wheel, the tests of the source distribution that can
   differ there, and one real run. The first of them has the newest Airflow's own constraints. Its environment first has
-  the wheel by itself; after its tests come the browser test, the test with Codat's own client, and lint and types. At
-  last README command one, word for word, in the unpacked source distribution.
-
-With the argument ``distributed``, it also runs the tests of a distributed Airflow, which take nine minutes more.
+  the wheel by itself; after its tests come the tests of a distributed Airflow, before those of command two start
+  Airflow, too; then the browser test, the test with Codat's own client, and lint and types. At last README command one,
+  word for word, in the unpacked source distribution.
 
 Writes only below the clone (``.venv``, ``dist``, ``build/ci``) and to a temporary folder. ``build/ci`` holds each
 step's output, test report and list of packages, and the files that tests write to ``CODAT_TEST_ARTIFACTS``.
@@ -186,7 +185,6 @@ class Checks:
 
     :param scratch: a folder that exists as long as the run.
     :param jobs: the jobs of ``versions.toml``; the last has the newest Airflow.
-    :param further: the steps that run only if they are asked for.
     :param e2e_everywhere: the end-to-end tests that run on every Airflow.
     :param the_same_everywhere: tests that run on the newest Airflow and with the lowest dependencies only.
     :param newest_only: tests, by path or by path and name, that run in command two only.
@@ -197,7 +195,6 @@ class Checks:
         self,
         scratch: Path,
         jobs: list[Job],
-        further: list[str],
         e2e_everywhere: list[str],
         the_same_everywhere: list[str],
         newest_only: list[str],
@@ -205,7 +202,6 @@ class Checks:
     ) -> None:
         self.scratch = scratch
         self.jobs = jobs
-        self.further = further
         *self.others, self.newest = jobs
         self.e2e_everywhere = e2e_everywhere
         self.the_same_everywhere = the_same_everywhere
@@ -255,12 +251,11 @@ class Checks:
             self.step("the wheel by itself", self.use_wheel)
         self.step(job.name, partial(self.test, job))
         if job is self.constrained:
+            # With less of the processor, Airflow would take its own processes for dead.
+            self.step("distributed", self.distribute, is_first=True)
             self.step("browser", self.browse)
             self.step("the official client", self.use_official_client)
             self.step("lint and types", self.lint)
-            if "distributed" in self.further:
-                # With less of the processor, Airflow would take its own processes for dead.
-                self.step("distributed", self.distribute, is_first=True)
 
     def step(self, name: str, work: Callable[[Output], None], *, is_first: bool = False) -> None:
         """Run one step, print its output, and record how it ended. If it fails, the other steps go on.
@@ -564,7 +559,7 @@ def main() -> None:
     config: dict[str, Any] = tomllib.loads(Path(__file__).with_name("versions.toml").read_text())
     jobs = [Job(**each) for each in config.pop("job")]
     with tempfile.TemporaryDirectory(prefix="codat-checks-", ignore_cleanup_errors=True) as scratch:
-        good = Checks(Path(scratch), jobs, further=sys.argv[1:], **config).run()
+        good = Checks(Path(scratch), jobs, **config).run()
     sys.exit(not good)
 
 

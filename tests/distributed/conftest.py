@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 from backends import Backends
 from distributed.frozen_codat import CodatProcess
+from distributed.story import Story
 from distributed_airflow import DistributedAirflow
 
 from airflow_provider_codat.simulator import CodatSimulator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +36,9 @@ def frozen_codat() -> Iterator[CodatProcess]:
 
 
 @pytest.fixture(scope="session")
-def airflow(backends: Backends, codat: CodatSimulator, frozen_codat: CodatProcess) -> Iterator[DistributedAirflow]:
+def airflow(
+    request: pytest.FixtureRequest, backends: Backends, codat: CodatSimulator, frozen_codat: CodatProcess
+) -> Iterator[DistributedAirflow]:
     with DistributedAirflow(
         backends,
         Path(__file__).with_name("dags"),
@@ -43,3 +46,19 @@ def airflow(backends: Backends, codat: CodatSimulator, frozen_codat: CodatProces
         start_timeout=600,  # where others want the processor too
     ) as airflow:
         yield airflow
+        if request.session.testsfailed:
+            airflow.keep_logs()
+
+
+@pytest.fixture(scope="session")
+def story(
+    airflow: DistributedAirflow,
+    codat: CodatSimulator,
+    frozen_codat: CodatProcess,
+    record_testsuite_property: Callable[[str, object], None],
+) -> Story:
+    story = Story(airflow, codat, frozen_codat)
+    story.play()
+    for name, seconds in story.seconds.items():
+        record_testsuite_property(f"seconds until one triggerer had all waits {name}", round(seconds, 1))
+    return story

@@ -1,4 +1,4 @@
-"""A simulated Codat in a process of its own, which a test freezes."""
+"""A simulated Codat in a process of its own, which a test freezes. Run as a program, this file is that process."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from typing import Any, Self
 import httpx
 
 from airflow_provider_codat.demo.processes import Processes
+from airflow_provider_codat.simulator import CodatSimulator, Outcome
 
-#: Seconds from a write to the end of its push operation, so that none ends before the freeze.
-LATENCY = 60
-#: Seconds within which the process must serve.
-PATIENCE = 120
+#: Seconds from a write to the end of its push operation, unless the process is told to end all: longer than any test.
+LATENCY = 1800
+#: Seconds within which the process must serve and answer.
+PATIENCE = 300
 
 
 class CodatProcess:
-    """Runs during a ``with`` block; its own API says what it has."""
+    """Runs during a ``with`` block; its own API says what it has. No push operation ends before :meth:`finish`."""
 
     def __enter__(self) -> Self:
         with ExitStack() as entered:
             home = Path(tempfile.mkdtemp(prefix="codat-process-"))
             self._processes = entered.enter_context(Processes({"PATH": os.environ["PATH"]}, home))
             self.api_key = secrets.token_urlsafe(24)
-            options = {"--port": "0", "--api-key": self.api_key, "--latency": str(LATENCY)}
-            words = [word for option in options.items() for word in option]
-            self._processes.start("codat", sys.executable, "-P", "-m", "airflow_provider_codat.simulator", *words)
+            self._processes.start("codat", sys.executable, "-P", __file__, self.api_key)
             self.url = self._printed_url()
             headers = {"Authorization": "Basic " + base64.b64encode(self.api_key.encode()).decode()}
-            self._client = entered.enter_context(httpx.Client(base_url=self.url, headers=headers, trust_env=False))
+            client = httpx.Client(base_url=self.url, headers=headers, trust_env=False, timeout=PATIENCE)
+            self._client = entered.enter_context(client)
             self._exit = entered.pop_all()
         return self
 
@@ -47,7 +47,7 @@ class CodatProcess:
 
     def _printed_url(self) -> str:
         deadline = time.monotonic() + PATIENCE
-        while not (printed := re.search(r"^Codat simulator: (.+)$", self._processes.output("codat"), re.MULTILINE)):
+        while not (printed := re.search(r"^Serves (.+)$", self._processes.output("codat"), re.MULTILINE)):
             self._processes.check("codat")
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -82,3 +82,24 @@ class CodatProcess:
 
     def thaw(self) -> None:
         os.kill(self._processes.pid("codat"), signal.SIGCONT)
+
+    def finish(self) -> None:
+        """End all push operations as successes, those that are not yet written, too."""
+        os.kill(self._processes.pid("codat"), signal.SIGUSR1)
+
+
+def serve(api_key: str) -> None:
+    """Serve a simulated Codat until SIGTERM; end all push operations at SIGUSR1."""
+    passed = 0.0
+    codat = CodatSimulator(api_key=api_key, company_count=3, latency=LATENCY, clock=lambda: time.time() + passed)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    codat.start()
+    print(f"Serves {codat.url}", flush=True)
+    signal.sigwait({signal.SIGUSR1})
+    codat.outcome(Outcome())
+    passed = LATENCY
+    signal.pause()
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from distributed_airflow import DistributedAirflow
 
 #: Seconds that one step may take, on a machine with other work to do.
-PATIENCE = 400
+PATIENCE = 600
 
 #: Sensors of a run of the DAG ``worker_free``.
 SENSORS = 10
@@ -58,13 +58,18 @@ class Runs:
         self.run_ids: list[str] = []
         #: The push operation that each sensor waits for.
         self.keys: dict[Instance, str] = {}
+        #: The sensors that a worker ends.
+        self.ended_by_worker: set[Instance] = set()
         #: The arguments of each operator.
         self.writes: dict[Instance, dict[str, Any]] = {}
 
     def defer(self, waits: Sequence[Wait]) -> None:
-        """Start a run whose mapped sensors start and end in a worker, and wait in a triggerer."""
-        run_id = self._trigger("deferred", waits=[wait.arguments for wait in waits])
-        self.keys |= {Instance(run_id, "landed", index): wait.key for index, wait in enumerate(waits)}
+        """Start a run whose mapped sensors start in a worker, wait in a triggerer, and every other ends in a worker."""
+        ends = [{"end_from_trigger": bool(index % 2)} for index in range(len(waits))]
+        run_id = self._trigger("deferred", waits=[wait.arguments | end for wait, end in zip(waits, ends, strict=True)])
+        instances = [Instance(run_id, "landed", index) for index in range(len(waits))]
+        self.keys |= {instance: wait.key for instance, wait in zip(instances, waits, strict=True)}
+        self.ended_by_worker |= {*instances[::2]}
 
     def defer_without_worker(self, waits: Sequence[Wait]) -> None:
         """Start runs whose sensors have no worker, each run with :data:`SENSORS` of them."""
@@ -104,9 +109,6 @@ class Runs:
             "SELECT count(*) FROM dag_run WHERE run_id IN %(runs)s AND state NOT IN ('success', 'failed')"
         ) == [(0,)]
 
-    def wait_for_the_end(self) -> None:
-        self.airflow.wait_until("the end of all runs", self.has_ended, timeout=PATIENCE)
-
     def deferrals(self) -> dict[int, Deferral]:
         """Return what Airflow holds of the deferred tasks, by trigger."""
         rows = self.rows(
@@ -143,9 +145,13 @@ class Runs:
         )
         return Counter(Instance(*ids) for ids in rows)
 
-    def lost_tries(self) -> list[tuple[Any, ...]]:
-        """Return what Airflow has recorded of tries that it has taken for lost, for the message of a test."""
-        return self.rows(
-            "SELECT dttm, event, task_id, map_index, extra FROM log WHERE run_id IN %(runs)s"
-            " AND event IN ('heartbeat timeout', 'state mismatch', 'stuck in queued reschedule') ORDER BY dttm"
+    def is_started_by_worker(self, instance: Instance) -> bool:
+        return instance.map_index >= 0
+
+    def lost_tries(self) -> set[Instance]:
+        """Return the sensors and operators of which Airflow has taken a try for lost."""
+        rows = self.rows(
+            "SELECT run_id, task_id, map_index FROM log WHERE run_id IN %(runs)s"
+            " AND event IN ('heartbeat timeout', 'state mismatch', 'stuck in queued reschedule')"
         )
+        return {Instance(*ids) for ids in rows}

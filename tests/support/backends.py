@@ -17,7 +17,7 @@ import psycopg2
 from airflow_provider_codat.demo.processes import Processes
 
 #: Seconds within which a server must accept connections.
-PATIENCE = 60
+PATIENCE = 300
 
 
 class Backends:
@@ -55,7 +55,9 @@ class Backends:
         settings = {
             "listen_addresses": "",
             "unix_socket_directories": self._sockets,
-            "max_connections": 200,
+            "max_connections": 500,
+            # So that a frozen process keeps no lock from the others.
+            "idle_in_transaction_session_timeout": "60s",
             # The data need not outlive this machine.
             "fsync": "off",
             "full_page_writes": "off",

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
+import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 from airflow_runs import AirflowStack
 
+from airflow_provider_codat.demo.airflow_stack import AirflowStackError
 from airflow_provider_codat.demo.deployment import Deployment
 from airflow_provider_codat.demo.processes import ProcessEnded
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     from backends import Backends
 
@@ -21,7 +26,7 @@ TRIGGERERS = ("triggerer", "triggerer-2")
 WORKERS = ("worker-1", "worker-2")
 
 #: Tasks that one worker runs at a time.
-CONCURRENCY = 4
+CONCURRENCY = 6
 
 #: A triggerer that has told nothing for so many seconds has lost its triggers to the others.
 TRIGGERER_THRESHOLD = 20
@@ -41,8 +46,13 @@ SETTINGS = {
     # A task that a lost worker has taken and not begun is in no queue. It is sent again after so many seconds.
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "3",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": str(TASK_HEARTBEAT_TIMEOUT),
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+    # Otherwise the scheduler, which is busy, looks at all runs after each task that ends.
+    "AIRFLOW__SCHEDULER__MAX_DAGRUNS_PER_LOOP_TO_SCHEDULE": "5",
+    # The files do not change.
+    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
     # A new scheduler adopts the tasks of one that has ended.
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
     "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
@@ -80,23 +90,46 @@ class DistributedAirflow(AirflowStack):
         super().__init__(*dags, deployment=deployment(backends), **options)
         self.backends = backends
         self.is_ready = False
-        self.ended: list[str] = []
 
     def __enter__(self) -> Self:
         super().__enter__()
         self.is_ready = True
         return self
 
+    def __exit__(self, *error: object) -> None:
+        for name in sorted(self.running):
+            self.kill(name)  # they would take their time to end
+        super().__exit__(*error)
+
     def check(self) -> None:
-        """Start the services again that have ended, and keep how they ended; before all are ready, that is an error."""
+        """Start the services again that have ended, and print how they ended; before all are ready, it is an error."""
         if not self.is_ready:
             super().check()
         for name in sorted(self.running):
             try:
                 self.processes.check(name)
             except ProcessEnded as error:
-                self.ended.append(str(error))
+                print(error, flush=True)
                 self.start(name)
+
+    def wait_until(self, what: str, condition: Callable[[], bool], *, timeout: float) -> None:
+        """Wait as :class:`AirflowStack` does. Print how long that took, which pytest shows if a test fails."""
+        began = time.monotonic()
+        try:
+            super().wait_until(what, condition, timeout=timeout)
+        except (AirflowStackError, ProcessEnded):
+            self.keep_logs()
+            raise
+        print(f"{time.strftime('%X')} waited {time.monotonic() - began:.1f} s for {what}", flush=True)
+
+    def keep_logs(self) -> None:
+        """Copy the logs of all processes and tasks to the folder that ``CODAT_TEST_ARTIFACTS`` names, if it is set."""
+        if artifacts := os.environ.get("CODAT_TEST_ARTIFACTS"):
+            for home in (self.home, self.backends.home):
+                for log in home.rglob("*.log"):
+                    copy = Path(artifacts, "distributed", log.relative_to(home))
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(log, copy)
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal to all processes of a service, such as SIGSTOP: what befalls a machine that hangs."""

@@ -28,7 +28,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from airflow_provider_codat.api.endpoints.connections import DataConnection
-from airflow_provider_codat.api.endpoints.operation import ListedOperation, OperationKind
+from airflow_provider_codat.api.endpoints.operation import ListedOperation, NotEnded, OperationKind
 from airflow_provider_codat.api.errors import CodatResponseError, ValidationItem
 from airflow_provider_codat.api.http.paging import DEFAULT_PAGE_SIZE, Page, list_request
 from airflow_provider_codat.api.http.request import Request, identifier, path
@@ -268,15 +268,16 @@ def read_operation(body: Any, **requested: str) -> PullOperation:
 
 def find_pull_operations(
     company_id: str, keys: Container[str], *, page: int, page_size: int, order_by: str | None = None
-) -> Request[Page[ListedOperation[PullOperation]]]:
+) -> Request[Page[ListedOperation[PullOperation | NotEnded]]]:
     """Find operations by their case-folded ids in one page of a company's list.
 
     An operation that cannot be read is listed with ``operation=None``, so that it does not end the wait for another.
     """
 
-    def read(item: Any) -> ListedOperation[PullOperation]:
+    def read(item: Any) -> ListedOperation[PullOperation | NotEnded]:
         data = item if isinstance(item, dict) else {}
-        key, operation = id_or_none(data.get("id")), None
+        key = id_or_none(data.get("id"))
+        operation: PullOperation | None = None
         if key is not None and key.casefold() in keys:
             with suppress(CodatResponseError):
                 operation = read_operation(data, companyId=company_id)

@@ -21,14 +21,14 @@ PARAMS = {"codat_conn_id": "codat_default"}
 AT_ONCE = timedelta(0)
 
 
-@task(retries=3, retry_delay=AT_ONCE)
+@task(retries=10, retry_delay=AT_ONCE)
 def listed(name: str) -> list[dict[str, Any]]:
     return list(get_current_context()["params"][name])
 
 
 with DAG("deferred", schedule=None, catchup=False, params={**PARAMS, "waits": Param([], type="array")}):
     CodatPushOperationSensor.partial(
-        task_id="landed", codat_conn_id=CONNECTION, deferrable=True, retries=3, retry_delay=AT_ONCE, **PACE
+        task_id="landed", codat_conn_id=CONNECTION, deferrable=True, retries=10, retry_delay=AT_ONCE, **PACE
     ).expand_kwargs(listed("waits"))
 
 # By default 16 runs of a DAG go on at a time.
@@ -47,7 +47,7 @@ with DAG(
             push_operation_key=f"{{{{ params.waits[{number}].push_operation_key }}}}",
             start_from_trigger=True,
             end_from_trigger=True,
-            retries=3,
+            retries=10,
             retry_delay=AT_ONCE,
             **PACE,
         )
