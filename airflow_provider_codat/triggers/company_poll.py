@@ -22,6 +22,7 @@ from airflow_provider_codat.api.http.retry import can_be_waited_out
 from airflow_provider_codat.api.waiting.company_checks import Check, CompanyChecks, SingleCheck
 from airflow_provider_codat.api.waiting.company_list import CompanyList, PageCheck
 from airflow_provider_codat.triggers.sender import Place, Sender
+from airflow_provider_codat.triggers.thread_log import ThreadLog
 
 if TYPE_CHECKING:
     from airflow_provider_codat.api.endpoints.operation import Operation, OperationKind
@@ -41,7 +42,7 @@ AT_A_TIME = 100
 
 NEWEST_FIRST = "-requestedOnUtc"
 
-log = logging.getLogger(__name__)
+log = ThreadLog(logging.getLogger(__name__))
 
 
 @dataclass(eq=False, slots=True)
