@@ -23,6 +23,7 @@ from airflow_provider_codat.api.waiting.company_checks import Check, CompanyChec
 from airflow_provider_codat.api.waiting.company_list import CompanyList, PageCheck
 from airflow_provider_codat.triggers.sender import Place, Sender
 from airflow_provider_codat.triggers.slices import in_slices
+from airflow_provider_codat.triggers.thread_log import ThreadLog
 
 if TYPE_CHECKING:
     from airflow_provider_codat.api.endpoints.operation import OperationKind, OperationState
@@ -38,7 +39,7 @@ LAST_CHECK_GRACE = 15.0
 """Seconds from the deadline to the end of a wait whose last check is not answered."""
 
 
-log = logging.getLogger(__name__)
+log = ThreadLog(logging.getLogger(__name__))
 
 
 @dataclass(eq=False, slots=True)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from airflow_provider_codat.api.limits.brake import DOWN_AFTER, Brake
+from airflow_provider_codat.triggers.thread_log import ThreadLog
 
 if TYPE_CHECKING:
     from airflow_provider_codat.api.errors import CodatError
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 SAME_PAUSE = 1.0
 """Seconds by which the end of a pause may differ between the answers to concurrent requests."""
 
-log = logging.getLogger(__name__)
+log = ThreadLog(logging.getLogger(__name__))
 
 
 class ConnectionLog:

@@ -25,10 +25,10 @@ from airflow_provider_codat.api.endpoints.operation import Operation, OperationK
 from airflow_provider_codat.api.errors import CodatError, CodatInputError, CodatWaitTimeout
 from airflow_provider_codat.api.waiting.pace import Pace
 from airflow_provider_codat.api.waiting.wait import OperationWait
-from airflow_provider_codat.links.codat import store_company_link
 from airflow_provider_codat.triggers import events
 from airflow_provider_codat.triggers.shared_polls import wait_for_end
-from airflow_provider_codat.triggers.task_instance import render, state_of
+from airflow_provider_codat.triggers.task_instance import render, state_of, store_link
+from airflow_provider_codat.triggers.thread_log import ThreadLog, written
 
 LONGEST_STORE = 10.0
 """Seconds for which a trigger delays its event until the link is stored."""
@@ -73,6 +73,15 @@ class OperationTrigger(BaseTrigger):
         """Keep the context, with which :meth:`run` renders the templates. Airflow calls this first."""
         self._context = context
 
+    @property
+    def _lines(self) -> ThreadLog:
+        # The logger of the class, because a logger is several objects, and there may be thousands of triggers.
+        return ThreadLog(self.logger())
+
+    async def cleanup(self) -> None:
+        """Wait until the lines of this trigger are written. Airflow calls this last, and then closes the task's log."""
+        await written()
+
     async def on_kill(self) -> None:
         """Log what becomes of the wait.
 
@@ -85,17 +94,16 @@ class OperationTrigger(BaseTrigger):
             return
         state = await state_of(self.task_instance)
         if state == "deferred":
-            self.log.info("The task is still deferred: another trigger goes on with the wait for %s.", wait.name)
+            self._lines.info("The task is still deferred: another trigger goes on with the wait for %s.", wait.name)
         else:
             level = logging.WARNING if state in UNATTENDED else logging.INFO
-            self.log.log(
+            self._lines.log(
                 level, "This trigger stops. The state of the task is now %s. %s", state, wait.not_cancelled_text
             )
 
     def _wait(self) -> OperationWait[Any]:
         key: str = getattr(self, self.kind.key_argument)
-        # The logger of the class, because a logger is several objects, and there may be thousands of triggers.
-        return OperationWait(self.kind, self.company_id, key, self.logger(), self.not_before, self.last_status)
+        return OperationWait(self.kind, self.company_id, key, self._lines, self.not_before, self.last_status)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield the one event."""
@@ -108,7 +116,7 @@ class OperationTrigger(BaseTrigger):
         except asyncio.CancelledError:
             if not hasattr(BaseTrigger, "on_kill") and self._current_wait is not None:
                 # Before 3.3 Airflow does not show whether a user ended the task or the triggerer stops.
-                self.log.info(
+                self._lines.info(
                     "This trigger stops. If the task is still deferred, another trigger goes on. %s",
                     self._current_wait.not_cancelled_text,
                 )
@@ -118,7 +126,7 @@ class OperationTrigger(BaseTrigger):
         except CodatError as error:
             yield TriggerEvent(events.failed(error))
         except Exception as error:
-            self.log.exception("The wait for a %s failed.", self.kind.name)
+            self._lines.error("The wait for a %s failed.", self.kind.name, exc_info=error)
             yield TriggerEvent(events.failed(error))
         else:
             yield await self._end(operation)
@@ -131,7 +139,7 @@ class OperationTrigger(BaseTrigger):
 
     async def _with_link(self, end: Coroutine[Any, Any, Operation]) -> Operation:
         """Wait, and store the link, which takes a while if many waits start together."""
-        link = asyncio.create_task(sync_to_async(store_company_link)(self.task_instance, self.company_id))
+        link = asyncio.create_task(store_link(self.task_instance, self.company_id))
         try:
             return await end
         except asyncio.CancelledError:
@@ -155,10 +163,10 @@ class OperationTrigger(BaseTrigger):
         if self.end_from_trigger and is_success and self.task_instance is not None:
             try:
                 event = await task_success(self.task_instance, operation.to_json() if self.do_xcom_push else None)
-            except Exception:
-                self.log.warning("The triggerer could not push the XCom, so a worker ends the task.", exc_info=True)
+            except Exception as error:
+                self._lines.warning("The triggerer could not push the XCom, so a worker ends the task.", exc_info=error)
             else:
-                self.log.info("%s %s ended as %s.", self.kind.name.capitalize(), operation.key, operation.status)
+                self._lines.info("%s %s ended as %s.", self.kind.name.capitalize(), operation.key, operation.status)
                 return event
         return TriggerEvent(events.ended(operation))
 

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_codat.api.errors import CodatError, CodatInputError
 from airflow_provider_codat.triggers.slices import in_slices
+from airflow_provider_codat.triggers.thread_log import ThreadLog
 
 if TYPE_CHECKING:
     from airflow_provider_codat.hooks.codat import CodatHook
@@ -52,7 +53,7 @@ LEAST_PATIENCE = 15.0
 """The fewest seconds for which a read that fails is repeated, even if the deadline is near or has passed: the operation
 is then checked once more."""
 
-log = logging.getLogger(__name__)
+log = ThreadLog(logging.getLogger(__name__))
 
 
 class SharedConnection:

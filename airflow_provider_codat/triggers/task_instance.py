@@ -12,10 +12,12 @@ import asyncio
 import contextvars
 import time
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
 
 from airflow_provider_codat.api.errors import CodatError
+from airflow_provider_codat.links.codat import store_company_link
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
@@ -112,6 +114,18 @@ def _keep(key: _Key, value: Any) -> None:
     for old in [each for each, (pulled_at, _) in _pulled.items() if pulled_at < now - KEPT]:
         del _pulled[old]
     _pulled[key] = now, value
+
+
+# -- links -------------------------------------------------------------------------------------------------------------
+
+
+async def store_link(ti: Any, company_id: str) -> None:
+    """Store the link of a task to its company: one at a time, so that no template waits for hundreds of links."""
+    async with _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        await sync_to_async(store_company_link)(ti, company_id)
+
+
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
 
 # -- states ------------------------------------------------------------------------------------------------------------

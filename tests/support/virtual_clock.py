@@ -34,6 +34,7 @@ from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseSensorOp
 from airflow_provider_codat import hooks, operators, sensors, tasks, triggers
 from airflow_provider_codat.hooks import codat as hook_module
 from airflow_provider_codat.triggers import company_poll
+from airflow_provider_codat.triggers.thread_log import written
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
@@ -149,7 +150,10 @@ class VirtualClock:
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Do what ``asyncio.run`` does, in a loop that goes by this clock."""
         with asyncio.Runner(loop_factory=lambda: SkippingLoop(self)) as runner:
-            return runner.run(coroutine)
+            try:
+                return runner.run(coroutine)
+            finally:
+                runner.run(written())
 
     @contextmanager
     def under_way(self) -> Iterator[None]:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import threading
 from datetime import UTC, datetime
 
 import pytest
@@ -192,6 +193,29 @@ def test_the_first_check_does_not_wait_until_the_link_is_stored_but_the_end_does
     links = [(each.key, each.map_index) for each in supervisor.asked if isinstance(each, SetXCom)]
     assert len(checks) == 1
     assert links == [("_link_CodatCompanyLink", 0), ("_link_CodatCompanyLink", 1)]
+
+
+def test_the_template_of_a_new_wait_is_rendered_before_the_links_of_earlier_waits_are_stored(
+    mapped, pairs, supervisor, clock
+):
+    supervisor.xcom = pairs(21)
+    may_store = threading.Event()
+
+    def wait_once():
+        assert may_store.wait(10)
+
+    async def run():
+        asyncio.get_running_loop().call_later(3 * COLLECT, may_store.set)
+        earlier = asyncio.ensure_future(run_all([started(mapped, index) for index in range(20)]))
+        await asyncio.sleep(1.5 * COLLECT)
+        await run_all([started(mapped, 20)])
+        await earlier
+
+    supervisor.before_storing = wait_once
+    clock.run(run())
+    asked = [type(message) for message in supervisor.asked if isinstance(message, GetXCom | SetXCom)]
+    assert asked.count(SetXCom) == 21
+    assert asked[:4].count(GetXCom) == 2
 
 
 # -- the end -----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,53 @@
+"""What triggers log. A thread writes the lines, so that the event loop never waits until a line is written.
+
+The triggerer of Airflow 3 runs triggers in one process, and its supervisor in another. Two sockets lead from one to the
+other, and each holds about 200 KB: one for messages, and one for log lines, which is full after 100 to 200 lines. The
+supervisor does one thing at a time. While it sends new triggers, with the DAG of each that no worker has started, it
+reads no lines. An event loop that then wrote to the full socket of the lines would not read what the supervisor sends:
+each would wait for the other forever. Hundreds of waits do log in the same moment, as when a list shows all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+_writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="codat-log")
+
+
+class ThreadLog:
+    """A logger whose lines are written by a thread, in the order in which they were logged.
+
+    Each line is written in the context in which it was logged, which decides to which task's log it belongs.
+    """
+
+    __slots__ = ("_log",)
+
+    def __init__(self, log: Any) -> None:
+        self._log = log
+
+    def info(self, message: str, *args: object) -> None:
+        """Log a line at level INFO."""
+        self.log(logging.INFO, message, *args)
+
+    def warning(self, message: str, *args: object, exc_info: BaseException | None = None) -> None:
+        """Log a line at level WARNING, with the traceback of ``exc_info``."""
+        self.log(logging.WARNING, message, *args, exc_info=exc_info)
+
+    def error(self, message: str, *args: object, exc_info: BaseException | None = None) -> None:
+        """Log a line at level ERROR, with the traceback of ``exc_info``."""
+        self.log(logging.ERROR, message, *args, exc_info=exc_info)
+
+    def log(self, level: int, message: str, *args: object, exc_info: BaseException | None = None) -> None:
+        """Log a line at this level of ``logging``."""
+        write = partial(self._log.log, level, message, *args, **({"exc_info": exc_info} if exc_info else {}))
+        asyncio.get_running_loop().run_in_executor(_writer, contextvars.copy_context().run, write)
+
+
+async def written() -> None:
+    """Wait until all lines that were logged so far are written."""
+    await asyncio.get_running_loop().run_in_executor(_writer, int)
