@@ -49,12 +49,12 @@ def test_lines_are_written_in_their_order_and_context_while_the_event_loop_runs(
 
 
 def test_a_wait_goes_on_while_its_lines_cannot_be_written_and_ends_with_all_of_them(
-    socket, codat_simulator, codat_connection, clock
+    socket, codat_simulator, codat_connection, clock, monkeypatch
 ):
     company = codat_simulator.add_company()
     key = codat_simulator.add_push(company.id, outcome=Outcome())
     trigger = CodatPushOperationTrigger(company.id, key, deadline=START + 3600, poke_interval=0.01)
-    trigger._log = socket
+    monkeypatch.setattr(CodatPushOperationTrigger, "logger", lambda: socket)
 
     async def run():
         assert (await only_event(trigger))["outcome"] == "ended"
