@@ -54,7 +54,7 @@ def test_a_wait_goes_on_while_its_lines_cannot_be_written_and_ends_with_all_of_t
     company = codat_simulator.add_company()
     key = codat_simulator.add_push(company.id, outcome=Outcome())
     trigger = CodatPushOperationTrigger(company.id, key, deadline=START + 3600, poke_interval=0.01)
-    monkeypatch.setattr(CodatPushOperationTrigger, "logger", lambda: socket)
+    monkeypatch.setattr(CodatPushOperationTrigger, "logger", lambda _: socket)
 
     async def run():
         assert (await only_event(trigger))["outcome"] == "ended"
