@@ -10,13 +10,19 @@ each would wait for the other forever. Hundreds of waits do log in the same mome
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextvars
 import logging
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+import os
+import traceback
+from collections.abc import Callable
+from functools import cache, partial
+from queue import SimpleQueue
+from threading import Event, Thread
 from typing import Any
 
-_writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="codat-log")
+LONGEST_FLUSH = 5.0
+"""Seconds for which the end of the process waits until all lines are written."""
 
 
 class ThreadLog:
@@ -45,9 +51,38 @@ class ThreadLog:
     def log(self, level: int, message: str, *args: object, exc_info: BaseException | None = None) -> None:
         """Log a line at this level of ``logging``."""
         write = partial(self._log.log, level, message, *args, **({"exc_info": exc_info} if exc_info else {}))
-        asyncio.get_running_loop().run_in_executor(_writer, contextvars.copy_context().run, write)
+        _lines().put(partial(contextvars.copy_context().run, write))
 
 
 async def written() -> None:
     """Wait until all lines that were logged so far are written."""
-    await asyncio.get_running_loop().run_in_executor(_writer, int)
+    reached, loop = asyncio.Event(), asyncio.get_running_loop()
+    _lines().put(lambda: loop.call_soon_threadsafe(reached.set))
+    await reached.wait()
+
+
+@cache
+def _lines() -> SimpleQueue[Callable[[], object]]:
+    """Return the lines to write. The first call starts the thread that writes them."""
+    lines: SimpleQueue[Callable[[], object]] = SimpleQueue()
+    Thread(target=_write, args=(lines,), name="codat-log", daemon=True).start()
+    atexit.register(_flush)
+    return lines
+
+
+def _write(lines: SimpleQueue[Callable[[], object]]) -> None:
+    while True:
+        write = lines.get()
+        try:
+            write()
+        except Exception:  # of a handler of Airflow: as with `logging`, it ends neither the task nor the other lines
+            traceback.print_exc()
+
+
+def _flush() -> None:
+    reached = Event()
+    _lines().put(reached.set)
+    reached.wait(LONGEST_FLUSH)
+
+
+os.register_at_fork(after_in_child=_lines.cache_clear)  # the child has no such thread

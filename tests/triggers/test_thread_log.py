@@ -2,6 +2,8 @@
 
 import asyncio
 import contextvars
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -46,6 +48,50 @@ def test_lines_are_written_in_their_order_and_context_while_the_event_loop_runs(
 
     asyncio.run(run())
     assert socket.lines == [(number, f"line {number}") for number in range(3)]
+
+
+class FullDisk:
+    def log(self, level, message):
+        raise OSError("no space left")
+
+
+def test_a_line_that_cannot_be_written_does_not_stop_the_others(socket, capsys):
+    socket.is_read.set()
+
+    async def run():
+        ThreadLog(FullDisk()).info("lost")
+        ThreadLog(socket).info("written")
+        await written()
+
+    asyncio.run(run())
+    assert socket.lines == [(None, "written")]
+    assert "no space left" in capsys.readouterr().err
+
+
+LAST_LINES = """
+import asyncio, os, time
+from airflow_provider_codat.triggers.thread_log import ThreadLog
+
+class Slow:
+    def log(self, level, message):
+        time.sleep(0.2)
+        print(message, flush=True)
+
+async def run(line):
+    ThreadLog(Slow()).info(line)
+
+asyncio.run(run("of the parent"))
+child = os.fork()
+if child:
+    os.waitpid(child, 0)
+else:
+    asyncio.run(run("of the child"))
+"""
+
+
+def test_the_end_of_a_process_and_of_a_forked_one_wait_for_their_lines():
+    done = subprocess.run([sys.executable, "-c", LAST_LINES], capture_output=True, text=True, check=True)  # noqa: S603
+    assert sorted(done.stdout.splitlines()) == ["of the child", "of the parent"]
 
 
 def test_a_wait_goes_on_while_its_lines_cannot_be_written_and_ends_with_all_of_them(
