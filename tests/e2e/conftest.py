@@ -1,12 +1,7 @@
-"""One throw-away Airflow and one simulated Codat for almost all end-to-end tests: real processes, started once.
-
-Airflow waits more than it works. So it starts beside the first of these tests, as does whatever else is
-:class:`~beside.Beside`.
-"""
+"""One throw-away Airflow and one simulated Codat for almost all end-to-end tests: real processes, started once."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,23 +18,18 @@ if TYPE_CHECKING:
 
 
 HERE = Path(__file__).parent
-#: Where a file's tests come in the order of these tests; 1 is the place of those that share an Airflow.
-PLACES = {"test_demo.py": 0, "test_triggerer_restarts.py": 2}
+#: Where a file's tests come in the order of these tests; 0 is the place of those that share an Airflow.
+PLACES = {"test_demo.py": 1, "test_triggerer_restarts.py": 2}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run these tests last, so that what goes on beside them takes no processor from other tests."""
-    items.sort(key=lambda item: PLACES.get(item.path.name, 1) if item.path.parent == HERE else -1)
+    items.sort(key=lambda item: PLACES.get(item.path.name, 0) if item.path.parent == HERE else -1)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _begun(request: pytest.FixtureRequest) -> None:
-    """Begin what the selected tests need."""
-    here = [item for item in request.session.items if item.path.parent == HERE]
-    if any("airflow" in getattr(item, "fixturenames", ()) for item in here):
-        AIRFLOW.begin()
-    modules = dict.fromkeys(getattr(item, "module", None) for item in here)
-    for each in [value for module in modules for value in vars(module).values()]:
+def begin_what_runs_beside(session: pytest.Session) -> None:
+    modules = dict.fromkeys(getattr(item, "module", None) for item in session.items)
+    for each in [value for module in modules if module for value in vars(module).values()]:
         if isinstance(each, Beside):
             each.begin()
 
@@ -56,40 +46,25 @@ def dags() -> Iterator[Path]:
         yield HERE / "dags"
 
 
-@contextmanager
-def shared() -> Iterator[tuple[CodatSimulator, AirflowStack]]:
-    with (
-        CodatSimulator() as codat,
-        AirflowStack(
-            *dags(),
-            connections={"codat_default": codat.connection_uri, "codat_hasty": hasty(codat)},
-            env={
-                "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
-                # Without a Fernet key trigger arguments are stored in plain text, so that a leak can be seen.
-                "AIRFLOW__CORE__FERNET_KEY": "",
-                # A worker tells every second that it lives. One that was killed is missed after so many, not after 300.
-                "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
-                "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
-            },
-        ) as airflow,
-    ):
-        yield codat, airflow
-
-
-AIRFLOW = Beside(shared)
+@pytest.fixture(scope="session")
+def codat() -> Iterator[CodatSimulator]:
+    with CodatSimulator() as codat:
+        yield codat
 
 
 @pytest.fixture(scope="session")
-def _shared() -> Iterator[tuple[CodatSimulator, AirflowStack]]:
-    with AIRFLOW as shared:
-        yield shared
-
-
-@pytest.fixture(scope="session")
-def codat(_shared: tuple[CodatSimulator, AirflowStack]) -> CodatSimulator:
-    return _shared[0]
-
-
-@pytest.fixture(scope="session")
-def airflow(_shared: tuple[CodatSimulator, AirflowStack]) -> AirflowStack:
-    return _shared[1]
+def airflow(codat: CodatSimulator, request: pytest.FixtureRequest) -> Iterator[AirflowStack]:
+    with AirflowStack(
+        *dags(),
+        connections={"codat_default": codat.connection_uri, "codat_hasty": hasty(codat)},
+        env={
+            "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+            # Without a Fernet key trigger arguments are stored in plain text, so that a leak into them can be seen.
+            "AIRFLOW__CORE__FERNET_KEY": "",
+            # A worker tells every second that it lives. One that was killed is missed after so many, not after 300.
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
+        },
+    ) as airflow:
+        begin_what_runs_beside(request.session)  # not before: two Airflows that start at once take long
+        yield airflow
