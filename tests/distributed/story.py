@@ -47,7 +47,7 @@ class Story:
         self.writes = Writes(airflow, codat)
         #: The waits and the writes of the Codat that is frozen.
         self.hung = Runs(airflow, "codat_frozen")
-        #: The triggerers that had waits when both were there, when one was frozen, and when the other was killed.
+        #: The triggerers that had waits when one was frozen, and when the other was killed.
         self.holders: list[set[int | None]] = []
         self.seconds: dict[str, float] = {}
 
@@ -94,7 +94,6 @@ class Story:
     def _lose_the_triggerers(self) -> None:
         """Freeze a triggerer until the other has its waits, kill the other, and let the first go on."""
         frozen, killed = TRIGGERERS
-        self.holders.append(set(self.waits.runs.triggerers()))
         thaw = time.monotonic() + TRIGGERER_FREEZE
         self.airflow.signal(frozen, signal.SIGSTOP)
         self._wait_for_the_takeover("after SIGSTOP")
