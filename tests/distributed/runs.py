@@ -39,8 +39,9 @@ class Instance(NamedTuple):
 
 
 class Deferral(NamedTuple):
-    """The trigger's arguments to the letter, and Airflow's limit."""
+    """The trigger, its arguments to the letter, and Airflow's limit."""
 
+    trigger_id: int
     arguments: str
     limit: Any
 
@@ -109,13 +110,13 @@ class Runs:
             "SELECT count(*) FROM dag_run WHERE run_id IN %(runs)s AND state NOT IN ('success', 'failed')"
         ) == [(0,)]
 
-    def deferrals(self) -> dict[int, Deferral]:
-        """Return what Airflow holds of the deferred tasks, by trigger."""
+    def deferrals(self) -> dict[Instance, Deferral]:
+        """Return what Airflow holds of the deferred tasks."""
         rows = self.rows(
-            "SELECT trigger.id, kwargs, trigger_timeout FROM trigger"
+            "SELECT run_id, task_id, map_index, trigger.id, kwargs, trigger_timeout FROM trigger"
             " JOIN task_instance ON task_instance.trigger_id = trigger.id WHERE run_id IN %(runs)s"
         )
-        return {id: Deferral(*rest) for id, *rest in rows}
+        return {Instance(*row[:3]): Deferral(*row[3:]) for row in rows}
 
     def triggerers(self) -> Counter[int | None]:
         """Return how many triggers each triggerer has, by the id of its job; ``None`` for no triggerer."""
@@ -152,6 +153,6 @@ class Runs:
         """Return the sensors and operators of which Airflow has taken a try for lost."""
         rows = self.rows(
             "SELECT run_id, task_id, map_index FROM log WHERE run_id IN %(runs)s"
-            " AND event IN ('heartbeat timeout', 'state mismatch', 'stuck in queued reschedule')"
+            " AND (event IN ('heartbeat timeout', 'state mismatch') OR event LIKE 'stuck in queued%%')"
         )
         return {Instance(*ids) for ids in rows}

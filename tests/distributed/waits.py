@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from distributed.runs import Deferral, Instance, Runs, Wait
@@ -32,8 +33,8 @@ class Waits:
         self.runs = Runs(airflow, "codat_default")
         self.codat = codat
         self.outcomes: dict[str, Outcome] = {}
-        #: What Airflow held of the deferred tasks at moments of the story, first when all were deferred.
-        self.moments: list[dict[int, Deferral]] = []
+        #: What Airflow held of the sensors whose operations went on, at moments of the story; first of all sensors.
+        self.moments: list[dict[Instance, Deferral | None]] = []
         #: The sensors whose operations have ended, part by part.
         self.parts: list[Collection[Instance]] = []
 
@@ -47,7 +48,9 @@ class Waits:
         return self.runs.counts() == {"deferred": len(self.runs.keys)}
 
     def look(self) -> None:
-        self.moments.append(self.runs.deferrals())
+        deferrals = self.runs.deferrals()
+        going_on = self.runs.keys.keys() - {*chain.from_iterable(self.parts)}
+        self.moments.append({instance: deferrals.get(instance) for instance in going_on})
 
     def finish_a_part(self) -> None:
         """Let the operations of the next part end."""

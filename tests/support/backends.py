@@ -57,7 +57,7 @@ class Backends:
             "unix_socket_directories": self._sockets,
             "max_connections": 500,
             # So that a frozen process keeps no lock from the others.
-            "idle_in_transaction_session_timeout": "60s",
+            "idle_in_transaction_session_timeout": "120s",
             # The data need not outlive this machine.
             "fsync": "off",
             "full_page_writes": "off",

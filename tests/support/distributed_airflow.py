@@ -133,8 +133,11 @@ class DistributedAirflow(AirflowStack):
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal to all processes of a service, such as SIGSTOP: what befalls a machine that hangs."""
-        first = psutil.Process(self.pid(name))
-        for process in [first, *first.children(recursive=True)]:
+        processes: list[psutil.Process] = []
+        with suppress(psutil.NoSuchProcess):
+            processes.append(psutil.Process(self.pid(name)))
+            processes += processes[0].children(recursive=True)
+        for process in processes:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
 
