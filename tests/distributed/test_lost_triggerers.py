@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(2400)
 
 
-def test_the_waits_of_a_lost_triggerer_move_to_another(story: Story) -> None:
-    after_the_freeze, after_the_kill = story.holders
-    assert len(after_the_freeze) == 1
-    assert after_the_kill.isdisjoint(after_the_freeze)
+def test_the_one_triggerer_takes_all_waits_then_the_other(story: Story) -> None:
+    one, other = story.holders
+    assert len(one) == len(other) == 1
+    assert one != other
 
 
 def test_every_task_ends_in_the_state_its_operation_asks_for(story: Story) -> None:
