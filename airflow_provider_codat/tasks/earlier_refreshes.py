@@ -1,0 +1,44 @@
+"""What a try knows of the refreshes of earlier tries: from Airflow's task state store, or else the DAG run's start."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_codat.api.refreshing.stored import EarlierTries, StoredRefresh
+from airflow_provider_codat.tasks.earlier_tries import TaskStore
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+STORED_AS = "codat_refresh"
+"""The key of the stored refresh in the task state store."""
+
+
+class RefreshState:
+    """What a task instance stores of its refresh for the next try."""
+
+    def __init__(self, context: Context) -> None:
+        self._store = TaskStore(context, STORED_AS)
+        self._ti: Any = context["ti"]
+        self._dag_run: Any = context.get("dag_run")
+
+    @property
+    def max_tries(self) -> int:
+        """Airflow's ``max_tries``, one less than the number of the last try. A clear raises it."""
+        return int(self._ti.max_tries)
+
+    def earlier_tries(self) -> EarlierTries:
+        """Return what is known of the tries since the task was cleared."""
+        first_try = self.max_tries - (self._ti.task.retries or 0) + 1
+        stored = StoredRefresh.from_json(self._store.get())
+        if stored is not None and stored.max_tries < self.max_tries:
+            stored = None
+        began = getattr(self._dag_run, "start_date", None)
+        since = began.timestamp() if isinstance(began, datetime) else math.inf
+        return EarlierTries(self._ti.try_number <= first_try, stored, since)
+
+    def keep(self, refresh: StoredRefresh) -> None:
+        """Store a refresh for the next try."""
+        self._store.set(refresh.to_json())
