@@ -206,7 +206,7 @@ class Pulls(Operations[PullOperation, RefreshOutcome]):
         state = {"currentStatus": self._to_json_at(latest, until)["status"], "latestSyncId": latest.key}
         good = [each for each in operations if each.outcome.completed and _ended_on(each) <= until]
         if good:
-            last_good = max(good, key=_ended_on)
+            last_good = max(reversed(good), key=_ended_on)  # of two that ended at one time, the later one
             state["lastSuccessfulSync"] = timestamps.text(_ended_on(last_good))
             state["latestSuccessfulSyncId"] = last_good.key
         return state
