@@ -132,3 +132,20 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> VirtualClock:
     clock = VirtualClock()
     clock.install(monkeypatch)
     return clock
+
+
+@pytest.fixture
+def simulate(clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., CodatSimulator]]:
+    """Return a function that starts a simulator on the virtual clock and connects ``codat_default`` to it."""
+    started = []
+
+    def simulate(extra: dict[str, Any] | None = None, conn_id: str = "codat_default", **options: Any) -> CodatSimulator:
+        codat = CodatSimulator(api_key="the-key-of-all-tests", **{"clock": clock.time, **options})
+        codat.start()
+        started.append(codat)
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", codat.connection(**extra or {}))
+        return codat
+
+    yield simulate
+    for codat in started:
+        codat.stop()

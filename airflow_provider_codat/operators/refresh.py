@@ -200,10 +200,13 @@ class CodatRefreshOperator(WaitingTask, PacedOperator):
         from airflow_provider_codat.api.refreshing.queueing import Queueing
         from airflow_provider_codat.tasks.earlier_refreshes import RefreshState
 
-        state = RefreshState(context)
+        data_types, state = read_data_types(self.data_types), RefreshState(context)
+        for each in data_types or ():
+            if known_data_type(each) is None:
+                self.log.warning("%s is not a data type that this version knows: check its spelling.", each)
         queueing = Queueing(
             company_id=identifier("company_id", self.company_id),
-            data_types=read_data_types(self.data_types),
+            data_types=data_types,
             connection_id=None if self.connection_id is None else identifier("connection_id", self.connection_id),
             max_tries=state.max_tries,
             earlier_tries=state.earlier_tries(),
@@ -248,6 +251,12 @@ class CodatRefreshOperator(WaitingTask, PacedOperator):
     def resume_wait(self, outcome: TimedOut) -> None:
         """Record what a trigger reports of a wait whose deadline has passed."""
         self._reported = outcome
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Continue after a deferral: with the trigger's event, or after a timeout or a failure of the trigger."""
+        if next_method == "__fail__":
+            raise self.error_without_event(next_kwargs or {})
+        return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
         """Log that Codat cannot cancel the refresh. Airflow calls this when a user or a limit ends the try."""

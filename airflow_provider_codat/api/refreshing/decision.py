@@ -23,8 +23,8 @@ A4   the platform does not have the data type                           it has e
 A5   with another error                                                 raise
 R    **The operation that Codat has named is read**
 R1   it has not ended, or Codat does not find it yet                    go on with it
-R2   it ended after this try began                                      → O
-R3   otherwise: the refusal was out of date                             as A3
+R2   it ended after this try began, as in O1                            go on with it
+R3   otherwise                                                          as A3: the next refusal may be up to date
 ===  =================================================================  ==============================================
 """
 
@@ -158,7 +158,8 @@ def decide(answer: Answer) -> tuple[str, Action]:
         case Began(stored=str() as stored):
             return "S2", Read(stored)
         case Began(listed=PullOperation() as listed):
-            return _after("S3", OperationRead(listed))
+            row, action = decide(OperationRead(listed))
+            return f"S3 {row}", action
         case Began():
             return "S4", Queue()
         case OperationRead(PullOperation() as operation) if _is_as_wanted(operation):
@@ -177,15 +178,12 @@ def decide(answer: Answer) -> tuple[str, Action]:
             return "A5", Raise(error)
         case NamedRead(operation) if not operation.is_terminal:
             return "R1", GoOn(operation)
-        case NamedRead(operation, _, began) if _ended_after(operation, began - CLOCK_MARGIN):
-            return _after("R2", OperationRead(operation))
+        case NamedRead(operation, _, began) if _is_as_wanted(operation) and _ended_after(
+            operation, began - CLOCK_MARGIN
+        ):
+            return "R2", GoOn(operation)
         case NamedRead(_, refused):
             return "R3", _again(refused)
-
-
-def _after(row: str, answer: Answer) -> tuple[str, Action]:
-    next_row, action = decide(answer)
-    return f"{row} {next_row}", action
 
 
 def _again(refused: Refused) -> Action:
