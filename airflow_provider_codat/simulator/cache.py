@@ -114,10 +114,11 @@ class Row:
 class Cache:
     """Codat's cache of the records of one data type of one connection."""
 
-    def __init__(self, data_type: str) -> None:
+    def __init__(self, data_type: str, date_format: timestamps.DateFormat) -> None:
         self.rows: list[Row] = []
         self.by_key: dict[str, Row] = {}
         self._data_type = data_type
+        self._date_format = date_format
         self._keeps_deleted = keeps_deleted(data_type)
         self._made_by: set[Any] = set()
         own = {"id", MODIFIED, SOURCE_MODIFIED, "metadata"}
@@ -158,11 +159,11 @@ class Cache:
         record: Record = {} if self._data_type in WITHOUT_ID else {"id": row.key}
         record |= row.entry.fields()
         if self._data_type not in WITHOUT_MODIFIED_DATE:
-            record[MODIFIED] = timestamps.text(row.modified)
+            record[MODIFIED] = timestamps.text(row.modified, self._date_format)
         if row.is_deleted:
             record[SOURCE_MODIFIED] = None  # "null for deleted records"
         else:
-            record.setdefault(SOURCE_MODIFIED, timestamps.text(row.entry.modified_on))
+            record.setdefault(SOURCE_MODIFIED, timestamps.text(row.entry.modified_on, self._date_format))
         if self._keeps_deleted:
             record["metadata"] = {"isDeleted": row.is_deleted}
         return record

@@ -207,6 +207,29 @@ def test_a_refresh_between_two_pages_moves_rows_past_the_reader(client, source, 
     assert ids(client) == ["c", "d", "a", "b"]
 
 
+def test_records_of_one_date_may_come_in_any_order(simulate):
+    client = simulate(equal_dates="shuffled")
+    source = client.codat.source(client.company.id, "invoices")
+    source.add_many(50, lambda number: {"number": number})
+    client.refresh()
+    orders = [[record["number"] for record in client.data(orderBy="modifiedDate")["results"]] for _ in range(2)]
+    assert orders[0] != orders[1]
+    assert [sorted(order) for order in orders] == [[*range(50)]] * 2
+
+
+@pytest.mark.parametrize(
+    ("date_format", "end"), [("microseconds", ".000000Z"), ("seven_digits", ".0000000Z"), ("zoneless", ".000000")]
+)
+def test_dates_are_written_in_several_ways(simulate, date_format, end):
+    client = simulate(date_format=date_format)
+    client.codat.source(client.company.id, "invoices").add({})
+    pull, start = client.refresh(), f"2030-01-01T00:00:00{end}"
+    assert shown(client, "modifiedDate", "sourceModifiedDate") == [(start, start)]
+    assert (client.pulled(pull)["requested"], client.pulled(pull)["completed"]) == (start, start)
+    assert client.data_status()["lastSuccessfulSync"] == start
+    assert client.data(query=f"modifiedDate>={start}")["totalResults"] == 1
+
+
 # --- large data ------------------------------------------------------------------------------------------------------
 
 

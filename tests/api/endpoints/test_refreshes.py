@@ -97,7 +97,7 @@ def test_a_refusal_names_the_connection_to_link_again_and_its_address(steps):
 
 def test_a_refusal_of_one_connection_names_no_other():
     listed = {"results": [connection("Unlinked"), connection("Deauthorized", "e")]}
-    _, error = play(queue_refresh("c", "invoices", "d"), CodatForbiddenError(403, "Refused"), listed)
+    _, error = play(queue_refresh("c", "invoices", "D"), CodatForbiddenError(403, "Refused"), listed)
     assert error.hint.startswith("Connection d to Xero is Unlinked: it was unlinked.")
     assert "Connection e" not in error.hint
 
