@@ -111,7 +111,6 @@ class CodatRefreshOperator(WaitingTask, PacedOperator):
             codat_conn_id=codat_conn_id,
             deferrable=deferrable,
             end_from_trigger=end_from_trigger,
-            fail_on_unsuccessful=fail_on_error,
             poke_interval=poke_interval,
             exponential_backoff=exponential_backoff,
             max_wait=max_wait,
@@ -145,10 +144,10 @@ class CodatRefreshOperator(WaitingTask, PacedOperator):
         return REFRESH
 
     @property
-    def waited_for(self) -> str:
-        """The refresh in words."""
+    def not_ended_text(self) -> str:
+        """The text that says that the refresh had not ended."""
         named = ", ".join(read_data_types(self.data_types) or ["all data types"])
-        return f"The refresh of {named} of company {self.company_id}"
+        return f"The refresh of {named} of company {self.company_id} had not ended"
 
     @property
     def last_status(self) -> str | None:
@@ -191,6 +190,7 @@ class CodatRefreshOperator(WaitingTask, PacedOperator):
                 started,
                 started + wait.next_pause(started, self.pace, waited=0.0),
                 operations=[each.to_json() for each in refresh.operations],
+                fail_on_error=self.fail_on_error,
                 fail_on_not_supported=self._fails_if_not_supported,
             )
         wait.begin(time.monotonic(), self.pace)
@@ -223,7 +223,13 @@ class CodatRefreshOperator(WaitingTask, PacedOperator):
         return self.on_not_supported == "fail" and self.data_types is not None
 
     def result(self, outcome: Refresh) -> dict[str, Any]:
-        """Return the XCom of a refresh that has ended, or raise the task's error, or skip the task."""
+        """Return the XCom of a refresh that has ended.
+
+        :param outcome: the refresh.
+        :raises CodatRefreshFailed: a refresh ended with an error, and another try may succeed.
+        :raises CodatRefreshNotPossible: another try cannot succeed.
+        :raises AirflowSkipException: the platform has none of the data types.
+        """
         missing = outcome.not_supported
         names = ", ".join(dict.fromkeys(each.data_type or "" for each in missing))
         if missing and self._fails_if_not_supported:
@@ -249,7 +255,10 @@ class CodatRefreshOperator(WaitingTask, PacedOperator):
         return ()
 
     def resume_wait(self, outcome: TimedOut) -> None:
-        """Record what a trigger reports of a wait whose deadline has passed."""
+        """Record what a trigger reports of a wait whose deadline has passed.
+
+        :param outcome: what it reports.
+        """
         self._reported = outcome
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:

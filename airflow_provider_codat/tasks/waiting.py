@@ -82,7 +82,6 @@ class WaitingTask(CodatTask):
         poke_interval: timedelta | float,
         deferrable: bool,
         end_from_trigger: bool,
-        fail_on_unsuccessful: bool,
         **kwargs: Any,
     ) -> None:
         _seconds("poke_interval", poke_interval)
@@ -91,7 +90,6 @@ class WaitingTask(CodatTask):
         self.codat_conn_id = codat_conn_id
         self.deferrable = deferrable or end_from_trigger
         self.end_from_trigger = end_from_trigger
-        self.fail_on_unsuccessful = fail_on_unsuccessful
 
     @classmethod
     @abstractmethod
@@ -100,8 +98,13 @@ class WaitingTask(CodatTask):
 
     @property
     @abstractmethod
-    def waited_for(self) -> str:
-        """What the task waits for, in words, with its ids."""
+    def not_ended_text(self) -> str:
+        """The text, with ids, that says that the task has waited in vain."""
+
+    @property
+    def goes_on_text(self) -> str:
+        """The text that says what goes on at Codat."""
+        return f"The {self.kind().work} itself goes on at Codat."
 
     @property
     @abstractmethod
@@ -146,7 +149,6 @@ class WaitingTask(CodatTask):
             "exponential_backoff": self.pace.exponential_backoff,
             "max_wait": self.pace.max_wait,
             "end_from_trigger": self.end_from_trigger and not why_worker_ends(self),
-            "fail_on_unsuccessful": self.fail_on_unsuccessful,
             "do_xcom_push": self.do_xcom_push,
         }
 
@@ -204,10 +206,7 @@ class WaitingTask(CodatTask):
         limit = self.execution_timeout
         by_execution = self.deferrable and limit is not None and limit.total_seconds() < self.timeout
         name = f"execution_timeout of {limit}" if by_execution else f"timeout of {timedelta(seconds=self.timeout)}"
-        message = (
-            f"{self.waited_for} had not ended within the {name}; {seen or self.last_status_text}."
-            f" The {self.kind().work} itself goes on at Codat."
-        )
+        message = f"{self.not_ended_text} within the {name}; {seen or self.last_status_text}. {self.goes_on_text}"
         return AirflowTaskTimeout(message) if by_execution else self.timeout_error(message)
 
     def timeout_error(self, message: str) -> BaseException:
@@ -227,6 +226,10 @@ class OperationTask(WaitingTask):
     failure: ClassVar[type[Exception]]
     """The error for an operation that ended without success. Its argument is the operation."""
 
+    def __init__(self, *, fail_on_unsuccessful: bool, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.fail_on_unsuccessful = fail_on_unsuccessful
+
     @classmethod
     @abstractmethod
     def kind(cls) -> OperationKind[Any]:
@@ -244,9 +247,9 @@ class OperationTask(WaitingTask):
         return OperationWait(self.kind(), self.company_id, self._key, self.log)
 
     @property
-    def waited_for(self) -> str:
-        """The operation in words."""
-        return f"{self.kind().name.capitalize()} {self._key}"
+    def not_ended_text(self) -> str:
+        """The text that says that the operation had not ended."""
+        return f"{self.kind().name.capitalize()} {self._key} had not ended"
 
     @property
     def last_status(self) -> str | None:
@@ -257,6 +260,10 @@ class OperationTask(WaitingTask):
     def last_status_text(self) -> str:
         """The last status in words."""
         return self._wait.last_status_text
+
+    def trigger_arguments(self) -> dict[str, Any]:
+        """Return the trigger's arguments that do not depend on whether a worker or the triggerer starts the task."""
+        return {**super().trigger_arguments(), "fail_on_unsuccessful": self.fail_on_unsuccessful}
 
     def hand_over(self, started: float) -> NoReturn:
         """Defer the task until the operation has ended. ``started`` is the time of the last check, in epoch seconds."""

@@ -81,7 +81,6 @@ class WaitTrigger(BaseTrigger):
     max_wait: float | None
     timeout_margin: float
     end_from_trigger: bool
-    fail_on_unsuccessful: bool
     do_xcom_push: bool
     waiting_since: float | None
 
@@ -198,7 +197,7 @@ class WaitTrigger(BaseTrigger):
 
     def _is_success(self, operation: Any) -> bool:
         is_success: bool = operation.is_success
-        return is_success or not self.fail_on_unsuccessful
+        return is_success
 
     def _xcom(self, operation: Any) -> dict[str, Any]:
         xcom: dict[str, Any] = operation.to_json()
@@ -209,6 +208,7 @@ class OperationTrigger(WaitTrigger):
     """Waits until one operation has ended. Its operation key is the argument ``kind.key_argument``."""
 
     kind: ClassVar[OperationKind[Any]]
+    fail_on_unsuccessful: bool
     last_status: str | None
 
     def _wait(self) -> OperationWait[Any]:
@@ -218,6 +218,9 @@ class OperationTrigger(WaitTrigger):
     async def _end_of(self, wait: OperationWait[Any], pace: Pace, deadline: float) -> Operation:
         operation: Operation = await wait_for_end(self.codat_conn_id, wait, pace, deadline, self.waiting_since)
         return operation
+
+    def _is_success(self, operation: Operation) -> bool:
+        return operation.is_success or not self.fail_on_unsuccessful
 
 
 async def task_success(ti: Any, xcom: dict[str, Any] | None) -> TaskSuccessEvent:

@@ -33,7 +33,7 @@ class CodatRefreshTrigger(WaitTrigger):
         operation.
     :param max_wait: the longest pause in seconds, default 600; ``None`` for no bound.
     :param end_from_trigger: whether the trigger ends the task after a success, without a worker; default ``False``.
-    :param fail_on_unsuccessful: ``False`` counts every end as a success, not only ``Complete``; default ``True``.
+    :param fail_on_error: ``False`` counts every end as a success, not only ``Complete``; default ``True``.
     :param fail_on_not_supported: ``True`` counts an end as ``NotSupported`` as a failure; default ``False``.
     :param do_xcom_push: whether the trigger pushes the XCom of a task that it ends, default ``True``.
     :param waiting_since: when the task's wait began, in epoch seconds; default ``None``: when the trigger starts.
@@ -54,7 +54,7 @@ class CodatRefreshTrigger(WaitTrigger):
     exponential_backoff: bool | None = None
     max_wait: float | None = 600.0
     end_from_trigger: bool = False
-    fail_on_unsuccessful: bool = True
+    fail_on_error: bool = True
     fail_on_not_supported: bool = False
     do_xcom_push: bool = True
     waiting_since: float | None = None
@@ -81,7 +81,7 @@ class CodatRefreshTrigger(WaitTrigger):
             return False
         if self.fail_on_not_supported and operation.not_supported:
             return False
-        return not (self.fail_on_unsuccessful and operation.failed)
+        return not (self.fail_on_error and operation.failed)
 
     def _xcom(self, operation: Refresh) -> dict[str, Any]:
         return operation.result()

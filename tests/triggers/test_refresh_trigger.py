@@ -142,11 +142,11 @@ GOOD, BAD, MISSING = RefreshOutcome(latency=9), RefreshOutcome("FetchError"), Re
     [
         ([GOOD, GOOD], {}, True),
         ([GOOD, BAD], {}, False),
-        ([GOOD, BAD], {"fail_on_unsuccessful": False}, True),
+        ([GOOD, BAD], {"fail_on_error": False}, True),
         ([GOOD, MISSING], {}, True),
         ([GOOD, MISSING], {"fail_on_not_supported": True}, False),
         ([MISSING, MISSING], {}, False),
-        ([MISSING], {"fail_on_unsuccessful": False}, False),
+        ([MISSING], {"fail_on_error": False}, False),
         ([GOOD], {"end_from_trigger": False}, False),
     ],
 )
