@@ -7,8 +7,10 @@ import json
 import logging
 import os
 import shutil
+import sys
 import tempfile
 import threading
+from datetime import timedelta
 from time import time as real_time
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +44,7 @@ published.check_all_answers()
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from push_runs import Store
     from virtual_clock import VirtualClock
 
 
@@ -149,3 +152,14 @@ def simulate(clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
     yield simulate
     for codat in started:
         codat.stop()
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Store:
+    """Return an empty store; before Airflow 3.3, what it is used with stands in as well."""
+    from push_runs import Store, airflow_context
+
+    if not hasattr(airflow_context, "NEVER_EXPIRE"):
+        monkeypatch.setattr(airflow_context, "NEVER_EXPIRE", timedelta.max, raising=False)
+        monkeypatch.setitem(sys.modules, "airflow.sdk.execution_time.context", airflow_context)
+    return Store()

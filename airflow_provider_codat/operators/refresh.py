@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ from airflow_provider_codat.api.errors import CodatError, CodatInputError
 from airflow_provider_codat.api.http.request import identifier
 from airflow_provider_codat.exceptions import CodatRefreshFailed, CodatRefreshNotPossible
 from airflow_provider_codat.links.codat import store_company_link
+from airflow_provider_codat.tasks.data_types import read_data_types
 from airflow_provider_codat.tasks.waiting import PacedOperator, WaitingTask
 
 if TYPE_CHECKING:
@@ -271,23 +271,3 @@ class CodatRefreshOperator(WaitingTask, PacedOperator):
         """Log that Codat cannot cancel the refresh. Airflow calls this when a user or a limit ends the try."""
         text = "If a request was under way, Codat may have queued the refresh. The next try of this task finds out."
         self.log.warning("This try of the task is stopped. %s", self._wait.not_cancelled_text if self._wait else text)
-
-
-def read_data_types(value: Any) -> tuple[str, ...] | None:
-    """Return the data types of an argument as Codat spells them, each once; ``None`` for all.
-
-    :raises CodatInputError: one cannot be a data type, or there is none.
-    """
-    if value is None:
-        return None
-    if isinstance(value, str) and value.lstrip().startswith("["):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            raise CodatInputError(
-                "data_types is text that is not JSON: append | tojson to the template's expression"
-            ) from None
-    names = [value] if isinstance(value, str) else list(value)
-    if not names:
-        raise CodatInputError("data_types is empty: give a data type, or None for all that are fetched on first link")
-    return tuple(dict.fromkeys(known_data_type(each) or identifier("data_types", each) for each in names))

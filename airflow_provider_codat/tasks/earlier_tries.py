@@ -33,6 +33,11 @@ class TaskStore:
         self._store: Any = context.get("task_state_store")
         self._name = name
 
+    @property
+    def exists(self) -> bool:
+        """Whether Airflow has a task state store."""
+        return self._store is not None
+
     def get(self) -> Any:
         """Return the value, or ``None`` if there is none."""
         return None if self._store is None else self._store.get(self._name)

@@ -51,7 +51,7 @@ class WaitingSensor(OperationTask, BaseSensorOperator):  # type: ignore[misc]  #
             return PokeReturnValue(is_done=False)
         if not self._wait.answered(operation):
             return PokeReturnValue(is_done=False)
-        return PokeReturnValue(is_done=True, xcom_value=self.result(operation))
+        return PokeReturnValue(is_done=True, xcom_value=self.result(self._wait.end(operation)))
 
     def _get_next_poke_interval(
         self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int

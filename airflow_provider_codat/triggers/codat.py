@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION
+from airflow_provider_codat.triggers.freshness import CodatDataFreshnessTrigger
 from airflow_provider_codat.triggers.operation import OperationTrigger
 from airflow_provider_codat.triggers.refresh import CodatRefreshTrigger
 
-__all__ = ["CodatPushOperationTrigger", "CodatRefreshTrigger"]
+__all__ = ["CodatDataFreshnessTrigger", "CodatPushOperationTrigger", "CodatRefreshTrigger"]
 
 
 @dataclass(eq=False, repr=False)

@@ -216,8 +216,9 @@ class OperationTrigger(WaitTrigger):
         return OperationWait(self.kind, self.company_id, key, self.log, self.not_before, self.last_status)
 
     async def _end_of(self, wait: OperationWait[Any], pace: Pace, deadline: float) -> Operation:
-        operation: Operation = await wait_for_end(self.codat_conn_id, wait, pace, deadline, self.waiting_since)
-        return operation
+        operation = await wait_for_end(self.codat_conn_id, wait, pace, deadline, self.waiting_since)
+        ended: Operation = wait.end(operation)
+        return ended
 
     def _is_success(self, operation: Operation) -> bool:
         return operation.is_success or not self.fail_on_unsuccessful

@@ -20,7 +20,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Generic
+from typing import Any, Generic
 
 from airflow_provider_codat.api.endpoints.operation import OperationKind, OperationT
 from airflow_provider_codat.api.errors import CodatError, CodatNotFoundError, CodatWaitTimeout
@@ -63,10 +63,7 @@ class OperationWait(Generic[OperationT]):
 
     def answered(self, operation: OperationT) -> bool:
         """Record an answer, and return whether the operation has ended."""
-        self._missing_since = None
-        if self.trouble:
-            self.log.info("Codat answers again about %s %s.", self.kind.name, self.key)
-            self.trouble = None
+        self.is_answered()
         before, status = self.last_status, self.seen(operation)
         if status != before:
             what = self.kind.name.capitalize(), operation.key, status
@@ -76,6 +73,17 @@ class OperationWait(Generic[OperationT]):
                 message = "%s %s has the status %r, which this version does not know. It counts as not ended."
                 self.log.warning(message, *what)
         return operation.is_terminal
+
+    def is_answered(self) -> None:
+        """Record that Codat has answered."""
+        self._missing_since = None
+        if self.trouble:
+            self.log.info("Codat answers again about %s %s.", self.kind.name, self.key)
+            self.trouble = None
+
+    def end(self, operation: OperationT) -> Any:
+        """Return what the wait has ended with: the operation."""
+        return operation
 
     def seen(self, operation: OperationT) -> str:
         """Record the state of an operation without logging it, and return its status with its details."""
