@@ -1,4 +1,4 @@
-"""The endpoints that read Codat's cache, https://docs.codat.io/lending-api, /bank-feeds-api and /commerce-api.
+"""The endpoints that read Codat's cache, https://docs.codat.io/lending-api, /banking-api and /commerce-api.
 
 A read never reaches the accounting software: it shows what the last successful refresh has left. So data stays readable
 after its connection is unlinked or deauthorized.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal
 
 #: How dates of records and pull operations are written. Codat documents the zone as optional, and its examples have
@@ -16,6 +17,7 @@ def instant(epoch_seconds: float) -> datetime:
     return datetime.fromtimestamp(epoch_seconds, UTC)
 
 
+@lru_cache(maxsize=1024)  # a refresh stamps many records with one instant
 def text(epoch_seconds: float, date_format: DateFormat = "microseconds") -> str:
     """Return an instant as Codat writes it: ISO 8601 in UTC.
 

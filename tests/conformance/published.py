@@ -49,7 +49,7 @@ _LIST = {"type": "object", "required": ["results"], "properties": {"results": {"
 _PAGE = {"allOf": [_LIST, {"$ref": "#/components/schemas/PagingInfo"}]}
 _DATA = "/companies/{companyId}/data"
 _CONNECTION_DATA = "/companies/{companyId}/connections/{connectionId}/data"
-#: Reads, which other descriptions have (https://docs.codat.io/lending-api, /bank-feeds-api, /commerce-api). The first
+#: Reads, which other descriptions have (https://docs.codat.io/lending-api, /banking-api, /commerce-api). The first
 #: path that fits counts.
 READS = {
     f"{_DATA}/info": _ITEM,

@@ -1,4 +1,4 @@
-"""What is read, where, and when it is refused: https://docs.codat.io/lending-api, /bank-feeds-api and /commerce-api."""
+"""What is read, where, and when it is refused: https://docs.codat.io/lending-api, /banking-api and /commerce-api."""
 
 from __future__ import annotations
 
