@@ -170,7 +170,10 @@ class CodatDataFreshnessSensor(WaitingSensor):
             )
 
     def hand_over(self, started: float) -> NoReturn:
-        """Defer the task until the data is fresh. ``started`` is the time of the last check, in epoch seconds."""
+        """Defer the task until the data is fresh.
+
+        :param started: the time of the last check, in epoch seconds.
+        """
         requirement = self._requirement
         self.defer_until(
             started,

@@ -95,8 +95,8 @@ class OperationKind(Awaited[OperationT]):
     :param hook_call: the method of ``CodatHook`` that sends this request.
     :param find: returns the request that finds operations in one page of a company's list.
     :param newest_first: the ``order_by`` with which such a list begins with the newest operation.
-    :param details: returns more on the status, such as why it lasts, or ``None``; default nothing for all.
-    :param paused_until: returns the UTC time until which Codat has paused it, or ``None``; default ``None`` for all.
+    :param details: returns more on the status, such as why it lasts, or ``None``; default ``None``, no kind of details.
+    :param paused_until: returns the UTC time until which Codat has paused it, or ``None``; default ``None``, it never does.
     """
 
     key_argument: str
@@ -105,5 +105,5 @@ class OperationKind(Awaited[OperationT]):
     hook_call: str
     find: FindOperations[OperationT]
     newest_first: str
-    details: Callable[[Any], str | None] = lambda _: None
-    paused_until: Callable[[Any], datetime | None] = lambda _: None
+    details: Callable[[Any], str | None] | None = None
+    paused_until: Callable[[Any], datetime | None] | None = None

@@ -61,7 +61,7 @@ class Freshness(JsonValue):
     """Whether data types of a company are fresh.
 
     :param synced: data type -> the UTC time of its last successful refresh, or ``None``.
-    :param stale: data type -> why it is not fresh; none of them if all are fresh.
+    :param stale: data type -> why it is not fresh; default none, all are fresh.
     """
 
     synced: Mapping[str, datetime | None]

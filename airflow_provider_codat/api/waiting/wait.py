@@ -87,8 +87,8 @@ class OperationWait(Generic[OperationT]):
 
     def seen(self, operation: OperationT) -> str:
         """Record the state of an operation without logging it, and return its status with its details."""
-        details = self.kind.details(operation)
-        self._paused_until = self.kind.paused_until(operation)
+        details = self.kind.details(operation) if self.kind.details else None
+        self._paused_until = self.kind.paused_until(operation) if self.kind.paused_until else None
         self.last_status = f"{operation.status} ({details})" if details else operation.status
         return self.last_status
 
