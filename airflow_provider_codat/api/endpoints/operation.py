@@ -95,8 +95,8 @@ class OperationKind(Awaited[OperationT]):
     :param hook_call: the method of ``CodatHook`` that sends this request.
     :param find: returns the request that finds operations in one page of a company's list.
     :param newest_first: the ``order_by`` with which such a list begins with the newest operation.
-    :param details: returns more on the status, such as why it lasts, or ``None``; default ``None``, no kind of details.
-    :param paused_until: returns the UTC time until which Codat has paused it, or ``None``; default ``None``, it never does.
+    :param details: returns more on the status, such as why it lasts, or ``None``; default ``None``, no details.
+    :param paused_until: returns the UTC time until which Codat has paused it, or ``None``; default ``None``, never.
     """
 
     key_argument: str
