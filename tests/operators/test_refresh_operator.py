@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 from push_runs import names_all
 from refresh_runs import context, queued, refresh, run
 
@@ -414,15 +414,42 @@ def test_a_list_that_lags_behind_is_read_again(simulate, clock):
 
 
 @pytest.mark.parametrize("order_by_support", ["honour", "ignore"])
-def test_a_long_history(order_by_support, simulate, clock):
+@pytest.mark.parametrize("length", [499, 999, 1200])
+def test_a_long_history_shows_what_was_queued(length, order_by_support, simulate, clock):
+    """A page has 500 operations. With 499 or 999 before, one of the two new ones begins a page."""
     codat = simulate(order_by_support=order_by_support)
     company = codat.add_company()
-    settings(codat, company, "invoices")
-    for number in range(1200, 0, -1):
+    settings(codat, company, "invoices", "items")
+    for number in range(length, 0, -1):
         codat.refreshes.add(company.id, "bills", requested_on=clock.time() - 60 * number)
     xcom = run(refresh(company, None), clock)
-    assert xcom["invoices"]["status"] == "Complete"
+    assert {data_type: each["status"] for data_type, each in xcom.items()} == {
+        "invoices": "Complete",
+        "items": "Complete",
+    }
     assert clock.passed < 1
+
+
+def test_a_list_that_cannot_be_ordered_is_read_as_it_is(codat, company, clock):
+    settings(codat, company, "invoices")
+    codat.fault(Fault("status", status=400, path=HISTORY))
+    assert run(refresh(company, None), clock)["invoices"]["status"] == "Complete"
+
+
+def test_it_is_mapped_over_companies_and_one_that_fails_does_so_alone(codat, clock):
+    companies = [codat.add_company() for _ in range(3)]
+    codat.set_connection_status(companies[1].id, "Deauthorized")
+    with DAG("nightly", schedule=None):
+        mapped = CodatRefreshOperator.partial(task_id="refresh", data_types=["invoices"]).expand(
+            company_id=[each.id for each in companies]
+        )
+    ends = []
+    for each in companies:
+        try:
+            ends.append(run(mapped.unmap({"company_id": each.id}), clock)["invoices"]["status"])
+        except CodatRefreshNotPossible:
+            ends.append("failed")
+    assert ends == ["Complete", "failed", "Complete"]
 
 
 def test_what_is_running_already_counts_and_what_codat_leaves_out_is_reported(codat, company, clock, logged):

@@ -43,8 +43,10 @@ def read_newest(company_id: str) -> Steps[list[PullOperation]]:
         page = yield _page(company_id, 1, None)  # Codat does not say which fields it sorts by
     found = _operations(page)
     if page.has_next and page.total and found and _time(found[0]) < _time(found[-1]):  # the oldest come first
-        last = yield _page(company_id, math.ceil(page.total / page.size), None)
-        found = _operations(last)
+        last = math.ceil(page.total / page.size)
+        for number in (last - 1, last):  # the last page may have few
+            older: _Listed = page if number == 1 else (yield _page(company_id, number, None))
+            found += _operations(older)
     return sorted(found, key=_time)
 
 
