@@ -2,7 +2,7 @@
 
 import pytest
 from refresh_runs import queued, refresh, run
-from task_driver import FileStore, TaskDriver
+from task_driver import FileStore, TaskDriver, Trap
 
 from airflow_provider_codat.exceptions import (
     CodatApiError,
@@ -168,6 +168,24 @@ def test_a_task_that_is_cleared_after_a_success_refreshes_again(has_store, task,
     runs.clear()
     assert runs.run_try().state == "success"
     assert runs.xcom["invoices"]["pullOperationId"] == ids(codat, company)[1] != first
+
+
+@STORES
+def test_a_task_that_is_cleared_while_its_dag_run_goes_on_refreshes_again(has_store, store, codat, company, clock):
+    how = [store] if has_store else []
+    run(refresh(company), clock, *how)
+    run(refresh(company), clock, *how, try_number=2, max_tries=3)
+    assert len(ids(codat, company)) == 2
+
+
+def test_after_a_clear_a_retry_takes_nothing_from_before(task, codat, company, clock):
+    """The first try after the clear dies before it sends anything, so the store still has the earlier refresh."""
+    runs = task("invoices", has_store=True)
+    runs.run_try()
+    runs.clear()
+    runs.lose_try(dies_at=Trap("socket.connect"))
+    assert runs.run_try().state == "success"
+    assert runs.xcom["invoices"]["pullOperationId"] == ids(codat, company)[1]
 
 
 @STORES

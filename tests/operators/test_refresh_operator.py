@@ -463,6 +463,22 @@ def test_what_is_running_already_counts_and_what_codat_leaves_out_is_reported(co
     assert "queued nothing for invoices" in logged()
 
 
+def test_what_codat_leaves_out_is_not_waited_for_and_nothing_else_passes_for_it(codat, company, clock):
+    """Nothing is queued. An old refresh does not count, nor one of a data type that is not fetched on first link."""
+    settings(codat, company, "invoices", "bills", without=["items"])
+    codat.refreshes.add(company.id, "invoices", requested_on=clock.time() - 3600)
+    running = RefreshOutcome(latency=900)
+    key = codat.refreshes.add(company.id, "bills", outcome=running)
+    codat.refreshes.add(company.id, "items", outcome=running)
+    codat.fault(Fault("status", method="POST", status=204, body=""))
+    xcom = run(refresh(company, None, wait_for_completion=False), clock)
+    assert {data_type: (each["status"], each["pullOperationId"]) for data_type, each in xcom.items()} == {
+        "invoices": ("NotQueued", None),
+        "bills": ("Queued", key),
+    }
+    assert clock.passed < 20  # not the whole minute
+
+
 def test_a_conflict_with_all_lets_each_be_queued_by_itself(codat, company, clock):
     settings(codat, company, "invoices", "bills")
     key = codat.refreshes.add(company.id, "bills", outcome=RefreshOutcome(latency=90))
