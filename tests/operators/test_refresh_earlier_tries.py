@@ -109,6 +109,18 @@ def test_a_retry_refreshes_again_only_what_has_failed(has_store, task, codat, co
     assert runs.xcom["bills"]["pullOperationId"] == ids(codat, company, "bills")[1]
 
 
+def test_a_retry_of_all_takes_the_operations_from_the_store(task, codat, company, clock):
+    entries = [{"dataType": each, "fetchOnFirstLink": True, "syncSchedule": 24} for each in ("invoices", "bills")]
+    codat.set_sync_settings(company.id, entries)
+    codat.refreshes.outcome(RefreshOutcome("FetchError", latency=30), data_type="bills")
+    runs = task(None, has_store=True)
+    runs.run_try()
+    codat.refreshes.outcome(RefreshOutcome(latency=30), data_type="bills")
+    assert runs.run_try().state == "success"
+    assert [sent.path.rpartition("/data/")[2] for sent in queued(codat)] == ["all", "queue/bills"]
+    assert codat.count("GET", r".*/syncSettings") == 1
+
+
 @STORES
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_a_retry_after_a_timeout_waits_for_the_same_refresh(deferrable, has_store, task, codat, company, clock):

@@ -15,7 +15,7 @@ BOOKS, BANK, SHOP, OTHER = (
     DataConnection(name, "Linked", source_type=name.capitalize())
     for name in ("accounting", "banking", "commerce", "expenses")
 )
-OTHER_BANK = DataConnection("other bank", "Linked", source_type="Banking")
+OTHER_BANK = DataConnection("other-bank", "Linked", source_type="Banking")
 UNLINKED = DataConnection("old", "Deauthorized", source_type="Accounting")
 
 
@@ -53,7 +53,7 @@ def targets(connections, *data_types):
         ([UNLINKED], "invoices", [None]),
         ([BOOKS, UNLINKED], "invoices", [None]),
         ([BOOKS, BANK, SHOP], "invoices", [None]),
-        ([BOOKS, BANK, OTHER_BANK], "banking-accounts", ["banking", "other bank"]),
+        ([BOOKS, BANK, OTHER_BANK], "banking-accounts", ["banking", "other-bank"]),
         ([BOOKS, SHOP, OTHER], "commerce-orders", ["commerce", "expenses"]),
         ([BOOKS, OTHER], "invoices", ["accounting", "expenses"]),
         ([BANK, SHOP], "invoices", ["banking", "commerce"]),
