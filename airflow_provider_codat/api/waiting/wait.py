@@ -32,6 +32,9 @@ from airflow_provider_codat.api.waiting.pace import Pace
 NOT_FOUND_GRACE = 60.0
 """Seconds for which a wait goes on after its first 404."""
 
+ROUNDING = 1e-6
+"""Seconds by which a sum of pauses may be off."""
+
 
 @dataclass
 class OperationWait(Generic[OperationT]):
@@ -204,14 +207,20 @@ def wait_for_all(
         return max(clock(), started + slept)
 
     ended: dict[int, OperationT] = {}
-    due = {number: min(wait.not_before, started + timeout) for number, wait in enumerate(waits)}
-    while due:
-        first = min(due.values())
-        if (pause := first - now()) > 0:
+    # The pause of each wait and its beginning. Pauses are not turned into times, which would round them.
+    paused = {number: (started, min(wait.not_before - started, timeout)) for number, wait in enumerate(waits)}
+    moment = started
+
+    def left_of(number: int) -> float:
+        began, pause = paused[number]
+        return pause - (moment - began)
+
+    while paused:
+        if (pause := min(map(left_of, paused))) > 0:
             yield Sleep(pause)
             slept += pause
-        until = max(first, now())
-        for number in [each for each, at in due.items() if at <= until]:
+            moment = max(now(), moment + pause)
+        for number in [each for each in paused if left_of(each) <= ROUNDING]:
             wait = waits[number]
             try:
                 operation: OperationT = yield wait.request
@@ -220,9 +229,10 @@ def wait_for_all(
             else:
                 if wait.answered(operation):
                     ended[number] = operation
-                    del due[number]
+                    del paused[number]
                     continue
             if (left := started + timeout - now()) <= 0:
                 raise wait.timed_out(timeout - left)
-            due[number] = now() + min(wait.next_pause(now(), pace, now() - started), left)
+            moment = now()
+            paused[number] = moment, min(wait.next_pause(moment, pace, moment - started), left)
     return [ended[number] for number in range(len(waits))]
