@@ -1,6 +1,7 @@
 """The sensor of fresh data: what passes in each mode, what it queues, and what its triggers share."""
 
 import asyncio
+import logging
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -17,8 +18,10 @@ from airflow_provider_codat.exceptions import (
     CodatNotFoundError,
     CodatRefreshNotPossible,
 )
+from airflow_provider_codat.hooks.codat import CodatHook
 from airflow_provider_codat.sensors.codat import CodatDataFreshnessSensor
 from airflow_provider_codat.simulator import Fault, RefreshOutcome
+from airflow_provider_codat.tasks.earlier_refreshes import queue_once
 from airflow_provider_codat.triggers.codat import CodatDataFreshnessTrigger
 
 HOUR = 3600.0
@@ -206,6 +209,20 @@ def test_a_refresh_that_is_running_is_not_queued_again(mode, sense, refreshed, c
     refreshed("invoices", -600)
     assert sense(mode, refresh_if_stale=True)
     assert len(codat.refreshes.of_company(company.id)) == 1
+
+
+def test_without_a_store_the_list_is_read_once_in_a_process(sense, codat):
+    codat.refreshes.outcome(RefreshOutcome(latency=900))
+    sense("poke", refresh_if_stale=True, has_store=False)
+    assert codat.count("GET", r"/companies/[^/]+/data/history") == 1
+
+
+def test_each_data_type_is_queued_once_though_they_become_stale_one_by_one(codat, company, clock, store, logged):
+    ti = SimpleNamespace(task=SimpleNamespace(retries=0), try_number=1, max_tries=0)
+    context = {"ti": ti, "dag_run": None, "task_state_store": store}
+    for stale in (["invoices"], ["invoices", "bills"], ["bills"], ["invoices", "bills"]):
+        queue_once(CodatHook(), context, company.id, stale, logging.getLogger(__name__))
+    assert [each["dataType"] for each in codat.refreshes.of_company(company.id)] == ["invoices", "bills"]
 
 
 def test_a_data_type_that_the_platform_does_not_have_is_never_fresh(sense, codat):

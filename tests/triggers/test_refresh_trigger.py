@@ -123,6 +123,19 @@ def test_an_error_of_one_wait_ends_all(status, refreshing, clock, codat_simulato
     assert clock.passed < 300
 
 
+def test_after_an_error_of_one_wait_the_others_send_nothing(refreshing, clock, codat_simulator):
+    trigger = refreshing(RefreshOutcome(latency=1800), RefreshOutcome(latency=1800))
+    codat_simulator.fault(Fault("status", status=403, path=f".*/{trigger.operations[0]['id']}", times=None))
+
+    async def run():
+        [event] = [each async for each in trigger.run()]
+        sent = len(clock.sent)
+        await asyncio.sleep(600)
+        return event.payload["outcome"], len(clock.sent) - sent
+
+    assert clock.run(run()) == ("failed", 0)
+
+
 def test_an_answer_without_data_type_and_connection_is_completed(refreshing, clock, codat_simulator, company):
     trigger = refreshing(RefreshOutcome(latency=20))
     [key] = [each["id"] for each in trigger.operations]
