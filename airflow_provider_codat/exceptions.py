@@ -23,6 +23,8 @@ error                              what happened, and whether a retry of the tas
 ``CodatSyncSettingsNotApplied``    Codat accepted sync settings, but reading them back shows others
 ``CodatWriteOutcomeUnknown``       it is not known whether a record was written; it is not sent again: no retry
 ``CodatPushOperationFailed``       a push operation ended without success, which is final: no retry
+``CodatRefreshFailed``             a refresh ended with an error; a retry refreshes again, and may help:
+``└ CodatRefreshNotPossible``      not before somebody has done what the message says: no retry
 =================================  ==========================================================================
 
 If an error ends a write, its ``may_have_landed`` says whether one of the write's requests may have written the record.
@@ -59,6 +61,7 @@ from airflow_provider_codat.api.errors import (
 
 if TYPE_CHECKING:
     from airflow_provider_codat.api.endpoints.push_operations import PushOperation
+    from airflow_provider_codat.api.refreshing.outcome import Refresh
     from airflow_provider_codat.api.writing.outcome import OutcomeUnknown
 
 __all__ = [
@@ -77,7 +80,9 @@ __all__ = [
     "CodatPlanLimitError",
     "CodatPushOperationFailed",
     "CodatRateLimited",
+    "CodatRefreshFailed",
     "CodatRefreshInProgress",
+    "CodatRefreshNotPossible",
     "CodatResponseError",
     "CodatServerError",
     "CodatSyncSettingsNotApplied",
@@ -132,3 +137,26 @@ class CodatWriteOutcomeUnknown(CodatError, AirflowFailException):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.unknown,)
+
+
+class CodatRefreshFailed(CodatError):
+    """A refresh ended with an error for one data type or more. A retry of the task refreshes these again.
+
+    :param refresh: the refresh, with all of its pull operations as last read.
+    :param message: what has failed, and what to do.
+    """
+
+    def __init__(self, refresh: Refresh, message: str) -> None:
+        super().__init__(message)
+        self.refresh = refresh
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.refresh, str(self))
+
+
+class CodatRefreshNotPossible(CodatRefreshFailed, AirflowFailException):
+    """A data type cannot be refreshed until somebody has done what the message says.
+
+    The customer has to link the connection again or to grant rights, or the platform does not have the data type. The
+    task fails without further retries.
+    """

@@ -12,6 +12,7 @@ any other error with ``may_have_landed``                retry in the same way: t
 other 3xx and 4xx
 ``CodatWriteOutcomeUnknown``                            fail at once: another try might write the record twice
 ``CodatPushOperationFailed``                            fail at once: a terminal status never changes
+``CodatRefreshNotPossible``                             fail at once: first somebody has to link, to grant rights, ...
 any other error                                         retry after the task's own ``retry_delay``
 ======================================================  ==============================================================
 
@@ -33,6 +34,7 @@ from airflow_provider_codat.exceptions import (
     CodatInputError,
     CodatPushOperationFailed,
     CodatRateLimited,
+    CodatRefreshNotPossible,
     CodatResponseError,
     CodatServerError,
     CodatWriteOutcomeUnknown,
@@ -49,7 +51,10 @@ else:
             """Replaces Airflow's class, which older versions do not have."""
 
 
-FINAL = (CodatInputError, CodatIdempotencyKeyReused, CodatWriteOutcomeUnknown, CodatPushOperationFailed)
+FINAL = (
+    *(CodatInputError, CodatIdempotencyKeyReused, CodatWriteOutcomeUnknown),
+    *(CodatPushOperationFailed, CodatRefreshNotPossible),
+)
 TRANSIENT = (CodatConnectionError, CodatResponseError, CodatServerError, CodatConflictError)
 
 

@@ -7,8 +7,10 @@ import json
 import logging
 import os
 import shutil
+import sys
 import tempfile
 import threading
+from datetime import timedelta
 from time import time as real_time
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +45,7 @@ published.check_all_answers()
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from push_runs import Store
     from virtual_clock import VirtualClock
 
 
@@ -133,3 +136,31 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> VirtualClock:
     clock = VirtualClock()
     clock.install(monkeypatch)
     return clock
+
+
+@pytest.fixture
+def simulate(clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., CodatSimulator]]:
+    """Return a function that starts a simulator on the virtual clock and connects ``codat_default`` to it."""
+    started = []
+
+    def simulate(extra: dict[str, Any] | None = None, conn_id: str = "codat_default", **options: Any) -> CodatSimulator:
+        codat = CodatSimulator(api_key="the-key-of-all-tests", **{"clock": clock.time, **options})
+        codat.start()
+        started.append(codat)
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", codat.connection(**extra or {}))
+        return codat
+
+    yield simulate
+    for codat in started:
+        codat.stop()
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Store:
+    """Return an empty store; before Airflow 3.3, what it is used with stands in as well."""
+    from push_runs import Store, airflow_context
+
+    if not hasattr(airflow_context, "NEVER_EXPIRE"):
+        monkeypatch.setattr(airflow_context, "NEVER_EXPIRE", timedelta.max, raising=False)
+        monkeypatch.setitem(sys.modules, "airflow.sdk.execution_time.context", airflow_context)
+    return Store()

@@ -27,6 +27,7 @@ PUBLIC = {
 def test_all_examples_are_found():
     assert [path.stem for path in FILES] == [
         "codat_gate_on_push",
+        "codat_nightly_refresh",
         "codat_onboard_company",
         "codat_push_bills",
         "codat_schedule_every_company",

@@ -21,12 +21,16 @@ FOR_PARSING = {
 WAITING = {
     "airflow_provider_codat.links",
     "airflow_provider_codat.links.codat",
+    "airflow_provider_codat.tasks.data_types",
     "airflow_provider_codat.tasks.waiting",
+    "airflow_provider_codat.api.data_types",
 }
 SENSOR = {
     *WAITING,
     "airflow_provider_codat.sensors",
     "airflow_provider_codat.sensors.codat",
+    "airflow_provider_codat.sensors.data_freshness",
+    "airflow_provider_codat.tasks.waiting_sensor",
     "airflow_provider_codat.sensors.push_operation",
 }
 OPERATOR = {
@@ -34,8 +38,8 @@ OPERATOR = {
     "airflow_provider_codat.operators",
     "airflow_provider_codat.operators.codat",
     "airflow_provider_codat.operators.push",
+    "airflow_provider_codat.operators.refresh",
     "airflow_provider_codat.operators.sync_settings",
-    "airflow_provider_codat.api.data_types",
     "airflow_provider_codat.api.http.meaning",
     "airflow_provider_codat.api.http.response",
     "airflow_provider_codat.api.sync_settings",

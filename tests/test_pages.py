@@ -16,8 +16,12 @@ from pages import BENCHMARKS, GUIDES, HOOKS, LINKED, OPERATORS, PAGES, README, R
 import airflow_provider_codat
 from airflow_provider_codat import exceptions, simulator
 from airflow_provider_codat.api.sync_settings.fields import FIELDS
-from airflow_provider_codat.operators.codat import CodatPushOperator, CodatSyncSettingsOperator
-from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
+from airflow_provider_codat.operators.codat import (
+    CodatPushOperator,
+    CodatRefreshOperator,
+    CodatSyncSettingsOperator,
+)
+from airflow_provider_codat.sensors.codat import CodatDataFreshnessSensor, CodatPushOperationSensor
 from airflow_provider_codat.simulator import CodatSimulator, Fault, Outcome, Refreshes, RefreshOutcome, Source
 from airflow_provider_codat.simulator.__main__ import _parser
 from airflow_provider_codat.simulator.faults import KINDS
@@ -103,14 +107,17 @@ def test_the_readme_makes_sense_on_a_package_index():
 
 @pytest.mark.parametrize(
     ("public", "page"),
-    [(CodatPushOperationSensor, SENSORS), (CodatPushOperator, OPERATORS), (CodatSyncSettingsOperator, OPERATORS)],
+    [
+        *((each, SENSORS) for each in (CodatPushOperationSensor, CodatDataFreshnessSensor)),
+        *((each, OPERATORS) for each in (CodatPushOperator, CodatRefreshOperator, CodatSyncSettingsOperator)),
+    ],
 )
 def test_every_parameter_is_in_the_table(public: type, page: str):
     section = pages.section(page, f"Parameters of {public.__name__}")
     named = pages.names(re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE))
     parameters = {*inspect.signature(public.__init__).parameters} - {"self", "args", "kwargs"}
     # A sensor also takes what every sensor takes.
-    assert parameters <= named if public is CodatPushOperationSensor else parameters == named
+    assert parameters <= named if page == SENSORS else parameters == named
 
 
 def test_the_operators_guide_names_what_is_templated():

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from airflow_provider_codat import retry_policy
 from airflow_provider_codat.api.endpoints.push_operations import PushOperation
 from airflow_provider_codat.api.errors import error_class
+from airflow_provider_codat.api.refreshing.outcome import Refresh
 from airflow_provider_codat.api.writing.outcome import OutcomeUnknown
 from airflow_provider_codat.api.writing.stored import WriteTarget
 from airflow_provider_codat.exceptions import (
@@ -20,6 +21,7 @@ from airflow_provider_codat.exceptions import (
     CodatIdempotencyKeyReused,
     CodatInputError,
     CodatPushOperationFailed,
+    CodatRefreshNotPossible,
     CodatResponseError,
     CodatSyncSettingsNotApplied,
     CodatWaitTimeout,
@@ -56,6 +58,7 @@ HOPELESS = [
     CodatWriteOutcomeUnknown(OutcomeUnknown("cut off", TARGET, "key-1", 0.0)),
     CodatPushOperationFailed(PushOperation("key-1", "Failed")),
     CodatPushOperationFailed(PushOperation("key-1", "TimedOut")),
+    CodatRefreshNotPossible(Refresh("company-1", ()), "not linked"),
 ]
 PASSING = [
     CodatConnectionError("refused", was_sent=False),

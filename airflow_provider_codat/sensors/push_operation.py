@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections import ChainMap
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import (
-    AirflowFailException,
-    AirflowSensorTimeout,
-    AirflowSkipException,
-    AirflowTaskTimeout,
-    BaseSensorOperator,
-    PokeReturnValue,
-    conf,
-)
+from airflow.providers.common.compat.sdk import conf
 
-from airflow_provider_codat.api.errors import CodatError
-from airflow_provider_codat.links.codat import store_company_link
 from airflow_provider_codat.tasks.waiting import PushTask
+from airflow_provider_codat.tasks.waiting_sensor import WaitingSensor
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
     from airflow.triggers.base import StartTriggerArgs
 
 
-class CodatPushOperationSensor(PushTask, BaseSensorOperator):  # type: ignore[misc]  # exponential_backoff may be None, too
+class CodatPushOperationSensor(PushTask, WaitingSensor):  # type: ignore[misc]  # as in WaitingSensor
     """Waits until a push operation has ended, and succeeds if the record was written.
 
     A push (Codat also says *write request*) is asynchronous. Codat answers the POST with an operation in ``Pending``,
@@ -151,76 +139,3 @@ class CodatPushOperationSensor(PushTask, BaseSensorOperator):  # type: ignore[mi
         from airflow_provider_codat.tasks.start_from_trigger import mapped_start_trigger_args
 
         return mapped_start_trigger_args(cls, mapped, arguments)
-
-    # -- in a worker -------------------------------------------------------------------------------------------------
-
-    def execute(self, context: Context) -> Any:
-        """Wait in the worker, or check once and defer to the triggerer; return the XCom."""
-        store_company_link(context.get("ti"), self.company_id)
-        with self._sensor_semantics():
-            if not self.deferrable:
-                return super().execute(context)
-            started = time.time()
-            poked = self.poke(context)
-            if not poked:
-                self.hand_over(started)
-            return getattr(poked, "xcom_value", None)  # a subclass may return a plain bool from poke
-
-    def poke(self, context: Context) -> PokeReturnValue:
-        """Check the operation with one request, which is not repeated after an error: the next poke sends another."""
-        try:
-            operation = self.hook.send(self._wait.request, attempts=1)
-        except CodatError as error:
-            self._wait.failed(error, time.time())
-            return PokeReturnValue(is_done=False)
-        if not self._wait.answered(operation):
-            return PokeReturnValue(is_done=False)
-        return PokeReturnValue(is_done=True, xcom_value=self.result(operation))
-
-    def _get_next_poke_interval(
-        self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int
-    ) -> float:
-        """Return Airflow's pause, or a longer one if Codat asked for it, but none beyond the timeout."""
-        # Airflow has no public method for it; the signature is the same from 2.11 to 3.3.
-        elapsed = run_duration()
-        if self.reschedule:
-            # Each check is a new process, which knows when the sensor started, but not when the first 404 came.
-            self._wait.give_up_if_missing_for(elapsed)
-        if self.exponential_backoff is None:
-            pause = self.pace.pause(poke_count, elapsed, jitter=0.0)
-        else:
-            pause = super()._get_next_poke_interval(started_at, run_duration, poke_count)
-        return max(min(self._wait.at_least(pause, time.time()), self.timeout - elapsed), 0.0)
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Continue after a deferral: with the trigger's event, or after a timeout or a failure of the trigger."""
-        with self._sensor_semantics():
-            if next_method == "__fail__":
-                raise self.error_without_event(next_kwargs or {})
-            return super().resume_execution(next_method, next_kwargs, context)
-
-    # -- the end, in every mode --------------------------------------------------------------------------------------
-
-    def timeout_error(self, message: str) -> AirflowSensorTimeout:
-        """Return the error for ``timeout``. It prevents a retry, unlike the error for ``execution_timeout``."""
-        return AirflowSensorTimeout(message)
-
-    @contextmanager
-    def _sensor_semantics(self) -> Iterator[None]:
-        """Add the last status to the errors of timeouts, and skip the task if ``soft_fail`` or ``never_fail`` says so.
-
-        Airflow itself applies ``soft_fail`` and ``never_fail`` to errors of a poke and of most deferrals. This method
-        applies them to the others.
-        """
-        try:
-            yield
-        except (AirflowSensorTimeout, AirflowTaskTimeout, AirflowFailException) as error:
-            is_bare = isinstance(error, AirflowSensorTimeout) and self.push_operation_key not in str(error)
-            named = self.limit_error() if is_bare else error
-            if self.soft_fail or self.never_fail:
-                raise AirflowSkipException(f"Skipping, because soft_fail or never_fail is set: {named}") from error
-            raise named from error.__cause__
-        except CodatError as error:
-            if self.never_fail:
-                raise AirflowSkipException(f"Skipping, because never_fail is set: {error}") from error
-            raise

@@ -22,6 +22,34 @@ from airflow_provider_codat.api.writing.stored import EarlierTries, StoredWrite,
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+
+class TaskStore:
+    """The value that a task instance keeps for its next try in Airflow's task state store, if there is one.
+
+    :param name: the key of the value in the store.
+    """
+
+    def __init__(self, context: Context, name: str) -> None:
+        self._store: Any = context.get("task_state_store")
+        self._name = name
+
+    @property
+    def exists(self) -> bool:
+        """Whether Airflow has a task state store."""
+        return self._store is not None
+
+    def get(self) -> Any:
+        """Return the value, or ``None`` if there is none."""
+        return None if self._store is None else self._store.get(self._name)
+
+    def set(self, value: dict[str, Any]) -> None:
+        """Store the value for as long as the DAG run exists."""
+        if self._store is not None:
+            from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+            self._store.set(self._name, value, retention=NEVER_EXPIRE)
+
+
 STORED_AS = "codat_write"
 """The key of the stored write in the task state store."""
 
@@ -36,7 +64,7 @@ class WriteState:
     def __init__(self, context: Context, log: Log, *, resubmit: bool = False) -> None:
         self._context = context
         self._log = log
-        self._store: Any = context.get("task_state_store")
+        self._store = TaskStore(context, STORED_AS)
         self._ti: Any = context["ti"]
         self._retries = self._ti.task.retries or 0
         self._resubmit = resubmit and self._shows_a_clear
@@ -74,7 +102,7 @@ class WriteState:
 
         :raises CodatError: the store holds a write that cannot be read, and ``resubmit`` does not set it aside.
         """
-        state = self._state()
+        state = self._store.get()
         stored = self._stored_write(state)
         first_try = self.max_tries - self._retries + 1 if self._resubmit else 1
         self._tries, is_behind = _Tries.after(state, self._ti.try_number, first_try)
@@ -88,21 +116,16 @@ class WriteState:
     @property
     def operation_key(self) -> str | None:
         """The key of the push operation that this task instance's write became, if the store has it."""
-        stored = self._stored_write(self._state())
+        stored = self._stored_write(self._store.get())
         return None if stored is None else stored.operation_key
 
     def keep(self, write: StoredWrite) -> None:
         """Store a write for the next try, for as long as the DAG run exists."""
         self._set(write.to_json())
 
-    def _state(self) -> Any:
-        return None if self._store is None else self._store.get(STORED_AS)
-
     def _set(self, state: Any) -> None:
-        if self._store is not None and isinstance(state, dict):
-            from airflow.sdk.execution_time.context import NEVER_EXPIRE
-
-            self._store.set(STORED_AS, {**state, **self._tries.to_json()}, retention=NEVER_EXPIRE)
+        if isinstance(state, dict):
+            self._store.set({**state, **self._tries.to_json()})
 
     def _stored_write(self, state: Any) -> StoredWrite | None:
         if state is None or (isinstance(state, dict) and state.keys() <= _Tries.STORED):

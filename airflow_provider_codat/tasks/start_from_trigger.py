@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_codat.tasks.end_from_trigger import FRAMES_FROM_CONSTRUCTOR, overridden, warn, why_worker_ends
 from airflow_provider_codat.tasks.templates import USUAL_SYNTAX, Syntax
-from airflow_provider_codat.tasks.waiting import TRIGGER_GRACE, WaitingTask
+from airflow_provider_codat.tasks.waiting import TRIGGER_GRACE, OperationTask
 
 if TYPE_CHECKING:
     from airflow.triggers.base import StartTriggerArgs
@@ -34,7 +34,7 @@ SAME_OF_A_TASK_INSTANCE = frozenset({"dag_id", "map_index", "run_id", "task_id",
 
 METHODS_AT_THE_END = frozenset(
     {
-        *("error_without_event", "execute_complete", "limit_error", "on_kill", "operation_of_event"),
+        *("error_without_event", "execute_complete", "limit_error", "on_kill", "outcome_of_event"),
         *("post_execute", "pre_execute", "result", "resume_execution", "timeout_error"),
     }
 )
@@ -63,7 +63,7 @@ def rendered_arguments(kind: OperationKind[Any]) -> tuple[str, str, str]:
     return "company_id", kind.key_argument, "codat_conn_id"
 
 
-def arrange(sensor: WaitingTask) -> None:
+def arrange(sensor: OperationTask) -> None:
     """Set up a new sensor to start and end in the triggerer if its arguments ask for that; warn if a worker has to."""
     reasons = []
     wants_args = sensor.start_from_trigger and sensor.start_trigger_args is None
@@ -78,7 +78,7 @@ def arrange(sensor: WaitingTask) -> None:
         sensor.start_trigger_args = _start_trigger_args(sensor)
 
 
-def why_worker_starts(sensor: WaitingTask) -> list[str]:
+def why_worker_starts(sensor: OperationTask) -> list[str]:
     """Return the reasons why a worker has to start the sensor; empty if the triggerer can."""
     if not triggerer_starts_tasks():
         return [TOO_OLD]
@@ -99,7 +99,7 @@ def why_worker_starts(sensor: WaitingTask) -> list[str]:
     return reasons
 
 
-def _start_trigger_args(sensor: WaitingTask) -> StartTriggerArgs:
+def _start_trigger_args(sensor: OperationTask) -> StartTriggerArgs:
     from airflow.triggers.base import StartTriggerArgs
 
     limit = timedelta(seconds=sensor.timeout) + TRIGGER_GRACE
@@ -121,7 +121,7 @@ def _start_trigger_args(sensor: WaitingTask) -> StartTriggerArgs:
 
 
 def mapped_start_trigger_args(
-    sensor_class: type[WaitingTask], mapped: Any, arguments: Mapping[str, Any]
+    sensor_class: type[OperationTask], mapped: Any, arguments: Mapping[str, Any]
 ) -> StartTriggerArgs | None:
     """Return the ``start_trigger_args`` of a mapped sensor; ``None`` if a worker has to start it."""
     task_id = arguments.get("task_id", "mapped")
@@ -132,7 +132,7 @@ def mapped_start_trigger_args(
     except NeedsWorker as why:
         warn(task_id, [str(why)], frames=2)
         return None
-    make_sensor: Callable[..., WaitingTask] = sensor_class
+    make_sensor: Callable[..., OperationTask] = sensor_class
     # Airflow makes the sensor of one map index in this way: with the DAG's default_args, but outside the DAG.
     given = {"task_id": task_id, **arguments, **elements, "start_from_trigger": True}
     args = make_sensor(**given, _airflow_from_mapped=True).start_trigger_args

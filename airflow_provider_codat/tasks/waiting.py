@@ -1,6 +1,6 @@
-"""The base of tasks that wait for an operation: they defer to a trigger, and end with the result of its event.
+"""The base of tasks that wait: they defer to a trigger, and end with the result of its event.
 
-The sensor and the operator share it, so both wait and end in the same way.
+The sensors and the operators share it, so all wait and end in the same way.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from airflow_provider_codat.tasks.templates import CodatTask
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_codat.api.endpoints.operation import Operation, OperationKind
+    from airflow_provider_codat.api.endpoints.operation import Awaited, Operation, OperationKind
     from airflow_provider_codat.api.endpoints.push_operations import PushOperation
     from airflow_provider_codat.api.waiting.pace import Pace
     from airflow_provider_codat.api.waiting.wait import OperationWait
+    from airflow_provider_codat.triggers.events import TimedOut
 
 TRIGGER_GRACE = timedelta(minutes=2)
 """Time from the task's own deadline to Airflow's timeout of the deferral, which ends the task if no triggerer runs.
@@ -58,18 +59,15 @@ class PacedOperator(BaseOperator):
 
 
 class WaitingTask(CodatTask):
-    """Waits for an operation.
+    """Waits for something that ends.
 
     A subclass also inherits from ``BaseSensorOperator`` or :class:`PacedOperator`, which take the pace and the timeout.
-    Before it waits, it sets the operation key as the attribute that ``kind().key_argument`` names.
 
     No parameter has a default, so a subclass has to pass on each one. Airflow would take an omitted one from the DAG's
     ``default_args``, even if the task itself was given another value.
     """
 
     trigger_class_path: ClassVar[str]
-    failure: ClassVar[type[Exception]]
-    """The error for an operation that ended without success. Its argument is the operation."""
 
     poke_interval: float
     exponential_backoff: bool | None
@@ -84,7 +82,6 @@ class WaitingTask(CodatTask):
         poke_interval: timedelta | float,
         deferrable: bool,
         end_from_trigger: bool,
-        fail_on_unsuccessful: bool,
         **kwargs: Any,
     ) -> None:
         _seconds("poke_interval", poke_interval)
@@ -93,23 +90,39 @@ class WaitingTask(CodatTask):
         self.codat_conn_id = codat_conn_id
         self.deferrable = deferrable or end_from_trigger
         self.end_from_trigger = end_from_trigger
-        self.fail_on_unsuccessful = fail_on_unsuccessful
 
     @classmethod
     @abstractmethod
-    def kind(cls) -> OperationKind[Any]:
-        """Return the kind of operation. As a method, it keeps DAG parsing from importing the kind."""
+    def kind(cls) -> Awaited[Any]:
+        """Return what the task waits for. As a method, it keeps DAG parsing from importing it."""
 
     @property
-    def _key(self) -> str:
-        key: str = getattr(self, self.kind().key_argument)
-        return key
+    @abstractmethod
+    def not_ended_text(self) -> str:
+        """The text, with ids, that says that the task has waited in vain."""
 
-    @cached_property
-    def _wait(self) -> OperationWait[Any]:
-        from airflow_provider_codat.api.waiting.wait import OperationWait
+    @property
+    def goes_on_text(self) -> str:
+        """The text that says what goes on at Codat."""
+        return f"The {self.kind().work} itself goes on at Codat."
 
-        return OperationWait(self.kind(), self.company_id, self._key, self.log)
+    @property
+    @abstractmethod
+    def last_status(self) -> str | None:
+        """The last status seen, or ``None``."""
+
+    @property
+    @abstractmethod
+    def last_status_text(self) -> str:
+        """The last status in words, and the error of the last check if there was one."""
+
+    @abstractmethod
+    def resume_wait(self, outcome: TimedOut) -> None:
+        """Record what a trigger reports of a wait whose deadline has passed."""
+
+    @abstractmethod
+    def result(self, outcome: Any) -> dict[str, Any]:
+        """Return the XCom of what has ended, or raise the task's error."""
 
     @property
     def pace(self) -> Pace:
@@ -136,20 +149,23 @@ class WaitingTask(CodatTask):
             "exponential_backoff": self.pace.exponential_backoff,
             "max_wait": self.pace.max_wait,
             "end_from_trigger": self.end_from_trigger and not why_worker_ends(self),
-            "fail_on_unsuccessful": self.fail_on_unsuccessful,
             "do_xcom_push": self.do_xcom_push,
         }
 
-    def hand_over(self, started: float) -> NoReturn:
-        """Defer the task until the operation has ended. ``started`` is the time of the last check, in epoch seconds."""
+    def defer_until(self, started: float, not_before: float, **what: Any) -> NoReturn:
+        """Defer the task until what it waits for has ended.
+
+        :param started: the time of the last check, in epoch seconds.
+        :param not_before: the time of the next check, in epoch seconds.
+        :param what: the arguments of the trigger that say what to wait for.
+        """
         arguments = {
             "company_id": self.company_id,
-            self.kind().key_argument: self._key,
             "codat_conn_id": self.codat_conn_id,
             "deadline": started + self.wait_limit,
-            "not_before": started + self._wait.next_pause(started, self.pace, waited=0.0),
+            "not_before": not_before,
             "waiting_since": started,
-            "last_status": self._wait.last_status,
+            **what,
             **self.trigger_arguments(),
         }
         self.defer(
@@ -158,14 +174,13 @@ class WaitingTask(CodatTask):
             timeout=timedelta(seconds=self.wait_limit) + TRIGGER_GRACE,
         )
 
-    def operation_of_event(self, event: Any) -> Any:
-        """Return the operation that a trigger's event reports, or raise the error that the event reports."""
+    def outcome_of_event(self, event: Any) -> Any:
+        """Return the end that a trigger's event reports, or raise the error that the event reports."""
         from airflow_provider_codat.triggers import events
 
         outcome = events.read(self.kind(), event)
         if isinstance(outcome, events.TimedOut):
-            setattr(self, self.kind().key_argument, outcome.key or self._key)
-            self._wait.last_status, self._wait.trouble = outcome.last_status, outcome.trouble
+            self.resume_wait(outcome)
             raise self.limit_error()
         if isinstance(outcome, CodatError):
             raise outcome
@@ -184,24 +199,14 @@ class WaitingTask(CodatTask):
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Return the XCom for the trigger's event, or raise the task's error. Without an event the task fails."""
-        return self.result(self.operation_of_event(event))
-
-    def result(self, operation: Operation) -> dict[str, Any]:
-        """Return the XCom of an operation that has ended, or raise the task's ``failure``."""
-        if self.fail_on_unsuccessful and not operation.is_success:
-            raise self.failure(operation)
-        return operation.to_json()
+        return self.result(self.outcome_of_event(event))
 
     def limit_error(self, seen: str | None = None) -> BaseException:
         """Return the error for ``timeout`` or ``execution_timeout``, whichever is shorter, with the last status."""
         limit = self.execution_timeout
         by_execution = self.deferrable and limit is not None and limit.total_seconds() < self.timeout
         name = f"execution_timeout of {limit}" if by_execution else f"timeout of {timedelta(seconds=self.timeout)}"
-        message = (
-            f"{self.kind().name.capitalize()} {self._key} had not ended within the {name};"
-            f" {seen or self._wait.last_status_text}."
-            f" The {self.kind().work} itself goes on at Codat."
-        )
+        message = f"{self.not_ended_text} within the {name}; {seen or self.last_status_text}. {self.goes_on_text}"
         return AirflowTaskTimeout(message) if by_execution else self.timeout_error(message)
 
     def timeout_error(self, message: str) -> BaseException:
@@ -209,7 +214,76 @@ class WaitingTask(CodatTask):
 
         :param message: names the operation, the limit and the last status.
         """
-        return CodatWaitTimeout(message, self._wait.last_status)
+        return CodatWaitTimeout(message, self.last_status)
+
+
+class OperationTask(WaitingTask):
+    """Waits for one operation.
+
+    Before it waits, it sets the operation key as the attribute that ``kind().key_argument`` names.
+    """
+
+    failure: ClassVar[type[Exception]]
+    """The error for an operation that ended without success. Its argument is the operation."""
+
+    def __init__(self, *, fail_on_unsuccessful: bool, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.fail_on_unsuccessful = fail_on_unsuccessful
+
+    @classmethod
+    @abstractmethod
+    def kind(cls) -> OperationKind[Any]:
+        """Return the kind of operation."""
+
+    @property
+    def _key(self) -> str:
+        key: str = getattr(self, self.kind().key_argument)
+        return key
+
+    @cached_property
+    def _wait(self) -> OperationWait[Any]:
+        from airflow_provider_codat.api.waiting.wait import OperationWait
+
+        return OperationWait(self.kind(), self.company_id, self._key, self.log)
+
+    @property
+    def not_ended_text(self) -> str:
+        """The text that says that the operation had not ended."""
+        return f"{self.kind().name.capitalize()} {self._key} had not ended"
+
+    @property
+    def last_status(self) -> str | None:
+        """The last status seen, or ``None``."""
+        return self._wait.last_status
+
+    @property
+    def last_status_text(self) -> str:
+        """The last status in words."""
+        return self._wait.last_status_text
+
+    def trigger_arguments(self) -> dict[str, Any]:
+        """Return the trigger's arguments that do not depend on whether a worker or the triggerer starts the task."""
+        return {**super().trigger_arguments(), "fail_on_unsuccessful": self.fail_on_unsuccessful}
+
+    def hand_over(self, started: float) -> NoReturn:
+        """Defer the task until the operation has ended. ``started`` is the time of the last check, in epoch seconds."""
+        self.defer_until(
+            started,
+            started + self._wait.next_pause(started, self.pace, waited=0.0),
+            last_status=self._wait.last_status,
+            **{self.kind().key_argument: self._key},
+        )
+
+    def resume_wait(self, outcome: TimedOut) -> None:
+        """Record the key, the last status and the last error."""
+        setattr(self, self.kind().key_argument, outcome.key or self._key)
+        self._wait.last_status, self._wait.trouble = outcome.last_status, outcome.trouble
+
+    def result(self, outcome: Operation) -> dict[str, Any]:
+        """Return the XCom of an operation that has ended, or raise the task's ``failure``."""
+        if self.fail_on_unsuccessful and not outcome.is_success:
+            raise self.failure(outcome)
+        return outcome.to_json()
 
     def on_kill(self) -> None:
         """Log that Codat cannot cancel the operation. Airflow calls this when a user or a limit ends the try."""
@@ -217,7 +291,7 @@ class WaitingTask(CodatTask):
             self.log.warning("This try of the task is stopped. %s", self._wait.not_cancelled_text)
 
 
-class PushTask(WaitingTask):
+class PushTask(OperationTask):
     """Waits for a push operation."""
 
     trigger_class_path = "airflow_provider_codat.triggers.codat.CodatPushOperationTrigger"

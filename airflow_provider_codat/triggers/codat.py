@@ -1,12 +1,16 @@
-"""``CodatPushOperationTrigger``: waits for a push operation in the triggerer."""
+"""The triggers. Airflow stores their class paths and arguments, so neither may change."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION
+from airflow_provider_codat.triggers.freshness import CodatDataFreshnessTrigger
 from airflow_provider_codat.triggers.operation import OperationTrigger
+from airflow_provider_codat.triggers.refresh import CodatRefreshTrigger
+
+__all__ = ["CodatDataFreshnessTrigger", "CodatPushOperationTrigger", "CodatRefreshTrigger"]
 
 
 @dataclass(eq=False, repr=False)
@@ -57,7 +61,3 @@ class CodatPushOperationTrigger(OperationTrigger):
     fail_on_unsuccessful: bool = True
     do_xcom_push: bool = True
     waiting_since: float | None = None
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path and the arguments. Airflow stores them, and makes the trigger again from them."""
-        return self.class_path, asdict(self)

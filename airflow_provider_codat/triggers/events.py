@@ -4,8 +4,8 @@
 ``outcome``         other fields
 ==================  ===========================================================================================
 ``ended``           ``operation``: the operation in Codat's shape, without the content of a record
-``timed_out``       ``pushOperationKey``: the operation key; ``lastStatus``: the last status seen, or null;
-                    ``trouble``: the error of the last check, or null
+``timed_out``       ``pushOperationKey``, or the ``key_field`` of what else is waited for: its key; ``lastStatus``: the
+                    last status seen, or null; ``trouble``: the error of the last check, or null
 ``failed``          ``error``: an object with ``message``; if Codat answered with an error, also the fields of
                     ``CodatApiError.to_json``
 ==================  ===========================================================================================
@@ -17,7 +17,7 @@ import reprlib
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_codat.api.endpoints.operation import Operation, OperationKind, OperationT
+from airflow_provider_codat.api.endpoints.operation import Awaited, Operation, OperationT
 from airflow_provider_codat.api.errors import CodatApiError, CodatError, CodatResponseError
 
 
@@ -36,7 +36,7 @@ def ended(operation: Operation) -> dict[str, Any]:
 
 
 def timed_out(
-    kind: OperationKind[Any], key: str, last_status: str | None, trouble: CodatError | None = None
+    kind: Awaited[Any], key: str, last_status: str | None, trouble: CodatError | None = None
 ) -> dict[str, Any]:
     """Return the event for a deadline that has passed."""
     text = None if trouble is None else str(trouble)
@@ -51,7 +51,7 @@ def failed(error: Exception) -> dict[str, Any]:
     return {"outcome": "failed", "error": described}
 
 
-def read(kind: OperationKind[OperationT], event: Any) -> OperationT | TimedOut | CodatError:
+def read(kind: Awaited[OperationT], event: Any) -> OperationT | TimedOut | CodatError:
     """Read and check the event of a trigger, which comes from Airflow's database.
 
     :raises CodatError: the event is malformed, or its operation has not ended.
@@ -75,7 +75,7 @@ def read(kind: OperationKind[OperationT], event: Any) -> OperationT | TimedOut |
     )
 
 
-def _ended(kind: OperationKind[OperationT], value: Any) -> OperationT:
+def _ended(kind: Awaited[OperationT], value: Any) -> OperationT:
     try:
         operation = kind.from_stored(value)
     except CodatResponseError as error:

@@ -1,4 +1,4 @@
-"""The base of triggers that wait for an operation. They share the poll of a company, fire one event, and never raise.
+"""The bases of triggers that wait. They share the poll of a company, fire one event, and never raise.
 
 ==============================================  ======================================================================
 the wait ends with                              the trigger fires
@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Coroutine
+from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 from asgiref.sync import sync_to_async
 
-from airflow_provider_codat.api.endpoints.operation import Operation, OperationKind
+from airflow_provider_codat.api.endpoints.operation import Awaited, Operation, OperationKind
 from airflow_provider_codat.api.errors import CodatError, CodatInputError, CodatWaitTimeout
 from airflow_provider_codat.api.waiting.pace import Pace
 from airflow_provider_codat.api.waiting.wait import OperationWait
@@ -37,14 +39,38 @@ UNATTENDED = frozenset({"failed", None})
 """States of a task, failed and cleared, in which nothing waits for its operation any more."""
 
 
-class OperationTrigger(BaseTrigger):
-    """Waits until an operation has ended, then fires one event; ``triggers.events`` has its shapes.
+class Waiting(Protocol):
+    """A wait, as a trigger reports it."""
 
-    A subclass is a dataclass. Its fields are the arguments that Airflow stores: those below, and the operation key,
-    named ``kind.key_argument``. The triggerer renders the ids and the operation key if they are templates.
+    trouble: CodatError | None
+    """The error with which the last check ended, or ``None``."""
+
+    @property
+    def key(self) -> str:
+        """The key for the event of a deadline that has passed."""
+
+    @property
+    def last_status(self) -> str | None:
+        """The last status, or ``None`` if none was seen."""
+
+    @property
+    def name(self) -> str:
+        """What is waited for in words, with its ids."""
+
+    @property
+    def not_cancelled_text(self) -> str:
+        """The text to log when the wait is cancelled."""
+
+
+class WaitTrigger(BaseTrigger):
+    """Waits, then fires one event; ``triggers.events`` has its shapes.
+
+    A subclass is a dataclass. Its fields are the arguments that Airflow stores: those below, and what to wait for. The
+    triggerer renders the ids and what to wait for if they are templates.
     """
 
-    kind: ClassVar[OperationKind[Any]]
+    kind: ClassVar[Awaited[Any]]
+    class_path: ClassVar[str]
 
     company_id: str
     codat_conn_id: str
@@ -53,10 +79,8 @@ class OperationTrigger(BaseTrigger):
     poke_interval: float
     exponential_backoff: bool | None
     max_wait: float | None
-    last_status: str | None
     timeout_margin: float
     end_from_trigger: bool
-    fail_on_unsuccessful: bool
     do_xcom_push: bool
     waiting_since: float | None
 
@@ -64,10 +88,14 @@ class OperationTrigger(BaseTrigger):
     """Airflow's limit for the deferral. The triggerer of Airflow 3.3 and later sets this attribute."""
 
     _context: dict[str, Any] | None = None
-    _current_wait: OperationWait[Any] | None = None
+    _current_wait: Waiting | None = None
 
     def __post_init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow left it without types
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments. Airflow stores them, and makes the trigger again from them."""
+        return self.class_path, asdict(self)  # type: ignore[call-overload]  # each subclass is a dataclass
 
     def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
         """Keep the context, with which :meth:`run` renders the templates. Airflow calls this first."""
@@ -101,9 +129,16 @@ class OperationTrigger(BaseTrigger):
                 level, "This trigger stops. The state of the task is now %s. %s", state, wait.not_cancelled_text
             )
 
-    def _wait(self) -> OperationWait[Any]:
-        key: str = getattr(self, self.kind.key_argument)
-        return OperationWait(self.kind, self.company_id, key, self._lines, self.not_before, self.last_status)
+    @abstractmethod
+    def _wait(self) -> Any:
+        """Return the wait, a :class:`Waiting`."""
+
+    @abstractmethod
+    async def _end_of(self, wait: Any, pace: Pace, deadline: float) -> Operation:
+        """Wait for the end, up to the deadline in epoch seconds.
+
+        :raises CodatWaitTimeout: the deadline passed first.
+        """
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield the one event."""
@@ -131,10 +166,10 @@ class OperationTrigger(BaseTrigger):
         else:
             yield await self._end(operation)
 
-    def _wait_for_end(self, wait: OperationWait[Any]) -> Coroutine[Any, Any, Operation]:
+    def _wait_for_end(self, wait: Waiting) -> Coroutine[Any, Any, Operation]:
         """Wait. Meanwhile store the link to the company, unless the worker that has deferred has stored it."""
         pace = Pace(self.poke_interval, self.exponential_backoff, self.max_wait)
-        end = wait_for_end(self.codat_conn_id, wait, pace, self._stop_at(), self.waiting_since)
+        end = self._end_of(wait, pace, self._stop_at())
         return self._with_link(end) if self.deadline is None else end
 
     async def _with_link(self, end: Coroutine[Any, Any, Operation]) -> Operation:
@@ -158,17 +193,44 @@ class OperationTrigger(BaseTrigger):
         return limit.timestamp() - self.timeout_margin
 
     async def _end(self, operation: Operation) -> TriggerEvent:
-        is_success = operation.is_success or not self.fail_on_unsuccessful
         # Without a task instance, this runs in `dag.test`, which resumes the task itself.
-        if self.end_from_trigger and is_success and self.task_instance is not None:
+        if self.end_from_trigger and self._is_success(operation) and self.task_instance is not None:
             try:
-                event = await task_success(self.task_instance, operation.to_json() if self.do_xcom_push else None)
+                event = await task_success(self.task_instance, self._xcom(operation) if self.do_xcom_push else None)
             except Exception as error:
                 self._lines.warning("The triggerer could not push the XCom, so a worker ends the task.", exc_info=error)
             else:
                 self._lines.info("%s %s ended as %s.", self.kind.name.capitalize(), operation.key, operation.status)
                 return event
         return TriggerEvent(events.ended(operation))
+
+    def _is_success(self, operation: Any) -> bool:
+        is_success: bool = operation.is_success
+        return is_success
+
+    def _xcom(self, operation: Any) -> dict[str, Any]:
+        xcom: dict[str, Any] = operation.to_json()
+        return xcom
+
+
+class OperationTrigger(WaitTrigger):
+    """Waits until one operation has ended. Its operation key is the argument ``kind.key_argument``."""
+
+    kind: ClassVar[OperationKind[Any]]
+    fail_on_unsuccessful: bool
+    last_status: str | None
+
+    def _wait(self) -> OperationWait[Any]:
+        key: str = getattr(self, self.kind.key_argument)
+        return OperationWait(self.kind, self.company_id, key, self._lines, self.not_before, self.last_status)
+
+    async def _end_of(self, wait: OperationWait[Any], pace: Pace, deadline: float) -> Operation:
+        operation = await wait_for_end(self.codat_conn_id, wait, pace, deadline, self.waiting_since)
+        ended: Operation = wait.end(operation)
+        return ended
+
+    def _is_success(self, operation: Operation) -> bool:
+        return operation.is_success or not self.fail_on_unsuccessful
 
 
 async def task_success(ti: Any, xcom: dict[str, Any] | None) -> TaskSuccessEvent:

@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_codat.demo.display import Display
 from airflow_provider_codat.demo.onboarding import onboard
-from airflow_provider_codat.simulator import UNDECIDED, Fault, Outcome
+from airflow_provider_codat.simulator import UNDECIDED, Fault, Outcome, RefreshOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +40,7 @@ class Runs:
 
     scheduled: list[Company]
     schedule: DagRun
+    nightly: DagRun
     gated: Company
     gate: DagRun
     #: The gate's sensor and the arguments of all triggers, as they were while it was deferred.
@@ -53,7 +54,7 @@ class Runs:
     bills: DagRun
 
     def all(self) -> list[DagRun]:
-        return [self.schedule, self.gate, self.welcome, self.refusal, self.bills]
+        return [self.schedule, self.nightly, self.gate, self.welcome, self.refusal, self.bills]
 
 
 @pytest.fixture(scope="session")
@@ -76,8 +77,13 @@ def runs(codat: CodatSimulator, airflow: AirflowStack) -> Runs:
         ],
     )
     schedule = airflow.trigger("codat_schedule_every_company")
-    # The companies to come belong to other runs, which set schedules of their own.
+    # The companies to come belong to other runs: these two read all that there are.
     schedule.wait()
+    codat.set_connection_status(scheduled[1].id, "Deauthorized")
+    for company in scheduled:
+        codat.refreshes.outcome(RefreshOutcome(latency=2.0), company_id=company.id)
+    nightly = airflow.trigger("codat_nightly_refresh")
+    nightly.wait()
     gated, gate = start("codat_gate_on_push", "Gated", UNDECIDED)
     welcomed, welcome = start("codat_onboard_company", "Welcomed", Outcome(polls=1, record_id="supplier-1"))
     refused, refusal = start("codat_onboard_company", "Refused", REFUSAL)
@@ -93,7 +99,19 @@ def runs(codat: CodatSimulator, airflow: AirflowStack) -> Runs:
         run.wait()
     codat.finish(gate.xcom("push_bill"), Outcome(record_id="bill-1"))
     return Runs(
-        scheduled, schedule, gated, gate, deferred, arguments, welcomed, welcome, refused, refusal, billed, bills
+        scheduled,
+        schedule,
+        nightly,
+        gated,
+        gate,
+        deferred,
+        arguments,
+        welcomed,
+        welcome,
+        refused,
+        refusal,
+        billed,
+        bills,
     )
 
 
@@ -145,6 +163,23 @@ def test_one_schedule_for_every_company(codat: CodatSimulator, runs: Runs) -> No
         hours = {each["dataType"]: each["syncSchedule"] for each in codat.sync_settings(company.id)["settings"]}
         assert (hours["invoices"], hours["bills"], hours["balanceSheet"]) == (24, 24, 168)
         assert codat.count("POST", f"/companies/{company.id}/syncSettings") == posts
+
+
+def test_a_company_that_cannot_be_refreshed_fails_alone(
+    codat: CodatSimulator, airflow: AirflowStack, runs: Runs
+) -> None:
+    assert_success(airflow, runs.nightly)
+    states = runs.nightly.states()
+    through = {f"company.{task}[{index}]" for task in ("refresh", "fresh", "use") for index in (0, 2)}
+    assert {states[name] for name in ("list_companies", "report", *through)} == {"success"}
+    assert [states[f"company.{task}[1]"] for task in ("refresh", "fresh", "use")] == [
+        *("failed", "upstream_failed", "upstream_failed")
+    ]
+    assert runs.nightly.xcom("report") == {"fresh": 2, "notFresh": 1}
+    assert runs.nightly.xcom("company.refresh", map_index=2)["invoices"]["status"] == "Complete"
+    assert "The customer has to authorize it at http" in runs.nightly.log("company.refresh", 1)
+    for company in runs.scheduled:
+        assert codat.count("POST", f"/companies/{company.id}/data/queue/.*") == 2
 
 
 def test_a_company_is_onboarded(codat: CodatSimulator, runs: Runs) -> None:

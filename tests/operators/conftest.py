@@ -1,19 +1,6 @@
-"""A simulator, a company and a task state store for the tests of operators."""
-
-import sys
-from datetime import timedelta
+"""A simulator and a company for the tests of operators."""
 
 import pytest
-from push_runs import Store, airflow_context
-
-
-@pytest.fixture
-def store(monkeypatch):
-    """Return an empty store; before Airflow 3.3, what it is used with stands in as well."""
-    if not hasattr(airflow_context, "NEVER_EXPIRE"):
-        monkeypatch.setattr(airflow_context, "NEVER_EXPIRE", timedelta.max, raising=False)
-        monkeypatch.setitem(sys.modules, "airflow.sdk.execution_time.context", airflow_context)
-    return Store()
 
 
 @pytest.fixture

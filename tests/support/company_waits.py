@@ -45,6 +45,10 @@ class Waits:
         )
         return key
 
+    def add_paced(self, company, key, pace, **more):
+        """Add a wait for one operation, at a pace of its own."""
+        self.coroutines.append(self._wait(company.id, key, pace, **more))
+
     def add_arriving(self, codat, company, lasts, *, after=0.0, interval=INTERVAL, backoff=None, timeout=7200.0):
         """Add a wait for an operation that is requested after ``after`` seconds and ends ``lasts`` seconds later."""
 

@@ -34,10 +34,20 @@ class Driver:
 
     :param clock: the time that passes.
     :param monkeypatch: for what an Airflow without its database lacks.
+    :param ti: what else the task instance has; default nothing.
+    :param context: what else the context has; default nothing.
     """
 
-    def __init__(self, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self,
+        clock: VirtualClock,
+        monkeypatch: pytest.MonkeyPatch,
+        ti: dict[str, Any] | None = None,
+        context: dict[str, Any] | None = None,
+    ) -> None:
         self._clock = clock
+        self._ti = ti or {}
+        self._context = context or {}
         self._monkeypatch = monkeypatch
         self.deferred: TaskDeferred | None = None
 
@@ -72,11 +82,11 @@ class Driver:
             self._monkeypatch.setattr(airflow_sensor_module, "_orig_start_date", lambda **_: first_reschedule)
         task_instance = SimpleNamespace(
             get_first_reschedule_date=lambda context: first_reschedule,
-            **{"max_tries": 0, "dag_id": "d", "task_id": sensor.task_id, "run_id": "r", "map_index": -1},
+            **{"max_tries": 0, "dag_id": "d", "task_id": sensor.task_id, "run_id": "r", "map_index": -1, **self._ti},
         )
         with ExitStack() as limits:
             if sensor.execution_timeout is not None:
                 seconds = sensor.execution_timeout.total_seconds()
                 limits.enter_context(airflow_timeout(seconds))  # for a check that hangs, in real time
                 limits.enter_context(self._clock.alarm(seconds))
-            return sensor.execute({"ti": task_instance})
+            return sensor.execute({"ti": task_instance, **self._context})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
 from airflow_provider_codat.api.http.paging import Page
@@ -87,28 +88,40 @@ class FindOperations(Protocol[OperationT]):
 
 
 @dataclass(frozen=True)
-class OperationKind(Generic[OperationT]):
-    """A kind of operation that can be waited for.
+class Awaited(Generic[OperationT]):
+    """What a task can wait for, in messages and in the events of triggers.
 
     :param name: its name in messages, such as ``push operation``.
     :param work: the name of the work that Codat does for it, such as ``push``.
+    :param key_field: the field of its key in the event of a deadline that has passed.
+    :param from_stored: reads what its ``to_json`` returned.
+    """
+
+    name: str
+    work: str
+    key_field: str
+    from_stored: Callable[[Any], OperationT]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperationKind(Awaited[OperationT]):
+    """A kind of operation that can be waited for. Its ``key_field`` is the operation key's in Codat's JSON, too.
+
     :param key_argument: the argument of tasks and triggers that takes the operation key.
-    :param key_field: the field of the operation key in Codat's JSON.
     :param known_statuses: the statuses that this version knows; any other is logged.
     :param get: returns the request that reads an operation, from the company's id and the operation key.
     :param hook_call: the method of ``CodatHook`` that sends this request.
     :param find: returns the request that finds operations in one page of a company's list.
     :param newest_first: the ``order_by`` with which such a list begins with the newest operation.
-    :param from_stored: reads what an operation's ``to_json`` returned.
+    :param details: returns more on the status, such as why it lasts, or ``None``; default ``None``, no details.
+    :param paused_until: returns the UTC time until which Codat has paused it, or ``None``; default ``None``, never.
     """
 
-    name: str
-    work: str
     key_argument: str
-    key_field: str
     known_statuses: frozenset[str]
     get: Callable[[str, str], Request[OperationT]]
     hook_call: str
     find: FindOperations[OperationT]
     newest_first: str
-    from_stored: Callable[[Any], OperationT]
+    details: Callable[[Any], str | None] | None = None
+    paused_until: Callable[[Any], datetime | None] | None = None

@@ -328,4 +328,6 @@ PULL_OPERATION = OperationKind(
     find=find_pull_operations,
     newest_first="-requested",
     from_stored=PullOperation.from_json,
+    details=lambda operation: operation.status_description,
+    paused_until=lambda operation: operation.paused_until,
 )

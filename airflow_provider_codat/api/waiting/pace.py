@@ -3,7 +3,9 @@
 ==========================  ==================================================================================
 ``exponential_backoff``     the pause after a check
 ==========================  ==================================================================================
-``None``, the default       a tenth of the time waited so far, at least ``interval``, at most ``max_wait``
+``None``, the default       a tenth of the time waited so far, at least ``interval``, at most ``max_wait``;
+                            if Codat has paused the operation: until the end of that, if it is later, at most
+                            ``max_wait``
 ``False``                   ``interval``
 ``True``                    doubles after each check, up to ``max_wait``: Airflow's formula for sensors
 ==========================  ==================================================================================
@@ -39,14 +41,15 @@ class Pace:
         if not self.interval > 0:
             raise CodatInputError(f"the interval between two checks is {self.interval!r} s: give a number above 0")
 
-    def pause(self, checks: int, waited: float, jitter: float) -> float:
+    def pause(self, checks: int, waited: float, jitter: float, paused_for: float = 0.0) -> float:
         """Return the seconds to pause after check number ``checks``, from 1.
 
         :param waited: the seconds since the wait began.
         :param jitter: a random number, 0 to 1.
+        :param paused_for: the seconds for which Codat pauses the operation, from now on; default 0.
         """
         if self.exponential_backoff is None:
-            return max(self.interval, self._bounded(waited * SHARE_OF_AGE))
+            return max(self.interval, self._bounded(max(waited * SHARE_OF_AGE, paused_for)))
         if not self.exponential_backoff:
             return self.interval
         base = max(int(self.interval * 2.0 ** min(checks - 2, 62)), 1)

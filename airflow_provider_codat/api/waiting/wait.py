@@ -4,7 +4,7 @@
 a check is answered with                     the wait
 ===========================================  =========================================================================
 a terminal status                            ends, even after the timeout
-any other status, known or not               goes on; each change is logged once
+any other status, known or not               goes on; each change is logged once, and each change of its details
 a 404                                        goes on for a minute, as a new operation may not be readable yet
 a transient error (no connection, 408, 425,  goes on after the ``Retry-After``; logged once
 429, 5xx, an unreadable answer)
@@ -17,9 +17,10 @@ The sensor's pokes, the trigger and ``CodatHook.wait_for_push_operation`` all us
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic
+from datetime import datetime
+from typing import Any, Generic
 
 from airflow_provider_codat.api.endpoints.operation import OperationKind, OperationState, OperationT
 from airflow_provider_codat.api.errors import CodatError, CodatNotFoundError, CodatWaitTimeout
@@ -31,14 +32,19 @@ from airflow_provider_codat.api.waiting.pace import Pace
 NOT_FOUND_GRACE = 60.0
 """Seconds for which a wait goes on after its first 404."""
 
+ROUNDING = 1e-6
+"""Seconds by which a sum of pauses may be off."""
+
 
 @dataclass
 class OperationWait(Generic[OperationT]):
     """One wait for one operation. Its times are all in epoch seconds, or all in monotonic seconds.
 
     :param not_before: the time before which nothing is sent, in epoch or monotonic seconds; default none.
-    :param last_status: the last status, which an earlier process may have read; default ``None``.
+    :param last_status: the last status with its details, which an earlier process may have read; default ``None``.
     :param trouble: the error with which the last check ended; default ``None``.
+    :param clock: returns epoch seconds, which the end of a pause at Codat is compared with; default ``None``: such
+        pauses do not count.
     """
 
     kind: OperationKind[OperationT]
@@ -48,6 +54,8 @@ class OperationWait(Generic[OperationT]):
     not_before: float = 0.0
     last_status: str | None = None
     trouble: CodatError | None = None
+    clock: Callable[[], float] | None = None
+    _paused_until: datetime | None = field(default=None, init=False)
     _checks: int = field(default=0, init=False)
     _missing_since: float | None = field(default=None, init=False)
 
@@ -58,19 +66,34 @@ class OperationWait(Generic[OperationT]):
 
     def answered(self, operation: OperationState) -> bool:
         """Record an answer, and return whether the operation has ended."""
-        self._missing_since = None
-        if self.trouble:
-            self.log.info("Codat answers again about %s %s.", self.kind.name, self.key)
-            self.trouble = None
-        if operation.status != self.last_status:
-            self.last_status = operation.status
-            what = self.kind.name.capitalize(), operation.key, operation.status
+        self.is_answered()
+        before, status = self.last_status, self.seen(operation)
+        if status != before:
+            what = self.kind.name.capitalize(), operation.key, status
             if operation.status in self.kind.known_statuses:
                 self.log.info("%s %s is %s.", *what)
             else:
                 message = "%s %s has the status %r, which this version does not know. It counts as not ended."
                 self.log.warning(message, *what)
         return operation.is_terminal
+
+    def is_answered(self) -> None:
+        """Record that Codat has answered."""
+        self._missing_since = None
+        if self.trouble:
+            self.log.info("Codat answers again about %s %s.", self.kind.name, self.key)
+            self.trouble = None
+
+    def end(self, operation: OperationT) -> Any:
+        """Return what the wait has ended with: the operation."""
+        return operation
+
+    def seen(self, operation: OperationState) -> str:
+        """Record the state of an operation without logging it, and return its status with its details."""
+        details = self.kind.details(operation) if self.kind.details else None
+        self._paused_until = self.kind.paused_until(operation) if self.kind.paused_until else None
+        self.last_status = f"{operation.status} ({details})" if details else operation.status
+        return self.last_status
 
     def failed(self, error: CodatError, now: float) -> None:
         """Record that a check ended with an error.
@@ -119,43 +142,25 @@ class OperationWait(Generic[OperationT]):
         :param is_due: whether the check was due, default ``True``. A check before its time does not lengthen a backoff.
         """
         self._checks += is_due
-        return self.at_least(pace.pause(max(self._checks, 1), waited, jitter()), now)
+        return self.at_least(pace.pause(max(self._checks, 1), waited, jitter(), self._paused_for()), now)
+
+    def _paused_for(self) -> float:
+        if self._paused_until is None or self.clock is None:
+            return 0.0
+        return self._paused_until.timestamp() - self.clock()
 
     def at_least(self, pause: float, now: float) -> float:
         """Return ``pause`` in seconds, or the rest of the last ``Retry-After`` if that is longer."""
         return max(pause, self.not_before - now)
 
     def steps(self, timeout: float, pace: Pace, clock: Callable[[], float]) -> Steps[OperationT]:
-        """Check and pause until the operation has ended.
-
-        Each check comes before the comparison with ``timeout``: an operation that ended in time is never a timeout. The
-        pauses count too, so that a clock that stands still, as in a test, does not make the wait longer.
+        """Check and pause until the operation has ended, as :func:`wait_for_all` does.
 
         :raises CodatWaitTimeout: the operation has not ended after ``timeout`` seconds.
         :raises CodatError: a check ended with an error, and a later check cannot succeed.
         """
-        started, slept = clock(), 0.0
-
-        def now() -> float:
-            return max(clock(), started + slept)
-
-        if (early := min(self.not_before - started, timeout)) > 0:
-            yield Sleep(early)
-            slept += early
-        while True:
-            try:
-                operation: OperationT = yield self.request
-            except CodatError as error:
-                self.failed(error, now())
-            else:
-                if self.answered(operation):
-                    return operation
-            left = started + timeout - now()
-            if left <= 0:
-                raise self.timed_out(timeout - left)
-            pause = min(self.next_pause(now(), pace, now() - started), left)
-            yield Sleep(pause)
-            slept += pause
+        [operation] = yield from wait_for_all([self], timeout, pace, clock)
+        return operation
 
     def timed_out(self, seconds: float) -> CodatWaitTimeout:
         """Return the error for a wait that ended after this many seconds."""
@@ -183,3 +188,51 @@ class OperationWait(Generic[OperationT]):
         """The last status in words, and the error of the last check if there was one."""
         seen = f"last status seen: {self.last_status}" if self.last_status else "its status was not seen"
         return f"{seen}; at the last check: {' '.join(str(self.trouble).split())}" if self.trouble else seen
+
+
+def wait_for_all(
+    waits: Sequence[OperationWait[OperationT]], timeout: float, pace: Pace, clock: Callable[[], float]
+) -> Steps[list[OperationT]]:
+    """Check and pause until all operations have ended, and return them in the order of their waits.
+
+    Each check comes before the comparison with ``timeout``: an operation that ended in time is never a timeout. The
+    pauses count too, so that a clock that stands still, as in a test, does not make the wait longer.
+
+    :raises CodatWaitTimeout: an operation has not ended after ``timeout`` seconds.
+    :raises CodatError: a check ended with an error, and a later check cannot succeed.
+    """
+    started, slept = clock(), 0.0
+
+    def now() -> float:
+        return max(clock(), started + slept)
+
+    ended: dict[int, OperationT] = {}
+    # The pause of each wait and its beginning. Pauses are not turned into times, which would round them.
+    paused = {number: (started, min(wait.not_before - started, timeout)) for number, wait in enumerate(waits)}
+    moment = started
+
+    def left_of(number: int) -> float:
+        began, pause = paused[number]
+        return pause - (moment - began)
+
+    while paused:
+        if (pause := min(map(left_of, paused))) > 0:
+            yield Sleep(pause)
+            slept += pause
+            moment = max(now(), moment + pause)
+        for number in [each for each in paused if left_of(each) <= ROUNDING]:
+            wait = waits[number]
+            try:
+                operation: OperationT = yield wait.request
+            except CodatError as error:
+                wait.failed(error, now())
+            else:
+                if wait.answered(operation):
+                    ended[number] = operation
+                    del paused[number]
+                    continue
+            if (left := started + timeout - now()) <= 0:
+                raise wait.timed_out(timeout - left)
+            moment = now()
+            paused[number] = moment, min(wait.next_pause(moment, pace, moment - started), left)
+    return [ended[number] for number in range(len(waits))]

@@ -1,0 +1,63 @@
+"""``CodatDataFreshnessTrigger``: waits in the triggerer until data types of a company are fresh."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import ClassVar
+
+from airflow_provider_codat.api.refreshing.freshness import DATA_STATUS, FreshnessWait, Requirement
+from airflow_provider_codat.triggers.operation import OperationTrigger
+
+
+@dataclass(eq=False, repr=False)
+class CodatDataFreshnessTrigger(OperationTrigger):
+    """Waits until data types of a company are fresh, then fires one event with the times of their last refreshes.
+
+    All waits on a company share one request for its data status. As for ``CodatPushOperationTrigger``, a restart
+    neither loses nor prolongs the wait, and the trigger never raises.
+
+    :param company_id: the company.
+    :param data_types: the data types, as Codat spells them.
+    :param max_age: the greatest age of the last successful refreshes in seconds; default ``None``, any.
+    :param since: the earliest time of the last successful refreshes in epoch seconds; default ``None``, any.
+    :param max_spread: the longest time between the last successful refreshes in seconds; default ``None``, any.
+    :param codat_conn_id: the id of the Airflow connection; default ``codat_default``.
+    :param deadline: when to stop waiting, in epoch seconds; default 0, which checks once.
+    :param not_before: the earliest time of the first check, in epoch seconds; default 0.
+    :param poke_interval: the shortest pause between two checks in seconds, default 60.
+    :param exponential_backoff: ``True`` doubles the pause after each check, ``False`` keeps it; default ``None``: the
+        pause is a tenth of the time waited so far, at least ``poke_interval``.
+    :param max_wait: the longest pause in seconds, default 600; ``None`` for no bound.
+    :param last_status: what the worker has seen before it deferred; default ``None``.
+    :param end_from_trigger: whether the trigger ends the task, without a worker; default ``False``.
+    :param do_xcom_push: whether the trigger pushes the XCom of a task that it ends, default ``True``.
+    :param waiting_since: when the task's wait began, in epoch seconds; default ``None``: when the trigger starts.
+
+    Source: https://docs.codat.io/core-concepts/status and
+    https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/deferring.html.
+    """
+
+    kind = DATA_STATUS
+    class_path: ClassVar[str] = "airflow_provider_codat.triggers.codat.CodatDataFreshnessTrigger"
+    fail_on_unsuccessful: ClassVar[bool] = True  # type: ignore[misc]  # not an argument: the wait has one end
+
+    company_id: str
+    data_types: list[str]
+    max_age: float | None = None
+    since: float | None = None
+    max_spread: float | None = None
+    codat_conn_id: str = "codat_default"
+    deadline: float | None = 0.0
+    not_before: float = 0.0
+    poke_interval: float = 60.0
+    exponential_backoff: bool | None = None
+    max_wait: float | None = 600.0
+    last_status: str | None = None
+    end_from_trigger: bool = False
+    do_xcom_push: bool = True
+    waiting_since: float | None = None
+
+    def _wait(self) -> FreshnessWait:
+        requirement = Requirement(tuple(self.data_types), self.max_age, self.since, self.max_spread)
+        return FreshnessWait.of(self.company_id, requirement, self._lines, time.time, self.not_before, self.last_status)

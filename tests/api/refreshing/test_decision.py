@@ -1,0 +1,80 @@
+"""What a try does to refresh a data type: every row of the table, by what leads to it."""
+
+import re
+
+import pytest
+
+from airflow_provider_codat.api.endpoints.pull_operations import WHAT_TO_DO, PullOperation
+from airflow_provider_codat.api.errors import CodatApiError, CodatDataTypeNotSupported, CodatRefreshInProgress
+from airflow_provider_codat.api.refreshing import decision
+from airflow_provider_codat.api.refreshing.decision import (
+    MOST_REFUSALS,
+    PAUSE,
+    Began,
+    GoOn,
+    NamedRead,
+    NotSupported,
+    OperationRead,
+    Queue,
+    Queued,
+    Raise,
+    Read,
+    Refused,
+    decide,
+)
+
+NOW = 1_800_000_000.0
+JUST_NOW = "2027-01-15T08:00:00Z"
+EARLIER = "2027-01-15T07:00:00Z"
+NAMED = "11111111-1111-4111-8111-111111111111"
+IN_PROGRESS = CodatRefreshInProgress(400, f"DatasetAlreadyInProgressException: as previous sync {NAMED} is in progress")
+UNNAMED = CodatRefreshInProgress(409, "DatasetAlreadyInProgressException")
+NO_SUCH_TYPE = CodatDataTypeNotSupported(404, "Datatype bills not supported by platform")
+OTHER = CodatApiError(403, "no")
+
+
+def pull(status, completed=None):
+    return PullOperation("pull-1", status, completed_on=completed)
+
+
+RUNNING, COMPLETE, FAILED = pull("Fetching"), pull("Complete", JUST_NOW), pull("FetchError", JUST_NOW)
+FIRST, LAST = Refused(UNNAMED, 1), Refused(UNNAMED, MOST_REFUSALS)
+
+TABLE = [
+    ("S1", Began(is_first_try=True), Queue()),
+    ("S1", Began(True, "pull-1", COMPLETE), Queue()),
+    ("S2", Began(False, "pull-1", COMPLETE), Read("pull-1")),
+    ("S3 O1", Began(False, None, COMPLETE), GoOn(COMPLETE)),
+    ("S3 O1", Began(False, None, RUNNING), GoOn(RUNNING)),
+    ("S3 O2", Began(False, None, FAILED), Queue()),
+    ("S4", Began(is_first_try=False), Queue()),
+    ("O1", OperationRead(RUNNING), GoOn(RUNNING)),
+    ("O1", OperationRead(pull("a new status")), GoOn(pull("a new status"))),
+    ("O1", OperationRead(COMPLETE), GoOn(COMPLETE)),
+    ("O1", OperationRead(pull("NotSupported")), GoOn(pull("NotSupported"))),
+    *(("O2", OperationRead(pull(status)), Queue()) for status in WHAT_TO_DO if status != "NotSupported"),
+    ("O2", OperationRead(None), Queue()),
+    ("A1", Queued(RUNNING), GoOn(RUNNING)),
+    ("A2", Refused(IN_PROGRESS, 1), Read(NAMED, Refused(IN_PROGRESS, 1))),
+    ("A3", FIRST, Queue(PAUSE)),
+    ("A3", LAST, Raise(UNNAMED)),
+    ("A4", Refused(NO_SUCH_TYPE, 0), NotSupported(NO_SUCH_TYPE)),
+    ("A5", Refused(OTHER, 0), Raise(OTHER)),
+    ("R1", NamedRead(RUNNING, FIRST, NOW), GoOn(RUNNING)),
+    ("R2", NamedRead(COMPLETE, FIRST, NOW), GoOn(COMPLETE)),
+    ("R2", NamedRead(COMPLETE, FIRST, NOW + 59), GoOn(COMPLETE)),
+    ("R3", NamedRead(FAILED, FIRST, NOW), Queue(PAUSE)),
+    ("R3", NamedRead(pull("Complete", EARLIER), FIRST, NOW), Queue(PAUSE)),
+    ("R3", NamedRead(pull("Complete"), FIRST, NOW), Queue(PAUSE)),
+    ("R3", NamedRead(pull("Complete", EARLIER), LAST, NOW), Raise(UNNAMED)),
+]
+
+
+@pytest.mark.parametrize(("row", "answer", "action"), TABLE)
+def test_each_answer_leads_to_its_row(row, answer, action):
+    assert decide(answer) == (row, action)
+
+
+def test_the_examples_have_every_row_of_the_table():
+    documented = set(re.findall(r"^([SOAR]\d)  ", decision.__doc__, re.MULTILINE))
+    assert {row for rows, *_ in TABLE for row in rows.split()} == documented

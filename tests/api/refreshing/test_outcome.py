@@ -1,0 +1,58 @@
+"""How a refresh of several data types has ended."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_codat.api.endpoints.pull_operations import KNOWN_STATUSES, PullOperation
+from airflow_provider_codat.api.errors import CodatResponseError
+from airflow_provider_codat.api.refreshing.decision import Target
+from airflow_provider_codat.api.refreshing.outcome import NOT_QUEUED, Refresh, without_operation
+
+OPERATIONS = st.builds(
+    PullOperation,
+    key=st.uuids().map(str),
+    status=st.sampled_from(sorted(KNOWN_STATUSES)),
+    company_id=st.just("company-1"),
+    connection_id=st.sampled_from(["connection-1", "connection-2"]),
+    data_type=st.sampled_from(["invoices", "bills"]),
+)
+MISSING = st.builds(
+    without_operation,
+    st.just("company-1"),
+    st.builds(Target, st.sampled_from(["items", "bills"])),
+    st.sampled_from([NOT_QUEUED, "NotSupported"]),
+)
+REFRESHES = st.builds(
+    Refresh, st.just("company-1"), st.lists(st.one_of(OPERATIONS, MISSING), max_size=5, unique_by=id).map(tuple)
+)
+
+
+@given(REFRESHES)
+def test_it_is_read_from_an_event_as_it_was(refresh):
+    assert Refresh.from_json(json.loads(json.dumps(refresh.to_json()))) == refresh
+
+
+@given(REFRESHES)
+def test_each_operation_is_pending_successful_failed_or_missing(refresh):
+    for each in refresh.operations:
+        kinds = [each in refresh.pending, each.is_success, each in refresh.failed, each.status == "NotSupported"]
+        assert sum(kinds) == (each.status != NOT_QUEUED)
+
+
+@given(REFRESHES)
+def test_the_xcom_has_each_data_type_and_leaves_out_connections_that_do_not_have_it(refresh):
+    result = refresh.result()
+    assert result.keys() == {each.data_type for each in refresh.operations}
+    for data_type, ends in result.items():
+        shown = [end["status"] for end in (ends if isinstance(ends, list) else [ends])]
+        of_type = [each.status for each in refresh.operations if each.data_type == data_type]
+        assert "NotSupported" not in shown or set(of_type) == {"NotSupported"}
+
+
+@pytest.mark.parametrize("stored", [None, {}, {"operations": [{}]}, {"operations": [{"id": "", "status": None}]}])
+def test_an_event_that_cannot_be_read_is_refused(stored):
+    with pytest.raises(CodatResponseError):
+        Refresh.from_json(stored)

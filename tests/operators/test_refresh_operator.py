@@ -1,0 +1,497 @@
+"""The refresh operator: what it queues, how it waits in the worker and the triggerer, and what comes of each end."""
+
+from datetime import timedelta
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowSkipException, AirflowTaskTimeout
+from push_runs import names_all
+from refresh_runs import context, queued, refresh, run
+
+from airflow_provider_codat.api.endpoints.pull_operations import WHAT_TO_DO
+from airflow_provider_codat.exceptions import (
+    CodatError,
+    CodatInputError,
+    CodatNotFoundError,
+    CodatRefreshFailed,
+    CodatRefreshInProgress,
+    CodatRefreshNotPossible,
+    CodatWaitTimeout,
+)
+from airflow_provider_codat.operators.codat import CodatRefreshOperator
+from airflow_provider_codat.simulator import Fault, RefreshOutcome
+
+HISTORY = r"/companies/[^/]+/data/history"
+MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "triggerer"])
+FINAL = {"AuthError", "PermissionsError"}
+
+
+def ids(codat, company, data_type=None):
+    return [each["id"] for each in codat.refreshes.of_company(company.id, data_type)]
+
+
+# -- what is queued, and what comes of it ------------------------------------------------------------------------------
+
+
+@MODES
+def test_a_refresh_is_queued_and_waited_for_and_its_xcom_has_its_operation(deferrable, codat, company, clock):
+    codat.refreshes.outcome(RefreshOutcome(latency=100))
+    xcom = run(refresh(company, "invoices", deferrable=deferrable), clock)
+    [operation] = codat.refreshes.of_company(company.id)
+    assert xcom == {
+        "invoices": {
+            "status": "Complete",
+            "pullOperationId": operation["id"],
+            "connectionId": company.connection_id,
+            "statusDescription": None,
+            "errorMessage": None,
+            "requested": operation["requested"],
+            "completed": operation["completed"],
+        }
+    }
+    assert 100 <= clock.passed <= 110
+    [sent] = queued(codat)
+    assert sent.path == f"/companies/{company.id}/data/queue/invoices"
+    assert "idempotency-key" not in sent.headers  # Codat would replay an "in progress" for 90 minutes
+
+
+@MODES
+def test_several_data_types_are_waited_for_together(deferrable, codat, company, clock):
+    for number, data_type in enumerate(("bills", "invoices", "items"), start=1):
+        codat.refreshes.outcome(RefreshOutcome(latency=40 * number), data_type=data_type)
+    xcom = run(refresh(company, ["items", "bills", "invoices", "bills"], deferrable=deferrable), clock)
+    assert {data_type: each["status"] for data_type, each in xcom.items()} == dict.fromkeys(
+        ("items", "bills", "invoices"), "Complete"
+    )
+    assert 120 <= clock.passed <= 132
+    assert len(queued(codat)) == 3
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_without_waiting_the_operations_are_returned_as_queued(deferrable, codat, company, clock):
+    codat.refreshes.outcome(RefreshOutcome(latency=100))
+    xcom = run(refresh(company, wait_for_completion=False, deferrable=deferrable), clock)
+    assert xcom["invoices"]["status"] == "Queued"
+    assert clock.passed == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        ("accounts", ["chartOfAccounts"]),
+        ('["bills", "Invoices"]', ["bills", "invoices"]),
+        (("bills",), ["bills"]),
+    ],
+)
+def test_data_types_are_named_in_any_way(given, asked, codat, company, clock):
+    assert list(run(refresh(company, given), clock)) == asked
+
+
+def test_a_data_type_that_is_misspelled_is_warned_of(codat, company, clock, logged):
+    run(refresh(company, ["bills", "invoises"]), clock)
+    assert "invoises is not a data type that this version knows" in logged()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"data_types": []}, "data_types is empty"),
+        ({"data_types": "["}, "tojson"),
+        ({"data_types": ["a/b"]}, "data_types"),
+        ({"data_types": [7]}, "data_types"),
+        ({"company_id": ""}, "company_id is empty"),
+        ({"connection_id": "a b"}, "connection_id"),
+        ({"on_not_supported": "ignore"}, "on_not_supported is 'ignore'"),
+        ({"poke_interval": 0}, "poke_interval is 0"),
+    ],
+)
+def test_a_wrong_literal_fails_at_dag_parse(arguments, says):
+    with pytest.raises(CodatInputError, match=says):
+        CodatRefreshOperator(**{"task_id": "refresh", "company_id": "company-1"} | arguments)
+
+
+def test_templates_are_rendered(codat, company, clock):
+    operator = refresh(company, "{{ params.types | tojson }}", company_id="{{ params.company }}")
+    given = context(operator, clock) | {"params": {"types": ["bills", "items"], "company": company.id}}
+    operator.render_template_fields(given)
+    assert list(operator.execute(given)) == ["bills", "items"]
+
+
+def test_it_is_not_run_outside_of_a_task(company):
+    with pytest.raises(CodatInputError, match="no ti"):
+        refresh(company).execute({})
+
+
+# -- each end ----------------------------------------------------------------------------------------------------------
+
+
+@MODES
+@pytest.mark.parametrize("fail_on_error", [True, False])
+@pytest.mark.parametrize("status", [each for each in WHAT_TO_DO if each != "NotSupported"])
+def test_an_end_with_an_error(status, fail_on_error, deferrable, codat, company, clock):
+    codat.refreshes.outcome(RefreshOutcome(status, latency=20, error_message="It broke."), data_type="bills")
+    operator = refresh(company, ["invoices", "bills"], deferrable=deferrable, fail_on_error=fail_on_error)
+    if not fail_on_error:
+        xcom = run(operator, clock)
+        assert (xcom["bills"]["status"], xcom["bills"]["errorMessage"]) == (status, "It broke.")
+        assert xcom["invoices"]["status"] == "Complete"
+        return
+    with pytest.raises(CodatRefreshFailed) as raised:
+        run(operator, clock)
+    assert isinstance(raised.value, AirflowFailException) == (status in FINAL)
+    assert isinstance(raised.value, CodatRefreshNotPossible) == (status in FINAL)
+    [key] = ids(codat, company, "bills")
+    assert names_all(raised.value, (company.id, "bills", status, key, "It broke."))
+    assert "invoices" not in str(raised.value)
+    assert [each.status for each in raised.value.refresh.operations] == ["Complete", status]
+
+
+@MODES
+def test_an_authorization_that_has_expired_names_the_address_to_link_again(deferrable, codat, company, clock):
+    codat.refreshes.outcome(RefreshOutcome(latency=60))
+    clock.after(30, lambda: codat.set_connection_status(company.id, "Deauthorized"))
+    with pytest.raises(CodatRefreshNotPossible, match="The customer has to authorize it at http"):
+        run(refresh(company, deferrable=deferrable), clock)
+
+
+def test_the_failure_is_told_even_if_the_connections_cannot_be_read(codat, company, clock):
+    codat.refreshes.outcome(RefreshOutcome("AuthError", latency=7))
+    clock.after(6, lambda: codat.fault(Fault("status", path=r".*/connections", times=None, status=400)))
+    with pytest.raises(CodatRefreshNotPossible, match="AuthError"):
+        run(refresh(company), clock)
+
+
+@MODES
+@pytest.mark.parametrize("on_not_supported", ["skip", "fail"])
+@pytest.mark.parametrize("data_types", ["bills", ["bills", "invoices"]])
+@pytest.mark.parametrize("is_refused", [False, True], ids=["as the end", "at once"])
+def test_a_data_type_that_the_platform_does_not_have(
+    is_refused, data_types, on_not_supported, deferrable, codat, company, clock, logged
+):
+    if is_refused:
+        body = {"statusCode": 404, "error": "Datatype bills is not supported by platform Xero."}
+        codat.fault(Fault("status", status=404, body=body, path=r".*/queue/bills"))
+    else:
+        codat.refreshes.outcome(RefreshOutcome("NotSupported", latency=20), data_type="bills")
+    operator = refresh(company, data_types, deferrable=deferrable, on_not_supported=on_not_supported)
+    if on_not_supported == "fail":
+        with pytest.raises(CodatRefreshNotPossible, match="does not have bills: leave it out of data_types"):
+            run(operator, clock)
+    elif data_types == "bills":
+        with pytest.raises(AirflowSkipException, match="does not have bills"):
+            run(operator, clock)
+    else:
+        xcom = run(operator, clock)
+        assert (xcom["invoices"]["status"], xcom["bills"]["status"]) == ("Complete", "NotSupported")
+        assert "does not have bills: left out" in logged()
+
+
+@MODES
+def test_a_status_that_this_version_does_not_know_is_waited_out(deferrable, codat, company, clock, logged):
+    codat.refreshes.outcome(RefreshOutcome(latency=50, course=["Queued", "Reconciling"]))
+    assert run(refresh(company, deferrable=deferrable), clock)["invoices"]["status"] == "Complete"
+    assert logged().count("'Reconciling', which this version does not know") <= 2  # structlog, and a copy
+
+
+@MODES
+@pytest.mark.parametrize("flags", [{"is_completed": True}, {"is_errored": True}])
+def test_an_unknown_word_ends_a_refresh_if_a_flag_says_so(flags, deferrable, codat, company, clock):
+    codat.refreshes.outcome(RefreshOutcome("Reconciling", latency=20, **flags))
+    operator = refresh(company, deferrable=deferrable)
+    if "is_completed" in flags:
+        assert run(operator, clock)["invoices"]["status"] == "Reconciling"
+    else:
+        with pytest.raises(CodatRefreshFailed, match="ended as Reconciling"):
+            run(operator, clock)
+
+
+# -- waiting -----------------------------------------------------------------------------------------------------------
+
+
+@MODES
+@pytest.mark.parametrize("kind", ["gateway", "reset", "truncated", "html"])
+def test_a_check_that_fails_is_made_up_for_by_the_next(kind, deferrable, codat, company, clock):
+    codat.refreshes.outcome(RefreshOutcome(latency=12))
+    codat.fault(Fault(kind, path=HISTORY + ".*", status=503))
+    assert run(refresh(company, deferrable=deferrable), clock)["invoices"]["status"] == "Complete"
+
+
+@MODES
+def test_an_operation_that_cannot_be_read_at_first_is_waited_for(deferrable, codat, company, clock):
+    codat.refreshes.outcome(RefreshOutcome(latency=12))
+    codat.fault(Fault("not_found", path=HISTORY + "/.*", times=3))
+    assert run(refresh(company, deferrable=deferrable), clock)["invoices"]["status"] == "Complete"
+
+
+@MODES
+def test_an_operation_that_stays_missing_fails_the_task(deferrable, codat, company, clock):
+    codat.refreshes.outcome(RefreshOutcome(latency=1200))
+    codat.fault(Fault("not_found", path=HISTORY + ".*", times=None))
+    with pytest.raises(CodatNotFoundError):
+        run(refresh(company, deferrable=deferrable), clock)
+    assert 60 <= clock.passed <= 90
+
+
+@MODES
+def test_a_pause_at_codat_is_logged_and_no_check_comes_before_its_end(deferrable, codat, company, clock, logged):
+    """Fetching begins after 20 s, and is paused for 300 s. The last check before shows when the pause ends."""
+    codat.refreshes.outcome(RefreshOutcome(latency=400, paused_for=300))
+    run(refresh(company, deferrable=deferrable), clock)
+    seen = [at for at in clock.requested_at(HISTORY + ".*") if 20 <= at < 320]
+    assert len(seen) == 1
+    assert "Fetching (Paused until 2027-01-15T08:05:20" in logged()
+
+
+def test_a_long_pause_is_checked_every_max_wait(codat, company, clock):
+    codat.refreshes.outcome(RefreshOutcome(latency=7300, paused_for=7200))
+    run(refresh(company, max_wait=900), clock)
+    during = [pause for pause in clock.pauses(HISTORY + ".*") if pause > 100]
+    assert during[:8] == pytest.approx([900] * 8, abs=1)
+
+
+def test_a_fixed_interval_is_kept_over_a_pause(codat, company, clock):
+    codat.refreshes.outcome(RefreshOutcome(latency=400, paused_for=300))
+    run(refresh(company, poke_interval=30, exponential_backoff=False), clock)
+    assert clock.pauses(HISTORY + ".*") == pytest.approx([30] * 13, abs=0.1)
+
+
+def test_the_default_pace_reaches_ten_minutes(codat, company, clock):
+    codat.refreshes.outcome(RefreshOutcome(latency=20 * 3600))
+    run(refresh(company), clock)
+    assert max(clock.pauses()) == pytest.approx(600, abs=1)
+    assert len(clock.sent) < 180
+
+
+@MODES
+def test_the_wait_ends_after_a_day_and_the_refresh_goes_on(deferrable, codat, company, clock):
+    codat.refreshes.outcome(RefreshOutcome(latency=1e6, course=["Queued"], status_description="The machine is off"))
+    with pytest.raises(CodatWaitTimeout) as raised:
+        run(refresh(company, ["invoices", "bills"], deferrable=deferrable), clock)
+    assert 86400 <= clock.passed < 86402
+    assert names_all(raised.value, ("Queued (The machine is off)", "refresh itself goes on at Codat", company.id))
+    assert raised.value.last_status == ("invoices Queued (The machine is off), bills Queued (The machine is off)")
+
+
+def test_execution_timeout_limits_a_deferral(codat, company, clock):
+    codat.refreshes.outcome(RefreshOutcome(latency=1e6))
+    with pytest.raises(AirflowTaskTimeout, match="execution_timeout of 0:10:00"):
+        run(refresh(company, deferrable=True, execution_timeout=timedelta(minutes=10)), clock)
+    assert 600 <= clock.passed < 602
+
+
+@pytest.mark.parametrize("event", [{"error": "Trigger failure", "traceback": ["boom"]}, {}])
+def test_a_trigger_that_broke_says_nothing_of_the_refresh(event, codat, company, clock):
+    operator = refresh(company, deferrable=True)
+    with pytest.raises(CodatError, match="the refresh's status is not known"):
+        operator.resume_execution("__fail__", event, context(operator, clock))
+    with pytest.raises(CodatWaitTimeout, match=r"refresh of invoices of company .* had not ended within the timeout"):
+        operator.resume_execution("__fail__", {"error": "Trigger timeout"}, context(operator, clock))
+
+
+def test_a_task_that_is_killed_says_that_codat_cannot_cancel_the_refresh(codat, company, clock, logged):
+    operator = refresh(company, ["invoices", "bills"], timeout=30)
+    operator.on_kill()
+    assert "Codat may have queued the refresh" in logged()
+    codat.refreshes.outcome(RefreshOutcome(latency=100))
+    with pytest.raises(CodatWaitTimeout):
+        run(operator, clock)
+    operator.on_kill()
+    said = logged()
+    assert all(f"get_pull_operation({company.id!r}, {key!r})" in said for key in ids(codat, company))
+
+
+# -- in progress -------------------------------------------------------------------------------------------------------
+
+
+@MODES
+@pytest.mark.parametrize("status", [400, 409])
+def test_a_refresh_that_is_running_is_adopted(status, deferrable, simulate, clock):
+    codat = simulate(refresh_conflict_status=status)
+    company = codat.add_company()
+    key = codat.refreshes.add(company.id, "invoices", outcome=RefreshOutcome(latency=60))
+    xcom = run(refresh(company, deferrable=deferrable), clock)
+    assert (xcom["invoices"]["pullOperationId"], xcom["invoices"]["status"]) == (key, "Complete")
+    assert len(ids(codat, company)) == 1
+    assert 60 <= clock.passed <= 67
+
+
+@pytest.mark.parametrize("status", [400, 409])
+def test_an_in_progress_that_is_out_of_date_does_not_pass_for_a_refresh(status, codat, company, clock):
+    """As a proxy replays it, or Codat under an idempotency key: the operation that it names ended long ago."""
+    old = codat.refreshes.add(company.id, "invoices", requested_on=clock.time() - 3600)
+    clock.let_pass(600)
+    text = f"DatasetAlreadyInProgressException: Cannot queue invoices sync as previous sync {old} is still in progress"
+    codat.fault(Fault("status", times=2, method="POST", status=status, body={"statusCode": status, "error": text}))
+    xcom = run(refresh(company), clock)
+    assert xcom["invoices"]["pullOperationId"] == ids(codat, company)[-1] != old
+    assert len(ids(codat, company)) == 2
+    codat.fault(Fault("status", times=None, method="POST", status=status, body={"statusCode": status, "error": text}))
+    with pytest.raises(CodatRefreshInProgress):
+        run(refresh(company), clock)
+    assert len(queued(codat)) == 3 + 3
+
+
+def test_an_answer_that_is_lost_leaves_one_refresh(codat, company, clock):
+    codat.refreshes.outcome(RefreshOutcome(latency=60))
+    codat.fault(Fault("reset_after", method="POST"))
+    assert run(refresh(company), clock)["invoices"]["pullOperationId"] == ids(codat, company)[0]
+    assert len(ids(codat, company)) == 1
+
+
+# -- several connections -----------------------------------------------------------------------------------------------
+
+
+@MODES
+def test_each_linked_connection_is_refreshed(deferrable, codat, company, clock, logged):
+    codat.refreshes.outcome(RefreshOutcome(latency=60))
+    second = codat.add_connection(company.id)
+    third = codat.add_connection(company.id, "Deauthorized")
+    running = codat.refreshes.add(company.id, "bills", second.id)
+    xcom = run(refresh(company, ["invoices", "bills"], deferrable=deferrable), clock)
+    assert {each["connectionId"] for each in xcom["invoices"]} == {company.connection_id, second.id}
+    assert running in [each["pullOperationId"] for each in xcom["bills"]]
+    assert len(ids(codat, company)) == 4
+    assert f"Connection {third.id}" in logged()
+
+
+def test_one_connection_alone(codat, company, clock):
+    second = codat.add_connection(company.id)
+    xcom = run(refresh(company, connection_id=second.id), clock)
+    assert xcom["invoices"]["connectionId"] == second.id
+    assert len(ids(codat, company)) == 1
+
+
+def test_a_connection_without_the_data_type_is_left_out_if_another_has_it(codat, company, clock):
+    second = codat.add_connection(company.id)
+    codat.refreshes.outcome(RefreshOutcome("NotSupported"), connection_id=second.id)
+    xcom = run(refresh(company, on_not_supported="fail"), clock)
+    assert (xcom["invoices"]["status"], xcom["invoices"]["connectionId"]) == ("Complete", company.connection_id)
+
+
+def test_a_company_without_a_linked_connection_says_where_to_link_it(codat, clock):
+    company = codat.add_company(connection_status="Deauthorized")
+    with pytest.raises(CodatRefreshNotPossible, match="The customer has to authorize it at http"):
+        run(refresh(company), clock)
+
+
+# -- all data types ----------------------------------------------------------------------------------------------------
+
+
+def settings(codat, company, *data_types, **others):
+    entries = [{"dataType": each, "fetchOnFirstLink": True, "syncSchedule": 24} for each in data_types]
+    entries += [{"dataType": each, "fetchOnFirstLink": False, "syncSchedule": 24} for each in others.get("without", ())]
+    codat.set_sync_settings(company.id, entries)
+
+
+@MODES
+def test_all_that_are_fetched_on_first_link(deferrable, codat, company, clock):
+    settings(codat, company, "invoices", "bills", without=["items"])
+    codat.refreshes.add(company.id, "invoices", requested_on=clock.time() - 3600)
+    clock.let_pass(100)
+    codat.refreshes.outcome(RefreshOutcome(latency=60))
+    xcom = run(refresh(company, None, deferrable=deferrable), clock)
+    assert {data_type: each["status"] for data_type, each in xcom.items()} == {
+        "invoices": "Complete",
+        "bills": "Complete",
+    }
+    assert xcom["invoices"]["pullOperationId"] == ids(codat, company, "invoices")[-1]
+    assert [sent.path for sent in queued(codat)] == [f"/companies/{company.id}/data/all"]
+    assert clock.passed <= 100 + 70
+
+
+def test_those_of_all_connections(codat, company, clock):
+    settings(codat, company, "invoices")
+    second = codat.add_connection(company.id)
+    xcom = run(refresh(company, None), clock)
+    assert {each["connectionId"] for each in xcom["invoices"]} == {company.connection_id, second.id}
+
+
+def test_a_list_that_lags_behind_is_read_again(simulate, clock):
+    codat = simulate(list_lag=10.0)
+    company = codat.add_company()
+    settings(codat, company, "invoices", "bills")
+    assert run(refresh(company, None), clock).keys() == {"invoices", "bills"}
+    assert len(queued(codat)) == 1
+
+
+@pytest.mark.parametrize("order_by_support", ["honour", "ignore"])
+@pytest.mark.parametrize("length", [499, 999, 1200])
+def test_a_long_history_shows_what_was_queued(length, order_by_support, simulate, clock):
+    """A page has 500 operations. With 499 or 999 before, one of the two new ones begins a page."""
+    codat = simulate(order_by_support=order_by_support)
+    company = codat.add_company()
+    settings(codat, company, "invoices", "items")
+    for number in range(length, 0, -1):
+        codat.refreshes.add(company.id, "bills", requested_on=clock.time() - 60 * number)
+    xcom = run(refresh(company, None), clock)
+    assert {data_type: each["status"] for data_type, each in xcom.items()} == {
+        "invoices": "Complete",
+        "items": "Complete",
+    }
+    assert clock.passed < 1
+
+
+def test_a_list_that_cannot_be_ordered_is_read_as_it_is(codat, company, clock):
+    settings(codat, company, "invoices")
+    codat.fault(Fault("status", status=400, path=HISTORY))
+    assert run(refresh(company, None), clock)["invoices"]["status"] == "Complete"
+
+
+def test_it_is_mapped_over_companies_and_one_that_fails_does_so_alone(codat, clock):
+    companies = [codat.add_company() for _ in range(3)]
+    codat.set_connection_status(companies[1].id, "Deauthorized")
+    with DAG("nightly", schedule=None):
+        mapped = CodatRefreshOperator.partial(task_id="refresh", data_types=["invoices"]).expand(
+            company_id=[each.id for each in companies]
+        )
+    ends = []
+    for each in companies:
+        try:
+            ends.append(run(mapped.unmap({"company_id": each.id}), clock)["invoices"]["status"])
+        except CodatRefreshNotPossible:
+            ends.append("failed")
+    assert ends == ["Complete", "failed", "Complete"]
+
+
+def test_what_is_running_already_counts_and_what_codat_leaves_out_is_reported(codat, company, clock, logged):
+    settings(codat, company, "invoices", "bills", "items")
+    key = codat.refreshes.add(company.id, "bills", outcome=RefreshOutcome(latency=90))
+    codat.fault(Fault("status", method="POST", status=204, body=""))  # nothing is queued
+    codat.refreshes.add(company.id, "items", outcome=RefreshOutcome(latency=90))
+    xcom = run(refresh(company, None), clock)
+    assert xcom["bills"]["pullOperationId"] == key
+    assert (xcom["invoices"]["status"], xcom["invoices"]["pullOperationId"]) == ("NotQueued", None)
+    assert "queued nothing for invoices" in logged()
+
+
+def test_what_codat_leaves_out_is_not_waited_for_and_nothing_else_passes_for_it(codat, company, clock):
+    """Nothing is queued. An old refresh does not count, nor one of a data type that is not fetched on first link."""
+    settings(codat, company, "invoices", "bills", without=["items"])
+    codat.refreshes.add(company.id, "invoices", requested_on=clock.time() - 3600)
+    running = RefreshOutcome(latency=900)
+    key = codat.refreshes.add(company.id, "bills", outcome=running)
+    codat.refreshes.add(company.id, "items", outcome=running)
+    codat.fault(Fault("status", method="POST", status=204, body=""))
+    xcom = run(refresh(company, None, wait_for_completion=False), clock)
+    assert {data_type: (each["status"], each["pullOperationId"]) for data_type, each in xcom.items()} == {
+        "invoices": ("NotQueued", None),
+        "bills": ("Queued", key),
+    }
+    assert clock.passed < 20  # not the whole minute
+
+
+def test_a_conflict_with_all_lets_each_be_queued_by_itself(codat, company, clock):
+    settings(codat, company, "invoices", "bills")
+    key = codat.refreshes.add(company.id, "bills", outcome=RefreshOutcome(latency=90))
+    error = {"statusCode": 409, "error": "DatasetAlreadyInProgressException"}
+    codat.fault(Fault("status", method="POST", status=409, body=error))
+    xcom = run(refresh(company, None), clock)
+    assert xcom["bills"]["pullOperationId"] == key
+    assert len(ids(codat, company, "invoices")) == 1
+
+
+def test_all_on_one_connection_are_queued_one_by_one(codat, company, clock):
+    settings(codat, company, "invoices", "bills", without=["items"])
+    codat.add_connection(company.id)
+    xcom = run(refresh(company, None, connection_id=company.connection_id), clock)
+    assert xcom.keys() == {"invoices", "bills"}
+    assert len(ids(codat, company)) == 2
