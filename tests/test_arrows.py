@@ -20,7 +20,7 @@ ROOT = Path(airflow_provider_codat.__file__).parent
 
 ARROWS = {
     "sensors": {"tasks"},
-    "operators": {"tasks"},
+    "operators": {"tasks", "api.reading"},
     "tasks": {"triggers", "links", "exceptions"},
     "triggers": {"hooks", "links"},
     "links": {"api.http"},
@@ -30,6 +30,7 @@ ARROWS = {
     "exceptions": {"api.writing"},
     "api.writing": {"api.endpoints"},
     "api.waiting": {"api.endpoints"},
+    "api.reading": {"api.endpoints"},
     "api.limits": {"api.http"},
     "api.endpoints": {"api.http", "api.data_types"},
     "api.sync_settings": {"api.http", "api.data_types"},
