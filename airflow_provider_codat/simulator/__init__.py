@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow_provider_codat.simulator.books import Attachment, Company, Connection
     from airflow_provider_codat.simulator.faults import Fault
-    from airflow_provider_codat.simulator.outcomes import UNDECIDED, Outcome
+    from airflow_provider_codat.simulator.outcomes import UNDECIDED, Outcome, RefreshOutcome
+    from airflow_provider_codat.simulator.refreshes import Refreshes
     from airflow_provider_codat.simulator.request_log import LoggedRequest, Traffic
     from airflow_provider_codat.simulator.server import CodatSimulator
+    from airflow_provider_codat.simulator.source import Source
 
 __all__ = [
     "UNDECIDED",
@@ -29,15 +31,20 @@ __all__ = [
     "Fault",
     "LoggedRequest",
     "Outcome",
+    "RefreshOutcome",
+    "Refreshes",
+    "Source",
     "Traffic",
 ]
 
 _MODULES = {
     **dict.fromkeys(("Attachment", "Company", "Connection"), "books"),
     **dict.fromkeys(("LoggedRequest", "Traffic"), "request_log"),
-    **dict.fromkeys(("UNDECIDED", "Outcome"), "outcomes"),
+    **dict.fromkeys(("UNDECIDED", "Outcome", "RefreshOutcome"), "outcomes"),
     "CodatSimulator": "server",
     "Fault": "faults",
+    "Refreshes": "refreshes",
+    "Source": "source",
 }
 
 

@@ -91,6 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--hidden-gets", type=int, default=0, metavar="N", help="reads of a fresh push that answer 404")
     parser.add_argument("--hidden-lists", type=int, default=0, metavar="N", help="lists that lack a fresh push")
     parser.add_argument("--list-lag", type=float, default=0.0, metavar="S", help="seconds by which lists are behind")
+    parser.add_argument("--record-count", type=int, default=100, metavar="N", help="records of each data type")
+    parser.add_argument("--refresh-latency", type=float, default=5.0, metavar="SECONDS", help="until a refresh ends")
     return parser
 
 

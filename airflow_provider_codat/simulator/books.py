@@ -1,16 +1,18 @@
-"""Companies, their connections, and the records in their accounting software."""
+"""Companies, their connections, the records in their accounting software, and Codat's cache of these."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 from airflow_provider_codat.simulator import timestamps
+from airflow_provider_codat.simulator.cache import Cache, SourceRecords
+from airflow_provider_codat.simulator.data_types import OF_RECORDS
 from airflow_provider_codat.simulator.errors import ApiError
-
-Record = dict[str, Any]
+from airflow_provider_codat.simulator.made_up import made_up_record
 
 COMPANY_FIELDS = frozenset(
     {"id", "name", "description", "redirect", "lastSync", "created", "createdByUserName", "tags"}
@@ -31,6 +33,7 @@ class Connection:
     :param integration_key: the four letters of the accounting software; default those of Codat's sandbox.
     :param integration_id: the id of the accounting software; default a fresh UUID.
     :param source_id: the id of the connection's source; default a fresh UUID.
+    :param last_sync: when a refresh of any data type last succeeded, in epoch seconds; default never.
     :raises ValueError: for an unknown status.
     """
 
@@ -40,6 +43,7 @@ class Connection:
     integration_key: str = "mqjo"
     integration_id: str = field(default_factory=lambda: str(uuid4()))
     source_id: str = field(default_factory=lambda: str(uuid4()))
+    last_sync: float | None = None
 
     def __post_init__(self) -> None:
         if self.status not in CONNECTION_STATUSES:
@@ -111,7 +115,7 @@ class Company:
             "description": self.description,
             "platform": "",
             "redirect": f"https://link.codat.io/company/{self.id}",
-            "lastSync": None,
+            "lastSync": _text(max((each.last_sync for each in self.connections if each.last_sync), default=None)),
             "dataConnections": [self.connection_to_json(connection) for connection in self.connections],
             "created": timestamps.text(self.created),
             "createdByUserName": "Codat simulator",
@@ -134,7 +138,7 @@ class Company:
             "platformName": "Codat Sandbox",
             "linkUrl": f"https://link-api.codat.io/companies/{self.id}/connections/{connection.id}/start",
             "status": connection.status,
-            "lastSync": None,
+            "lastSync": _text(connection.last_sync),
             "created": timestamps.text(connection.created),
         }
 
@@ -155,13 +159,25 @@ class Attachment:
     content: bytes = field(repr=False)
 
 
-class Books:
-    """Companies by id; records by company and data type, then by id; attachments by company, data type and record."""
+#: A company, a connection and a data type.
+Place = tuple[str, str, str]
 
-    def __init__(self) -> None:
+
+class Books:
+    """What an account has: companies by id, and attachments by company, data type and record.
+
+    For each connection and data type, a source has the records in the accounting software, and a cache what the last
+    successful refresh left in Codat.
+
+    :param record_count: how many made-up records each source has at first.
+    """
+
+    def __init__(self, record_count: int = 0) -> None:
         self.companies: dict[str, Company] = {}
-        self.records: defaultdict[tuple[str, str], dict[str, Record]] = defaultdict(dict)
         self.attachments: defaultdict[tuple[str, str, str], list[Attachment]] = defaultdict(list)
+        self.sources: dict[Place, SourceRecords] = {}
+        self.caches: dict[Place, Cache] = {}
+        self._record_count = record_count
 
     def company(self, company_id: str) -> Company:
         """Return a company.
@@ -176,3 +192,23 @@ class Books:
         """Add a company, or replace the one with the same id, and return it."""
         self.companies[company.id] = company
         return company
+
+    def source(self, company_id: str, connection_id: str, data_type: str) -> SourceRecords:
+        """Return the records of a data type in the software behind a connection."""
+        place = (company_id, connection_id, data_type)
+        if place not in self.sources:
+            self.sources[place] = source = SourceRecords()
+            if self._record_count and data_type in OF_RECORDS:
+                created = self.companies[company_id].created
+                source.put_many(self._record_count, partial(made_up_record, data_type), created)
+        return self.sources[place]
+
+    def merge(self, company_id: str, connection_id: str, data_type: str, stamp: float) -> None:
+        """Merge a source into its cache. Changed records get the ``modifiedDate`` ``stamp``, in epoch seconds."""
+        place = (company_id, connection_id, data_type)
+        cache = self.caches.setdefault(place, Cache(data_type))
+        cache.merge(self.source(*place), stamp)
+
+
+def _text(epoch_seconds: float | None) -> str | None:
+    return None if epoch_seconds is None else timestamps.text(epoch_seconds)

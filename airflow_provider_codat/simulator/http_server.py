@@ -18,7 +18,7 @@ from airflow_provider_codat.simulator.faulty_answers import ExposedTransportProt
 from airflow_provider_codat.simulator.request_log import Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Self
 
     from airflow_provider_codat.simulator.faults import Fault
@@ -213,6 +213,15 @@ class HttpServer:
         """
         with self._lock:
             self._middleware.rate_limit.set_quota(quota)
+
+    def before_requests(self, call: Callable[[LoggedRequest], object] | None) -> None:
+        """Call a function of yours before each request is handled, so that something can happen between two pages.
+
+        :param call: takes the request, and may use all methods of the simulator; it runs in the server's thread. None
+            for no function any more.
+        """
+        with self._lock:
+            self._middleware.before = call
 
     @property
     def requests(self) -> list[LoggedRequest]:

@@ -31,11 +31,15 @@ from airflow_provider_codat.simulator.errors import ApiError, standard_error
 from airflow_provider_codat.simulator.faults import Fault, Faults
 from airflow_provider_codat.simulator.idempotency import Compares, IdempotencyKeys
 from airflow_provider_codat.simulator.platform_endpoints import PlatformEndpoints
+from airflow_provider_codat.simulator.pull_endpoints import PullEndpoints
 from airflow_provider_codat.simulator.push import blank_finished_fields
 from airflow_provider_codat.simulator.push_endpoints import PushEndpoints
+from airflow_provider_codat.simulator.read_endpoints import ReadEndpoints
 from airflow_provider_codat.simulator.request_log import LoggedRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import Receive, Scope, Send
 
     from airflow_provider_codat.simulator.account import Account
@@ -69,11 +73,15 @@ class Middleware:
         self.faults = Faults()
         self.held = faulty_answers.HeldAnswers(account.lock)
         self.log: list[LoggedRequest] = []
+        self.before: Callable[[LoggedRequest], object] | None = None
         self.stopping = asyncio.Event()
         self._idempotency = IdempotencyKeys(account.clock, idempotency_compares)
         self._pending_fields = account.pushes.pending_fields
-        table = PlatformEndpoints(account).handlers() | PushEndpoints(account).handlers()
-        self._routes = [(compile_path(path)[0], by_method) for path, by_method in table.items()]
+        self._at_present = account.at_present
+        # Where two paths match, the first one counts: data/history is no data type.
+        kinds = (PlatformEndpoints, PushEndpoints, PullEndpoints, ReadEndpoints)
+        tables = [kind(account).handlers() for kind in kinds]
+        self._routes = [(compile_path(path)[0], by_method) for table in tables for path, by_method in table.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -88,6 +96,8 @@ class Middleware:
             if self.address_limit.drops(scope["client"][0]):
                 entry.fault = "block"
             self.log.append(entry)
+            if self.before is not None:
+                self.before(entry)
         response = None
         if entry.fault not in ("reset", "block"):
             with suppress(SimulatorStopped):
@@ -176,7 +186,7 @@ class Middleware:
         for match, by_method in matches:
             if method in by_method:
                 try:
-                    with self.lock:
+                    with self._at_present():
                         return by_method[method](Request({**scope, "path_params": match.groupdict()}), body)
                 except ApiError as error:
                     return _error_response(error)

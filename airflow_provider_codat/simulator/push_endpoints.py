@@ -11,13 +11,14 @@ from airflow_provider_codat.simulator import data_types, timestamps
 from airflow_provider_codat.simulator.bodies import json_object, read_upload
 from airflow_provider_codat.simulator.errors import ApiError, standard_error
 from airflow_provider_codat.simulator.paging import Collection, ListRequest
-from airflow_provider_codat.simulator.push import PUSH_FIELDS, ChangeType, PushOperation
+from airflow_provider_codat.simulator.push import PUSH_FIELDS, PushOperation
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from airflow_provider_codat.simulator.account import Account, Handlers
     from airflow_provider_codat.simulator.books import Company, Connection
+    from airflow_provider_codat.simulator.data_types import ChangeType
 
 
 class PushEndpoints:

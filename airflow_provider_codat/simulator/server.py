@@ -21,25 +21,33 @@ except ModuleNotFoundError as error:
     ) from error
 
 from airflow_provider_codat.simulator.account import Account
+from airflow_provider_codat.simulator.agenda import Agenda
 from airflow_provider_codat.simulator.books import Books, Company, Connection
-from airflow_provider_codat.simulator.data_types import WRITES
-from airflow_provider_codat.simulator.outcomes import TERMINAL_STATUSES, UNDECIDED, Outcome
-from airflow_provider_codat.simulator.push import Pushes, PushOperation
+from airflow_provider_codat.simulator.operations import Visibility
+from airflow_provider_codat.simulator.outcomes import Outcome, RefreshOutcome
+from airflow_provider_codat.simulator.pull import Pulls
+from airflow_provider_codat.simulator.push import Pushes
+from airflow_provider_codat.simulator.push_calls import PushCalls
 from airflow_provider_codat.simulator.rate_limit import AddressLimit, Concurrency, RateLimit
+from airflow_provider_codat.simulator.refreshes import Refreshes, check_data_type
+from airflow_provider_codat.simulator.source import Source
 from airflow_provider_codat.simulator.sync_settings import SyncSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
-    from airflow_provider_codat.simulator.books import Attachment, Record
+    from airflow_provider_codat.simulator.account import ReadsWhileSyncing
+    from airflow_provider_codat.simulator.books import Attachment
+    from airflow_provider_codat.simulator.cache import Record
     from airflow_provider_codat.simulator.idempotency import Compares
     from airflow_provider_codat.simulator.paging import OrderBySupport, QuerySupport
+    from airflow_provider_codat.simulator.pull import ConflictStatus, ModifiedDateAt
     from airflow_provider_codat.simulator.push import PendingFields, RecordIdAt
     from airflow_provider_codat.simulator.rate_limit import Quota
     from airflow_provider_codat.simulator.sync_settings import LeftOut, SyncScheduleShape
 
 
-class CodatSimulator(HttpServer):
+class CodatSimulator(PushCalls, HttpServer):
     """An embedded Codat, served on the loopback interface during a ``with`` block, or from ``start`` to ``stop``.
 
     :param port: TCP port; 0, the default, lets the kernel choose a free one.
@@ -67,9 +75,17 @@ class CodatSimulator(HttpServer):
     :param record_id_at: where an answer has a record's id: ``changes``, the default, as documented, or ``data``.
     :param idempotency_compares: what must be equal in two requests with one idempotency key: the whole ``request``, the
         default, or the ``body``, so that a key replays one company's answer to another company.
-    :param hidden_gets: how many reads of a new push answer 404; default 0.
-    :param hidden_lists: how many list answers leave out a new push; default 0.
-    :param list_lag: how many seconds old the state is that lists of pushes show; default 0.
+    :param hidden_gets: how many reads of a new push or pull operation answer 404; default 0.
+    :param hidden_lists: how many list answers leave out a new one; default 0.
+    :param list_lag: how many seconds old the state is that lists of these operations show; default 0.
+    :param record_count: how many made-up records of each data type the software behind each connection has; default 0.
+    :param refresh_latency: seconds until a refresh completes for which no outcome is set; default 0.
+    :param refresh_conflict_status: status of the refusal of a refresh while one is running: 400, the default, or 409.
+    :param data_status_lag: how many seconds old the state is that the data status shows; default 0.
+    :param reads_while_syncing: whether a read during a refresh answers the older data, ``serve``, the default, or 409,
+        ``refuse``; before the first refresh has ended, it is always 409.
+    :param modified_date_at: the time that records which a refresh has changed get as ``modifiedDate``: that of its
+        ``end``, the default, or of its ``request``.
     :param clock: returns epoch seconds, default :func:`time.time`; it decides everything except how long answers take.
     :raises OSError: on start, if the port is taken.
 
@@ -100,28 +116,36 @@ class CodatSimulator(HttpServer):
         hidden_gets: int = 0,
         hidden_lists: int = 0,
         list_lag: float = 0.0,
+        record_count: int = 0,
+        refresh_latency: float = 0.0,
+        refresh_conflict_status: ConflictStatus = 400,
+        data_status_lag: float = 0.0,
+        reads_while_syncing: ReadsWhileSyncing = "serve",
+        modified_date_at: ModifiedDateAt = "end",
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._clock = clock
-        self._books = Books()
-        self._pushes = Pushes(
-            self._books,
-            clock,
-            default=Outcome(latency=latency),
-            pending_fields=pending_fields,
-            record_id_at=record_id_at,
-            hidden_gets=hidden_gets,
-            hidden_lists=hidden_lists,
-            list_lag=list_lag,
-        )
+        agenda = Agenda(clock)
+        self._books = Books(record_count)
+        visibility = Visibility(hidden_gets, hidden_lists, list_lag)
         self._account = Account(
+            agenda,
             self._books,
-            self._pushes,
+            Pushes(self._books, agenda, Outcome(latency=latency), visibility, pending_fields, record_id_at),
+            Pulls(
+                self._books,
+                agenda,
+                RefreshOutcome(latency=refresh_latency),
+                visibility,
+                refresh_conflict_status,
+                modified_date_at,
+                data_status_lag,
+            ),
             sync_settings=SyncSettings(sync_schedule_shape, free_plan=free_plan, left_out=left_out_data_types),
             query_support=query_support,
             order_by_support=order_by_support,
-            clock=clock,
+            reads_while_syncing=reads_while_syncing,
         )
+        self._refreshes = Refreshes(self._account)
         middleware = Middleware(
             self._account,
             api_key or secrets.token_urlsafe(24),
@@ -168,14 +192,17 @@ class CodatSimulator(HttpServer):
         :param tags: metadata by name; default none.
         :raises ValueError: for an unknown connection status.
         """
-        now = self._clock()
+        now = self._account.clock()
         connection = Connection(str(uuid4()), now, connection_status)
         company = Company(id or str(uuid4()), name, now, (connection,), tags=tags or {})
-        with self._lock:
+        with self._account.at_present():
             return self._books.put(company)
 
     def set_connection_status(self, company_id: str, status: str, connection_id: str | None = None) -> Company:
         """Change the status of a company's connection, and return the company.
+
+        When a connection is ``Linked`` that was ``PendingAuth``, Codat refreshes the data types of its sync settings
+        that are fetched on first link.
 
         :param company_id: the company.
         :param status: ``Linked``, ``PendingAuth``, ``Unlinked`` or ``Deauthorized``; records are written through a
@@ -184,127 +211,74 @@ class CodatSimulator(HttpServer):
         :raises ApiError: for an unknown company or connection.
         :raises ValueError: for an unknown status.
         """
-        with self._lock:
+        with self._account.at_present():
             company = self._books.company(company_id)
-            connection = company.connection(connection_id or company.connection_id)
-            return self._books.put(company.with_connection(replace(connection, status=status)))
+            before = company.connection(connection_id or company.connection_id)
+            connection = replace(before, status=status)
+            company = self._books.put(company.with_connection(connection))
+            if (before.status, status) == ("PendingAuth", "Linked"):
+                self._account.fetch(company.id, connection)
+            return company
+
+    def add_connection(self, company_id: str, status: str = "Linked") -> Connection:
+        """Add a further connection to a company, and return it.
+
+        :param company_id: the company.
+        :param status: ``Linked``, the default, ``PendingAuth``, ``Unlinked`` or ``Deauthorized``.
+        :raises ApiError: for an unknown company.
+        :raises ValueError: for an unknown status.
+        """
+        with self._account.at_present():
+            connection = Connection(str(uuid4()), self._account.clock(), status)
+            self._books.put(self._books.company(company_id).with_connection(connection))
+            return connection
 
     @property
     def companies(self) -> list[Company]:
         """All companies, oldest first."""
-        with self._lock:
+        with self._account.at_present():
             return list(self._books.companies.values())
 
     @property
     def records(self) -> dict[tuple[str, str], dict[str, Record]]:
-        """The written records: (company id, data type) -> record id -> record; missing keys are empty."""
-        with self._lock:
-            self._pushes.end_due()
-            return defaultdict(dict, {key: dict(records) for key, records in self._books.records.items()})
+        """The records in the companies' software: (company id, data type) -> record id -> record.
+
+        Missing keys are empty. Made-up records are among them once their data type was refreshed or written.
+        """
+        records: defaultdict[tuple[str, str], dict[str, Record]] = defaultdict(dict)
+        with self._account.at_present():
+            for (company_id, _, data_type), source in self._books.sources.items():
+                if len(source):
+                    records[company_id, data_type] |= source.records()
+        return records
 
     @property
     def attachments(self) -> dict[tuple[str, str, str], list[Attachment]]:
         """The attachments: (company id, data type, record id) -> files, oldest first; missing keys are empty."""
-        with self._lock:
-            self._pushes.end_due()
+        with self._account.at_present():
             return defaultdict(list, {key: list(files) for key, files in self._books.attachments.items()})
 
-    # --- pushes ------------------------------------------------------------------------------------------------------
+    # --- reads -------------------------------------------------------------------------------------------------------
 
-    def outcome(
-        self, outcome: Outcome, *, data_type: str | None = None, key: str | None = None, company_id: str | None = None
-    ) -> None:
-        """Set how later pushes end, or a pending one.
+    @property
+    def refreshes(self) -> Refreshes:
+        """The refreshes, and how they end."""
+        return self._refreshes
 
-        The most specific setting wins: company and data type, company, data type, all.
-
-        :param outcome: how they end.
-        :param data_type: only pushes of this data type; default all.
-        :param key: only this pending push, whatever ``data_type`` and ``company_id`` are; default later pushes.
-        :param company_id: only pushes of this company; default all.
-        :raises KeyError: for an unknown key.
-        :raises ValueError: if that push has already ended, or if this data type cannot be written.
-        """
-        if data_type is not None:
-            _check_written(data_type)
-        with self._lock:
-            if key is None:
-                self._pushes.rules.set(outcome, company_id, data_type)
-            else:
-                self._pushes.decide(self._pushes.find_pending(key), outcome)
-
-    def outcomes(self, outcomes: Sequence[Outcome], *, weights: Sequence[float] | None = None, seed: int = 0) -> None:
-        """Set how the next pushes end, one by one, or the outcomes that pushes draw at random.
-
-        :param outcomes: without ``weights``, the next pushes take each once, in order, before any rule of
-            :meth:`outcome`. With ``weights``, every push that no rule decides draws one of them.
-        :param weights: relative probabilities, one for each outcome; default ``None``.
-        :param seed: seed of the draw; default 0.
-        """
-        with self._lock:
-            if weights is None:
-                self._pushes.rules.queue.extend(outcomes)
-            else:
-                self._pushes.rules.distribute(outcomes, weights, seed)
-
-    def add_push(
-        self,
-        company_id: str,
-        data_type: str = "bills",
-        status: str = "Pending",
-        record: Record | None = None,
-        outcome: Outcome | None = None,
-        *,
-        requested_on: float | None = None,
-    ) -> str:
-        """Add a push as if another client had made it, and return its key.
+    def source(self, company_id: str, data_type: str, connection_id: str | None = None) -> Source:
+        """Return the records of a data type in the software behind a connection, to be read and changed.
 
         :param company_id: the company.
-        :param data_type: the data type of its record; default ``bills``.
-        :param status: a terminal status ends it at once; any other, such as ``Pending``, the default, is its status
-            until it ends.
-        :param record: the record that it writes; default an empty one.
-        :param outcome: how it ends; default as set by :meth:`outcome` or :meth:`outcomes`, else not before
-            :meth:`finish`.
-        :param requested_on: when it was made, in epoch seconds, default now; a terminal ``status`` ends it then, too.
-        :raises ApiError: for an unknown company.
-        :raises ValueError: if this data type cannot be written.
+        :param data_type: the data type of the records.
+        :param connection_id: the connection; default the oldest of the company.
+        :raises ApiError: for an unknown company or connection.
+        :raises ValueError: for an unknown data type.
         """
-        _check_written(data_type)
-        with self._lock:
+        check_data_type(data_type)
+        with self._account.at_present():
             company = self._books.company(company_id)
-            ended = status in TERMINAL_STATUSES
-            if outcome is None:
-                outcome = Outcome() if ended else self._pushes.rules.next(company_id, data_type) or UNDECIDED
-            requested_on = self._clock() if requested_on is None else requested_on
-            push = PushOperation(company_id, company.connection_id, data_type, requested_on, outcome)
-            push.record = record or {}
-            self._pushes.add(push)
-            if ended:
-                self._pushes.end(push, replace(outcome, status=status), push.requested_on)
-            else:
-                push.status = status
-            return push.key
-
-    def finish(self, key: str, outcome: Outcome | None = None) -> None:
-        """End a pending push now.
-
-        :param key: its key.
-        :param outcome: how it ends, default as a success; its ``latency`` and ``polls`` are ignored.
-        :raises KeyError: for an unknown key.
-        :raises ValueError: if it has already ended.
-        """
-        with self._lock:
-            self._pushes.end(self._pushes.find_pending(key), outcome or Outcome(), self._clock())
-
-    def push(self, key: str) -> dict[str, Any]:
-        """Return a push as Codat would answer it. This does not count as a read for ``Outcome.polls``.
-
-        :param key: its key.
-        :raises KeyError: for an unknown key.
-        """
-        with self._lock:
-            return self._pushes.to_json(self._pushes.find(key))
+            connection = company.connection(connection_id or company.connection_id)
+            return Source(self._account, (company_id, connection.id, data_type))
 
     # --- sync settings -----------------------------------------------------------------------------------------------
 
@@ -313,7 +287,7 @@ class CodatSimulator(HttpServer):
 
         :param company_id: the company; default ``None``, for the account's settings.
         """
-        with self._lock:
+        with self._account.at_present():
             settings = self._account.sync_settings
             shown = settings.account(self._account.client_id) if company_id is None else settings.company(company_id)
             return json.loads(json.dumps(shown))  # type: ignore[no-any-return] # a copy that the caller may change
@@ -329,10 +303,5 @@ class CodatSimulator(HttpServer):
         :param overrides_defaults: whether a company has its own list, default ``True``; with ``False``, ``settings`` is
             ignored, and the company has the account's list again.
         """
-        with self._lock:
+        with self._account.at_present():
             self._account.sync_settings.set(company_id, settings, overrides_defaults=overrides_defaults)
-
-
-def _check_written(data_type: str) -> None:
-    if data_type not in WRITES:
-        raise ValueError(f"data_type is {data_type!r}, but records are written to {', '.join(WRITES)}")
