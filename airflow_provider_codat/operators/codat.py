@@ -1,6 +1,11 @@
-"""``CodatPushOperator`` writes records, ``CodatSyncSettingsOperator`` sets sync schedules."""
+"""The operators.
 
+``CodatPushOperator`` writes records, ``CodatSyncSettingsOperator`` sets sync schedules, and ``CodatExtractOperator``
+reads records into files.
+"""
+
+from airflow_provider_codat.operators.extract import CodatExtractOperator
 from airflow_provider_codat.operators.push import CodatPushOperator
 from airflow_provider_codat.operators.sync_settings import CodatSyncSettingsOperator
 
-__all__ = ["CodatPushOperator", "CodatSyncSettingsOperator"]
+__all__ = ["CodatExtractOperator", "CodatPushOperator", "CodatSyncSettingsOperator"]
