@@ -59,7 +59,7 @@ class CodatExtractOperator(CodatTask):
     :param overlap: how much earlier than the latest refresh the watermark is, a ``timedelta`` or seconds; default one
         hour. It has to be longer than a refresh lasts if the company has several connections with this data type. With
         one connection it only has to cover differences between Codat's clocks.
-    :param page_size: records in one request, 1 to 5000; default 1000. The task needs memory for one page.
+    :param page_size: items on a page, 1 to 5000; default 1000. The task needs memory for one page.
     :param file_size: compressed bytes with which a file ends, counted after each page; default 8,000,000; 0 writes a
         file for each page. The task needs memory for one file.
     :param period_length: the months in one period of a report; required for reports, default none.

@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from airflow_provider_codat.api.errors import CodatInputError
@@ -97,12 +98,12 @@ class RunFiles:
     task: str
     log: Log
 
-    @property
+    @cached_property
     def folder(self) -> Any:
         """The folder of the run."""
         return self.place / safe_name(self.run)
 
-    @property
+    @cached_property
     def manifest_path(self) -> Any:
         """Where the manifest is."""
         return self.folder / "manifest.json"
@@ -145,15 +146,16 @@ class RunFiles:
         """Remove the parts that the manifest does not name: those of tries that failed."""
         named = {each["name"] for each in manifest["files"]}
         try:
-            for path in list(self.folder.iterdir()):
-                if path.name.startswith("part-") and path.name not in named:
-                    path.unlink()
+            for path in self.folder.fs.ls(self.folder.path, detail=False):
+                name = path.rpartition("/")[2]
+                if name.startswith("part-") and name not in named:
+                    self.folder.fs.rm_file(path)
         except Exception as error:  # of any storage, such as a missing permission to delete
             self.log.warning("Files of earlier tries in %s could not be removed: %s", self.folder, error)
 
     # -- the watermark -----------------------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def _watermark(self) -> Any:
         return self.place / "watermark.json"
 
@@ -216,7 +218,7 @@ def _write(path: Any, content: bytes | bytearray) -> None:
     try:
         file = path.open("wb")
     except FileNotFoundError:  # of file systems with folders
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.fs.makedirs(path.parent.path, exist_ok=True)
         file = path.open("wb")
     with file:
         file.write(content)

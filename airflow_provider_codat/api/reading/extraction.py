@@ -119,13 +119,15 @@ class Extraction:
         """Yield the requests to send and the pauses between them; return the result.
 
         :param since: read what has changed at or after this time; ``None`` for everything.
+        :raises CodatExtractionIncomplete: no refresh has succeeded yet, or no reading was complete.
+        :raises NotSupported: the platform does not have the data type.
         """
         rows, kept_of, pause, reading = Rows(), None, FIRST_PAUSE, 0
         while True:
             reading += 1
             before = yield from read_refreshes(self.subject)
             refresh_id = self._successful(before)
-            if kept_of != before.ids:
+            if kept_of != before.state:
                 rows = Rows()
                 self.sink.begin()
             problem = _merging(before) or (yield from self._read_pages(since, rows))
@@ -142,7 +144,7 @@ class Extraction:
                     " CodatRefreshOperator, or after a CodatDataFreshnessSensor"
                 )
             self.log.warning("Reading %d of %s is not complete: %s.", reading, self.subject, problem.text)
-            kept_of = before.ids if problem.keeps_rows else None
+            kept_of = before.state if problem.keeps_rows else None
             if problem.passes:
                 yield Sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
@@ -194,4 +196,4 @@ def _merging(refreshes: Refreshes) -> _Problem | None:
 
 
 def _refreshed(before: Refreshes, after: Refreshes) -> _Problem | None:
-    return None if before.ids == after.ids else _Problem("a refresh has ended or begun while they were read")
+    return None if before.state == after.state else _Problem("a refresh has ended or begun while they were read")

@@ -26,7 +26,6 @@ from airflow_provider_codat.api.endpoints.pull_operations import (
     PULL_OPERATION,
     PullOperation,
     get_pull_operation,
-    has_ended,
     list_pull_operations,
 )
 from airflow_provider_codat.api.errors import CodatNotFoundError
@@ -49,18 +48,23 @@ class Refreshes:
     :param latest_id: the id of the latest pull operation, or ``None`` if there was none.
     :param status: its status.
     :param successful_id: the id of the latest one that was successful, or ``None``.
-    :param may_change_records: whether the latest may be changing records at this moment.
+    :param has_ended: whether the latest has ended.
     """
 
     latest_id: str | None
     status: str | None
     successful_id: str | None
-    may_change_records: bool
+    has_ended: bool
 
     @property
-    def ids(self) -> tuple[str | None, str | None]:
-        """What is different once a refresh has begun or succeeded."""
-        return self.latest_id, self.successful_id
+    def may_change_records(self) -> bool:
+        """Whether the latest may be changing records at this moment."""
+        return self.status is not None and not self.has_ended and self.status not in _CHANGES_NOTHING_YET
+
+    @property
+    def state(self) -> tuple[str | None, str | None, bool]:
+        """What is different once a refresh has begun or ended: each of both may have changed records."""
+        return self.latest_id, self.successful_id, self.has_ended
 
 
 def read_refreshes(subject: Subject) -> Steps[Refreshes]:
@@ -69,16 +73,12 @@ def read_refreshes(subject: Subject) -> Steps[Refreshes]:
         return (yield from _of_connection(subject))
     statuses = yield get_data_status(subject.company_id)
     status: DataStatus = statuses.get(subject.data_type) or DataStatus(subject.data_type)
-    may_change = _may_change_records(status.current_status)
-    if may_change and status.latest_sync_id and status.current_status not in PULL_OPERATION.known_statuses:
+    ended = status.is_terminal
+    if status.latest_sync_id and status.current_status not in PULL_OPERATION.known_statuses and not ended:
         # Only the operation has the flags that say whether an unknown status is an end.
         operation: PullOperation = yield get_pull_operation(subject.company_id, status.latest_sync_id)
-        may_change = not operation.is_terminal
-    return Refreshes(status.latest_sync_id, status.current_status, status.latest_successful_sync_id, may_change)
-
-
-def _may_change_records(status: str | None) -> bool:
-    return status is not None and status not in _CHANGES_NOTHING_YET and not has_ended(status)
+        ended = operation.is_terminal
+    return Refreshes(status.latest_sync_id, status.current_status, status.latest_successful_sync_id, ended)
 
 
 def _of_connection(subject: Subject) -> Steps[Refreshes]:
@@ -101,7 +101,7 @@ def _of_connection(subject: Subject) -> Steps[Refreshes]:
         latest.key if latest else None,
         latest.status if latest else None,
         successful.key if successful else None,
-        latest is not None and not latest.is_terminal and _may_change_records(latest.status),
+        latest is not None and latest.is_terminal,
     )
 
 
