@@ -86,17 +86,28 @@ class Books:
         byte = self.tape.next()
         if byte < 100:
             return
-        if byte < 130:
-            key = f"r{byte % 10}"
-            self.source[key] = (self.source.get(key, (0, False))[0] + 1, byte % 3 == 0 and key in self.source)
-        elif byte < 135:
+        if byte < 120:
+            self.change(byte)
+        elif byte < 124:
             self.again = True  # Codat's data model changes: the next refresh stamps every record
-        elif byte < 140:
+        elif byte < 128:
             self.add_refresh(OTHER)
-        elif byte < 240:
+        elif byte < 170:
             self.step(byte)
+        elif byte < 235:
+            # Several steps while a request is under way. They end with an error if the byte can be divided by 13.
+            for number in range(4):
+                self.change(byte + number)
+            self.step(1)
+            while self.running is not None and self.running.status != ("Complete", "Processing", "Fetching")[byte % 3]:
+                self.step(byte)
         else:
             raise WorkerDied
+
+    def change(self, byte):
+        """Add, change or delete a record in the source."""
+        key = f"r{byte % 10}"
+        self.source[key] = (self.source.get(key, (0, False))[0] + 1, byte % 3 == 0 and key in self.source)
 
     def add_refresh(self, connection_id=CONNECTION):
         self.now += 1

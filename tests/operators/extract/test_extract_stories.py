@@ -93,27 +93,30 @@ class Story:
 
 EVENTS = st.lists(st.tuples(st.integers(0, 5), st.integers(100, 255)), max_size=60)
 """Each event, after a number of steps without one."""
+BETWEEN_RUNS = st.tuples(st.booleans(), st.sampled_from([None, "clear", "read again"]))
+"""Whether the next run is a full refresh, and what becomes of the first run after it."""
 
 
 @settings(max_examples=STORIES)
 @given(
     EVENTS.map(lambda events: b"".join(bytes(gap) + bytes([event]) for gap, event in events)),
+    st.lists(BETWEEN_RUNS, min_size=4, max_size=4),
     st.sampled_from([OF_COMPANY, OF_CONNECTION]),
     st.sampled_from(["request", "fetch", "merge"]),
     st.booleans(),
 )
-def test_the_files_are_the_books_at_the_watermark(tape, kind, stamps, is_stable):
+def test_the_files_are_the_books_at_the_watermark(tape, between, kind, stamps, is_stable):
     story = Story(tape, kind, stamps, is_stable)
-    for number in range(5):
-        run = f"run-{number}"
-        story.operator.full_refresh = story.tape.next() > 230
+    for number, (is_full, first_run) in enumerate(between):
+        story.operator.full_refresh = is_full
+        story.books.step(1)
         for _ in range(3):
-            story.books.step(200)
-            if story.run(run):
+            if story.run(f"run-{number}"):
                 break
-        if story.tape.next() > 200:
+        if first_run == "read again":
             story.forget_manifest("run-0")
-        if story.tape.next() > 150:
+        if first_run is not None:
+            story.operator.full_refresh = False
             story.run("run-0")
     for run in [*story.to_repeat, "last-run"]:
         story.run_undisturbed(run)
