@@ -18,7 +18,7 @@ from airflow_provider_codat import exceptions, simulator
 from airflow_provider_codat.api.sync_settings.fields import FIELDS
 from airflow_provider_codat.operators.codat import CodatPushOperator, CodatSyncSettingsOperator
 from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
-from airflow_provider_codat.simulator import CodatSimulator, Fault, Outcome
+from airflow_provider_codat.simulator import CodatSimulator, Fault, Outcome, Refreshes, RefreshOutcome, Source
 from airflow_provider_codat.simulator.__main__ import _parser
 from airflow_provider_codat.simulator.faults import KINDS
 
@@ -122,7 +122,10 @@ def test_the_tables_of_the_simulator_name_what_there_is():
     calls = {name for cell in pages.first_column(SIMULATOR, "call") for name in re.findall(r"`(\w+)", cell)}
     assert {name for name in calls if not hasattr(CodatSimulator, name)} == set()
     assert pages.names(pages.first_column(SIMULATOR, "fault")) == {*KINDS}
-    for public in (Outcome, Fault, CodatSimulator):
+    for public in (Refreshes, Source):
+        named = {re.match(r"`(\w+)", each)[1] for each in pages.first_column(SIMULATOR, f"call of `{public.__name__}`")}
+        assert named == {name for name in vars(public) if not name.startswith("_")}
+    for public in (Outcome, RefreshOutcome, Fault, CodatSimulator):
         head = f"argument of `{public.__name__}`"
         assert pages.names(pages.first_column(SIMULATOR, head)) == {*inspect.signature(public).parameters}
     options = {each for action in _parser()._actions for each in action.option_strings} - {"-h", "--help"}

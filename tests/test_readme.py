@@ -13,6 +13,8 @@ import pytest
 from airflow_process import Script
 from pages import HOOKS, OPERATORS, PAGES, README, ROOT, SENSORS, SIMULATOR, TESTS, Block, blocks
 
+from airflow_provider_codat.simulator import RefreshOutcome
+
 Which = tuple[str, str, str]
 """Which block: its page, its language, and a text within it that no other block of the page and language has."""
 
@@ -51,12 +53,14 @@ FIRST_DAG = (README, "python", 'DAG("first_codat_dag"')
 FIRST_TEST = (README, "python", "def test_the_bill_lands")
 FIRST_RUN = (README, "bash", "airflow db migrate")
 HOOK = (HOOKS, "python", "asyncio.run(names())")
+READS = (HOOKS, "python", "def fresh_invoices")
 TEST = (SIMULATOR, "python", "def test_a_failed_push_is_reported")
+REFRESH_TEST = (SIMULATOR, "python", "def test_a_refresh_brings_what_has_changed")
 OWN_FIXTURE = (SIMULATOR, "python", "def codat_simulator")
 
 RUN = [
     *(*ELSEWHERE, *DAGS, *(which for tasks in TASKS.values() for which in tasks)),
-    *(INSTALL, CONNECTION, FIRST_DAG, FIRST_TEST, FIRST_RUN, HOOK, TEST, OWN_FIXTURE),
+    *(INSTALL, CONNECTION, FIRST_DAG, FIRST_TEST, FIRST_RUN, HOOK, READS, TEST, REFRESH_TEST, OWN_FIXTURE),
 ]
 """All blocks that are run."""
 
@@ -145,13 +149,27 @@ def test_the_hooks_example_as_printed_runs(codat_simulator, codat_connection, ca
     assert codat_simulator.count("GET", "/companies") == 2
 
 
+def test_the_example_of_reads_as_printed_runs(codat_simulator, codat_connection):
+    company, known = codat_simulator.add_company(), {}
+    exec(compile(text(READS), HOOKS, "exec"), known)  # noqa: S102 - our own guide
+    read = known["fresh_invoices"].function
+    invoice = codat_simulator.source(company.id, "invoices").add({"reference": "I-1"})
+    assert read(company.id, "2020-01-01T00:00:00+00:00") == [invoice]
+    assert read(company.id, "2199-01-01T00:00:00+00:00") == []
+    codat_simulator.refreshes.add(company.id, "invoices", outcome=RefreshOutcome(polls=1))
+    assert read(company.id, "2020-01-01T00:00:00+00:00") == [invoice]
+    codat_simulator.set_connection_status(company.id, "Deauthorized")
+    with pytest.raises(RuntimeError, match="no longer authorized"):
+        read(company.id, "2020-01-01T00:00:00+00:00")
+
+
 def test_the_example_test_as_printed_passes_with_the_plugins_own_fixtures(tmp_path):
     for name in ("as_it_is", "with_a_fixture"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / f"test_{name}.py").write_text(text(TEST))
+        (tmp_path / name / f"test_{name}.py").write_text(f"{text(TEST)}\n{text(REFRESH_TEST)}")
     (tmp_path / "with_a_fixture" / "conftest.py").write_text(text(OWN_FIXTURE))
     command = sys.executable, "-m", "pytest", "-q", "--rootdir", tmp_path, tmp_path
-    assert "2 passed" in run(*command, cwd=tmp_path)
+    assert "4 passed" in run(*command, cwd=tmp_path)
 
 
 def test_every_dag_and_task_as_printed_runs_to_its_end(dag_runs: Script):

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     #: Whether older data is read during a refresh, or refused with 409. Codat documents neither.
     ReadsWhileSyncing = Literal["serve", "refuse"]
+    #: The order of records with the same ``modifiedDate``: the same in every answer, or another one in every answer.
+    EqualDates = Literal["in_order", "shuffled"]
     #: Path -> method -> endpoint, a function of the request and its body.
     Handlers = dict[str, dict[str, Callable[[Request, bytes], Response]]]
 
@@ -44,6 +46,7 @@ class Account:
     query_support: QuerySupport
     order_by_support: OrderBySupport
     reads_while_syncing: ReadsWhileSyncing
+    equal_dates: EqualDates
     profile: dict[str, Any] = field(
         default_factory=lambda: {"name": "Codat simulator", "redirectUrl": "https://example.com/linked?id={companyId}"}
     )

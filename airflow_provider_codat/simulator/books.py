@@ -170,14 +170,16 @@ class Books:
     successful refresh left in Codat.
 
     :param record_count: how many made-up records each source has at first.
+    :param date_format: how the cache writes the dates of records.
     """
 
-    def __init__(self, record_count: int = 0) -> None:
+    def __init__(self, record_count: int, date_format: timestamps.DateFormat) -> None:
         self.companies: dict[str, Company] = {}
         self.attachments: defaultdict[tuple[str, str, str], list[Attachment]] = defaultdict(list)
         self.sources: dict[Place, SourceRecords] = {}
         self.caches: dict[Place, Cache] = {}
         self._record_count = record_count
+        self._date_format = date_format
 
     def company(self, company_id: str) -> Company:
         """Return a company.
@@ -206,7 +208,7 @@ class Books:
     def merge(self, company_id: str, connection_id: str, data_type: str, stamp: float) -> None:
         """Merge a source into its cache. Changed records get the ``modifiedDate`` ``stamp``, in epoch seconds."""
         place = (company_id, connection_id, data_type)
-        cache = self.caches.setdefault(place, Cache(data_type))
+        cache = self.caches.setdefault(place, Cache(data_type, self._date_format))
         cache.merge(self.source(*place), stamp)
 
 

@@ -114,10 +114,11 @@ class Row:
 class Cache:
     """Codat's cache of the records of one data type of one connection."""
 
-    def __init__(self, data_type: str) -> None:
+    def __init__(self, data_type: str, date_format: timestamps.DateFormat) -> None:
         self.rows: list[Row] = []
         self.by_key: dict[str, Row] = {}
         self._data_type = data_type
+        self._date_format = date_format
         self._keeps_deleted = keeps_deleted(data_type)
         self._made_by: set[Any] = set()
         own = {"id", MODIFIED, SOURCE_MODIFIED, "metadata"}
@@ -125,49 +126,44 @@ class Cache:
 
     def merge(self, source: SourceRecords, stamp: float) -> None:
         """Copy what has changed in the source, with ``stamp``, in epoch seconds, as its ``modifiedDate``."""
-        has_changed = False
-        for key, entry in source.take_changes():
-            has_changed = True
-            if entry is not None:
-                self._put(key, entry, stamp)
-            elif key in self.by_key:  # else it came and went between two refreshes
-                self._delete(key, stamp)
-        if has_changed:
-            # Rows of one date stay in the order in which they were: a choice.
+        merged = {key: self._merged(key, entry, stamp) for key, entry in source.take_changes()}
+        if merged:
+            # Among records of one date, those that have changed last come last: a choice.
+            unchanged = [row for row in self.rows if row.key not in merged]
+            self.rows = unchanged + [row for row in merged.values() if row is not None]
             self.rows.sort(key=attrgetter("modified"))
 
-    def _put(self, key: str, entry: Entry, stamp: float) -> None:
-        row = self.by_key.get(key)
-        if row is None:
-            self.by_key[key] = row = Row(key, entry, stamp)
-            self.rows.append(row)
-        else:
-            row.entry, row.modified, row.is_deleted = entry, stamp, False
+    def _merged(self, key: str, entry: Entry | None, stamp: float) -> Row | None:
+        """Change or make the row of a record, and return it; None if the record is not in the cache."""
+        if entry is not None:
+            self._note_fields(entry)
+            self.by_key[key] = Row(key, entry, stamp)
+            return self.by_key[key]
+        if not self._keeps_deleted:
+            self.by_key.pop(key, None)
+        row = self.by_key.get(key)  # None, too, if it came and went between two refreshes
+        if row is not None:
+            # That the date moves when a record is deleted is a choice: Codat does not say so.
+            row.modified, row.is_deleted = stamp, True
+        return row
+
+    def _note_fields(self, entry: Entry) -> None:
         if entry.make is None:
             self.fields |= entry.fields().keys()
         elif entry.make not in self._made_by:  # all that one function makes have the same fields
             self._made_by.add(entry.make)
             self.fields |= entry.fields().keys()
 
-    def _delete(self, key: str, stamp: float) -> None:
-        row = self.by_key[key]
-        if self._keeps_deleted:
-            # That the date moves, too, is a choice: Codat does not say so.
-            row.modified, row.is_deleted = stamp, True
-        else:
-            del self.by_key[key]
-            self.rows.remove(row)
-
     def show(self, row: Row) -> Record:
         """Return a record as Codat answers it."""
         record: Record = {} if self._data_type in WITHOUT_ID else {"id": row.key}
         record |= row.entry.fields()
         if self._data_type not in WITHOUT_MODIFIED_DATE:
-            record[MODIFIED] = timestamps.text(row.modified)
+            record[MODIFIED] = timestamps.text(row.modified, self._date_format)
         if row.is_deleted:
             record[SOURCE_MODIFIED] = None  # "null for deleted records"
         else:
-            record.setdefault(SOURCE_MODIFIED, timestamps.text(row.entry.modified_on))
+            record.setdefault(SOURCE_MODIFIED, timestamps.text(row.entry.modified_on, self._date_format))
         if self._keeps_deleted:
             record["metadata"] = {"isDeleted": row.is_deleted}
         return record

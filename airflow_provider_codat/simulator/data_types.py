@@ -104,7 +104,7 @@ def read_at(segment: str, scope: frozenset[str], *, one: bool = False) -> str:
     """Return the data type that is read at ``data/{segment}``.
 
     :param scope: the data types of the path: :data:`OF_COMPANY` or :data:`OF_CONNECTION`.
-    :param one: whether one record is read, and not the list.
+    :param one: whether one record is read, and not the list; default ``False``.
     :raises ApiError: 404 if there is none.
     """
     data_type = {segment_of(name): name for name in scope}.get(segment)

@@ -59,6 +59,7 @@ class Pulls(Operations[PullOperation, RefreshOutcome]):
     conflict_status: ConflictStatus
     modified_date_at: ModifiedDateAt
     data_status_lag: float
+    date_format: timestamps.DateFormat
     noun = "Pull operation"
 
     def __post_init__(self) -> None:
@@ -148,7 +149,7 @@ class Pulls(Operations[PullOperation, RefreshOutcome]):
             "companyId": operation.company_id,
             "connectionId": operation.connection_id,
             "dataType": operation.data_type,
-            "requested": timestamps.text(operation.requested_on),
+            "requested": self._text(operation.requested_on),
             "statusDescription": None,
             "errorMessage": None,
         }
@@ -157,7 +158,7 @@ class Pulls(Operations[PullOperation, RefreshOutcome]):
             return body | {
                 "status": outcome.status,
                 "errorMessage": outcome.error_message,
-                "completed": timestamps.text(completed_on),
+                "completed": self._text(completed_on),
                 "progress": 100,
                 "isCompleted": outcome.completed,
                 "isErrored": outcome.errored,
@@ -165,7 +166,7 @@ class Pulls(Operations[PullOperation, RefreshOutcome]):
         moment = outcome.moment(at - operation.requested_on, operation.pending_reads)
         description = outcome.status_description
         if moment.pause_ends is not None:
-            description = f"Paused until {timestamps.text(operation.requested_on + moment.pause_ends)}"
+            description = f"Paused until {self._text(operation.requested_on + moment.pause_ends)}"
         return body | {
             "status": moment.status,
             "statusDescription": description,
@@ -173,6 +174,9 @@ class Pulls(Operations[PullOperation, RefreshOutcome]):
             "isCompleted": False,
             "isErrored": False,
         }
+
+    def _text(self, epoch_seconds: float) -> str:
+        return timestamps.text(epoch_seconds, self.date_format)
 
     def validation(self, company_id: str, key: str) -> dict[str, Any]:
         """Answer a GET of the validation of one operation; it is empty before the end.
@@ -206,8 +210,8 @@ class Pulls(Operations[PullOperation, RefreshOutcome]):
         state = {"currentStatus": self._to_json_at(latest, until)["status"], "latestSyncId": latest.key}
         good = [each for each in operations if each.outcome.completed and _ended_on(each) <= until]
         if good:
-            last_good = max(good, key=_ended_on)
-            state["lastSuccessfulSync"] = timestamps.text(_ended_on(last_good))
+            last_good = max(reversed(good), key=_ended_on)  # of two that ended at one time, the later one
+            state["lastSuccessfulSync"] = self._text(_ended_on(last_good))
             state["latestSuccessfulSyncId"] = last_good.key
         return state
 

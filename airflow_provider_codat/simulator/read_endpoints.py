@@ -1,4 +1,4 @@
-"""The endpoints that read Codat's cache, https://docs.codat.io/lending-api, /bank-feeds-api and /commerce-api.
+"""The endpoints that read Codat's cache, https://docs.codat.io/lending-api, /banking-api and /commerce-api.
 
 A read never reaches the accounting software: it shows what the last successful refresh has left. So data stays readable
 after its connection is unlinked or deauthorized.
@@ -13,6 +13,7 @@ What the sources do not say, and this module chooses:
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse, Response
@@ -38,6 +39,7 @@ class ReadEndpoints:
 
     def __init__(self, account: Account) -> None:
         self._account = account
+        self._dice = random.Random(0)  # noqa: S311 - a simulation, not a secret
 
     def handlers(self) -> Handlers:
         """Return the endpoints by path and method."""
@@ -126,6 +128,8 @@ class ReadEndpoints:
         raise ApiError(404, f"No data is available of type {data_type} for company {company_id}")
 
     def _listed(self, request: Request, caches: Sequence[Cache], rows: Sequence[Row]) -> Response:
+        if self._account.equal_dates == "shuffled":
+            rows = sorted(rows, key=lambda row: (row.modified, self._dice.random()))
         listing = ListRequest(request.query_params, self._account.query_support, self._account.order_by_support)
         collection = Collection(
             items=rows,

@@ -36,7 +36,7 @@ from airflow_provider_codat.simulator.sync_settings import SyncSettings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from airflow_provider_codat.simulator.account import ReadsWhileSyncing
+    from airflow_provider_codat.simulator.account import EqualDates, ReadsWhileSyncing
     from airflow_provider_codat.simulator.books import Attachment
     from airflow_provider_codat.simulator.cache import Record
     from airflow_provider_codat.simulator.idempotency import Compares
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from airflow_provider_codat.simulator.push import PendingFields, RecordIdAt
     from airflow_provider_codat.simulator.rate_limit import Quota
     from airflow_provider_codat.simulator.sync_settings import LeftOut, SyncScheduleShape
+    from airflow_provider_codat.simulator.timestamps import DateFormat
 
 
 class CodatSimulator(PushCalls, HttpServer):
@@ -86,6 +87,10 @@ class CodatSimulator(PushCalls, HttpServer):
         ``refuse``; before the first refresh has ended, it is always 409.
     :param modified_date_at: the time that records which a refresh has changed get as ``modifiedDate``: that of its
         ``end``, the default, or of its ``request``.
+    :param equal_dates: the order of records with the same ``modifiedDate``: ``in_order``, the default, is the same in
+        every answer, ``shuffled`` another one in every answer. Codat does not say that it is stable.
+    :param date_format: how records and pull operations have dates: with ``microseconds``, the default,
+        ``seven_digits``, or ``zoneless``, without a ``Z``.
     :param clock: returns epoch seconds, default :func:`time.time`; it decides everything except how long answers take.
     :raises OSError: on start, if the port is taken.
 
@@ -122,10 +127,12 @@ class CodatSimulator(PushCalls, HttpServer):
         data_status_lag: float = 0.0,
         reads_while_syncing: ReadsWhileSyncing = "serve",
         modified_date_at: ModifiedDateAt = "end",
+        equal_dates: EqualDates = "in_order",
+        date_format: DateFormat = "microseconds",
         clock: Callable[[], float] = time.time,
     ) -> None:
         agenda = Agenda(clock)
-        self._books = Books(record_count)
+        self._books = Books(record_count, date_format)
         visibility = Visibility(hidden_gets, hidden_lists, list_lag)
         self._account = Account(
             agenda,
@@ -139,11 +146,13 @@ class CodatSimulator(PushCalls, HttpServer):
                 refresh_conflict_status,
                 modified_date_at,
                 data_status_lag,
+                date_format,
             ),
             sync_settings=SyncSettings(sync_schedule_shape, free_plan=free_plan, left_out=left_out_data_types),
             query_support=query_support,
             order_by_support=order_by_support,
             reads_while_syncing=reads_while_syncing,
+            equal_dates=equal_dates,
         )
         self._refreshes = Refreshes(self._account)
         middleware = Middleware(

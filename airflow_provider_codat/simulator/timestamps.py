@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Literal
+
+#: How dates of records and pull operations are written. Codat documents the zone as optional, and its examples have
+#: seven digits.
+DateFormat = Literal["microseconds", "seven_digits", "zoneless"]
+_ENDS: dict[DateFormat, str] = {"microseconds": "Z", "seven_digits": "0Z", "zoneless": ""}
 
 
 def instant(epoch_seconds: float) -> datetime:
@@ -10,9 +17,13 @@ def instant(epoch_seconds: float) -> datetime:
     return datetime.fromtimestamp(epoch_seconds, UTC)
 
 
-def text(epoch_seconds: float) -> str:
-    """Return an instant as Codat writes it: ISO 8601 in UTC."""
-    return instant(epoch_seconds).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+@lru_cache(maxsize=1024)  # a refresh stamps many records with one instant
+def text(epoch_seconds: float, date_format: DateFormat = "microseconds") -> str:
+    """Return an instant as Codat writes it: ISO 8601 in UTC.
+
+    :param date_format: how it ends; default six digits and a ``Z``.
+    """
+    return instant(epoch_seconds).replace(tzinfo=None).isoformat(timespec="microseconds") + _ENDS[date_format]
 
 
 def parse(text: str) -> datetime | None:

@@ -15,8 +15,18 @@ import pytest
 from hypothesis import settings
 
 from airflow_provider_codat.api import sync_settings
-from airflow_provider_codat.api.endpoints import companies, push_operations, records
+from airflow_provider_codat.api.endpoints import (
+    companies,
+    connections,
+    data_status,
+    pull_operations,
+    push_operations,
+    read_records,
+    records,
+    refreshes,
+)
 from airflow_provider_codat.api.endpoints.operation import ListedOperation
+from airflow_provider_codat.api.endpoints.pull_operations import PullOperation
 from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION, PushOperation
 from airflow_provider_codat.api.errors import CodatApiError, CodatError
 from airflow_provider_codat.api.http.response import RateLimit, Response, read
@@ -70,6 +80,28 @@ COMPANY = {
     "created": TIMES[0],
     "dataConnections": [{"id": "connection", "status": "Linked", "connectionInfo": {"a": "b"}}, {"id": "other"}],
 }
+PULL = {
+    "id": "pull",
+    "companyId": "company",
+    "connectionId": "connection",
+    "dataType": "bills",
+    "status": "Fetching",
+    "statusDescription": "Paused until 2026-11-21T13:00:00Z",
+    "errorMessage": None,
+    "requested": "2026-11-21T11:59:00.1234567Z",
+    "progress": 20,
+    "isCompleted": False,
+    "isErrored": False,
+}
+CONNECTION = {
+    "id": "connection",
+    "status": "Deauthorized",
+    "platformName": "Xero",
+    "linkUrl": "https://link-api.codat.io/start",
+    "dataConnectionErrors": [{"statusCode": "401", "errorMessage": "expired", "status": None}],
+}
+STATE = {"dataType": "bills", "currentStatus": "Complete", "lastSuccessfulSync": TIMES[1], "latestSyncId": "pull"}
+RECORD = {"id": "record", "modifiedDate": TIMES[2], "totalAmount": 12.5, "metadata": {"isDeleted": None}}
 SETTINGS = {
     "clientId": "client",
     "companyId": "company",
@@ -215,6 +247,24 @@ READERS = {
     "update": (records.update_record(*WHERE, "record", {}), OPERATION),
     "delete": (records.delete_record(*WHERE, "record"), OPERATION),
     "upload": (records.upload_attachment(*WHERE, "record", __file__), OPERATION),
+    "create company": (companies.create_company("Shop"), COMPANY),
+    "connection": (connections.get_data_connection("company", "connection"), CONNECTION),
+    "connections": (connections.list_data_connections("company"), page(CONNECTION, CONNECTION)),
+    "refresh": (next(refreshes.queue_refresh("company", "bills")), PULL),
+    "pull operation": (pull_operations.get_pull_operation("company", "pull"), PULL),
+    "pull operations": (pull_operations.list_pull_operations("company"), page(PULL, PULL)),
+    "a check of pulls by the list": (
+        pull_operations.find_pull_operations("company", {"pull"}, page=1, page_size=100),
+        page(PULL, {**PULL, "id": "other"}),
+    ),
+    "validation": (pull_operations.get_pull_validation("company", "pull"), VALIDATION),
+    "data status": (data_status.get_data_status("company"), {"bills": STATE, "invoices": {"dataType": "invoices"}}),
+    "records": (read_records.list_records("company", "bills"), page(RECORD, RECORD)),
+    "locations": (
+        read_records.list_records("company", "commerce-locations", connection_id="d"),
+        {"results": [RECORD]},
+    ),
+    "record": (read_records.get_record("company", "bills", "record"), RECORD),
     "company's settings": (sync_settings.get_company_sync_settings("company"), SETTINGS),
     "account's settings": (sync_settings.get_account_sync_settings(), SETTINGS),
     "settings written": (sync_settings.update_company_sync_settings("company", []), SETTINGS),
@@ -232,6 +282,13 @@ def passed_on(value):
             assert PushOperation.from_stored(json.loads(stored)) == operation
             assert operation.describe_failure()
             push_history.moment(operation, 0.0)
+        if isinstance(operation, PullOperation):
+            stored = json.dumps(operation.to_json(), allow_nan=False, ensure_ascii=False).encode("utf-8")
+            assert PullOperation.from_json(json.loads(stored)) == operation
+            assert operation.describe_failure()
+            assert operation.paused_until is None or operation.paused_until.tzinfo is UTC
+        if isinstance(operation, dict):
+            json.dumps(operation, allow_nan=False, ensure_ascii=False).encode("utf-8")
         if isinstance(operation, sync_settings.SyncSettings):
             json.dumps(operation.to_json(operation.shape), allow_nan=False)
 

@@ -24,6 +24,18 @@ PUSH = {
     "requestedOnUtc": "2026-11-21T06:41:23Z",
     "completedOnUtc": "2026-11-21T06:41:27Z",
 }
+PULL = {
+    "id": KEY,
+    "companyId": COMPANY,
+    "connectionId": CONNECTION,
+    "dataType": "bills",
+    "status": "Complete",
+    "requested": "2026-11-21T06:41:23Z",
+    "progress": 100,
+    "isCompleted": True,
+    "isErrored": False,
+}
+DATA_STATUS = {"dataType": "bills", "currentStatus": "Complete", "latestSyncId": KEY}
 PAGE = {
     "results": [],
     "pageNumber": 1,
@@ -46,6 +58,9 @@ AS_PUBLISHED = {
     "a push": ("GET", ONE_PUSH, 200, PUSH | {"changes": None, "errorMessage": None}),
     "a list": ("GET", PUSHES, 200, PAGE | {"results": [PUSH]}),
     "a write": ("POST", f"/companies/{COMPANY}/connections/{CONNECTION}/push/bills", 200, PUSH),
+    "a refresh": ("POST", f"/companies/{COMPANY}/data/queue/bills", 200, PULL),
+    "a data status": ("GET", f"/companies/{COMPANY}/dataStatus", 200, {"bills": DATA_STATUS}),
+    "records": ("GET", f"/companies/{COMPANY}/data/bills", 200, PAGE | {"results": [{"id": "1"}]}),
     "settings": ("GET", SETTINGS, 200, settings()),
     "no content": ("POST", "/profile/syncSettings", 204, None),
     "an error": ("GET", "/companies/none", 404, {"statusCode": 404, "error": "none", "validation": None}),
@@ -61,6 +76,27 @@ OTHERWISE = {
     ),
     "an id": ("GET", ONE_PUSH, 200, PUSH | {"pushOperationKey": "key"}, "'key' is not a 'uuid'"),
     "a word": ("GET", ONE_PUSH, 200, PUSH | {"status": "Landed"}, "'Landed' is not one of"),
+    "a refresh": (
+        "POST",
+        f"/companies/{COMPANY}/data/queue/bills",
+        200,
+        {name: PULL[name] for name in PULL if name != "progress"},
+        "'progress' is a required property",
+    ),
+    "a data status": (
+        "GET",
+        f"/companies/{COMPANY}/dataStatus",
+        200,
+        {"bills": {name: DATA_STATUS[name] for name in DATA_STATUS if name != "currentStatus"}},
+        "'currentStatus' is a required property",
+    ),
+    "records": (
+        "GET",
+        f"/companies/{COMPANY}/data/bills",
+        200,
+        PAGE | {"results": ["1"]},
+        "'1' is not of type 'object'",
+    ),
     "a setting": ("GET", SETTINGS, 200, settings(dataType="bils"), "'bils' is not one of"),
     "a schedule": ("GET", SETTINGS, 200, settings(syncSchedule={"hours": 24}), "is not of type 'integer'"),
     "a page": ("GET", "/companies", 200, PAGE | {"pageSize": 5001}, "5001 is greater than"),
@@ -76,6 +112,8 @@ ON_PURPOSE = [
     ("GET", SETTINGS, 200, settings(syncSchedule={"intervalHours": 24, "hourOfDay": 0})),
     ("GET", ONE_PUSH, 200, PUSH | {"status": "Processing"}),
     ("GET", ONE_PUSH, 200, PUSH | {"status": "Queued"}),
+    ("GET", f"/companies/{COMPANY}/data/history/{KEY}", 200, PULL | {"status": "Reconciling"}),
+    ("GET", f"/companies/{COMPANY}/dataStatus", 200, {"bills": {"dataType": "bills"}}),
     ("GET", "/companies", 200, PAGE | {"pageSize": 5000}),
     ("GET", SETTINGS, 200, settings() | {"companyId": "my-id"}),
 ]

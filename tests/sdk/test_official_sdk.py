@@ -1,4 +1,4 @@
-"""Codat's own client, ``codat-platform``, on the simulator: companies, connections, pushes, settings.
+"""Codat's own client, ``codat-platform``, on the simulator: companies, connections, pushes, refreshes, settings.
 
 It has no call that writes a record; the hook does that here.
 """
@@ -11,9 +11,10 @@ import pytest
 from codat_platform import CodatPlatform
 from codat_platform.models import errors, shared
 
-from airflow_provider_codat.simulator import Outcome
+from airflow_provider_codat.simulator import Outcome, RefreshOutcome
+from airflow_provider_codat.simulator.data_types import DATA_TYPES
 
-GROUPS = ("companies", "connections", "push_data", "settings")
+GROUPS = ("companies", "connections", "push_data", "refresh_data", "settings")
 
 
 @pytest.fixture
@@ -157,6 +158,32 @@ def test_the_profile(sdk):
     profile = {"name": "Bank of Dave", "redirect_url": "https://bankofdave.com", "white_list_urls": ["https://a.b"]}
     changed = sdk.settings.update_profile(request=profile)
     assert (changed.name, sdk.settings.get_profile()) == ("Bank of Dave", changed)
+
+
+# -- refreshes ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_refresh_is_seen_from_its_request_to_its_end(sdk, ids, codat_simulator):
+    codat_simulator.refreshes.outcome(RefreshOutcome(polls=1, error_message="text"))
+    queued = sdk.refresh_data.by_data_type(request={**ids, "data_type": "invoices"})
+    assert (queued.status, queued.connection_id, queued.completed) == ("Queued", ids["connection_id"], None)
+    of_it = {"company_id": ids["company_id"], "dataset_id": queued.id}
+    shown = [sdk.refresh_data.get_pull_operation(request=of_it) for _ in range(2)]
+    assert [(each.status, each.is_completed) for each in shown] == [("Queued", False), ("Complete", True)]
+    listed = sdk.refresh_data.list_pull_operations(
+        request={**ids, "query": "status=Complete", "order_by": "-requested"}
+    )
+    assert listed.results == [shown[-1]]
+
+
+def test_the_data_status_once_every_data_type_was_refreshed(sdk, ids, codat_simulator, company):
+    with pytest.raises(errors.ResponseValidationError):  # the client wants the currentStatus that Codat leaves out
+        sdk.refresh_data.get(request=ids)
+    for data_type in DATA_TYPES:
+        codat_simulator.refreshes.add(company.id, data_type)
+    sdk.refresh_data.all(request=ids)
+    status = sdk.refresh_data.get(request=ids).invoices
+    assert (status.data_type, status.current_status) == ("invoices", "Complete")
 
 
 # -- the rest ----------------------------------------------------------------------------------------------------------

@@ -56,6 +56,27 @@ class Client(httpx.Client):
     def listed_keys(self, **params: Any) -> list[str]:
         return [push["pushOperationKey"] for push in self.listed(**params)["results"]]
 
+    def refresh(self, data_type: str = "invoices", **params: Any) -> dict[str, Any]:
+        response = self.post(self.path(f"/data/queue/{data_type}"), params=params)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def pulled(self, pull: dict[str, Any]) -> dict[str, Any]:
+        """Return a pull operation as it is now."""
+        response = self.get(self.path(f"/data/history/{pull['id']}"))
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def data_status(self, data_type: str = "invoices") -> dict[str, Any]:
+        response = self.get(self.path("/dataStatus"))
+        assert response.status_code == 200, response.text
+        return response.json()[data_type]
+
+    def data(self, rest: str = "invoices", **params: Any) -> dict[str, Any]:
+        response = self.get(self.path(f"/data/{rest}"), params=params)
+        assert response.status_code == 200, response.text
+        return response.json()
+
 
 @pytest.fixture
 def clock() -> Clock:

@@ -33,13 +33,13 @@ _NAME = r"^(\w+Exception: )?"  # of the exception at Codat, with which some text
 NOT_FOUND = (
     Meaning(
         frozenset({404}),
-        _NAME + r"(no )?company\b",
+        _NAME + r"(no )?company\b.*\b(found|exists?)\b",
         CodatNotFoundError,
         "The API key's account has no such company, or it was deleted: check company_id and the connection to Codat",
     ),
     Meaning(
         frozenset({404}),
-        _NAME + r"(no )?(data ?)?connection\b",
+        _NAME + r"(no )?(data ?)?connection\b.*\b(found|exists?)\b",
         CodatNotFoundError,
         "The company has no such connection, or it was deleted: CodatHook().list_data_connections(company_id) shows"
         " those it has",

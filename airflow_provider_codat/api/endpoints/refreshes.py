@@ -100,5 +100,6 @@ def _with_reason(request: Request[T], company_id: str, connection_id: str | None
 
 def _to_do(page: Page[DataConnection], connection_id: str | None) -> str | None:
     """Return what has to be done about the connections of a refresh, or ``None`` if nothing has."""
-    concerned = [each for each in page.results if connection_id is None or each.id == connection_id]
+    wanted = None if connection_id is None else connection_id.casefold()
+    concerned = [each for each in page.results if wanted in (None, each.id.casefold())]
     return "\n".join(each.to_do for each in concerned if each.to_do) or None

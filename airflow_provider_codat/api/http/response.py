@@ -32,6 +32,7 @@ _LONGEST_WAIT = 10**9  # seconds; a longer one is ignored, as datetime arithmeti
 _NUMBER = re.compile(r"\s*[+-]?([0-9]{1,15}(\.[0-9]{0,40})?|\.[0-9]{1,40})\s*")
 _EXACT_DIGITS = 18  # digits that always fit in 64 bits; msgpack, which may handle the value later, takes no more
 _LEVELS = 100
+_CONTAINERS = (dict, list)  # a tuple: isinstance takes twice as long with a union
 _HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -148,10 +149,10 @@ def _parse_float(digits: str) -> float | None:
 
 
 def _empty_below(levels: int, value: Any) -> None:
-    layer = [value] if isinstance(value, dict | list) else []
+    layer = [value] if isinstance(value, _CONTAINERS) else []
     for _ in range(levels):
         below = (child for each in layer for child in (each.values() if isinstance(each, dict) else each))
-        layer = [child for child in below if isinstance(child, dict | list)]
+        layer = [child for child in below if isinstance(child, _CONTAINERS)]
     for each in layer:
         each.clear()
 

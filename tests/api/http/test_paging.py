@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from airflow_provider_codat.api.endpoints.companies import list_companies
 from airflow_provider_codat.api.endpoints.push_operations import list_push_operations
 from airflow_provider_codat.api.errors import CodatInputError, CodatResponseError
-from airflow_provider_codat.api.http.paging import Page, number_after, page_reader
+from airflow_provider_codat.api.http.paging import Page, number_after, page_reader, place_after
 
 NEXT = {"next": {"href": "/companies?page=3"}}
 JSON = st.recursive(
@@ -115,3 +115,49 @@ def test_what_codat_would_refuse_is_refused_first(arguments, reason):
 
 def test_the_limits_themselves_are_allowed():
     assert list_companies(page=1, page_size=5000, query="x" * 2047).params["pageSize"] == 5000
+
+
+def page_of(results, *, number=1, size=None, has_next=True):
+    size = results if size is None else size
+    return Page(tuple(range(results)), number, size, None, has_next=has_next)
+
+
+@pytest.mark.parametrize(
+    ("asked", "page", "size"),
+    [
+        (100, page_of(100), 100),
+        (5000, page_of(2000), 2000),  # Codat answers with smaller pages
+        (5000, page_of(1999, size=2000), 2000),
+        (100, page_of(200), 100),  # a larger size would leave a gap
+        (100, page_of(100, size=1), 100),  # which cannot be true
+    ],
+)
+def test_the_next_page_has_the_size_that_came(asked, page, size):
+    assert place_after({"page": 1, "page_size": asked}, page) == {"page": 2, "page_size": size}
+
+
+def test_after_the_last_page_there_is_no_place():
+    assert place_after({"page": 3, "page_size": 2}, page_of(2, number=3, has_next=False)) is None
+    with pytest.raises(CodatResponseError, match="page 3 was requested, page 1 came"):
+        place_after({"page": 3, "page_size": 2}, page_of(2))
+
+
+@given(
+    total=st.integers(0, 60),
+    asked=st.integers(1, 50),
+    most=st.integers(1, 50),
+    takes_asked_size=st.booleans(),
+    has_links=st.booleans(),
+)
+def test_no_item_is_lost_or_read_twice_when_codat_shortens_pages(total, asked, most, takes_asked_size, has_links):
+    """Whether Codat counts pages of the shorter size, or of the one that was asked for."""
+    items, read, place = list(range(total)), [], {"page": 1, "page_size": asked}
+    while place is not None:
+        size = min(place["page_size"], most)
+        start = (place["page"] - 1) * (place["page_size"] if takes_asked_size else size)
+        body = {"results": items[start : start + size], "pageNumber": place["page"], "pageSize": size}
+        body |= {"_links": {"next": {"href": "/x"}} if start + size < total else {}} if has_links else {}
+        page = page_reader(int, place["page"], place["page_size"])({**body, "totalResults": total})
+        read += page.results
+        place = place_after(place, page)
+    assert read == items
