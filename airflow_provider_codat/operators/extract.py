@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from airflow_provider_codat.api.errors import CodatDataTypeNotSupported, CodatInputError
 from airflow_provider_codat.api.http.response import parse_datetime
@@ -67,13 +67,12 @@ class CodatExtractOperator(CodatTask):
     :param start_month: a day of the month with which a report begins, a date or ISO 8601 text; default Codat's own.
         Templated.
     :param on_not_supported: ``skip`` (the default) skips the task if the platform does not have the data type,
-        ``fail`` fails it.
+        ``fail`` fails it without a retry, as ``AirflowFailException``.
     :param codat_conn_id: the id of the Airflow connection to Codat; default ``codat_default``. Templated.
     :param kwargs: what every operator takes.
     :raises CodatInputError: an argument is wrong; nothing was sent. A literal raises this at DAG parse.
     :raises CodatExtractionIncomplete: no refresh of the data type has succeeded yet, or refreshes changed records each
         time that they were read. The watermark has not moved.
-    :raises CodatDataTypeNotSupported: the platform does not have the data type, with ``on_not_supported="fail"``.
     :raises CodatError: Codat did not answer a request, or answered with an error. The watermark has not moved.
 
     Source: https://docs.codat.io/using-the-api/get-data and https://docs.codat.io/using-the-api/paging.
@@ -241,9 +240,8 @@ class CodatExtractOperator(CodatTask):
         try:
             extracted = self.hook.run(extraction.steps(since), attempts=None)
         except (CodatDataTypeNotSupported, NotSupported) as error:
-            if self.on_not_supported == "skip":
-                raise AirflowSkipException(str(error)) from error
-            raise
+            ended = AirflowSkipException if self.on_not_supported == "skip" else AirflowFailException
+            raise ended(str(error)) from error
         parts.end()
         watermark = extracted.watermark if subject.has_modified_date else None
         if watermark is None and subject.has_modified_date:
