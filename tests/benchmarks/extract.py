@@ -12,6 +12,7 @@ memory
 from __future__ import annotations
 
 import argparse
+import base64
 import gzip
 import hashlib
 import json
@@ -22,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
@@ -53,7 +55,7 @@ def _plain(company_id: str, folder: str) -> Callable[[], None]:
     base = connection["host"]
     ours = {"companyId": company_id, "connectionId": None, "dataType": "invoices"}
     session = requests.Session()
-    session.auth = ("", connection["password"])
+    session.headers["Authorization"] = f"Basic {base64.b64encode(connection['password'].encode()).decode()}"
 
     def run() -> None:
         page, file = 1, None
@@ -83,8 +85,8 @@ def _plain(company_id: str, folder: str) -> Callable[[], None]:
 READERS = {"ours": _ours, "plain": _plain}
 
 
-def _read(name: str, company_id: str, folder: str, environment: dict[str, str], results: Any) -> None:
-    """Run one reader in this process, and report what it took."""
+def _read(name: str, company_id: str, folder: str, environment: dict[str, str]) -> dict[str, float]:
+    """Run one reader in this process, and return what it took."""
     os.environ.update(environment)
     os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp()
     run = READERS[name](company_id, folder)
@@ -93,7 +95,7 @@ def _read(name: str, company_id: str, folder: str, environment: dict[str, str], 
     began, cpu = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_utime
     run()
     seconds, used = time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF).ru_utime - cpu
-    results.put({"seconds": seconds, "cpu": used, "memory": _memory("VmHWM") - idle})
+    return {"seconds": seconds, "cpu": used, "memory": _memory("VmHWM") - idle}
 
 
 def _memory(field: str) -> float:
@@ -128,12 +130,9 @@ def main() -> int:
         environment = {"AIRFLOW_CONN_CODAT_DEFAULT": codat.connection(requests_per_minute=60_000)}
         for _ in range(arguments.rounds):
             for name in READERS:
-                with tempfile.TemporaryDirectory() as folder:
-                    sent, results = len(codat.requests), _SPAWN.Queue()
-                    process = _SPAWN.Process(target=_read, args=(name, company.id, folder, environment, results))
-                    process.start()
-                    found[name].append(results.get(timeout=600))
-                    process.join()
+                with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, mp_context=_SPAWN) as pool:
+                    sent = len(codat.requests)
+                    found[name].append(pool.submit(_read, name, company.id, folder, environment).result())
                     found[name][-1]["requests"] = len(codat.requests) - sent
                     contents.add(_lines(folder))
     pages = -(-arguments.records // PAGE_SIZE)
