@@ -255,6 +255,7 @@ class Checks:
             self.step("distributed", self.distribute, is_first=True)
             self.step("browser", self.browse)
             self.step("the official client", self.use_official_client)
+            self.step("S3", self.write_to_s3)
             self.step("lint and types", self.lint)
 
     def step(self, name: str, work: Callable[[Output], None], *, is_first: bool = False) -> None:
@@ -393,6 +394,10 @@ class Checks:
     def use_official_client(self, output: Output) -> None:
         """Run the tests with Codat's own client against the simulator, on the newest Airflow."""
         self.test_group("sdk", output)
+
+    def write_to_s3(self, output: Output) -> None:
+        """Run the tests that write to an S3 API, on the newest Airflow."""
+        self.test_group("s3", output)
 
     def distribute(self, output: Output) -> None:
         """Run the tests of an Airflow with PostgreSQL, Redis and Celery."""

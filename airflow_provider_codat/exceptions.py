@@ -20,6 +20,7 @@ error                              what happened, and whether a retry of the tas
 ``└ CodatServerError``             5xx: a retry may help
 ``CodatIdempotencyKeyReused``      another write used the same idempotency key; a retry does not help
 ``CodatWaitTimeout``               the wait ended before its operation, which goes on
+``CodatExtractionIncomplete``      the records could not be read completely; a retry may help
 ``CodatSyncSettingsNotApplied``    Codat accepted sync settings, but reading them back shows others
 ``CodatWriteOutcomeUnknown``       it is not known whether a record was written; it is not sent again: no retry
 ``CodatPushOperationFailed``       a push operation ended without success, which is final: no retry
@@ -44,6 +45,7 @@ from airflow_provider_codat.api.errors import (
     CodatConnectionError,
     CodatDataTypeNotSupported,
     CodatError,
+    CodatExtractionIncomplete,
     CodatForbiddenError,
     CodatIdempotencyKeyReused,
     CodatInputError,
@@ -71,6 +73,7 @@ __all__ = [
     "CodatConnectionError",
     "CodatDataTypeNotSupported",
     "CodatError",
+    "CodatExtractionIncomplete",
     "CodatForbiddenError",
     "CodatIdempotencyKeyReused",
     "CodatInputError",

@@ -5,6 +5,7 @@ Airflow runs all of it in this one process.
 
 import json
 import os
+from tempfile import mkdtemp
 
 import one_api_server  # noqa: F401 - for what it does on import
 from airflow.models.taskinstance import TaskInstance
@@ -36,6 +37,7 @@ if __name__ == "__main__":
         os.environ["AIRFLOW_CONN_CODAT_DEFAULT"] = codat.connection_uri
         for dag in found.dags.values():
             company = codat.add_company("Corner Shop")
-            conf = {"company_id": company.id, "connection_id": company.connection_id, "bills": BILLS}
+            codat.refreshes.add(company.id, "invoices")
+            conf = {"company_id": company.id, "connection_id": company.connection_id, "bills": BILLS, "path": mkdtemp()}
             ended[dag.dag_id] = states(dag.test(run_conf=conf).run_id)
     print(json.dumps(ended))

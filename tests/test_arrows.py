@@ -20,7 +20,7 @@ ROOT = Path(airflow_provider_codat.__file__).parent
 
 ARROWS = {
     "sensors": {"tasks"},
-    "operators": {"tasks"},
+    "operators": {"tasks", "api.reading"},
     "tasks": {"triggers", "links", "exceptions"},
     "triggers": {"hooks", "links", "api.refreshing"},
     "links": {"api.http"},
@@ -31,6 +31,7 @@ ARROWS = {
     "api.writing": {"api.endpoints"},
     "api.refreshing": {"api.waiting", "api.sync_settings"},
     "api.waiting": {"api.endpoints"},
+    "api.reading": {"api.endpoints"},
     "api.limits": {"api.http"},
     "api.endpoints": {"api.http", "api.data_types"},
     "api.sync_settings": {"api.http", "api.data_types"},

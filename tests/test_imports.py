@@ -37,6 +37,7 @@ OPERATOR = {
     *WAITING,
     "airflow_provider_codat.operators",
     "airflow_provider_codat.operators.codat",
+    "airflow_provider_codat.operators.extract",
     "airflow_provider_codat.operators.push",
     "airflow_provider_codat.operators.refresh",
     "airflow_provider_codat.operators.sync_settings",

@@ -40,6 +40,7 @@ TASKS: dict[str, dict[Which, str]] = {
         (README, "python", "supplier_landed = CodatPushOperationSensor"): "supplier_landed[-1]",
         (README, "python", "\nCodatSyncSettingsOperator("): "schedule[-1]",
     },
+    "extract_guide": {(OPERATORS, "python", "\nCodatExtractOperator("): "extract[-1]"},
     "sync_settings_guide": {(OPERATORS, "python", "\nCodatSyncSettingsOperator("): "schedule[-1]"},
 }
 """Blocks that are a task of a DAG: the DAG that the test writes around them, and the task instance of each."""
@@ -62,7 +63,7 @@ def test_what_runs_a_block_elsewhere_exists():
 
 def dag_around(dag_id: str, tasks: list[str]) -> str:
     """Return a DAG file with tasks that a page shows without their DAG."""
-    head = f'with DAG("{dag_id}", schedule=None, params={{"company_id": "", "connection_id": ""}}):\n'
+    head = f'with DAG("{dag_id}", schedule=None, params={{"company_id": "", "connection_id": "", "path": ""}}):\n'
     return "from airflow.providers.common.compat.sdk import DAG\n" + head + indent("\n".join(tasks), "    ")
 
 

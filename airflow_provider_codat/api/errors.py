@@ -52,6 +52,14 @@ class CodatIdempotencyKeyReused(CodatError):
     """
 
 
+class CodatExtractionIncomplete(CodatError):
+    """The records of a data type could not be read completely, and none were handed on.
+
+    Either no refresh of the data type has succeeded yet, or refreshes changed records each time that they were read.
+    The message says what to do. The next extraction reads from where this one would have.
+    """
+
+
 class CodatWaitTimeout(CodatError):
     """A wait ended before its operation. The operation goes on at Codat.
 

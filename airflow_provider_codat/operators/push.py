@@ -14,7 +14,7 @@ from airflow_provider_codat.api.data_types import known_data_type
 from airflow_provider_codat.api.errors import CodatError, CodatInputError
 from airflow_provider_codat.exceptions import CodatWriteOutcomeUnknown
 from airflow_provider_codat.links.codat import store_company_link
-from airflow_provider_codat.tasks.templates import rendered
+from airflow_provider_codat.tasks.templates import read_flag, rendered
 from airflow_provider_codat.tasks.waiting import PacedOperator, PushTask
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ class CodatPushOperator(PushTask, PacedOperator):
         if self.idempotency_key is not None and self.is_literal("idempotency_key"):
             check_idempotency_key(self.idempotency_key)
         if self.is_literal("resubmit"):
-            _read_resubmit(self.resubmit)
+            read_flag("resubmit", self.resubmit)
         if self.is_literal("operation"):
             self._check_operation()
             fitting = STAND_INS if self.account_id is None else {**STAND_INS, "data_type": "bankTransactions"}
@@ -273,7 +273,7 @@ class CodatPushOperator(PushTask, PacedOperator):
         from airflow_provider_codat.api.writing.write import Write
         from airflow_provider_codat.tasks.earlier_tries import WriteState
 
-        write_state = WriteState(context, self.log, resubmit=_read_resubmit(self.resubmit))
+        write_state = WriteState(context, self.log, resubmit=read_flag("resubmit", self.resubmit))
         earlier_tries = write_state.begin()
         self._check_operation()
         _ = self._request(ANY_KEY).content  # raises if the record has no JSON form
@@ -332,11 +332,3 @@ STAND_INS = {
     "record": {},
 }
 """The values that replace templates while the literals are checked."""
-
-
-def _read_resubmit(value: bool | str) -> bool:
-    """Return the flag, which may be the text of a rendered template."""
-    flag = {"true": True, "false": False, "none": False, "": False}.get(str(value).strip().lower())
-    if flag is None:
-        raise CodatInputError(f"resubmit is {value!r}: give True or False")
-    return flag

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 TEXT_FIELDS = frozenset(
     {
         *("company_id", "connection_id", "data_type", "record_id", "account_id", "push_operation_key"),
-        *("operation", "idempotency_key", "codat_conn_id"),
+        *("operation", "idempotency_key", "codat_conn_id", "path", "storage_conn_id"),
     }
 )
 """The templated arguments that are always text."""
@@ -196,3 +196,14 @@ def rendered(name: str, value: Any) -> Any:
             f"{name} is text that is not JSON: append | tojson to the template's expression, or give the .output of"
             " a task instead of a template"
         ) from None
+
+
+def read_flag(name: str, value: bool | str) -> bool:
+    """Return a flag, which may be the text of a rendered template.
+
+    :raises CodatInputError: it is neither true nor false.
+    """
+    flag = {"true": True, "false": False, "none": False, "": False}.get(str(value).strip().lower())
+    if flag is None:
+        raise CodatInputError(f"{name} is {value!r}: give True or False")
+    return flag

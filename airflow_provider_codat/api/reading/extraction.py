@@ -1,0 +1,199 @@
+"""Read all records of a data type, or all that have changed, while Codat may refresh it.
+
+Codat has no cursor and no snapshot: a list is read page after page, and a refresh that ends meanwhile moves records to
+other pages, so that some come twice and others not at all. This is how nothing is lost:
+
+1. Before paging, the refreshes of the data type are read. If one may be changing records, wait.
+2. All pages are read, in the order of ``modifiedDate``. An incremental extraction reads the records with
+   ``modifiedDate>=`` the last watermark.
+3. After paging, the refreshes are read again.
+
+=====================================  ========================================  ===================================
+refreshes before and after             rows                                      then
+=====================================  ========================================  ===================================
+the same, none may change records      as many different ones as Codat counts    it is complete
+the same, none may change records      fewer: Codat ordered the pages in         the pages are read again, and what
+                                       different ways                            came is kept
+the same, none may change records      Codat's count has changed                 the pages are read again, from the
+others, or one may change records      any                                       beginning
+answered 409 meanwhile                 any
+=====================================  ========================================  ===================================
+
+After ``MOST_READINGS`` readings without success, an error ends the extraction, and nothing is handed on.
+
+The watermark of the next extraction is the time at which the latest successful refresh was requested, less an overlap.
+A refresh that ends later was requested later too, and stamps what it changes with a ``modifiedDate`` after its request,
+so the next extraction reads it. Only the refreshes of several connections can overlap: then one that was requested
+earlier may end later. The overlap covers that, and clocks of Codat's that differ. The watermark is never the largest
+``modifiedDate`` that came: a refresh may stamp records with earlier dates. It is never the time of the extraction
+either: Codat may stamp records when it fetches them, long before it shows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from airflow_provider_codat.api.endpoints.pull_operations import NOT_SUPPORTED
+from airflow_provider_codat.api.errors import (
+    CodatError,
+    CodatExtractionIncomplete,
+    CodatNoDataAvailable,
+    CodatNotYetSynced,
+)
+from airflow_provider_codat.api.http.paging import Page, place_after
+from airflow_provider_codat.api.http.steps import Log, Sleep, Steps
+from airflow_provider_codat.api.reading.refreshes import Refreshes, read_refreshes, read_requested
+from airflow_provider_codat.api.reading.rows import Rows
+from airflow_provider_codat.api.reading.subject import Record, Subject
+
+MOST_READINGS = 6
+"""How often the pages are read, or a running refresh is waited for, until the extraction gives up."""
+
+FIRST_PAUSE = 30.0
+"""The pause for a refresh that may be changing records, in seconds; doubled after each further reading."""
+
+LONGEST_PAUSE = 300.0
+"""The longest of these pauses in seconds."""
+
+PAGES_PER_LINE = 100
+"""After how many pages the progress is logged."""
+
+
+class Sink(Protocol):
+    """Takes the lines of an extraction."""
+
+    def begin(self) -> None:
+        """Forget all lines so far: the pages are read from the beginning."""
+
+    def write(self, lines: Sequence[bytes]) -> None:
+        """Take the lines of one page."""
+
+
+class NotSupported(CodatError):
+    """The platform does not have the data type."""
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """Why a reading is not complete.
+
+    :param keeps_rows: whether what came can be kept; default ``False``.
+    :param passes: whether it passes with time, so that the next reading waits; default ``False``.
+    """
+
+    text: str
+    keeps_rows: bool = False
+    passes: bool = False
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """The result of an extraction.
+
+    :param refresh_id: the latest successful pull operation, which all lines are from.
+    :param watermark: the time from which on the next extraction has to read, or ``None`` if Codat does not show when
+        that operation was requested.
+    """
+
+    refresh_id: str
+    watermark: datetime | None
+
+
+@dataclass
+class Extraction:
+    """One extraction.
+
+    :param overlap: how much earlier than the latest successful refresh the watermark is.
+    """
+
+    subject: Subject
+    page_size: int
+    overlap: timedelta
+    sink: Sink
+    log: Log
+
+    def steps(self, since: datetime | None) -> Steps[Extracted]:
+        """Yield the requests to send and the pauses between them; return the result.
+
+        :param since: read what has changed at or after this time; ``None`` for everything.
+        :raises CodatExtractionIncomplete: no refresh has succeeded yet, or no reading was complete.
+        :raises NotSupported: the platform does not have the data type.
+        """
+        rows, kept_of, pause, reading = Rows(), None, FIRST_PAUSE, 0
+        while True:
+            reading += 1
+            before = yield from read_refreshes(self.subject)
+            refresh_id = self._successful(before)
+            if kept_of != before.state:
+                rows = Rows()
+                self.sink.begin()
+            problem = _merging(before) or (yield from self._read_pages(since, rows))
+            if problem is None or problem.keeps_rows:
+                after = yield from read_refreshes(self.subject)
+                problem = _merging(after) or _refreshed(before, after) or problem
+            if problem is None:
+                requested = yield from read_requested(self.subject.company_id, refresh_id)
+                return Extracted(refresh_id, None if requested is None else requested - self.overlap)
+            if reading == MOST_READINGS:
+                raise CodatExtractionIncomplete(
+                    f"{self.subject} could not be read completely in {reading} readings: {problem.text}. Nothing was"
+                    " handed on, and the watermark has not moved. Extract when no refresh is running: after a"
+                    " CodatRefreshOperator, or after a CodatDataFreshnessSensor"
+                )
+            self.log.warning("Reading %d of %s is not complete: %s.", reading, self.subject, problem.text)
+            kept_of = before.state if problem.keeps_rows else None
+            if problem.passes:
+                yield Sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _successful(self, refreshes: Refreshes) -> str:
+        """Return the id of the latest successful refresh, or raise if there was none."""
+        if refreshes.successful_id is not None:
+            return refreshes.successful_id
+        if refreshes.status == NOT_SUPPORTED:
+            raise NotSupported(f"{self.subject}: the platform does not have this data type")
+        was = f"the latest one has the status {refreshes.status}" if refreshes.status else "there was none yet"
+        raise CodatExtractionIncomplete(
+            f"{self.subject}: no refresh has succeeded, so Codat has no complete data; {was}. Refresh it with a"
+            " CodatRefreshOperator, and extract once the refresh is Complete"
+        )
+
+    def _read_pages(self, since: datetime | None, rows: Rows) -> Steps[_Problem | None]:
+        """Read all pages from the first on, and write them."""
+        place: dict[str, int] | None = {"page": 1, "page_size": self.page_size}
+        total: int | None = None
+        while place is not None:
+            try:
+                page: Page[Record] = yield self.subject.request(place, since)
+            except CodatNotYetSynced as error:
+                return _Problem(f"Codat does not show the records now ({error.error})", passes=True)
+            except CodatNoDataAvailable as error:
+                self.log.warning("Codat has no %s (%s): the extraction has no records.", self.subject, error.error)
+                return None
+            if place["page"] > 1 and page.total != total:
+                return _Problem(f"Codat counted {total} records, and then {page.total}")
+            total = page.total
+            lines = [self.subject.line(record) for record in page.results]
+            rows.add(lines)
+            self.sink.write(lines)
+            if place["page"] % PAGES_PER_LINE == 0:
+                self.log.info("%d of %s records of %s were read.", len(rows), total, self.subject)
+            place = place_after(place, page)
+            del page, lines  # so that no two pages are in memory at once
+        if total is not None and rows.different != total:
+            came = rows.different
+            return _Problem(f"Codat counts {total} records, but {came} different ones came", keeps_rows=came < total)
+        return None
+
+
+def _merging(refreshes: Refreshes) -> _Problem | None:
+    if not refreshes.may_change_records:
+        return None
+    return _Problem(f"a refresh may be changing the records (status {refreshes.status})", passes=True)
+
+
+def _refreshed(before: Refreshes, after: Refreshes) -> _Problem | None:
+    return None if before.state == after.state else _Problem("a refresh has ended or begun while they were read")

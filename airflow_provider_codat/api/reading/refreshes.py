@@ -1,0 +1,128 @@
+"""Which refreshes of a data type there were, and whether one may be changing its records at this moment.
+
+=====================================================  ==============================================================
+status of the latest pull operation                    its effect on the records that Codat shows
+=====================================================  ==============================================================
+none; any that has ended                               none any more
+``Initial``, ``Queued``, ``Fetching``, ``MapQueued``,  none yet: Codat collects, and changes the records at the end
+``Mapping``, ``ValidationQueued``, ``Validating``
+``ProcessingQueued``, ``Processing``, any other        it may change records now
+=====================================================  ==============================================================
+
+For data that is read from the company, the data status shows the latest operations, in one request. It does not say of
+which connection. So for data that is read from a connection, the list of pull operations is read. One connection has at
+most one operation of a data type at a time, because Codat refuses a second one.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from airflow_provider_codat.api.endpoints.data_status import DataStatus, get_data_status
+from airflow_provider_codat.api.endpoints.pull_operations import (
+    PULL_OPERATION,
+    PullOperation,
+    get_pull_operation,
+    list_pull_operations,
+)
+from airflow_provider_codat.api.errors import CodatNotFoundError
+from airflow_provider_codat.api.http.paging import Page, place_after
+from airflow_provider_codat.api.http.response import parse_datetime
+from airflow_provider_codat.api.http.steps import Steps
+from airflow_provider_codat.api.reading.subject import Subject
+
+_CHANGES_NOTHING_YET = frozenset(
+    {"Initial", "Queued", "Fetching", "MapQueued", "Mapping", "ValidationQueued", "Validating"}
+)
+_OPERATIONS_PER_PAGE = 500
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Refreshes:
+    """The latest refreshes of a data type, at one moment.
+
+    :param latest_id: the id of the latest pull operation, or ``None`` if there was none.
+    :param status: its status.
+    :param successful_id: the id of the latest one that was successful, or ``None``.
+    :param has_ended: whether the latest has ended.
+    """
+
+    latest_id: str | None
+    status: str | None
+    successful_id: str | None
+    has_ended: bool
+
+    @property
+    def may_change_records(self) -> bool:
+        """Whether the latest may be changing records at this moment."""
+        return self.status is not None and not self.has_ended and self.status not in _CHANGES_NOTHING_YET
+
+    @property
+    def state(self) -> tuple[str | None, str | None, bool]:
+        """What is different once a refresh has begun or ended: each of both may have changed records."""
+        return self.latest_id, self.successful_id, self.has_ended
+
+
+def read_refreshes(subject: Subject) -> Steps[Refreshes]:
+    """Read the latest refreshes of a subject."""
+    if subject.connection_id is not None:
+        return (yield from _of_connection(subject))
+    statuses = yield get_data_status(subject.company_id)
+    status: DataStatus = statuses.get(subject.data_type) or DataStatus(subject.data_type)
+    ended = status.is_terminal
+    if status.latest_sync_id and status.current_status not in PULL_OPERATION.known_statuses and not ended:
+        # Only the operation has the flags that say whether an unknown status is an end.
+        operation: PullOperation = yield get_pull_operation(subject.company_id, status.latest_sync_id)
+        ended = operation.is_terminal
+    return Refreshes(status.latest_sync_id, status.current_status, status.latest_successful_sync_id, ended)
+
+
+def _of_connection(subject: Subject) -> Steps[Refreshes]:
+    """Read the company's pull operations, newest first, down to the latest successful one of the subject."""
+    found: list[PullOperation] = []
+    times: list[datetime | None] = []
+    place: dict[str, int] | None = {"page": 1, "page_size": _OPERATIONS_PER_PAGE}
+    while place is not None:
+        page: Page[PullOperation] = yield list_pull_operations(
+            subject.company_id, page=place["page"], page_size=place["page_size"], order_by=PULL_OPERATION.newest_first
+        )
+        found += [each for each in page.results if _is_of(each, subject)]
+        times += [parse_datetime(each.requested_on) for each in page.results]
+        if any(each.is_success for each in found) and _is_newest_first(times):
+            break
+        place = place_after(place, page)
+    latest = _newest(found)
+    successful = _newest([each for each in found if each.is_success])
+    return Refreshes(
+        latest.key if latest else None,
+        latest.status if latest else None,
+        successful.key if successful else None,
+        latest is not None and latest.is_terminal,
+    )
+
+
+def _is_of(operation: PullOperation, subject: Subject) -> bool:
+    has = (operation.data_type or "").casefold(), (operation.connection_id or "").casefold()
+    return has == (subject.data_type.casefold(), (subject.connection_id or "").casefold())
+
+
+def _is_newest_first(times: Sequence[datetime | None]) -> bool:
+    known = [each for each in times if each is not None]
+    return len(known) == len(times) and all(one >= other for one, other in itertools.pairwise(known))
+
+
+def _newest(operations: Sequence[PullOperation]) -> PullOperation | None:
+    return max(operations, key=lambda each: parse_datetime(each.requested_on) or _LONG_AGO, default=None)
+
+
+def read_requested(company_id: str, pull_operation_id: str) -> Steps[datetime | None]:
+    """Read when a refresh was requested; ``None`` if Codat does not show it any more."""
+    try:
+        operation: PullOperation = yield get_pull_operation(company_id, pull_operation_id)
+    except CodatNotFoundError:
+        return None
+    return parse_datetime(operation.requested_on)

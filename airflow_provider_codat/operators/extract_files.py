@@ -1,0 +1,224 @@
+"""The files of extractions.
+
+A path has a folder for each company, connection and data type, and in that a folder for each DAG run::
+
+    <path>/<company>/<connection or "company">/<data type>/
+        watermark.json                   from when on the next run reads
+        <run>/
+            start.json                   from when on this run reads, written before anything is read
+            part-<try>-<number>.jsonl.gz
+            manifest.json                written last, names the parts
+
+A run is complete once it has a manifest. Whatever happens before, the next try begins again, from the time in
+``start.json``: other runs may have moved the watermark meanwhile. The parts of two tries have different names: a lost
+worker that goes on writing cannot change the files of the try after it. What is between the manifest and the watermark
+can be lost too: then the next run reads from an earlier watermark, and so some records again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import zlib
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from airflow_provider_codat.api.errors import CodatInputError
+from airflow_provider_codat.api.http.response import parse_datetime
+from airflow_provider_codat.api.http.steps import Log
+
+_GZIP = 16 + zlib.MAX_WBITS  # the format of a gzip file, whose header has no name and no time
+_LOCAL = frozenset({"", "file", "local"})
+_LONGEST_NAME = 150
+
+
+def safe_name(text: str) -> str:
+    """Return a text as a name of a folder. Two texts have two names: if one is changed, it ends with a hash."""
+    kept = re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip(".")[:_LONGEST_NAME]
+    return text if kept == text else f"{kept}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+@dataclass
+class Parts:
+    """Takes lines, and writes them as gzip files into a folder.
+
+    A part is compressed in memory, and ends with the page with which it reaches ``size`` bytes. There are no times in
+    it, so the same lines become the same files.
+    """
+
+    folder: Any
+    try_number: int
+    size: int
+    written: list[dict[str, Any]] = field(default_factory=list, init=False)
+    """The parts so far: ``{name, records}``."""
+
+    def begin(self) -> None:
+        """Forget all lines so far."""
+        self.written = []
+        self._open()
+
+    def _open(self) -> None:
+        self._records, self._content = 0, bytearray()
+        self._compressor = zlib.compressobj(wbits=_GZIP)
+
+    def write(self, lines: Sequence[bytes]) -> None:
+        """Take the lines of one page."""
+        self._content += self._compressor.compress(b"".join(lines))
+        self._records += len(lines)
+        if len(self._content) >= self.size:
+            self.end()
+
+    def end(self) -> None:
+        """End the part, if it has lines."""
+        if self._records:
+            self._content += self._compressor.flush()
+            name = f"part-{self.try_number}-{len(self.written) + 1:05}.jsonl.gz"
+            _write(self.folder / name, self._content)
+            self.written.append({"name": name, "records": self._records})
+        self._open()
+
+
+@dataclass
+class RunFiles:
+    """The files of one run.
+
+    :param place: the folder of the company, connection and data type, an ``ObjectStoragePath``.
+    :param run: identifies the run, and the mapped task in it.
+    :param task: identifies the task.
+    """
+
+    place: Any
+    run: str
+    task: str
+    log: Log
+
+    @cached_property
+    def folder(self) -> Any:
+        """The folder of the run."""
+        return self.place / safe_name(self.run)
+
+    @cached_property
+    def manifest_path(self) -> Any:
+        """Where the manifest is."""
+        return self.folder / "manifest.json"
+
+    def manifest(self) -> dict[str, Any] | None:
+        """Return what :meth:`complete` wrote, or ``None`` if the run is not complete.
+
+        :raises CodatInputError: another task wrote it.
+        """
+        manifest = _read(self.manifest_path)
+        if manifest is not None and manifest.get("task") != self.task:
+            raise CodatInputError(
+                f"{self.manifest_path} is of task {manifest.get('task')}, not of {self.task}: give each task a path of"
+                " its own, because they would share the watermark too"
+            )
+        return manifest
+
+    def since(self, *, everything: bool) -> datetime | None:
+        """Return from when on the run reads, ``None`` for everything: what the watermark was at its first try.
+
+        :param everything: whether to read everything, whatever the watermark is.
+        """
+        path = self.folder / "start.json"
+        start = _read(path)
+        if start is None or (everything and start.get("since")):
+            start = {"since": None if everything else time_text(self.watermark())}
+            _write_json(path, start)
+        return parse_datetime(start.get("since"))
+
+    def complete(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Write the manifest and return it, or return that of another try of the run that has come first."""
+        if (other := self.manifest()) is not None:
+            self.log.warning("Another try of this run has completed it meanwhile; its files count.")
+            return other
+        manifest = {"task": self.task, "run": self.run, **manifest}
+        _write_json(self.manifest_path, manifest)
+        return manifest
+
+    def remove_leftovers(self, manifest: dict[str, Any]) -> None:
+        """Remove the parts that the manifest does not name: those of tries that failed."""
+        named = {each["name"] for each in manifest["files"]}
+        try:
+            for path in self.folder.fs.ls(self.folder.path, detail=False):
+                name = path.rpartition("/")[2]
+                if name.startswith("part-") and name not in named:
+                    self.folder.fs.rm_file(path)
+        except Exception as error:  # of any storage, such as a missing permission to delete
+            self.log.warning("Files of earlier tries in %s could not be removed: %s", self.folder, error)
+
+    # -- the watermark -----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _watermark(self) -> Any:
+        return self.place / "watermark.json"
+
+    def watermark(self) -> datetime | None:
+        """Return the time from which on the next run reads, or ``None`` if there is none yet.
+
+        :raises CodatInputError: the file cannot be read.
+        """
+        kept = _read(self._watermark)
+        if kept is None:
+            return None
+        watermark = parse_datetime(kept.get("watermark"))
+        if watermark is None:
+            raise CodatInputError(
+                f"{self._watermark} has no watermark that is a time: delete the file, and everything is read again"
+            )
+        return watermark
+
+    def advance_watermark(self, watermark: datetime | None, refresh_id: str) -> None:
+        """Move the watermark forward. It never moves back."""
+        kept = self.watermark()
+        if watermark is not None and (kept is None or kept < watermark):
+            _write_json(
+                self._watermark,
+                {"watermark": time_text(watermark), "refreshId": refresh_id, "task": self.task, "run": self.run},
+            )
+
+
+def time_text(moment: datetime | None) -> str | None:
+    """Return a time as ISO 8601 text in UTC."""
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _read(path: Any) -> dict[str, Any] | None:
+    """Return the JSON object in a file, or ``None`` if there is no such file."""
+    try:
+        with path.open("rb") as file:
+            content = file.read()
+    except FileNotFoundError:
+        return None
+    with suppress(ValueError):
+        value = json.loads(content)
+        if isinstance(value, dict):
+            return value
+    raise CodatInputError(f"{path} has no JSON object: delete the file, and what it stands for is done again")
+
+
+def _write_json(path: Any, value: dict[str, Any]) -> None:
+    """Write a file in one step: whoever reads it sees all or nothing."""
+    content = json.dumps(value, indent=2).encode()
+    if path.protocol not in _LOCAL:  # object storages show a file once it is closed
+        _write(path, content)
+        return
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    _write(unfinished, content)
+    os.replace(unfinished.path, path.path)
+
+
+def _write(path: Any, content: bytes | bytearray) -> None:
+    try:
+        file = path.open("wb")
+    except FileNotFoundError:  # of file systems with folders
+        path.fs.makedirs(path.parent.path, exist_ok=True)
+        file = path.open("wb")
+    with file:
+        file.write(content)

@@ -1,0 +1,273 @@
+"""What an extraction reads again, what it waits for, and when it gives up."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import timedelta
+
+import pytest
+from extract_story import COMPANY, CONNECTION, EPOCH, OTHER, Books, Tape
+
+from airflow_provider_codat.api.endpoints import meanings
+from airflow_provider_codat.api.errors import CodatExtractionIncomplete, CodatNoDataAvailable, CodatNotYetSynced
+from airflow_provider_codat.api.http.steps import Sleep
+from airflow_provider_codat.api.reading.extraction import MOST_READINGS, Extraction, NotSupported
+from airflow_provider_codat.api.reading.subject import Subject
+
+PAGES, CONSTANT = 4, 3
+
+
+class Lines:
+    """A sink that keeps the lines in memory."""
+
+    def begin(self):
+        self.lines = []
+
+    def write(self, lines):
+        self.lines += lines
+
+    @property
+    def records(self):
+        return {each["id"]: each["of"] for each in map(json.loads, self.lines)}
+
+
+def books(data_type="invoices", *, is_stable=True):
+    """Return books of seven records, which one refresh has read."""
+    books = Books(data_type, "merge", is_stable=is_stable, tape=Tape(b""))
+    for number in range(7):
+        books.source[f"r{number}"] = (1, False)
+    refresh(books)
+    return books
+
+
+def refresh(books, until="Complete"):
+    """Change two records, and refresh until a status is reached."""
+    for byte in (1, 2):
+        books.change(byte)
+    if books.running is None:
+        books.add_refresh()
+    while books.running is not None and books.running.status != until:
+        books.step(1)
+
+
+def fail(books):
+    """Let a refresh change some records, and end with an error."""
+    refresh(books, "Processing")
+    books.step(13)
+
+
+class Course:
+    """One extraction; ``events`` are done before the requests with their numbers, which count from 1."""
+
+    def __init__(self, books, events=(), *, data_type="invoices", connection_id=None, since=None, overlap=0, errors=()):
+        self.books, self.events, self.errors = books, dict(events), dict(errors)
+        self.paths, self.pauses, self.sink = [], [], Lines()
+        subject = Subject(COMPANY, data_type, connection_id)
+        self.steps = Extraction(
+            subject, 2, timedelta(seconds=overlap), self.sink, logging.getLogger("extraction")
+        ).steps(since)
+
+    def run(self):
+        answer = None
+        try:
+            while True:
+                step = self.steps.send(answer)
+                while not isinstance(step, Sleep) and len(self.paths) + 1 in self.errors:
+                    self.paths.append(step.path)
+                    step = self.steps.throw(self.errors[len(self.paths)])
+                answer = self.answer(step)
+        except StopIteration as done:
+            return done.value
+
+    def answer(self, step):
+        if isinstance(step, Sleep):
+            self.pauses.append(step.seconds)
+            return self.events.get(f"pause {len(self.pauses)}", lambda: None)()
+        self.paths.append(step.path)
+        self.events.get(len(self.paths), lambda: None)()
+        return self.books.answer(step)
+
+    @property
+    def pages(self):
+        return sum("/data/" in each and "history" not in each for each in self.paths)
+
+    def assert_complete(self):
+        assert self.sink.records == {key: each["of"] for key, each in self.books.cache.items()}
+
+
+def test_it_takes_one_request_a_page_and_three_more():
+    course = Course(books(), overlap=1)
+    extracted = course.run()
+    course.assert_complete()
+    assert (course.pages, len(course.paths), course.pauses) == (PAGES, PAGES + CONSTANT, [])
+    assert (extracted.refresh_id, extracted.watermark) == ("refresh-0", EPOCH)
+
+
+@pytest.mark.parametrize("number", range(2, PAGES + 3))
+def test_after_a_refresh_that_lands_meanwhile_all_pages_are_read_again(number):
+    kept = books()
+    course = Course(kept, {number: lambda: refresh(kept)})
+    extracted = course.run()
+    course.assert_complete()
+    assert (extracted.refresh_id, course.pauses) == ("refresh-1", [])
+    assert len(course.sink.lines) == 7  # what was read before is forgotten
+
+
+@pytest.mark.parametrize("until", ["Fetching", "Validating"])
+def test_a_refresh_that_changes_nothing_yet_is_not_waited_for(until):
+    kept = books()
+    refresh(kept, until)
+    course = Course(kept)
+    assert course.run().refresh_id == "refresh-0"
+    course.assert_complete()
+    assert (course.pages, course.pauses) == (PAGES, [])
+
+
+@pytest.mark.parametrize("until", ["Processing", "Reconciling"])
+def test_pages_are_read_once_the_refresh_has_ended_that_may_change_records(until):
+    kept = books()
+    refresh(kept, "Processing")
+    kept.running.status = until
+    course = Course(kept, {"pause 3": kept.finish})
+    assert course.run().refresh_id == "refresh-1"
+    course.assert_complete()
+    assert (course.pages, course.pauses) == (PAGES, [30, 60, 120])
+
+
+def test_an_unknown_status_is_an_end_if_a_flag_of_the_operation_says_so():
+    kept = books()
+    failed = kept.add_refresh()
+    failed.status = "BlownError"
+    failed.to_json = lambda data_type: {"id": failed.id, "status": "Blown", "isErrored": True}
+    kept.refreshes[-1].status = "Blown"
+    course = Course(kept)
+    assert course.run().refresh_id == "refresh-0"
+    assert (course.pages, course.pauses) == (PAGES, [])
+
+
+@pytest.mark.parametrize("connection_id", [None, CONNECTION])
+def test_a_refresh_that_runs_before_and_fails_meanwhile_counts_as_a_change(connection_id):
+    data_type = "directCosts" if connection_id else "invoices"
+    kept = books(data_type)
+    refresh(kept, "Fetching")
+    course = Course(kept, {3: lambda: fail(kept)}, data_type=data_type, connection_id=connection_id)
+    assert course.run().refresh_id == "refresh-0"
+    course.assert_complete()
+    assert course.pages == 2 * PAGES
+
+
+def test_a_refresh_that_begins_and_fails_meanwhile_counts_as_a_change():
+    kept = books()
+    course = Course(kept, {3: lambda: fail(kept)})
+    assert course.run().refresh_id == "refresh-0"
+    course.assert_complete()
+    assert course.pages == 2 * PAGES
+
+
+def test_a_refresh_that_changes_records_at_the_end_is_waited_for():
+    kept = books()
+    refresh(kept, "Validating")
+    course = Course(kept, {4: lambda: kept.step(1), "pause 1": kept.finish})
+    course.run()
+    course.assert_complete()
+    assert (course.pages, course.pauses) == (2 * PAGES, [30])
+
+
+def test_if_the_order_of_pages_changes_what_came_is_kept_until_everything_has_come():
+    course = Course(books(is_stable=False))
+    course.run()
+    course.assert_complete()
+    assert course.pages > PAGES  # as the random numbers of the model fall
+
+
+class Orders:
+    """Orders the records of one ``modifiedDate`` as given, page by page, and then by their ids."""
+
+    def __init__(self, *orders):
+        self.orders = list(orders)
+
+    def shuffle(self, rows):
+        order = self.orders.pop(0) if self.orders else "0123456"
+        rows.sort(key=lambda row: order.find(row["id"][1:]))
+
+
+def test_what_came_is_not_kept_over_a_refresh():
+    kept = books(is_stable=False)
+    kept._random = Orders("0123456", "0123456", "0123465", "5123460", "023456", "023456", "523460")
+
+    def change_one():
+        kept.change(1)
+        kept.add_refresh()
+        kept.finish()
+
+    # Record 5 is missing in the first reading, and in the second, whose record 1 would make up for it in the count.
+    course = Course(kept, {PAGES + 3: change_one})
+    course.run()
+    course.assert_complete()
+
+
+def test_if_codats_count_changes_without_a_refresh_the_pages_are_read_again():
+    kept = books()
+    course = Course(kept, {4: lambda: kept.cache.pop("r6")})
+    course.run()
+    course.assert_complete()
+    assert course.pages == 3 + 3
+
+
+def test_it_gives_up_if_refreshes_land_in_each_reading():
+    kept = books()
+    events = {number: lambda: refresh(kept) for number in range(3, 100, 3)}
+    with pytest.raises(CodatExtractionIncomplete, match=rf"in {MOST_READINGS} readings: .* watermark has not moved"):
+        Course(kept, events).run()
+
+
+def test_without_a_successful_refresh_it_says_to_refresh():
+    empty = Books("invoices", "merge", is_stable=True, tape=Tape(b""))
+    with pytest.raises(CodatExtractionIncomplete, match=r"there was none yet\. Refresh it with a CodatRefreshOperator"):
+        Course(empty).run()
+    empty.add_refresh().status = "FetchError"
+    with pytest.raises(CodatExtractionIncomplete, match="the latest one has the status FetchError"):
+        Course(empty).run()
+
+
+def test_it_says_that_the_platform_does_not_have_the_data_type():
+    empty = Books("invoices", "merge", is_stable=True, tape=Tape(b""))
+    empty.add_refresh().status = "NotSupported"
+    with pytest.raises(NotSupported, match="does not have this data type"):
+        Course(empty).run()
+
+
+def test_a_409_is_waited_out():
+    course = Course(books(), errors={3: CodatNotYetSynced(409, "still syncing")})
+    course.run()
+    course.assert_complete()
+    assert course.pauses == [30]
+
+
+def test_no_data_are_no_records():
+    course = Course(books(), errors={2: CodatNoDataAvailable(404, "No data available")})
+    assert course.run().refresh_id == "refresh-0"
+    assert course.sink.lines == []
+
+
+def test_a_refresh_that_codat_does_not_show_any_more_gives_no_watermark():
+    course = Course(books(), errors={PAGES + 3: meanings.CodatNotFoundError(404, "gone")})
+    assert course.run().watermark is None
+
+
+def test_of_a_connection_the_refreshes_of_others_do_not_count():
+    kept = books("directCosts")
+    course = Course(
+        kept, {3: lambda: kept.add_refresh(OTHER)}, data_type="directCosts", connection_id=CONNECTION.upper()
+    )
+    assert course.run().refresh_id == "refresh-0"
+    assert (course.pages, len(course.paths)) == (PAGES, PAGES + CONSTANT)
+
+
+def test_only_what_has_changed_is_read():
+    kept = books()
+    refresh(kept)
+    course = Course(kept, since=EPOCH + timedelta(seconds=2))
+    course.run()
+    assert sorted(course.sink.records) == ["r1", "r2"]

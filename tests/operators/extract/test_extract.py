@@ -1,0 +1,330 @@
+"""The files, the manifest and the watermark that ``CodatExtractOperator`` leaves, with real HTTP."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+
+from airflow_provider_codat.exceptions import (
+    CodatError,
+    CodatExtractionIncomplete,
+    CodatInputError,
+)
+from airflow_provider_codat.operators.codat import CodatExtractOperator
+from airflow_provider_codat.operators.extract_files import safe_name
+from airflow_provider_codat.simulator import RefreshOutcome
+
+
+@pytest.fixture
+def operator(company, tmp_path):
+    """Return a function that makes an operator which reads invoices."""
+
+    def operator(**arguments):
+        given = {"task_id": "extract", "company_id": company.id, "data_type": "invoices", "path": str(tmp_path)}
+        return CodatExtractOperator(**given | {"page_size": 2, "overlap": 0} | arguments)
+
+    return operator
+
+
+@pytest.fixture
+def invoices(codat, company):
+    """Return the source of invoices, of which there are five, refreshed once."""
+    source = codat.source(company.id, "invoices")
+    for number in range(5):
+        source.add({"id": f"i{number}", "totalAmount": number})
+    codat.refreshes.add(company.id, "invoices")
+    return source
+
+
+def run(operator, run="run-1", try_number=1, map_index=-1):
+    ti = SimpleNamespace(dag_id="dag", task_id=operator.task_id, run_id=run, try_number=try_number, map_index=map_index)
+    xcom = operator.execute({"ti": SimpleNamespace(**vars(ti), xcom_push=lambda **_: None)})
+    assert json.loads(json.dumps(xcom)) == xcom
+    return xcom
+
+
+def records(xcom):
+    return [
+        json.loads(line) for path in xcom["paths"] for line in gzip.decompress(Path(path).read_bytes()).splitlines()
+    ]
+
+
+def ids(xcom):
+    return sorted(each["id"] for each in records(xcom))
+
+
+def reads(codat):
+    return [each.path for each in codat.requests if each.method == "GET"]
+
+
+def test_the_first_run_reads_everything_and_the_next_what_has_changed(codat, company, clock, invoices, operator):
+    first = run(operator(), "run-1")
+    assert ids(first) == ["i0", "i1", "i2", "i3", "i4"]
+    assert (first["records"], first["since"]) == (5, None)
+    clock.let_pass(60)
+    invoices.modify("i3", totalAmount=30)
+    invoices.delete("i4")
+    codat.refreshes.add(company.id, "invoices")
+    second = run(operator(), "run-2")
+    found = {each["id"]: each for each in records(second)}
+    assert second["since"] == first["watermark"] < second["watermark"]
+    assert found["i3"]["totalAmount"] == 30
+    assert found["i4"]["metadata"] == {"isDeleted": True}
+    clock.let_pass(60)
+    codat.refreshes.add(company.id, "invoices")
+    assert ids(run(operator(), "run-3")) == ["i3", "i4"]  # what the last refresh changed comes once more
+    assert ids(run(operator(), "run-4")) == []
+
+
+def test_records_are_as_codat_has_them_and_get_their_key(codat, company, invoices, operator):
+    xcom = run(operator())
+    cached = invoices.cached
+    ours = {"companyId": company.id, "connectionId": None, "dataType": "invoices"}
+    assert records(xcom) == [{**cached[each["id"]], **ours} for each in records(xcom)]
+
+
+def test_the_manifest_names_the_files(company, invoices, operator, tmp_path):
+    xcom = run(operator(file_size=0))
+    folder = tmp_path / company.id / "company" / "invoices" / "run-1"
+    assert xcom["manifest"] == str(folder / "manifest.json")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert [each["records"] for each in manifest["files"]] == [2, 2, 1]
+    assert xcom["paths"] == [str(folder / each["name"]) for each in manifest["files"]]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("manifest.json", "part-1-00001.jsonl.gz", "part-1-00002.jsonl.gz", "part-1-00003.jsonl.gz", "start.json"),
+    ]
+    assert (manifest["task"], manifest["run"], manifest["records"]) == ("dag.extract", "run-1", 5)
+
+
+def test_a_run_that_is_complete_reads_nothing(codat, invoices, operator):
+    first = run(operator())
+    sent = reads(codat)
+    assert run(operator(), try_number=2) == first
+    assert reads(codat) == sent
+
+
+def test_a_run_whose_manifest_was_deleted_reads_from_where_it_began(codat, company, clock, invoices, operator):
+    first = run(operator(), "run-1")
+    clock.let_pass(60)
+    codat.refreshes.add(company.id, "invoices")
+    run(operator(), "run-2")
+    Path(first["manifest"]).unlink()
+    assert ids(run(operator(), "run-1", try_number=2)) == ["i0", "i1", "i2", "i3", "i4"]
+
+
+def test_a_full_refresh_counts_in_a_run_that_began_without(codat, invoices, operator, clock, company):
+    run(operator(), "run-1")
+    clock.let_pass(60)
+    codat.refreshes.add(company.id, "invoices")
+    second = run(operator(), "run-2")
+    Path(second["manifest"]).unlink()
+    assert len(ids(run(operator(full_refresh="True"), "run-2", try_number=2))) == 5
+
+
+def test_a_retry_begins_again_and_removes_what_the_failed_try_left(codat, invoices, operator, monkeypatch):
+    undisturbed = {
+        Path(path).name[7:]: Path(path).read_bytes() for path in run(operator(file_size=0), "run-0")["paths"]
+    }
+    failing = operator(file_size=0, mode="full")
+    send, sent = type(failing.hook).send, []
+
+    def stop_after_three(hook, request, **options):
+        sent.append(request)
+        if len(sent) > 3:
+            raise CodatError("the worker is stopped")
+        return send(hook, request, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(failing.hook), "send", stop_after_three)
+        with pytest.raises(CodatError, match="stopped"):
+            run(failing, "run-1")
+    xcom = run(operator(file_size=0, mode="full"), "run-1", try_number=2)
+    parts = sorted(Path(xcom["manifest"]).parent.glob("part-*"))
+    assert [str(path) for path in parts] == xcom["paths"]
+    assert {path.name[7:]: path.read_bytes() for path in parts} == undisturbed
+
+
+def test_the_watermark_never_moves_back(codat, company, clock, invoices, operator, tmp_path):
+    first = run(operator(), "run-1")
+    clock.let_pass(60)
+    codat.refreshes.add(company.id, "invoices")
+    latest = run(operator(), "run-2")["watermark"]
+    assert run(operator(), "run-1", try_number=2) == first
+    (watermark,) = tmp_path.rglob("watermark.json")
+    assert json.loads(watermark.read_text())["watermark"] == latest
+    watermark.write_text("{}")
+    with pytest.raises(CodatInputError, match=r"watermark\.json has no watermark .*: delete the file"):
+        run(operator(), "run-3")
+    watermark.write_text("{")
+    with pytest.raises(CodatInputError, match=r"watermark\.json has no JSON object: delete the file"):
+        run(operator(), "run-3")
+
+
+def test_a_watermark_that_a_crash_left_behind_is_moved_by_the_next_try(invoices, operator, tmp_path):
+    run(operator())
+    (watermark,) = tmp_path.rglob("watermark.json")
+    kept = watermark.read_text()
+    watermark.unlink()
+    run(operator(), try_number=2)
+    assert watermark.read_text() == kept
+
+
+def test_the_overlap_is_an_hour_unless_it_is_given(codat, invoices, operator):
+    exact = run(operator(), "run-1")["watermark"]
+    hour = run(operator(overlap=timedelta(hours=1)), "run-2")["watermark"]
+    assert CodatExtractOperator(task_id="t", company_id="c", data_type="bills", path="p").overlap == timedelta(hours=1)
+    assert datetime.fromisoformat(exact) - datetime.fromisoformat(hour) == timedelta(hours=1)
+
+
+def test_a_refresh_that_lands_while_pages_are_read_is_noticed(codat, company, invoices, operator, caplog):
+    invoices.modify("i0", totalAmount=7)
+    codat.refreshes.add(company.id, "invoices", outcome=RefreshOutcome(polls=1))  # ends with the second data status
+    xcom = run(operator())
+    assert ids(xcom) == ["i0", "i1", "i2", "i3", "i4"]
+    assert next(each for each in records(xcom) if each["id"] == "i0")["totalAmount"] == 7
+    assert sum("data/invoices" in path for path in reads(codat)) == 6
+
+
+def test_data_of_a_connection(codat, company, operator):
+    other = codat.add_connection(company.id)
+    codat.source(company.id, "directCosts").add({"id": "d1"})
+    codat.refreshes.add(company.id, "directCosts")
+    codat.source(company.id, "directCosts", other.id).add({"id": "d2"})
+    codat.refreshes.add(company.id, "directCosts", connection_id=other.id)
+    for connection_id, expected in ((company.connection_id, "d1"), (other.id, "d2")):
+        xcom = run(operator(data_type="directCosts", connection_id=connection_id))
+        assert [(each["id"], each["connectionId"]) for each in records(xcom)] == [(expected, connection_id)]
+        assert f"/{connection_id}/directCosts/" in xcom["manifest"]
+
+
+def test_a_report_is_one_record(codat, company, operator):
+    codat.refreshes.add(company.id, "balanceSheet")
+    report = operator(data_type="balanceSheet", period_length=1, periods_to_compare=3, start_month=date(2026, 1, 1))
+    xcom = run(report)
+    (record,) = records(xcom)
+    assert record["dataType"] == "balanceSheet"
+    assert record["reports"]
+    assert (xcom["since"], xcom["watermark"]) == (None, None)
+
+
+def test_company_information_is_one_record(codat, company, operator):
+    codat.refreshes.add(company.id, "company")
+    assert len(records(run(operator(data_type="company")))) == 1
+
+
+def test_the_log_says_from_when_and_why(codat, company, clock, invoices, operator, capsys):
+    run(operator(), "run-1")
+    run(operator(mode="full"), "run-2")
+    run(operator(full_refresh=True), "run-3")
+    run(operator(), "run-4")
+    codat.refreshes.add(company.id, "company")
+    run(operator(data_type="company"), "run-5")
+    lines = re.findall(r"Extracting \w+ of company [-\w]+: (.*?)[.] ", capsys.readouterr().out)
+    if lines:  # Airflow 2 logs elsewhere
+        assert lines[:3] == [
+            "everything, because there was no watermark when the run began",
+            "everything, because the mode is full",
+            "everything, because full_refresh is set",
+        ]
+        assert lines[4] == "everything, because company have no modifiedDate"
+
+
+def test_an_unsupported_data_type_skips_or_fails_the_task(codat, company, operator):
+    codat.refreshes.add(company.id, "invoices", outcome=RefreshOutcome("NotSupported"))
+    with pytest.raises(AirflowSkipException, match="does not have this data type"):
+        run(operator())
+    with pytest.raises(AirflowFailException, match="does not have this data type"):
+        run(operator(on_not_supported="fail"))
+
+
+def test_a_data_type_that_was_never_refreshed_fails_the_task(operator, tmp_path):
+    with pytest.raises(CodatExtractionIncomplete, match="Refresh it with a CodatRefreshOperator"):
+        run(operator())
+    assert not list(tmp_path.rglob("manifest.json"))
+
+
+def test_two_tasks_cannot_share_a_path(invoices, operator):
+    run(operator())
+    with pytest.raises(CodatInputError, match=r"of task dag\.extract, not of dag\.other: give each task a path"):
+        run(operator(task_id="other"))
+
+
+def test_mapped_tasks_have_folders_of_their_own(invoices, operator):
+    manifests = {run(operator(), "run/1", map_index=index)["manifest"] for index in (-1, 0, 1)}
+    assert len(manifests) == 3
+
+
+def test_another_try_that_has_come_first_counts(codat, invoices, operator, monkeypatch):
+    late = operator(mode="full")
+    find = late._files
+
+    def files(*arguments):
+        found = find(*arguments)
+        complete = found.complete
+
+        def late_complete(manifest):
+            run(operator(mode="full"), try_number=2)
+            return complete(manifest)
+
+        found.complete = late_complete
+        return found
+
+    late._files = files
+    xcom = run(late)
+    assert [Path(path).name for path in xcom["paths"]] == ["part-2-00001.jsonl.gz"]
+    assert [path.name for path in Path(xcom["manifest"]).parent.glob("part-*")] == ["part-2-00001.jsonl.gz"]
+
+
+@pytest.mark.parametrize("text", ["scheduled__2026-03-01T02:00:00+00:00", "a/b", "..", "a" * 300, "ä"])
+def test_a_safe_name_is_one_of_a_folder_and_differs_from_others(text):
+    name = safe_name(text)
+    assert re.fullmatch(r"[A-Za-z0-9_.-]{1,160}", name)
+    assert name not in {".", "..", safe_name(f"{text}:"), safe_name(f"{text}+")}
+    assert safe_name("manual__1") == "manual__1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mode": "delta"}, "mode is 'delta': give 'incremental' or 'full'"),
+        ({"on_not_supported": "ignore"}, "on_not_supported is 'ignore': give 'skip' or 'fail'"),
+        ({"file_size": -1}, "file_size is -1: give a number of bytes"),
+        ({"file_size": True}, "file_size is True"),
+        ({"page_size": 0}, "page_size is 0: allowed are 1 to 5000"),
+        ({"overlap": -1}, "overlap is -1: give a timedelta or seconds"),
+        ({"overlap": "1h"}, "overlap is '1h'"),
+        ({"path": " "}, "path is ' ': give the text of a folder or URI"),
+        ({"path": None}, "path is None"),
+        ({"full_refresh": "maybe"}, "full_refresh is 'maybe': give True or False"),
+        ({"company_id": ""}, "company_id is empty"),
+        ({"connection_id": "c"}, "connection_id is 'c', but invoices are read from the company"),
+        ({"data_type": "directCosts"}, "connection_id is missing"),
+        ({"data_type": "bankTransactions", "connection_id": "c"}, "account_id is missing"),
+        ({"data_type": "balanceSheet"}, "period_length is missing, which the report balanceSheet needs"),
+        ({"period_length": 1}, "period_length is 1, but data_type is 'invoices', which does not take it"),
+        ({"data_type": "company", "account_id": "a"}, "account_id is 'a', but data_type is 'company'"),
+    ],
+)
+def test_a_wrong_literal_is_refused_at_dag_parse(arguments, message, tmp_path):
+    given = {"task_id": "t", "company_id": "c", "data_type": "invoices", "path": str(tmp_path)}
+    with pytest.raises(CodatInputError, match=re.escape(message)):
+        CodatExtractOperator(**given | arguments)
+
+
+def test_templates_are_checked_once_they_are_rendered(operator, codat):
+    template = operator(connection_id="{{ params.connection }}", data_type="directCosts", path="{{ params.path }}")
+    template.connection_id, template.path = "c/d", "somewhere"
+    with pytest.raises(CodatInputError, match="connection_id 'c/d' would change the URL"):
+        run(template)
+
+
+def test_without_a_task_instance_it_says_what_to_do(operator):
+    with pytest.raises(CodatInputError, match=r"Test the task with dag\.test"):
+        operator().execute({})
