@@ -196,7 +196,7 @@ def test_every_path_that_a_guide_names_exists():
 
 def test_every_benchmark_command_is_one():
     commands = re.findall(r"`\.venv/bin/python -m tests\.benchmarks\.(\w+) ([^`]*)`", pages.text(BENCHMARKS))
-    assert {module for module, _ in commands} == {"waits", "sensors", "account"}
+    assert {module for module, _ in commands} == {"waits", "sensors", "account", "extract", "lateness", "mapped"}
     for module, arguments in commands:
         import_module(f"benchmarks.{module}")._parser().parse_args(arguments.split())
 

@@ -230,7 +230,7 @@ class CodatExtractOperator(CodatTask):
 
     def _extract(self, subject: Subject, files: RunFiles, try_number: int) -> dict[str, Any]:
         """Read the records, and return the manifest."""
-        from airflow_provider_codat.api.reading.extraction import Extraction, NotSupported
+        from airflow_provider_codat.api.reading.extraction import DataTypeNotSupported, Extraction
         from airflow_provider_codat.operators.extract_files import Parts, time_text
 
         since, why = self._since(subject, files)
@@ -239,7 +239,7 @@ class CodatExtractOperator(CodatTask):
         extraction = Extraction(subject, self.page_size, self._overlap, parts, self.log)
         try:
             extracted = self.hook.run(extraction.steps(since), attempts=None)
-        except (CodatDataTypeNotSupported, NotSupported) as error:
+        except (CodatDataTypeNotSupported, DataTypeNotSupported) as error:
             ended = AirflowSkipException if self.on_not_supported == "skip" else AirflowFailException
             raise ended(str(error)) from error
         parts.end()

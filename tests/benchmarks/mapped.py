@@ -30,7 +30,7 @@ from contextlib import ExitStack, suppress
 from datetime import datetime
 from itertools import batched
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -40,10 +40,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import machine
 from benchmarks.criteria import Verdict
 from support.airflow_runs import AirflowStack
-from support.backends import Backends
 
 from airflow_provider_codat.demo.deployment import Deployment
 from airflow_provider_codat.simulator import CodatSimulator, Outcome
+
+if TYPE_CHECKING:
+    from support.backends import Backends
 
 TRIGGERERS = ("triggerer", "triggerer-2")
 SENSORS = 10
@@ -86,6 +88,8 @@ class Bench:
         self.companies = companies
 
     def __enter__(self) -> Bench:
+        from support.backends import Backends  # needs psycopg2
+
         with ExitStack() as entered:
             self.codat = entered.enter_context(CodatSimulator())
             ids = [self.codat.add_company().id for _ in range(self.companies)]

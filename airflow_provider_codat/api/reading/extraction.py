@@ -72,7 +72,7 @@ class Sink(Protocol):
         """Take the lines of one page."""
 
 
-class NotSupported(CodatError):
+class DataTypeNotSupported(CodatError):
     """The platform does not have the data type."""
 
 
@@ -120,7 +120,7 @@ class Extraction:
 
         :param since: read what has changed at or after this time; ``None`` for everything.
         :raises CodatExtractionIncomplete: no refresh has succeeded yet, or no reading was complete.
-        :raises NotSupported: the platform does not have the data type.
+        :raises DataTypeNotSupported: the platform does not have the data type.
         """
         rows, kept_of, pause, reading = Rows(), None, FIRST_PAUSE, 0
         while True:
@@ -154,7 +154,7 @@ class Extraction:
         if refreshes.successful_id is not None:
             return refreshes.successful_id
         if refreshes.status == NOT_SUPPORTED:
-            raise NotSupported(f"{self.subject}: the platform does not have this data type")
+            raise DataTypeNotSupported(f"{self.subject}: the platform does not have this data type")
         was = f"the latest one has the status {refreshes.status}" if refreshes.status else "there was none yet"
         raise CodatExtractionIncomplete(
             f"{self.subject}: no refresh has succeeded, so Codat has no complete data; {was}. Refresh it with a"

@@ -12,7 +12,7 @@ from extract_story import COMPANY, CONNECTION, EPOCH, OTHER, Books, Tape
 from airflow_provider_codat.api.endpoints import meanings
 from airflow_provider_codat.api.errors import CodatExtractionIncomplete, CodatNoDataAvailable, CodatNotYetSynced
 from airflow_provider_codat.api.http.steps import Sleep
-from airflow_provider_codat.api.reading.extraction import MOST_READINGS, Extraction, NotSupported
+from airflow_provider_codat.api.reading.extraction import MOST_READINGS, DataTypeNotSupported, Extraction
 from airflow_provider_codat.api.reading.subject import Subject
 
 PAGES, CONSTANT = 4, 3
@@ -234,7 +234,7 @@ def test_without_a_successful_refresh_it_says_to_refresh():
 def test_it_says_that_the_platform_does_not_have_the_data_type():
     empty = Books("invoices", "merge", is_stable=True, tape=Tape(b""))
     empty.add_refresh().status = "NotSupported"
-    with pytest.raises(NotSupported, match="does not have this data type"):
+    with pytest.raises(DataTypeNotSupported, match="does not have this data type"):
         Course(empty).run()
 
 
