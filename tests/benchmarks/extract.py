@@ -114,14 +114,18 @@ def _lines(folder: str) -> tuple[int, str]:
     return count, digest.hexdigest()
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.extract", description=__doc__)
+    parser.add_argument("--records", type=int, default=RECORDS, help="how many records are read")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each reader reads them")
+    return parser
+
+
 def main() -> int:
     """Run the readers in turns, and print the figures. Return 1 if a criterion does not hold."""
     from airflow_provider_codat.simulator import CodatSimulator
 
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--records", type=int, default=RECORDS)
-    parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args()
+    arguments = _parser().parse_args()
     found: dict[str, list[dict[str, float]]] = {name: [] for name in READERS}
     contents = set()
     with CodatSimulator(record_count=arguments.records) as codat:
