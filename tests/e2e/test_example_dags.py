@@ -249,7 +249,7 @@ def test_the_demo_shows_why_a_task_failed(
 
 
 def test_the_api_key_is_in_no_file_of_all_this(codat: CodatSimulator, airflow: AirflowStack, runs: Runs) -> None:
-    assert [run.wait(timeout=30) for run in runs.all()] == ["success"] * 5
+    assert [run.wait(timeout=30) for run in runs.all()] == ["success"] * 6
     files = {path: path.read_bytes() for path in airflow.home.rglob("*") if path.is_file()}
 
     def holding(text: bytes) -> set[Path]:
