@@ -22,7 +22,7 @@ from threading import Event, Thread
 from typing import Any
 
 LONGEST_FLUSH = 5.0
-"""Seconds for which the end of the process waits until all lines are written."""
+"""Seconds for which a flush waits at most."""
 
 
 class ThreadLog:
@@ -66,7 +66,7 @@ def _lines() -> SimpleQueue[Callable[[], object]]:
     """Return the lines to write. The first call starts the thread that writes them."""
     lines: SimpleQueue[Callable[[], object]] = SimpleQueue()
     Thread(target=_write, args=(lines,), name="codat-log", daemon=True).start()
-    atexit.register(_flush)
+    atexit.register(flush)
     return lines
 
 
@@ -79,7 +79,8 @@ def _write(lines: SimpleQueue[Callable[[], object]]) -> None:
             traceback.print_exc()
 
 
-def _flush() -> None:
+def flush() -> None:
+    """Wait until all lines that were logged so far are written, but not for long."""
     reached = Event()
     _lines().put(reached.set)
     reached.wait(LONGEST_FLUSH)

@@ -27,11 +27,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: PLACES.get(item.path.name, 0) if item.path.parent == HERE else -1)
 
 
-def begin_what_runs_beside(session: pytest.Session) -> None:
-    modules = dict.fromkeys(getattr(item, "module", None) for item in session.items)
-    for each in [value for module in modules if module for value in vars(module).values()]:
-        if isinstance(each, Beside):
-            each.begin()
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Begin what runs beside tests, once those that share an Airflow are over: with more to do, Airflow starves."""
+    if PLACES.get(item.path.name):
+        modules = dict.fromkeys(getattr(each, "module", None) for each in item.session.items)
+        for each in [value for module in modules if module for value in vars(module).values()]:
+            if isinstance(each, Beside):
+                each.begin()
 
 
 def hasty(codat: CodatSimulator) -> str:
@@ -53,7 +55,7 @@ def codat() -> Iterator[CodatSimulator]:
 
 
 @pytest.fixture(scope="session")
-def airflow(codat: CodatSimulator, request: pytest.FixtureRequest) -> Iterator[AirflowStack]:
+def airflow(codat: CodatSimulator) -> Iterator[AirflowStack]:
     with AirflowStack(
         *dags(),
         connections={"codat_default": codat.connection_uri, "codat_hasty": hasty(codat)},
@@ -66,5 +68,4 @@ def airflow(codat: CodatSimulator, request: pytest.FixtureRequest) -> Iterator[A
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
         },
     ) as airflow:
-        begin_what_runs_beside(request.session)  # not before: two Airflows that start at once take long
         yield airflow

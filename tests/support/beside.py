@@ -1,6 +1,6 @@
 """What begins in a thread before the tests that need it, and goes on while other tests run.
 
-``tests/e2e/conftest.py`` begins each :class:`Beside` that is an attribute of a test module, once Airflow runs.
+``tests/e2e/conftest.py`` begins each :class:`Beside` that is an attribute of a test module.
 """
 
 from __future__ import annotations
