@@ -187,7 +187,7 @@ class CodatExtractOperator(CodatTask):
         if manifest is not None:
             self.log.info("This run is complete already: %s. Delete that to read again.", files.manifest_path)
         else:
-            manifest = self._extract(subject, files, context["ti"].try_number)
+            manifest = self._extract(subject, files, _instance(context["ti"]))
         files.advance_watermark(parse_datetime(manifest["watermark"]), manifest["refreshId"])
         files.remove_leftovers(manifest)
         self.log.info(
@@ -221,21 +221,19 @@ class CodatExtractOperator(CodatTask):
             )
         place = ObjectStoragePath(self.path, conn_id=self.storage_conn_id)
         place.fs.invalidate_cache()  # which may have a list of files from before another process changed them
-        names = subject.company_id, subject.connection_id or "company", subject.data_type, subject.account_id
+        names = subject.company_id, subject.connection_id or "company", subject.data_type, subject.variant
         for name in filter(None, names):
             place /= safe_name(name)
-        is_mapped = ti.map_index is not None and ti.map_index >= 0
-        run = f"{ti.run_id}/{ti.map_index}" if is_mapped else ti.run_id
-        return RunFiles(place, run, f"{ti.dag_id}.{ti.task_id}", self.log)
+        return RunFiles(place, ti.run_id, f"{ti.dag_id}.{ti.task_id}", self.log)
 
-    def _extract(self, subject: Subject, files: RunFiles, try_number: int) -> dict[str, Any]:
+    def _extract(self, subject: Subject, files: RunFiles, instance: str) -> dict[str, Any]:
         """Read the records, and return the manifest."""
         from airflow_provider_codat.api.reading.extraction import DataTypeNotSupported, Extraction
         from airflow_provider_codat.operators.extract_files import Parts, time_text
 
         since, why = self._since(subject, files)
         self.log.info("Extracting %s: %s.", subject, why)
-        parts = Parts(files.folder, try_number, self.file_size)
+        parts = Parts(files.folder, instance, self.file_size)
         extraction = Extraction(subject, self.page_size, self._overlap, parts, self.log)
         try:
             extracted = self.hook.run(extraction.steps(since), attempts=None)
@@ -271,6 +269,12 @@ class CodatExtractOperator(CodatTask):
         if since is not None:
             return since, f"what Codat has changed since {since}"
         return None, f"everything, because {reason or 'there was no watermark when the run began'}"
+
+
+def _instance(ti: Any) -> str:
+    """Return what tells apart the files of two tries, and of two mapped tasks with the same arguments."""
+    is_mapped = ti.map_index is not None and ti.map_index >= 0
+    return f"{ti.try_number}-{ti.map_index}" if is_mapped else f"{ti.try_number}"
 
 
 STAND_INS = {"company_id": "id", "connection_id": "id", "account_id": "id", "start_month": None}

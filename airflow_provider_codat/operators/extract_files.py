@@ -6,13 +6,15 @@ A path has a folder for each company, connection and data type, and in that a fo
         watermark.json                   from when on the next run reads
         <run>/
             start.json                   from when on this run reads, written before anything is read
-            part-<try>-<number>.jsonl.gz
+            part-<instance>-<number>.jsonl.gz
             manifest.json                written last, names the parts
 
 A run is complete once it has a manifest. Whatever happens before, the next try begins again, from the time in
-``start.json``: other runs may have moved the watermark meanwhile. The parts of two tries have different names: a lost
-worker that goes on writing cannot change the files of the try after it. What is between the manifest and the watermark
-can be lost too: then the next run reads from an earlier watermark, and so some records again.
+``start.json``: other runs may have moved the watermark meanwhile. ``<instance>`` is the number of the try, and the map
+index of a mapped task. So a lost worker that goes on writing cannot change the files of the try after it. The folder of
+the run does not have the map index: after a clear, a company may have another one, and its run is the same. What is
+between the manifest and the watermark can be lost too: then the next run reads from an earlier watermark, and so some
+records again.
 """
 
 from __future__ import annotations
@@ -53,7 +55,7 @@ class Parts:
     """
 
     folder: Any
-    try_number: int
+    instance: str
     size: int
     written: list[dict[str, Any]] = field(default_factory=list, init=False)
     """The parts so far: ``{name, records}``."""
@@ -78,7 +80,7 @@ class Parts:
         """End the part, if it has lines."""
         if self._records:
             self._content += self._compressor.flush()
-            name = f"part-{self.try_number}-{len(self.written) + 1:05}.jsonl.gz"
+            name = f"part-{self.instance}-{len(self.written) + 1:05}.jsonl.gz"
             _write(self.folder / name, self._content)
             self.written.append({"name": name, "records": self._records})
         self._open()
@@ -89,7 +91,7 @@ class RunFiles:
     """The files of one run.
 
     :param place: the folder of the company, connection and data type, an ``ObjectStoragePath``.
-    :param run: identifies the run, and the mapped task in it.
+    :param run: identifies the run.
     :param task: identifies the task.
     """
 
@@ -113,13 +115,7 @@ class RunFiles:
 
         :raises CodatInputError: another task wrote it.
         """
-        manifest = _read(self.manifest_path)
-        if manifest is not None and manifest.get("task") != self.task:
-            raise CodatInputError(
-                f"{self.manifest_path} is of task {manifest.get('task')}, not of {self.task}: give each task a path of"
-                " its own, because they would share the watermark too"
-            )
-        return manifest
+        return self._read_own(self.manifest_path)
 
     def since(self, *, everything: bool) -> datetime | None:
         """Return from when on the run reads, ``None`` for everything: what the watermark was at its first try.
@@ -162,9 +158,9 @@ class RunFiles:
     def watermark(self) -> datetime | None:
         """Return the time from which on the next run reads, or ``None`` if there is none yet.
 
-        :raises CodatInputError: the file cannot be read.
+        :raises CodatInputError: the file cannot be read, or another task wrote it.
         """
-        kept = _read(self._watermark)
+        kept = self._read_own(self._watermark)
         if kept is None:
             return None
         watermark = parse_datetime(kept.get("watermark"))
@@ -173,6 +169,15 @@ class RunFiles:
                 f"{self._watermark} has no watermark that is a time: delete the file, and everything is read again"
             )
         return watermark
+
+    def _read_own(self, path: Any) -> dict[str, Any] | None:
+        kept = _read(path)
+        if kept is not None and kept.get("task", self.task) != self.task:
+            raise CodatInputError(
+                f"{path} is of task {kept.get('task')}, not of {self.task}: give each task a path of its own, because"
+                " one would miss what the other has read. If the task was renamed, delete the file"
+            )
+        return kept
 
     def advance_watermark(self, watermark: datetime | None, refresh_id: str) -> None:
         """Move the watermark forward. It never moves back."""

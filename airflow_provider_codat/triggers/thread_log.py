@@ -16,6 +16,7 @@ import logging
 import os
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, partial
 from queue import SimpleQueue
 from threading import Event, Thread
@@ -55,10 +56,12 @@ class ThreadLog:
 
 
 async def written() -> None:
-    """Wait until all lines that were logged so far are written."""
+    """Wait until all lines that were logged so far are written, but not for long."""
     reached, loop = asyncio.Event(), asyncio.get_running_loop()
     _lines().put(lambda: loop.call_soon_threadsafe(reached.set))
-    await reached.wait()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LONGEST_FLUSH):
+            await reached.wait()
 
 
 @cache

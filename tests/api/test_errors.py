@@ -8,10 +8,12 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_codat import exceptions
 from airflow_provider_codat.api.endpoints.push_operations import PushOperation
+from airflow_provider_codat.api.refreshing.outcome import Refresh
 from airflow_provider_codat.api.writing.outcome import OutcomeUnknown
 
 ITEM = exceptions.ValidationItem("total", "must be positive", "Total")
 FAILED = PushOperation("key-1", "Failed", data_type="bills", error_message="Refused", errors=(ITEM,))
+REFRESH = Refresh.from_json({"companyId": "company", "operations": []})
 API_ERRORS = [
     exceptions.CodatApiError,
     exceptions.CodatAuthenticationError,
@@ -72,6 +74,9 @@ EVERY_ERROR = [
     landed(api_error(exceptions.CodatServerError)),
     landed(exceptions.CodatInputError("words")),
     exceptions.CodatError("words"),
+    exceptions.CodatExtractionIncomplete("words"),
+    exceptions.CodatRefreshFailed(REFRESH, "words"),
+    exceptions.CodatRefreshNotPossible(REFRESH, "words"),
     exceptions.CodatWaitTimeout("words", "Pending"),
     exceptions.CodatWaitTimeout("words"),
     exceptions.CodatPushOperationFailed(FAILED),
@@ -121,6 +126,7 @@ def test_trouble_on_the_way_leaves_task_retries_alone():
     kinds = {type(error) for error in EVERY_ERROR}
     assert {kind for kind in kinds if issubclass(kind, AirflowFailException)} == {
         exceptions.CodatPushOperationFailed,
+        exceptions.CodatRefreshNotPossible,
         exceptions.CodatWriteOutcomeUnknown,
     }
 

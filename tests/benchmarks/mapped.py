@@ -28,7 +28,6 @@ import sys
 import time
 from contextlib import ExitStack, suppress
 from datetime import datetime
-from itertools import batched
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,11 +114,15 @@ class Bench:
     def __exit__(self, *_: object) -> None:
         self._exit.close()
 
+    def _parts(self) -> list[Any]:
+        """Return the waits of each run of the DAG that is not mapped."""
+        return [self.pairs[first : first + SENSORS] for first in range(0, len(self.pairs), SENSORS)]
+
     def start(self, kind: str) -> float:
         """Start all waits; return the seconds until all have been checked once."""
         self.airflow.wait_until("the DAG", lambda: self.airflow._knows(kind), timeout=PATIENCE)
         began = time.time()
-        for part in batched(self.pairs, SENSORS) if kind == "unmapped" else [()]:
+        for part in self._parts() if kind == "unmapped" else [()]:
             self.airflow.trigger(kind, {"waits": list(part)} if part else None)
         seen: dict[Path, float] = {}
         self.airflow.wait_until("the first check of all", lambda: self._have_checked(kind, seen), timeout=PATIENCE)

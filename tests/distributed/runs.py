@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from itertools import batched
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -74,7 +73,8 @@ class Runs:
 
     def defer_without_worker(self, waits: Sequence[Wait]) -> None:
         """Start runs whose sensors have no worker, each run with :data:`SENSORS` of them."""
-        for part in batched(waits, SENSORS):
+        for first in range(0, len(waits), SENSORS):
+            part = waits[first : first + SENSORS]
             run_id = self._trigger("worker_free", waits=[wait.arguments for wait in part])
             self.keys |= {Instance(run_id, f"landed_{number}", -1): wait.key for number, wait in enumerate(part)}
 

@@ -11,6 +11,7 @@ from trigger_runner import only_event
 from virtual_clock import START
 
 from airflow_provider_codat.simulator import Outcome
+from airflow_provider_codat.triggers import thread_log
 from airflow_provider_codat.triggers.codat import CodatPushOperationTrigger
 from airflow_provider_codat.triggers.thread_log import ThreadLog, written
 
@@ -68,6 +69,17 @@ def test_a_line_that_cannot_be_written_does_not_stop_the_others(socket, capsys):
     assert "no space left" in capsys.readouterr().err
 
 
+def test_a_handler_that_hangs_does_not_keep_a_trigger_from_its_end(socket, monkeypatch):
+    monkeypatch.setattr(thread_log, "LONGEST_FLUSH", 0.01)
+
+    async def run():
+        ThreadLog(socket).info("late")
+        await written()
+        assert socket.lines == []
+
+    asyncio.run(run())
+
+
 LAST_LINES = """
 import asyncio, os, time
 from airflow_provider_codat.triggers.thread_log import ThreadLog
@@ -106,7 +118,8 @@ def test_a_wait_goes_on_while_its_lines_cannot_be_written_and_ends_with_all_of_t
         assert (await only_event(trigger))["outcome"] == "ended"
         assert socket.lines == []
         socket.is_read.set()
-        await trigger.cleanup()
+        with clock.under_way():
+            await trigger.cleanup()
         return [line for _, line in socket.lines]
 
     assert clock.run(run()) == [f"Push operation {key} is Success."]

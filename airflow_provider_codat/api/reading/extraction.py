@@ -171,13 +171,15 @@ class Extraction:
             except CodatNotYetSynced as error:
                 return _Problem(f"Codat does not show the records now ({error.error})", passes=True)
             except CodatNoDataAvailable as error:
+                if place["page"] > 1:
+                    return _Problem(f"Codat has no more pages, and {len(rows)} of {total} records came", passes=True)
                 self.log.warning("Codat has no %s (%s): the extraction has no records.", self.subject, error.error)
                 return None
             if place["page"] > 1 and page.total != total:
                 return _Problem(f"Codat counted {total} records, and then {page.total}")
             total = page.total
             lines = [self.subject.line(record) for record in page.results]
-            rows.add(lines)
+            rows.add(map(self.subject.key, page.results))
             self.sink.write(lines)
             if place["page"] % PAGES_PER_LINE == 0:
                 self.log.info("%d of %s records of %s were read.", len(rows), total, self.subject)

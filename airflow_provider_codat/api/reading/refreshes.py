@@ -4,10 +4,12 @@
 status of the latest pull operation                    its effect on the records that Codat shows
 =====================================================  ==============================================================
 none; any that has ended                               none any more
-``Initial``, ``Queued``, ``Fetching``, ``MapQueued``,  none yet: Codat collects, and changes the records at the end
-``Mapping``, ``ValidationQueued``, ``Validating``
-``ProcessingQueued``, ``Processing``, any other        it may change records now
+``Initial``, ``Queued``, ``Fetching``, ``MapQueued``,  none yet: Codat collects, and changes the records later
+``Mapping``
+any other                                              it may be changing records, or have changed some
 =====================================================  ==============================================================
+
+Codat does not document whether it changes the records before or after it validates them.
 
 For data that is read from the company, the data status shows the latest operations, in one request. It does not say of
 which connection. So for data that is read from a connection, the list of pull operations is read. One connection has at
@@ -34,9 +36,7 @@ from airflow_provider_codat.api.http.response import parse_datetime
 from airflow_provider_codat.api.http.steps import Steps
 from airflow_provider_codat.api.reading.subject import Subject
 
-_CHANGES_NOTHING_YET = frozenset(
-    {"Initial", "Queued", "Fetching", "MapQueued", "Mapping", "ValidationQueued", "Validating"}
-)
+_CHANGES_NOTHING_YET = frozenset({"Initial", "Queued", "Fetching", "MapQueued", "Mapping"})
 _OPERATIONS_PER_PAGE = 500
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
@@ -47,6 +47,15 @@ class Subject:
     def __str__(self) -> str:
         where = f", connection {self.connection_id}" if self.connection_id else ""
         return f"{self.data_type} of company {self.company_id}{where}"
+
+    @property
+    def variant(self) -> str | None:
+        """What tells it apart from others of its data type: the account, or the periods of a report."""
+        if self.data_type in REPORTS:
+            return "-".join(
+                str(each) for each in (self.period_length, self.periods_to_compare, self.start_month or "now")
+            )
+        return self.account_id
 
     @property
     def has_modified_date(self) -> bool:
@@ -95,6 +104,15 @@ class Subject:
                 raise CodatInputError(
                     f"{name} is {value!r}, but data_type is {self.data_type!r}, which does not take it: leave it out"
                 )
+
+    def key(self, record: Record) -> Hashable:
+        """Return what makes a record another one than others: its ``id``, or all of it if it has none.
+
+        All of it would not do for a record with an ``id``: one that is changed while pages are read comes twice, and
+        would make up for another one that did not come.
+        """
+        record_id = record.get("id")
+        return record_id if isinstance(record_id, str | int) else _encode(record)
 
     def line(self, record: Record) -> bytes:
         """Return a record as one line of JSON, as Codat sent it, with ``companyId``, ``connectionId`` and ``dataType``.

@@ -114,7 +114,7 @@ def test_after_a_refresh_that_lands_meanwhile_all_pages_are_read_again(number):
     assert len(course.sink.lines) == 7  # what was read before is forgotten
 
 
-@pytest.mark.parametrize("until", ["Fetching", "Validating"])
+@pytest.mark.parametrize("until", ["Queued", "Fetching"])
 def test_a_refresh_that_changes_nothing_yet_is_not_waited_for(until):
     kept = books()
     refresh(kept, until)
@@ -124,7 +124,7 @@ def test_a_refresh_that_changes_nothing_yet_is_not_waited_for(until):
     assert (course.pages, course.pauses) == (PAGES, [])
 
 
-@pytest.mark.parametrize("until", ["Processing", "Reconciling"])
+@pytest.mark.parametrize("until", ["Validating", "Processing", "Reconciling"])
 def test_pages_are_read_once_the_refresh_has_ended_that_may_change_records(until):
     kept = books()
     refresh(kept, "Processing")
@@ -207,6 +207,26 @@ def test_what_came_is_not_kept_over_a_refresh():
     course.assert_complete()
 
 
+def test_a_record_that_is_changed_without_a_refresh_does_not_make_up_for_one_that_did_not_come():
+    kept = books()
+
+    def change_first():  # so that it moves to the end, and the first record of the next page to the page before
+        kept.cache["r0"] = {**kept.cache.pop("r0"), "modifiedDate": kept.cache["r6"]["modifiedDate"]}
+
+    course = Course(kept, {3: change_first})
+    course.run()
+    course.assert_complete()
+    assert course.pages == 2 * PAGES
+
+
+def test_records_without_an_id_are_told_apart_by_all_they_have():
+    subject = Subject(COMPANY, "banking-accountBalances", CONNECTION)
+    balance = {"accountId": "a", "date": "2026-03-01", "balance": {"current": 1.0}}
+    assert subject.key(balance) == subject.key(dict(balance))
+    assert subject.key(balance) != subject.key(balance | {"date": "2026-03-02"})
+    assert subject.key({"id": "a", "modifiedDate": "1"}) == subject.key({"id": "a", "modifiedDate": "2"})
+
+
 def test_if_codats_count_changes_without_a_refresh_the_pages_are_read_again():
     kept = books()
     course = Course(kept, {4: lambda: kept.cache.pop("r6")})
@@ -249,6 +269,13 @@ def test_no_data_are_no_records():
     course = Course(books(), errors={2: CodatNoDataAvailable(404, "No data available")})
     assert course.run().refresh_id == "refresh-0"
     assert course.sink.lines == []
+
+
+def test_pages_that_end_early_are_read_again():
+    course = Course(books(), errors={4: CodatNoDataAvailable(404, "No data available")})
+    course.run()
+    course.assert_complete()
+    assert course.pauses == [30]
 
 
 def test_a_refresh_that_codat_does_not_show_any_more_gives_no_watermark():

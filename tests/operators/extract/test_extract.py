@@ -254,11 +254,23 @@ def test_two_tasks_cannot_share_a_path(invoices, operator):
     run(operator())
     with pytest.raises(CodatInputError, match=r"of task dag\.extract, not of dag\.other: give each task a path"):
         run(operator(task_id="other"))
+    with pytest.raises(CodatInputError, match=r"watermark\.json is of task dag\.extract, .* renamed, delete the file"):
+        run(operator(task_id="other"), "run-2")
 
 
-def test_mapped_tasks_have_folders_of_their_own(invoices, operator):
-    manifests = {run(operator(), "run/1", map_index=index)["manifest"] for index in (-1, 0, 1)}
-    assert len(manifests) == 3
+def test_a_mapped_task_finds_its_run_after_its_map_index_has_changed(codat, invoices, operator):
+    first = run(operator(), map_index=3)
+    assert [Path(path).name for path in first["paths"]] == ["part-1-3-00001.jsonl.gz"]
+    sent = len(reads(codat))
+    assert run(operator(), map_index=4) == first
+    assert len(reads(codat)) == sent
+
+
+def test_reports_of_other_periods_have_folders_of_their_own(codat, company, operator):
+    codat.refreshes.add(company.id, "balanceSheet")
+    periods = [{"period_length": 1}, {"period_length": 3}, {"period_length": 1, "start_month": "2026-01-01"}]
+    reports = [operator(data_type="balanceSheet", periods_to_compare=1, **each) for each in periods]
+    assert len({run(each, map_index=index)["manifest"] for index, each in enumerate(reports)}) == 3
 
 
 def test_another_try_that_has_come_first_counts(codat, invoices, operator, monkeypatch):
