@@ -7,8 +7,8 @@ cleared begins anew: its next try counts as the first.
 row  what is known                                                      what is done
 ===  =================================================================  ==============================================
 S    **The try starts**
-S1   it is the first try                                                queue
-S2   an earlier try has stored an operation                             read it → O
+S1   an earlier try has stored an operation                             read it → O
+S2   it is the first try                                                queue
 S3   the company's history shows one of the target that was requested   → O
      since the DAG run began
 S4   otherwise                                                          queue
@@ -153,10 +153,10 @@ Action: TypeAlias = Queue | Read | GoOn | NotSupported | Raise
 def decide(answer: Answer) -> tuple[str, Action]:
     """Return the row of the table, and what is done."""
     match answer:
-        case Began(is_first_try=True):
-            return "S1", Queue()
         case Began(stored=str() as stored):
-            return "S2", Read(stored)
+            return "S1", Read(stored)
+        case Began(is_first_try=True):
+            return "S2", Queue()
         case Began(listed=PullOperation() as listed):
             row, action = decide(OperationRead(listed))
             return f"S3 {row}", action

@@ -48,9 +48,6 @@ from airflow_provider_codat.api.sync_settings.values import SyncSettings
 PAUSES_AFTER_ALL = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Seconds before each reading of the history after ``POST …/data/all``, a minute in all."""
 
-QUIET_READINGS = 3
-"""Readings that show nothing new, after the first operation, with which all operations are taken to be listed."""
-
 _FAMILIES = {"banking-": "Banking", "commerce-": "Commerce", "": "Accounting"}
 """Beginning of a data type -> the source type of connections that have it."""
 
@@ -192,17 +189,14 @@ class Queueing:
             self.log.info("A data type is being refreshed already, so each is queued by itself.")
             return False
         self.log.info("Queued the refresh of all data types that are fetched on first link.")
-        quiet = 0
         for pause in PAUSES_AFTER_ALL:
             if pause:
                 yield Sleep(pause)
-            count = len(self._found)
             for each in (yield from read_newest(self.company_id)):
                 if each.key not in has_ended and each.data_type in data_types:
                     target = Target(each.data_type, each.connection_id)
                     self._found[target] = _with_target(each, self.company_id, target)
-            quiet = quiet + 1 if self._found and len(self._found) == count else 0
-            if quiet == QUIET_READINGS or {target.data_type for target in self._found} >= set(data_types):
+            if {target.data_type for target in self._found} >= set(data_types):
                 break
         self._keep(is_whole=bool(self._found))
         return bool(self._found)

@@ -41,9 +41,9 @@ RUNNING, COMPLETE, FAILED = pull("Fetching"), pull("Complete", JUST_NOW), pull("
 FIRST, LAST = Refused(UNNAMED, 1), Refused(UNNAMED, MOST_REFUSALS)
 
 TABLE = [
-    ("S1", Began(is_first_try=True), Queue()),
-    ("S1", Began(True, "pull-1", COMPLETE), Queue()),
-    ("S2", Began(False, "pull-1", COMPLETE), Read("pull-1")),
+    ("S2", Began(is_first_try=True), Queue()),
+    ("S1", Began(True, "pull-1", COMPLETE), Read("pull-1")),
+    ("S1", Began(False, "pull-1", COMPLETE), Read("pull-1")),
     ("S3 O1", Began(False, None, COMPLETE), GoOn(COMPLETE)),
     ("S3 O1", Began(False, None, RUNNING), GoOn(RUNNING)),
     ("S3 O2", Began(False, None, FAILED), Queue()),
