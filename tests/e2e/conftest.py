@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from airflow_runs import AirflowStack
-from beside import Beside
 
 from airflow_provider_codat.demo.onboarding import example_dags
 from airflow_provider_codat.simulator import CodatSimulator
@@ -17,23 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-HERE = Path(__file__).parent
-#: Where a file's tests come in the order of these tests; 0 is the place of those that share an Airflow.
-PLACES = {"test_demo.py": 1, "test_triggerer_restarts.py": 2}
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run these tests last, so that what goes on beside them takes no processor from other tests."""
-    items.sort(key=lambda item: PLACES.get(item.path.name, 0) if item.path.parent == HERE else -1)
+    """Run the tests that share an Airflow last: even an idle Airflow takes a third of a processor from other tests."""
+    items.sort(key=lambda item: "airflow" in getattr(item, "fixturenames", ()))
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Begin what runs beside tests, once those that share an Airflow are over: with more to do, Airflow starves."""
-    if PLACES.get(item.path.name):
-        modules = dict.fromkeys(getattr(each, "module", None) for each in item.session.items)
-        for each in [value for module in modules if module for value in vars(module).values()]:
-            if isinstance(each, Beside):
-                each.begin()
+@pytest.fixture(scope="session")
+def codat() -> Iterator[CodatSimulator]:
+    with CodatSimulator() as codat:
+        yield codat
 
 
 def hasty(codat: CodatSimulator) -> str:
@@ -45,13 +36,7 @@ def dags() -> Iterator[Path]:
     """Yield the examples, which run on every Airflow, and the DAGs of the tests that run on the newest."""
     yield example_dags()
     if version("apache-airflow") >= "3.3":
-        yield HERE / "dags"
-
-
-@pytest.fixture(scope="session")
-def codat() -> Iterator[CodatSimulator]:
-    with CodatSimulator() as codat:
-        yield codat
+        yield Path(__file__).with_name("dags")
 
 
 @pytest.fixture(scope="session")

@@ -6,14 +6,13 @@ import json
 import signal
 import sqlite3
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from airflow_runs import AirflowStack
-from beside import Beside
 
 from airflow_provider_codat.simulator import UNDECIDED, CodatSimulator, Outcome
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_codat.simulator import Company
 
-# A start of Airflow and 140 starts of a worker: about two minutes, beside other tests.
+# A start of Airflow and 140 starts of a worker: about a minute on two cores with nothing else to do.
 pytestmark = pytest.mark.timeout(1200)
 #: Seconds that one step may take.
 PATIENCE = 400
@@ -176,8 +175,8 @@ class Story:
         return self.codat.count("GET", f"/companies/{self.silent.id}/push.*")
 
 
-@contextmanager
-def played() -> Iterator[Story]:
+@pytest.fixture(scope="module")
+def story() -> Iterator[Story]:
     with (
         CodatSimulator(company_count=5) as codat,
         # One of its own: the triggerer of the other tests stays.
@@ -195,15 +194,6 @@ def played() -> Iterator[Story]:
     ):
         story = Story(airflow, codat)
         story.play()
-        yield story
-
-
-STORY = Beside(played)
-
-
-@pytest.fixture(scope="module")
-def story() -> Iterator[Story]:
-    with STORY as story:
         yield story
 
 

@@ -22,7 +22,7 @@ class AirflowStack(airflow_stack.AirflowStack):
     def trigger(self, dag_id: str, conf: Mapping[str, object] | None = None, *, timeout: float = 60) -> DagRun:
         return DagRun(**vars(super().trigger(dag_id, conf, timeout=timeout)))
 
-    def stop(self, name: str, number: signal.Signals = signal.SIGTERM, *, timeout: float = 60) -> int:
+    def stop(self, name: str, number: signal.Signals = signal.SIGTERM, *, timeout: float = 180) -> int:
         """End a service, and wait until its process group has ended; return its exit status, negative for a signal.
 
         Only the service's first process gets the signal, as from ``kill``. :meth:`start` starts the service again.

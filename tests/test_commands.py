@@ -1,45 +1,12 @@
-"""What the tests start before they need it: tests/support/beside.py and tests/support/commands.py."""
+"""What the tests start before they need it: tests/support/commands.py."""
 
 from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
-from threading import get_ident
 
 import pytest
-from beside import Beside
 from commands import Command
-
-
-def test_it_is_entered_once_in_another_thread_and_left_at_the_end():
-    seen = []
-
-    @contextmanager
-    def made():
-        seen.append(get_ident())
-        yield "made"
-        seen.append("left")
-
-    beside = Beside(made)
-    beside.begin()
-    with beside as entered:
-        assert entered == "made"
-        (thread,) = seen
-        assert thread != get_ident()
-    assert seen == [thread, "left"]
-
-
-def test_what_entering_raises_is_raised_where_it_is_needed():
-    @contextmanager
-    def made():
-        raise LookupError("no Airflow here")
-        yield
-
-    beside = Beside(made)
-    beside.begin()
-    with pytest.raises(LookupError, match="no Airflow here"), beside:
-        pass
 
 
 def python(code, **options):
