@@ -79,9 +79,16 @@ class Subject:
         if self.data_type in INFOS:
             self._refuse(account_id=self.account_id)
             return _as_page(get_info(self.company_id, self.data_type, connection_id=self.connection_id))
-        order = {"modified_since": since, "order_by": "modifiedDate"} if self.has_modified_date else {}
-        where = {"connection_id": self.connection_id, "account_id": self.account_id}
-        return list_records(self.company_id, self.data_type, **place, **where, **order)  # type: ignore[arg-type]
+        return list_records(
+            self.company_id,
+            self.data_type,
+            page=place["page"],
+            page_size=place["page_size"],
+            modified_since=since if self.has_modified_date else None,
+            order_by="modifiedDate" if self.has_modified_date else None,
+            connection_id=self.connection_id,
+            account_id=self.account_id,
+        )
 
     def _report(self) -> Request[Page[Record]]:
         self._refuse(connection_id=self.connection_id, account_id=self.account_id)
@@ -92,8 +99,8 @@ class Subject:
             get_report(
                 self.company_id,
                 self.data_type,
-                period_length=self.period_length,  # type: ignore[arg-type] # neither is None, see above
-                periods_to_compare=self.periods_to_compare,  # type: ignore[arg-type]
+                period_length=self.period_length,  # type: ignore[arg-type]  # not None: see above
+                periods_to_compare=self.periods_to_compare,  # type: ignore[arg-type]  # not None: see above
                 start_month=self.start_month,
             )
         )
@@ -129,4 +136,4 @@ def _as_page(request: Request[Record]) -> Request[Page[Record]]:
     def read(body: Any) -> Page[Record]:
         return Page((request.read(body),), number=1, size=1, total=None, has_next=False)
 
-    return replace(request, read=read)  # type: ignore[return-value]
+    return replace(request, read=read)  # type: ignore[return-value]  # dataclasses.replace keeps the old type

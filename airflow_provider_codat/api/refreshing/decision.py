@@ -1,7 +1,7 @@
 """What a try does to refresh one data type: queue it, or go on with a pull operation that exists.
 
 A *target* is a data type, and the connection on which it is refreshed if the company has several. A task that is
-cleared begins anew: its next try counts as the first.
+cleared begins anew: its next try counts as the first, and what was stored before counts no more.
 
 ===  =================================================================  ==============================================
 row  what is known                                                      what is done
