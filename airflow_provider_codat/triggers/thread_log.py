@@ -58,7 +58,12 @@ class ThreadLog:
 async def written() -> None:
     """Wait until all lines that were logged so far are written, but not for long."""
     reached, loop = asyncio.Event(), asyncio.get_running_loop()
-    _lines().put(lambda: loop.call_soon_threadsafe(reached.set))
+
+    def wake() -> None:
+        with suppress(RuntimeError):  # the loop is closed: nothing waits there any more
+            loop.call_soon_threadsafe(reached.set)
+
+    _lines().put(wake)
     with suppress(TimeoutError):
         async with asyncio.timeout(LONGEST_FLUSH):
             await reached.wait()

@@ -69,15 +69,19 @@ def test_a_line_that_cannot_be_written_does_not_stop_the_others(socket, capsys):
     assert "no space left" in capsys.readouterr().err
 
 
-def test_a_handler_that_hangs_does_not_keep_a_trigger_from_its_end(socket, monkeypatch):
-    monkeypatch.setattr(thread_log, "LONGEST_FLUSH", 0.01)
-
+def test_a_handler_that_hangs_does_not_keep_a_trigger_from_its_end(socket, monkeypatch, capfd):
     async def run():
         ThreadLog(socket).info("late")
         await written()
         assert socket.lines == []
 
-    asyncio.run(run())
+    with monkeypatch.context() as patch:
+        patch.setattr(thread_log, "LONGEST_FLUSH", 0.01)
+        asyncio.run(run())
+    socket.is_read.set()
+    thread_log.flush()
+    assert [line for _, line in socket.lines] == ["late"]
+    assert capfd.readouterr().err == "", "the thread wakes an event loop that is closed"
 
 
 LAST_LINES = """
@@ -87,7 +91,7 @@ from airflow_provider_codat.triggers.thread_log import ThreadLog
 class Slow:
     def log(self, level, message):
         time.sleep(0.2)
-        os.write(1, f"{message}\n".encode())
+        os.write(1, message.encode() + b"\\n")
 
 async def run(line):
     ThreadLog(Slow()).info(line)
