@@ -270,6 +270,8 @@ class CodatHook(Catalogue, BaseHook):
             # Use a new connection: if the server closed an idle one, it would be unknown whether the request arrived.
             async with self._make_async_client() as client:
                 response = await asynchronous.exchange(client, request, self.settings)
+        if len(response.body) > _LONG_BODY:
+            return await asyncio.to_thread(self._read, request, response, turn)
         return self._read(request, response, turn)
 
     async def arun(self, steps: Steps[T], *, attempts: int | None = 1) -> T:
@@ -309,6 +311,9 @@ class CodatHook(Catalogue, BaseHook):
         policy = self.settings.retry
         return policy if attempts is None else replace(policy, max_attempts=attempts, retry_for=0.0)
 
+
+_LONG_BODY = 65_536
+"""Bytes. A longer body is parsed in a thread, so that the event loop goes on. A page of operations has megabytes."""
 
 _clients_of_parents: list[object] = []
 """The clients of parent processes, kept in a forked child so that they are not destroyed. Destroying them could disturb

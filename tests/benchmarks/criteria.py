@@ -43,6 +43,7 @@ class Figures:
     delay_max: float | None
     seconds: float
     cpu: float
+    loop_cpu: float
     resident_kib_per_wait: float | None
     kib_per_wait: float | None
     kib_per_trigger: float | None

@@ -4,6 +4,8 @@ Each figure is measured from the start of the first wait to the event of the las
 
 CPU
     User and system time of the whole process.
+CPU of the event loop
+    The same of the event loop's thread alone.
 memory per wait
     The peak, minus what the process uses when it holds all trigger objects, divided by the waits. One wait has ended
     before, so the HTTP client and its modules do not count. Resident memory is read every quarter of a second. It is
@@ -54,6 +56,7 @@ class Cost:
 
     seconds: float = 0.0
     cpu: float = 0.0
+    loop_cpu: float = 0.0
     empty: int = 0
     bare: int = 0
     peak: int = 0
@@ -157,12 +160,13 @@ async def _run(
     gc.freeze()
     pipe.send("ready")
     pipe.recv()
-    began, cpu = time.monotonic(), time.process_time()
+    began, cpu, loop_cpu = time.monotonic(), time.process_time(), time.thread_time()
     beating = asyncio.create_task(_beat(cost, memory))
     gc.callbacks.append(_collection_timer(cost))
     cost.events = await asyncio.gather(*await _started(triggers, scenario.starts()))
     beating.cancel()
     cost.seconds, cost.cpu = time.monotonic() - began, time.process_time() - cpu
+    cost.loop_cpu = time.thread_time() - loop_cpu
     return cost
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import threading
 import traceback
 from importlib import import_module
 from urllib.parse import urlsplit
@@ -63,6 +64,23 @@ def test_calls_at_once_share_one_client(codat_simulator, hook):
     clients, companies = asyncio.run(calls())
     assert len(set(map(id, clients))) == 1
     assert {each.id for each in companies} == {company.id}
+
+
+@pytest.mark.parametrize(("size", "in_a_thread"), [(1_000, False), (100_000, True)])
+def test_a_long_body_is_parsed_off_the_event_loop(serve, http, connect, monkeypatch, size, in_a_thread):
+    hook = connect(host=serve(http(200, b'{"id": "company", "name": "%s"}' % (b"x" * size))).url)
+    threads = []
+    read = hook._read
+    monkeypatch.setattr(hook, "_read", lambda *args: [threads.append(threading.current_thread()), read(*args)][1])
+
+    async def call():
+        company = await hook.get_company.aio("company")
+        await hook.aclose()
+        return company, threading.current_thread()
+
+    company, thread_of_loop = asyncio.run(call())
+    assert company.name == "x" * size
+    assert [thread is not thread_of_loop for thread in threads] == [in_a_thread]
 
 
 def test_a_hook_outlives_its_event_loop(codat_simulator, hook):
