@@ -19,35 +19,29 @@ step's output, test report and list of packages, and the files that tests write 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import tarfile
 import tempfile
 import threading
 import time
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Literal
-from xml.etree import ElementTree
+from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from commands import REPORTS, ROOT, Commands, Output, StepFailed, environment
+from jobs import Job, find_python, installed, lower_bounds, read_report, table
+
 CONSTRAINTS = ROOT / ".ci" / "constraints"
 DIST = ROOT / "dist"
-REPORTS = ROOT / "build" / "ci"
-REAL_RUN = "test_real_run"
 COMMAND = r"<!-- command {} -->\n```bash\n(.*?)^```$"
-
-#: Environment variables of the caller that must not reach the tests, by the beginning of their names.
-DROPPED = ("AIRFLOW", "PYTEST_", "PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
 
 IMPORT_ALL = """
 import importlib, pkgutil, airflow_provider_codat as package
@@ -56,46 +50,6 @@ for name in names:
     name.endswith((".__main__", ".pytest_plugin")) or importlib.import_module(name)
 print(len(names), "modules below", package.__path__)
 """
-
-VERSIONS = "import platform, importlib.metadata as m; print(m.version('apache-airflow'), platform.python_version())"
-
-
-class StepFailed(Exception):
-    """A step has failed; the message names the command or the reason."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One job of ``versions.toml``, and one line of the table of results: an Airflow, its Python, its dependencies.
-
-    :param airflow: minor version, such as ``3.2``.
-    :param python: minor version.
-    :param dependencies: ``newest``; ``lowest``, our own dependencies at the lower bounds of ``pyproject.toml``; or
-        ``constrained``, by the list of Airflow's own constraints in the folder ``constraints``.
-    :param only: the tests that run, by path; default all but those that the lists of ``versions.toml`` leave out.
-    :param pins: further requirements -> the reason for each; default none.
-    """
-
-    airflow: str
-    python: str
-    dependencies: Literal["newest", "lowest", "constrained"]
-    only: list[str] = field(default_factory=list)
-    pins: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """The name of the job's step and files."""
-        return f"airflow-{self.airflow}-{self.dependencies}"
-
-    @property
-    def lowest(self) -> bool:
-        """Whether our own dependencies are at their lower bounds."""
-        return self.dependencies == "lowest"
-
-    @property
-    def report(self) -> Path:
-        """The path of the test report."""
-        return REPORTS / f"{self.name}.xml"
 
 
 @dataclass
@@ -110,74 +64,6 @@ class Ended:
     problem: str | None = "did not end"
     seconds: float = 0.0
     cpu: float = 0.0
-
-
-class Commands:
-    """The commands that are running, each in a process group of its own."""
-
-    def __init__(self) -> None:
-        self._running: set[subprocess.Popen[bytes]] = set()
-        self._lock = threading.Lock()
-        self._is_over = False
-
-    def run(self, command: Sequence[str | Path], **options: Any) -> tuple[int, float]:
-        """Run a command to its end and return its exit status and its seconds of CPU time.
-
-        :raises StepFailed: :meth:`end` has been called.
-        """
-        with self._lock:
-            if self._is_over:
-                raise StepFailed("was ended")
-            process = subprocess.Popen(command, start_new_session=True, **options)
-            self._running.add(process)
-        try:
-            _, status, used = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            return process.returncode, used.ru_utime + used.ru_stime
-        finally:
-            self._running.discard(process)
-
-    def end(self) -> None:
-        """End the running commands, and start no more."""
-        with self._lock:
-            self._is_over = True
-            for process in self._running:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGTERM)
-
-
-class Output:
-    """Runs the commands of a step and writes their output to a file.
-
-    :param file: the file.
-    :param env: the environment of the commands.
-    :param commands: the commands that are running.
-    :param is_first: whether the commands come before those of other steps where all want the processor.
-    """
-
-    def __init__(self, file: IO[str], env: dict[str, str], commands: Commands, *, is_first: bool) -> None:
-        self.cpu = 0.0
-        self._file = file
-        self._env = env
-        self._commands = commands
-        self._prefix = () if is_first else ("nice", "-n", "5")
-
-    def run(self, *command: str | Path, cwd: Path = ROOT, **env: str) -> None:
-        """Run a command to its end.
-
-        :param env: added to the environment.
-        :raises StepFailed: it failed.
-        """
-        self.log(f"$ {' '.join(map(str, command))}")
-        streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": self._file, "stderr": self._file}
-        status, cpu = self._commands.run([*self._prefix, *command], cwd=cwd, env=self._env | env, **streams)
-        self.cpu += cpu
-        if status:
-            raise StepFailed(f"{Path(command[0]).name} ended with status {status}")
-
-    def log(self, line: str) -> None:
-        """Write a line."""
-        print(line, file=self._file, flush=True)
 
 
 class Checks:
@@ -482,80 +368,6 @@ class Checks:
         if not f"{airflow}.".startswith(f"{job.airflow}."):
             problem = f"is not Airflow {job.airflow}"
         return airflow, job.dependencies, python, passed, real_run, problem or ended.problem or "ok"
-
-
-def lower_bounds() -> list[str]:
-    """Return the lower bounds of a user's requirements as pins: other packages may require newer versions."""
-    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    requirements: list[str] = [*project["dependencies"], *project["optional-dependencies"]["demo"]]
-    return [each.replace(">=", "==") for each in requirements]
-
-
-def installed(prefix: Path) -> tuple[str, str] | None:
-    """Return the versions of Airflow and Python in an environment, or None if it has no Airflow."""
-    python = prefix / "bin" / "python"
-    if not python.exists():
-        return None
-    asked = subprocess.run([python, "-I", "-c", VERSIONS], capture_output=True, text=True, check=False)
-    airflow, _, version = asked.stdout.strip().partition(" ")
-    return (airflow, version) if airflow else None
-
-
-def read_report(report: Path) -> tuple[str, str, str | None]:
-    """Return how many tests passed without the real run, the real run's seconds, and how many tests failed, if any."""
-    cases = list(ElementTree.parse(report).iter("testcase"))
-    bad = [case for case in cases if {each.tag for each in case} & {"failure", "error", "skipped"}]
-    real = [case for case in cases if case.get("classname", "").endswith(REAL_RUN)]
-    passed = sum(case not in bad and case not in real for case in cases)
-    seconds = sum(float(case.get("time", 0)) for case in real)
-    problem = f"{len(bad)} failed or were skipped" if bad else None
-    if any(case in bad for case in real):
-        problem = f"{problem}, of the real run too"
-    return str(passed), f"{seconds:.0f} s" if real else "-", problem
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table that is aligned as plain text, too."""
-    lines = [tuple(head), *map(tuple, rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    lines.insert(1, tuple("-" * width for width in widths))
-    padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in padded)
-
-
-def environment(scratch: Path) -> dict[str, str]:
-    """Return the environment of all steps: the caller's without :data:`DROPPED`, with caches in the scratch folder."""
-    env = {name: value for name, value in os.environ.items() if not name.lstrip("_").startswith(DROPPED)}
-    (scratch / "tmp").mkdir()
-    env |= {
-        "CODAT_TEST_ARTIFACTS": str(REPORTS / "artifacts"),
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        # "--no-compile", whose value pip reads the other way round: Python compiles the modules that it imports.
-        "PIP_NO_COMPILE": "0",
-        "TMPDIR": str(scratch / "tmp"),
-        "UV_PYTHON_DOWNLOADS": "never",
-        "XDG_CACHE_HOME": str(scratch / "cache"),
-    }
-    # uv does not read pip's settings.
-    for pips, uvs in (("PIP_CERT", "SSL_CERT_FILE"), ("PIP_INDEX_URL", "UV_DEFAULT_INDEX")):
-        if pips in env:
-            env.setdefault(uvs, env[pips])
-    return env
-
-
-def find_python(version: str) -> Path:
-    """Return the path of a Python of a minor version: pyenv's if it has one, else the one on the ``PATH``.
-
-    :raises StepFailed: there is none.
-    """
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    on_path = shutil.which(f"python{version}")
-    for candidate in [*sorted(pyenv.glob(f"{version}.*/bin/python")), *([Path(on_path)] if on_path else [])]:
-        # A shim of pyenv exists even where no Python of that version is installed.
-        asked = subprocess.run([candidate, "--version"], capture_output=True, text=True, check=False)
-        if asked.stdout.startswith(f"Python {version}."):
-            return candidate
-    raise StepFailed(f"there is no Python {version} here")
 
 
 def main() -> None:
