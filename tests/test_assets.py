@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from airflow import __version__ as airflow_version
 from airflow.providers.common.compat.sdk import Asset
+from airflow.providers_manager import ProvidersManager
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,16 +47,11 @@ def test_what_airflow_takes_beside_is_passed_on():
 
 
 def test_airflow_finds_the_handler_and_the_factory():
+    manager = ProvidersManager()
     if HAS_NAMES:
-        from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime as Manager
-
-        manager = Manager()
         handlers, factories = manager.asset_uri_handlers, manager.asset_factories
         converters = manager.asset_to_openlineage_converters
-    else:
-        from airflow.providers_manager import ProvidersManager
-
-        manager = ProvidersManager()  # AIR301: these are the names in 2.11
+    else:  # AIR301: these are the names in 2.11
         handlers, factories = manager.dataset_uri_handlers, manager.dataset_factories  # noqa: AIR301
         converters = manager.dataset_to_openlineage_converters  # noqa: AIR301
     assert handlers["codat"] is assets.sanitize_uri
