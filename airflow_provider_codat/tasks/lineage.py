@@ -42,10 +42,10 @@ class Touched:
     """Something that a task reads or writes.
 
     :param uri: the URI of its asset.
-    :param records: the number of records, or ``None`` if it is not known.
-    :param ids: what the event of an asset says about it beside that number: ids, never records.
-    :param also: the URIs of further assets that it belongs to.
-    :param is_changed: whether the task has changed it.
+    :param records: the number of records, or ``None`` if it is not known, which is the default.
+    :param ids: what the event of an asset says about it beside that number: ids, never records; default nothing.
+    :param also: the URIs of further assets that it belongs to; default none.
+    :param is_changed: whether the task has changed it; default ``False``.
     """
 
     uri: str
