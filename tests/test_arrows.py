@@ -21,9 +21,10 @@ ROOT = Path(airflow_provider_codat.__file__).parent
 ARROWS = {
     "sensors": {"tasks"},
     "operators": {"tasks", "api.reading"},
-    "tasks": {"triggers", "links", "exceptions"},
+    "tasks": {"triggers", "links", "exceptions", "assets"},
     "triggers": {"hooks", "links", "api.refreshing"},
     "links": {"api.http"},
+    "assets": {"api.http", "api.data_types"},
     "hooks": {"api.endpoints", "api.sync_settings", "api.waiting", "api.limits"},
     "get_provider_info": {"hooks"},
     "retry_policy": {"exceptions"},
