@@ -130,7 +130,7 @@ class Freshness(JsonValue):
 
     @classmethod
     def from_json(cls, stored: Any) -> Self:
-        """Read what :meth:`to_json` returned, or the times alone, as version 0.2.0 stored them of fresh data.
+        """Read what :meth:`to_json` returned, or the times alone, as earlier events of fresh data have them.
 
         :raises CodatResponseError: ``stored`` is anything else.
         """
