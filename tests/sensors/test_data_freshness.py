@@ -9,6 +9,7 @@ from virtual_clock import START
 
 from airflow_provider_codat.exceptions import (
     CodatAuthenticationError,
+    CodatError,
     CodatInputError,
     CodatNotFoundError,
     CodatRefreshNotPossible,
@@ -152,6 +153,16 @@ def test_a_company_that_is_unknown_is_named(mode, sense, codat, company):
     codat.fault(Fault("status", status=404, times=None))
     with pytest.raises(CodatNotFoundError, match=rf"not found company {company.id} for \d+ s: check company_id"):
         sense(mode)
+
+
+@pytest.mark.parametrize(
+    "wait", [{}, {"wait": None}, {"wait": {"since": None, "queued": []}}, {"wait": {"since": 0.0}}]
+)
+def test_an_event_that_does_not_say_how_to_go_on_is_an_error(wait, company):
+    operation = {"synced": {"bills": None}, "stale": {"bills": "was never refreshed"}, "toQueue": ["bills"]}
+    sensor = CodatDataFreshnessSensor(task_id="fresh", company_id=company.id, data_types="bills")
+    with pytest.raises(CodatError, match="The trigger's event does not say with what the wait goes on"):
+        sensor.execute_complete({}, {"outcome": "ended", "operation": operation, **wait})
 
 
 # -- a data type that the platform does not have -----------------------------------------------------------------------
