@@ -260,7 +260,7 @@ class CodatDataFreshnessSensor(WaitingSensor):
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Return the XCom for the trigger's event, or do what it asks for and defer the task again.
 
-        :param event: the event of ``CodatDataFreshnessTrigger``.
+        :param event: the event of ``CodatDataFreshnessTrigger``; with ``None``, the default, the task fails.
         :raises CodatError: the event cannot be read, or reports an error.
         """
         seen = self.outcome_of_event(event)

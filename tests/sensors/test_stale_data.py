@@ -174,6 +174,14 @@ def test_a_transient_error_while_queueing_only_delays_the_refresh(
 
 
 @EACH_MODE
+def test_a_refresh_is_not_queued_again_before_the_time_that_codat_asks_for(mode, sense, codat, clock):
+    codat.fault(Fault("status", status=429, retry_after=300, path=QUEUE))
+    sense(mode, refresh_if_stale=True)
+    first, second = clock.requested_at(QUEUE)
+    assert 300 <= second - first <= 362
+
+
+@EACH_MODE
 def test_an_error_that_stays_is_in_the_timeout(mode, sense, codat, clock):
     codat.fault(Fault("gateway", status=503, path=QUEUE, times=None))
     began = clock.passed
