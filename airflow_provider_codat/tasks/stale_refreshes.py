@@ -90,7 +90,7 @@ class StaleRefreshes:
             self._has_read_list = True
 
     def _queue(self, hook: CodatHook, state: RefreshState, data_type: str) -> None:
-        # Each data type by itself: so it is known which one Codat has refused, and the others are queued.
+        # Each data type by itself, so that it is known which one Codat has refused.
         found: list[StoredRefresh] = []
         queueing = Queueing(
             company_id=self._company_id,
