@@ -11,8 +11,8 @@ from airflow.providers.common.compat.sdk import DAG, task
 from airflow.utils import db
 
 from airflow_provider_codat.hooks.codat import CodatHook
-from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
-from airflow_provider_codat.simulator import CodatSimulator, Outcome
+from airflow_provider_codat.sensors.codat import CodatDataFreshnessSensor, CodatPushOperationSensor
+from airflow_provider_codat.simulator import CodatSimulator, Fault, Outcome
 
 SETTINGS = [{"dataType": "bills", "syncSchedule": 24, "syncOrder": 0, "fetchOnFirstLink": True, "isNew": [1]}]
 arrived = {}
@@ -42,6 +42,20 @@ with DAG("xcoms", schedule=None, params={"company_id": "", "connection_id": ""})
         "schedule": returning("schedule", lambda hook, of, _: hook.get_company_sync_settings(of).settings[0].schedule),
     }
 
+    # Its first check fails, so the trigger finds what is not fresh. A worker queues the refresh, and defers again.
+    fresh = CodatDataFreshnessSensor(
+        task_id="fresh",
+        company_id="{{ params.company_id }}",
+        data_types=["invoices"],
+        refresh_if_stale=True,
+        deferrable=True,
+        end_from_trigger=True,
+        poke_interval=0.1,
+        exponential_backoff=False,
+        timeout=120,
+    )
+    outputs["times"] = fresh.output
+
     @task
     def report(given):
         arrived.update(given)
@@ -68,8 +82,10 @@ if __name__ == "__main__":
         codat.set_sync_settings(company.id, SETTINGS)
         failed = Outcome("Failed", errors=[{"itemId": "a", "message": "b", "validatorName": "c"}])
         codat.add_push(company.id, "bills", "Failed", outcome=failed)
+        codat.fault(Fault("status", status=500, path=".*/dataStatus"))
         run = dag.test(run_conf={"company_id": company.id, "connection_id": company.connection_id})
     types = {
         name: type(value[0] if isinstance(value, list | tuple) else value).__name__ for name, value in arrived.items()
     }
-    print(json.dumps({"state": run.state, "connection_id": company.connection_id, "types": types, "arrived": arrived}))
+    result = {"state": run.state, "connection_id": company.connection_id, "types": types, "arrived": arrived}
+    print(json.dumps(result | {"queued": codat.count("POST", ".*/data/queue/invoices")}))

@@ -42,6 +42,7 @@ def test_what_the_hook_returns_arrives_in_another_task():
     assert arrived["errors"] == [{"itemId": "a", "message": "b", "validatorName": "c"}]
     assert arrived["written"]["dataConnectionKey"] == run["connection_id"]
     assert "Failed" in [each["status"] for each in arrived["operations"]]
+    assert (arrived["times"].keys(), run["queued"]) == ({"invoices"}, 1)
     # Plain dicts: the task downstream may run where this package is not.
     assert set(run["types"].values()) == {"dict"}
 

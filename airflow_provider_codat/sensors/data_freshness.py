@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from airflow.providers.common.compat.sdk import PokeReturnValue, conf
+from airflow.providers.common.compat.sdk import AirflowSkipException, PokeReturnValue, conf
 
-from airflow_provider_codat.api.errors import CodatInputError
+from airflow_provider_codat.api.errors import CodatError, CodatInputError
 from airflow_provider_codat.exceptions import CodatRefreshNotPossible
 from airflow_provider_codat.tasks.data_types import read_data_types
 from airflow_provider_codat.tasks.waiting_sensor import WaitingSensor
@@ -18,9 +19,11 @@ from airflow_provider_codat.tasks.waiting_sensor import WaitingSensor
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_codat.api.endpoints.operation import OperationKind
-    from airflow_provider_codat.api.refreshing.freshness import FreshnessWait, Requirement
-    from airflow_provider_codat.triggers.events import TimedOut
+    from airflow_provider_codat.api.endpoints.operation import Checked
+    from airflow_provider_codat.api.refreshing.freshness import Freshness, FreshnessWait, Requirement
+    from airflow_provider_codat.tasks.stale_refreshes import StaleRefreshes
+
+ON_NOT_SUPPORTED = ("fail", "skip")
 
 
 class CodatDataFreshnessSensor(WaitingSensor):
@@ -31,8 +34,14 @@ class CodatDataFreshnessSensor(WaitingSensor):
     ``max_spread`` the refreshes also have to be close to each other, as reports over several data types need it. The
     status of the last refresh does not count: an error does not make older data unusable.
 
-    With ``refresh_if_stale`` it queues a refresh of each data type that is not fresh, once in a DAG run. It then waits
-    until one succeeds, whoever has queued that.
+    With ``refresh_if_stale`` it queues a refresh of each data type, once, when it finds that it is not fresh: at the
+    first check or later. With ``max_spread``, it also queues those that would be too far apart from the others after
+    that. It then waits until a refresh succeeds, whoever has queued that. If a refresh cannot be queued because of a
+    transient error, the next check tries again.
+
+    A data type that is not fresh, and whose last refresh ended as ``NotSupported``, never becomes fresh: the platform
+    does not have it. ``on_not_supported`` says what the task does then. If the company has several linked connections,
+    Codat does not say whose status it shows: then the wait goes on.
 
     The XCom has the time of the last successful refresh of each data type, ISO 8601 in UTC.
 
@@ -46,7 +55,9 @@ class CodatDataFreshnessSensor(WaitingSensor):
         time zone it is UTC; default ``None``, any. Templated.
     :param max_spread: the longest time between the refreshes of two of the data types, a ``timedelta`` or seconds;
         default ``None``, any.
-    :param refresh_if_stale: queue a refresh of what is not fresh, once; default ``False``.
+    :param refresh_if_stale: queue a refresh of what is not fresh, each data type once; default ``False``.
+    :param on_not_supported: what to do about a data type that the platform does not have: ``fail``, the default, fails
+        the task; ``skip`` goes on without it, and skips the task if none is left.
     :param codat_conn_id: the id of the Airflow connection; default ``codat_default``. Templated.
     :param deferrable: wait in the triggerer instead of a worker; default Airflow's ``[operators] default_deferrable``.
     :param poke_interval: the shortest pause between two checks in seconds, default 60.
@@ -58,17 +69,18 @@ class CodatDataFreshnessSensor(WaitingSensor):
     :param kwargs: what every sensor takes: ``timeout`` in seconds (default Airflow's ``[sensors] default_timeout``,
         seven days), ``mode``, ``soft_fail``, ``execution_timeout``, ``retries`` and so on.
     :raises AirflowSensorTimeout: ``timeout`` passed first; the message names what is not fresh, and why.
-    :raises CodatRefreshNotPossible: with ``refresh_if_stale``, the platform does not have a data type.
+    :raises CodatRefreshNotPossible: the platform does not have a data type. The task fails without a retry.
+    :raises AirflowSkipException: the platform has none of the data types, with ``on_not_supported="skip"``.
     :raises CodatInputError: an argument is malformed. A literal raises this at DAG parse, a rendered one before any
         request.
-    :raises CodatApiError: an error that is not transient: 401, 403, 404 for longer than a minute, and so on.
+    :raises CodatApiError: an error that is not transient: 401, 403, 404 for longer than a minute, and so on. If a
+        refresh was refused, the message names its data type.
 
     Source: https://docs.codat.io/core-concepts/status and https://docs.codat.io/using-the-api/queueing-data-syncs.
     """
 
     template_fields: Sequence[str] = ("company_id", "data_types", "since", "codat_conn_id")
     trigger_class_path = "airflow_provider_codat.triggers.codat.CodatDataFreshnessTrigger"
-    failure = CodatInputError  # never raised: the wait has one end
     lineage = "freshness"
     ui_color = "#e4ecff"
 
@@ -81,6 +93,7 @@ class CodatDataFreshnessSensor(WaitingSensor):
         since: datetime | str | None = None,
         max_spread: timedelta | float | None = None,
         refresh_if_stale: bool = False,
+        on_not_supported: Literal["fail", "skip"] = "fail",
         codat_conn_id: str = "codat_default",
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poke_interval: timedelta | float = 60.0,
@@ -93,7 +106,6 @@ class CodatDataFreshnessSensor(WaitingSensor):
             company_id=company_id,
             codat_conn_id=codat_conn_id,
             deferrable=deferrable,
-            fail_on_unsuccessful=True,
             poke_interval=poke_interval,
             exponential_backoff=exponential_backoff,
             max_wait=max_wait,
@@ -105,10 +117,14 @@ class CodatDataFreshnessSensor(WaitingSensor):
         self.since = since
         self.max_spread = _seconds("max_spread", max_spread)
         self.refresh_if_stale = refresh_if_stale
-        self._has_queued = False
+        self.on_not_supported = on_not_supported
         self.check_ids("company_id")
         if data_types is None:
             raise CodatInputError("data_types is None: give a data type, or a list of them")
+        if on_not_supported not in ON_NOT_SUPPORTED:
+            raise CodatInputError(
+                f"on_not_supported is {on_not_supported!r}: give one of {', '.join(ON_NOT_SUPPORTED)}"
+            )
         if self.is_literal("data_types"):
             read_data_types(data_types)
         if self.is_literal("since"):
@@ -119,7 +135,7 @@ class CodatDataFreshnessSensor(WaitingSensor):
             warn_if_worker_ends(self)
 
     @classmethod
-    def kind(cls) -> OperationKind[Any]:
+    def kind(cls) -> Checked[Any]:
         """Return the kind for the data status."""
         from airflow_provider_codat.api.refreshing.freshness import DATA_STATUS
 
@@ -136,7 +152,16 @@ class CodatDataFreshnessSensor(WaitingSensor):
     def _wait(self) -> FreshnessWait:
         from airflow_provider_codat.api.refreshing.freshness import FreshnessWait
 
-        return FreshnessWait.of(self.company_id, self._requirement, self.log, time.time)
+        queued = self._refreshes.queued if self.refresh_if_stale else None
+        return FreshnessWait.of(
+            self.company_id, self._requirement, self.log, time.time, queued=queued, reports_not_supported=True
+        )
+
+    @cached_property
+    def _refreshes(self) -> StaleRefreshes:
+        from airflow_provider_codat.tasks.stale_refreshes import StaleRefreshes
+
+        return StaleRefreshes(self.company_id, self.log, is_one_process=self.deferrable or not self.reschedule)
 
     @property
     def not_ended_text(self) -> str:
@@ -152,65 +177,127 @@ class CodatDataFreshnessSensor(WaitingSensor):
     # -- in a worker -------------------------------------------------------------------------------------------------
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Check with one request, and queue refreshes of what is not fresh if none was queued in this DAG run."""
-        poked = super().poke(context)
-        seen = self._wait.freshness
-        if not poked and seen is not None and self.refresh_if_stale and not self._has_queued:
-            self._queue(context, tuple(seen.stale))
-            self._has_queued = True
-        return poked
+        """Check with one request, and do what has to be done so that the data becomes fresh."""
+        seen = self.check()
+        if seen is not None:
+            seen = self._act(context, seen)
+        if seen is None or not seen.is_success:
+            return PokeReturnValue(is_done=False)
+        return PokeReturnValue(True, self.result(seen))
 
-    def _queue(self, context: Context, stale: tuple[str, ...]) -> None:
-        from airflow_provider_codat.tasks.earlier_refreshes import queue_once
+    def _act(self, context: Context, seen: Freshness) -> Freshness:
+        """Queue refreshes, leave out what the platform does not have, and return what is known of the rest."""
+        if seen.is_success:
+            return seen
+        self._leave_out(seen.not_supported if self._has_one_connection(seen) else ())
+        if seen.to_queue:
+            needed = partial(self._wait.requirement.to_queue, seen, now=time.time())
+            if error := self._refreshes.queue(self.hook, context, needed):
+                self._wait.pause_after(error, time.time())
+        self._leave_out(self._refreshes.not_supported)
+        return seen.of(self._wait.requirement.data_types)
 
-        refresh = queue_once(self.hook, context, self.company_id, stale, self.log)
-        if missing := [each.data_type or "" for each in refresh.not_supported]:
-            names = ", ".join(missing)
-            raise CodatRefreshNotPossible(
-                refresh, f"The platform of company {self.company_id} does not have {names}, which is never fresh"
+    def _has_one_connection(self, seen: Freshness) -> bool:
+        """Whether a status counts for the company: with several connections, Codat does not say whose it shows."""
+        if not seen.not_supported:
+            return False
+        try:
+            linked = [each for each in self.hook.list_data_connections(self.company_id).results if each.is_linked]
+        except CodatError as error:
+            self._wait.failed(error, time.time())
+            return False
+        if len(linked) > 1:
+            self._wait.reports_not_supported = False
+            names = ", ".join(seen.not_supported)
+            self.log.warning(
+                "Codat shows NotSupported for %s. The wait goes on, because company %s has %d linked connections, and"
+                " Codat does not say whose status it shows.",
+                *(names, self.company_id, len(linked)),
             )
+        return len(linked) <= 1
+
+    def _leave_out(self, not_supported: Collection[str]) -> None:
+        requirement = self._wait.requirement
+        missing = [each for each in requirement.data_types if each in not_supported]
+        if not missing:
+            return
+        from airflow_provider_codat.api.endpoints.pull_operations import NOT_SUPPORTED
+        from airflow_provider_codat.api.refreshing.decision import Target
+        from airflow_provider_codat.api.refreshing.outcome import Refresh, without_operation
+
+        says = f"the platform of company {self.company_id} does not have {', '.join(missing)}, which is never fresh"
+        if self.on_not_supported == "fail":
+            ended = [without_operation(self.company_id, Target(each), NOT_SUPPORTED) for each in missing]
+            raise CodatRefreshNotPossible(
+                Refresh(self.company_id, tuple(ended)),
+                f"{says[0].upper()}{says[1:]}: leave it out of data_types, or set on_not_supported='skip'",
+            )
+        left = tuple(each for each in requirement.data_types if each not in missing)
+        if not left:
+            raise AirflowSkipException(f"Skipping: {says}")
+        self.log.warning("It is left out: %s.", says)
+        self._wait.requirement = replace(requirement, data_types=left)
+
+    # -- with the triggerer ------------------------------------------------------------------------------------------
 
     def hand_over(self, started: float) -> NoReturn:
-        """Defer the task until the data is fresh.
+        """Defer the task until the data is fresh, or until a worker has something to do.
 
-        :param started: the time of the last check, in epoch seconds.
+        :param started: when the wait began, in epoch seconds.
         """
-        requirement = self._requirement
+        wait, requirement, now = self._wait, self._wait.requirement, time.time()
         self.defer_until(
             started,
-            started + self._wait.next_pause(started, self.pace, waited=0.0),
-            last_status=self._wait.last_status,
+            now + wait.next_pause(now, self.pace, waited=now - started),
+            last_status=wait.last_status,
             data_types=list(requirement.data_types),
             max_age=requirement.max_age,
             since=requirement.since,
             max_spread=requirement.max_spread,
+            queued=None if wait.queued is None else sorted(wait.queued),
+            reports_not_supported=wait.reports_not_supported,
         )
 
-    def trigger_arguments(self) -> dict[str, Any]:
-        """Return the trigger's arguments that every wait has."""
-        arguments = super().trigger_arguments()
-        del arguments["fail_on_unsuccessful"]
-        return arguments
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Return the XCom for the trigger's event, or do what it asks for and defer the task again.
 
-    def resume_wait(self, outcome: TimedOut) -> None:
-        """Record what a trigger reports of a wait whose deadline has passed.
-
-        :param outcome: what it reports.
+        :param event: the event of ``CodatDataFreshnessTrigger``; with ``None``, the default, the task fails.
+        :raises CodatError: the event cannot be read, or reports an error.
         """
-        self._wait.last_status, self._wait.trouble = outcome.last_status, outcome.trouble
+        seen = self.outcome_of_event(event)
+        if not seen.is_success:
+            started = self._resume(seen, event)
+            seen = self._act(context, seen)
+            if not seen.is_success and time.time() >= started + self.wait_limit:
+                raise self.limit_error()
+            if not seen.is_success:
+                self.hand_over(started)
+        return self.result(seen)
 
-    def result(self, outcome: Any) -> dict[str, Any]:
+    def _resume(self, seen: Freshness, event: Any) -> float:
+        """Go on with the wait of a trigger, and return when it began, in epoch seconds."""
+        match event:
+            case {"wait": {"since": int() | float() as since, "queued": list() | None as queued} as before}:
+                self._refreshes.queued.update(queued or ())
+                self._wait.requirement = replace(self._requirement, data_types=tuple(seen.synced))
+                self._wait.reports_not_supported = before.get("reportsNotSupported") is True
+                self._wait.last_status = seen.status
+                return since
+        raise CodatError(f"The trigger's event does not say with what the wait goes on: {event!r}")
+
+    def log_end(self, outcome: Freshness) -> None:
+        """Log what the wait has ended with.
+
+        :param outcome: the last check.
+        """
+        self.log.info("The data (%s) of company %s is %s.", outcome.key, self.company_id, outcome.status)
+
+    def result(self, outcome: Freshness) -> dict[str, Any]:
         """Return the XCom: the time of the last successful refresh of each data type.
 
-        :param outcome: the ``Freshness``.
+        :param outcome: the last check, which shows all data types as fresh.
         """
-        times: dict[str, Any] = outcome.to_json()
-        return times
-
-    def on_kill(self) -> None:
-        """Log what the task waited for. Airflow calls this when a user or a limit ends the try."""
-        if "_wait" in vars(self):
-            self.log.warning("This try of the task is stopped. %s", self._wait.not_cancelled_text)
+        return outcome.times
 
 
 def _seconds(name: str, value: timedelta | float | None) -> float | None:

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Collection
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_codat.api.refreshing.decision import Target
-from airflow_provider_codat.api.refreshing.history import newest_by_target, read_newest
-from airflow_provider_codat.api.refreshing.outcome import Refresh
-from airflow_provider_codat.api.refreshing.queueing import Queueing
 from airflow_provider_codat.api.refreshing.stored import EarlierTries, StoredRefresh
 from airflow_provider_codat.tasks.earlier_tries import TaskStore
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
-
-    from airflow_provider_codat.api.http.steps import Log
-    from airflow_provider_codat.hooks.codat import CodatHook
 
 STORED_AS = "codat_refresh"
 """The key of the stored refresh in the task state store."""
@@ -57,34 +47,3 @@ class RefreshState:
     def keep(self, refresh: StoredRefresh) -> None:
         """Store a refresh for the next try."""
         self._store.set(refresh.to_json())
-
-
-def queue_once(hook: CodatHook, context: Context, company_id: str, data_types: Collection[str], log: Log) -> Refresh:
-    """Queue the refresh of those data types for which this task instance has queued none since it was cleared.
-
-    Without a task state store, those count of which any refresh was requested since the DAG run began.
-
-    :return: what was queued.
-    :raises CodatError: Codat has refused a refresh, or has not answered.
-    """
-    state = RefreshState(context)
-    tries = state.earlier_tries()
-    before = dict(tries.stored.operations) if tries.stored is not None else {}
-    done = {target.data_type for target in before}
-    if not state.has_store:
-        newest = hook.run(read_newest(company_id), attempts=None)
-        done = {each.data_type for each in newest_by_target(newest, map(Target, data_types), tries.since)}
-    missing = tuple(each for each in data_types if each not in done)
-    if not missing:
-        return Refresh(company_id, ())
-    queueing = Queueing(
-        company_id=company_id,
-        data_types=missing,
-        connection_id=None,
-        max_tries=state.max_tries,
-        earlier_tries=EarlierTries(is_first_try=True),
-        log=log,
-        keep=lambda stored: state.keep(replace(stored, operations={**before, **stored.operations})),
-        clock=time.time,
-    )
-    return hook.run(queueing.steps(), attempts=None)

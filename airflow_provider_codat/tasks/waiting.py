@@ -6,6 +6,7 @@ The sensors and the operators share it, so all wait and end in the same way.
 from __future__ import annotations
 
 import pkgutil
+import time
 from abc import abstractmethod
 from datetime import timedelta
 from functools import cached_property
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_codat.api.endpoints.operation import Awaited, Operation, OperationKind
     from airflow_provider_codat.api.endpoints.push_operations import PushOperation
     from airflow_provider_codat.api.waiting.pace import Pace
-    from airflow_provider_codat.api.waiting.wait import OperationWait
+    from airflow_provider_codat.api.waiting.wait import OperationWait, Wait
     from airflow_provider_codat.triggers.events import TimedOut
 
 TRIGGER_GRACE = timedelta(minutes=2)
@@ -155,14 +156,15 @@ class WaitingTask(CodatTask):
     def defer_until(self, started: float, not_before: float, **what: Any) -> NoReturn:
         """Defer the task until what it waits for has ended.
 
-        :param started: the time of the last check, in epoch seconds.
+        :param started: when the wait began, in epoch seconds.
         :param not_before: the time of the next check, in epoch seconds.
         :param what: the arguments of the trigger that say what to wait for.
         """
+        deadline = started + self.wait_limit
         arguments = {
             "company_id": self.company_id,
             "codat_conn_id": self.codat_conn_id,
-            "deadline": started + self.wait_limit,
+            "deadline": deadline,
             "not_before": not_before,
             "waiting_since": started,
             **what,
@@ -171,7 +173,7 @@ class WaitingTask(CodatTask):
         self.defer(
             trigger=pkgutil.resolve_name(self.trigger_class_path)(**arguments),
             method_name="execute_complete",
-            timeout=timedelta(seconds=self.wait_limit) + TRIGGER_GRACE,
+            timeout=timedelta(seconds=max(deadline - time.time(), 0.0)) + TRIGGER_GRACE,
         )
 
     def outcome_of_event(self, event: Any) -> Any:
@@ -184,8 +186,12 @@ class WaitingTask(CodatTask):
             raise self.limit_error()
         if isinstance(outcome, CodatError):
             raise outcome
-        self.log.info("%s %s ended as %s.", self.kind().name.capitalize(), outcome.key, outcome.status)
+        self.log_end(outcome)
         return outcome
+
+    def log_end(self, outcome: Any) -> None:
+        """Log what the wait has ended with."""
+        self.log.info("%s %s ended as %s.", self.kind().name.capitalize(), outcome.key, outcome.status)
 
     def error_without_event(self, reason: dict[str, Any]) -> BaseException:
         """Return the error for a deferral that ended without an event. ``reason`` has Airflow's error and traceback."""
@@ -217,7 +223,39 @@ class WaitingTask(CodatTask):
         return CodatWaitTimeout(message, self.last_status)
 
 
-class OperationTask(WaitingTask):
+class OneWaitTask(WaitingTask):
+    """Waits for what one request checks."""
+
+    @property
+    @abstractmethod
+    def _wait(self) -> Wait:
+        """The wait; a subclass makes it once."""
+
+    @property
+    def last_status(self) -> str | None:
+        """The last status seen, or ``None``."""
+        return self._wait.last_status
+
+    @property
+    def last_status_text(self) -> str:
+        """The last status in words."""
+        return self._wait.last_status_text
+
+    @abstractmethod
+    def hand_over(self, started: float) -> NoReturn:
+        """Defer the task until the wait has ended. ``started`` is the time of the last check, in epoch seconds."""
+
+    def resume_wait(self, outcome: TimedOut) -> None:
+        """Record the last status and the last error."""
+        self._wait.last_status, self._wait.trouble = outcome.last_status, outcome.trouble
+
+    def on_kill(self) -> None:
+        """Log what becomes of what the task waits for. Airflow calls this when a user or a limit ends the try."""
+        if "_wait" in vars(self):  # before that, the ids may be templates
+            self.log.warning("This try of the task is stopped. %s", self._wait.not_cancelled_text)
+
+
+class OperationTask(OneWaitTask):
     """Waits for one operation.
 
     Before it waits, it sets the operation key as the attribute that ``kind().key_argument`` names.
@@ -251,16 +289,6 @@ class OperationTask(WaitingTask):
         """The text that says that the operation had not ended."""
         return f"{self.kind().name.capitalize()} {self._key} had not ended"
 
-    @property
-    def last_status(self) -> str | None:
-        """The last status seen, or ``None``."""
-        return self._wait.last_status
-
-    @property
-    def last_status_text(self) -> str:
-        """The last status in words."""
-        return self._wait.last_status_text
-
     def trigger_arguments(self) -> dict[str, Any]:
         """Return the trigger's arguments that do not depend on whether a worker or the triggerer starts the task."""
         return {**super().trigger_arguments(), "fail_on_unsuccessful": self.fail_on_unsuccessful}
@@ -277,7 +305,7 @@ class OperationTask(WaitingTask):
     def resume_wait(self, outcome: TimedOut) -> None:
         """Record the key, the last status and the last error."""
         setattr(self, self.kind().key_argument, outcome.key or self._key)
-        self._wait.last_status, self._wait.trouble = outcome.last_status, outcome.trouble
+        super().resume_wait(outcome)
 
     def result(self, outcome: Operation) -> dict[str, Any]:
         """Return the XCom of an operation that has ended, or raise the task's ``failure``."""
@@ -285,11 +313,6 @@ class OperationTask(WaitingTask):
         if self.fail_on_unsuccessful and not outcome.is_success:
             raise self.failure(outcome)
         return outcome.to_json()
-
-    def on_kill(self) -> None:
-        """Log that Codat cannot cancel the operation. Airflow calls this when a user or a limit ends the try."""
-        if "_wait" in vars(self):  # before that, the ids may be templates
-            self.log.warning("This try of the task is stopped. %s", self._wait.not_cancelled_text)
 
 
 class PushTask(OperationTask):

@@ -19,14 +19,14 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_codat.api.errors import CodatError
 from airflow_provider_codat.links.codat import store_company_link
-from airflow_provider_codat.tasks.waiting import OperationTask
+from airflow_provider_codat.tasks.waiting import OneWaitTask
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 
-class WaitingSensor(OperationTask, BaseSensorOperator):  # type: ignore[misc]  # exponential_backoff may be None, too
-    """Waits for one operation as a sensor does: in the modes ``poke`` and ``reschedule``, or deferred."""
+class WaitingSensor(OneWaitTask, BaseSensorOperator):  # type: ignore[misc]  # exponential_backoff may be None, too
+    """Waits for what one request checks, as a sensor does: in the modes ``poke`` and ``reschedule``, or deferred."""
 
     # -- in a worker -------------------------------------------------------------------------------------------------
 
@@ -43,15 +43,21 @@ class WaitingSensor(OperationTask, BaseSensorOperator):  # type: ignore[misc]  #
             return getattr(poked, "xcom_value", None)  # a subclass may return a plain bool from poke
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Check with one request, which is not repeated after an error: the next poke sends another."""
+        """Check once."""
+        ended = self.check()
+        return PokeReturnValue(is_done=False) if ended is None else PokeReturnValue(True, self.result(ended))
+
+    def check(self) -> Any:
+        """Check with one request, which is not repeated after an error: the next poke sends another.
+
+        :return: what the wait has ended with, or ``None``.
+        """
         try:
-            operation = self.hook.send(self._wait.request, attempts=1)
+            state = self.hook.send(self._wait.request, attempts=1)
         except CodatError as error:
             self._wait.failed(error, time.time())
-            return PokeReturnValue(is_done=False)
-        if not self._wait.answered(operation):
-            return PokeReturnValue(is_done=False)
-        return PokeReturnValue(is_done=True, xcom_value=self.result(self._wait.end(operation)))
+            return None
+        return self._wait.end(state) if self._wait.answered(state) else None
 
     def _get_next_poke_interval(
         self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int

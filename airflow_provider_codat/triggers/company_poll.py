@@ -15,8 +15,9 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from airflow_provider_codat.api.endpoints.operation import OperationKind
 from airflow_provider_codat.api.errors import CodatApiError, CodatAuthenticationError, CodatError, CodatRateLimited
 from airflow_provider_codat.api.http.retry import can_be_waited_out
 from airflow_provider_codat.api.waiting.company_checks import Check, CompanyChecks, SingleCheck
@@ -26,11 +27,11 @@ from airflow_provider_codat.triggers.slices import in_slices
 from airflow_provider_codat.triggers.thread_log import ThreadLog
 
 if TYPE_CHECKING:
-    from airflow_provider_codat.api.endpoints.operation import OperationKind, OperationState
+    from airflow_provider_codat.api.endpoints.operation import Checked, OperationState
     from airflow_provider_codat.api.http.request import Request
     from airflow_provider_codat.api.waiting.company_list import ListOrder
     from airflow_provider_codat.api.waiting.pace import Pace
-    from airflow_provider_codat.api.waiting.wait import OperationWait
+    from airflow_provider_codat.api.waiting.wait import Wait
 
 FIRST_CHECK_WITHIN = 10.0
 """Seconds over which first checks are spread, so that not all companies are checked at once after a restart."""
@@ -50,7 +51,7 @@ class Subscription:
     the trigger's task log.
     """
 
-    wait: OperationWait[Any]
+    wait: Wait
     pace: Pace
     began: float
     due: float
@@ -89,14 +90,16 @@ class Subscription:
 
 
 class CompanyPoll:
-    """Checks one company's operations of one kind. Calls ``when_over`` after the last wait, or after an error.
+    """Checks what is waited for of one company and kind. Calls ``when_over`` after the last wait, or after an error.
+
+    Only an ``OperationKind`` has a list. What is of another kind is read by single requests.
 
     :param order: the order of the connection's lists, shared by its companies.
     """
 
     def __init__(
         self,
-        kind: OperationKind[Any],
+        kind: Checked[Any],
         company_id: str,
         sender: Sender,
         order: ListOrder,
@@ -107,13 +110,14 @@ class CompanyPoll:
         self.place = Place()
         self._sender = sender
         self._when_over = when_over
-        self._checks = CompanyChecks(CompanyList(order), sender.hook.settings.max_concurrent_requests)
+        listing = CompanyList(order, exists=isinstance(kind, OperationKind))
+        self._checks = CompanyChecks(listing, sender.hook.settings.max_concurrent_requests)
         self._subscriptions: dict[str, list[Subscription]] = {}
         self._begins: float | None = None
 
     # -- the waits ---------------------------------------------------------------------------------------------------
 
-    async def wait(self, wait: OperationWait[Any], pace: Pace, began: float, deadline: float) -> Any:
+    async def wait(self, wait: Wait, pace: Pace, began: float, deadline: float) -> Any:
         """Wait until one operation has ended. The arguments are as in ``wait_for_end``, in monotonic seconds."""
         now, loop = time.monotonic(), asyncio.get_running_loop()
         subscription = self._join(wait, pace, began, deadline, now)
@@ -125,7 +129,7 @@ class CompanyPoll:
             timer.cancel()
             self._leave(subscription)
 
-    def _join(self, wait: OperationWait[Any], pace: Pace, began: float, deadline: float, now: float) -> Subscription:
+    def _join(self, wait: Wait, pace: Pace, began: float, deadline: float, now: float) -> Subscription:
         # Waits that start before the first check of the poll share that check.
         soon = min(pace.interval, FIRST_CHECK_WITHIN)
         if self._begins is None:
@@ -173,12 +177,13 @@ class CompanyPoll:
         """Return the request of a check."""
         if isinstance(check, SingleCheck):
             return self.kind.get(self.company_id, self._key_as_given(check.key))
-        return self.kind.find(
+        listed = cast("OperationKind[Any]", self.kind)  # a page is planned only for a kind with a list
+        return listed.find(
             self.company_id,
             self._checks.keys,
             page=check.number,
             page_size=check.size,
-            order_by=self.kind.newest_first if check.is_sorted else None,
+            order_by=listed.newest_first if check.is_sorted else None,
         )
 
     def _key_as_given(self, key: str) -> str:

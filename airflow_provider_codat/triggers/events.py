@@ -3,7 +3,8 @@
 ==================  ===========================================================================================
 ``outcome``         other fields
 ==================  ===========================================================================================
-``ended``           ``operation``: the operation in Codat's shape, without the content of a record
+``ended``           ``operation``: the operation in Codat's shape, without the content of a record; of data that is not
+                    fresh also ``wait``: with what a worker goes on when it has done something about that
 ``timed_out``       ``pushOperationKey``, or the ``key_field`` of what else is waited for: its key; ``lastStatus``: the
                     last status seen, or null; ``trouble``: the error of the last check, or null
 ``failed``          ``error``: an object with ``message``; if Codat answered with an error, also the fields of

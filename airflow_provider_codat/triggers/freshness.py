@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from airflow_provider_codat.api.refreshing.freshness import DATA_STATUS, FreshnessWait, Requirement
-from airflow_provider_codat.triggers.operation import OperationTrigger
+from airflow.triggers.base import TriggerEvent
+
+from airflow_provider_codat.api.refreshing.freshness import DATA_STATUS, Freshness, FreshnessWait, Requirement
+from airflow_provider_codat.api.waiting.pace import Pace
+from airflow_provider_codat.triggers import events
+from airflow_provider_codat.triggers.operation import WaitTrigger
+from airflow_provider_codat.triggers.shared_polls import wait_for_end
 
 
 @dataclass(eq=False, repr=False)
-class CodatDataFreshnessTrigger(OperationTrigger):
+class CodatDataFreshnessTrigger(WaitTrigger):
     """Waits until data types of a company are fresh, then fires one event with the times of their last refreshes.
+
+    It also fires when a worker has to queue a refresh, or has to know of a data type that the platform does not have.
+    The worker then defers the task again, with the same deadline.
 
     All waits on a company share one request for its data status. As for ``CodatPushOperationTrigger``, a restart
     neither loses nor prolongs the wait, and the trigger never raises.
@@ -33,6 +41,10 @@ class CodatDataFreshnessTrigger(OperationTrigger):
     :param end_from_trigger: whether the trigger ends the task, without a worker; default ``False``.
     :param do_xcom_push: whether the trigger pushes the XCom of a task that it ends, default ``True``.
     :param waiting_since: when the task's wait began, in epoch seconds; default ``None``: when the trigger starts.
+    :param queued: the data types of which the task has queued a refresh; the trigger fires when another one needs a
+        refresh. Default ``None``: the task queues none.
+    :param reports_not_supported: whether the trigger fires when a data type that is not fresh has the status
+        ``NotSupported``; default ``False``.
 
     Source: https://docs.codat.io/core-concepts/status and
     https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/deferring.html.
@@ -40,7 +52,6 @@ class CodatDataFreshnessTrigger(OperationTrigger):
 
     kind = DATA_STATUS
     class_path: ClassVar[str] = "airflow_provider_codat.triggers.codat.CodatDataFreshnessTrigger"
-    fail_on_unsuccessful: ClassVar[bool] = True  # type: ignore[misc]  # not an argument: the wait has one end
 
     company_id: str
     data_types: list[str]
@@ -57,7 +68,36 @@ class CodatDataFreshnessTrigger(OperationTrigger):
     end_from_trigger: bool = False
     do_xcom_push: bool = True
     waiting_since: float | None = None
+    queued: list[str] | None = None
+    reports_not_supported: bool = False
 
     def _wait(self) -> FreshnessWait:
-        requirement = Requirement(tuple(self.data_types), self.max_age, self.since, self.max_spread)
-        return FreshnessWait.of(self.company_id, requirement, self._lines, time.time, self.not_before, self.last_status)
+        return FreshnessWait.of(
+            self.company_id,
+            Requirement(tuple(self.data_types), self.max_age, self.since, self.max_spread),
+            self._lines,
+            time.time,
+            not_before=self.not_before,
+            last_status=self.last_status,
+            queued=self.queued,
+            reports_not_supported=self.reports_not_supported,
+        )
+
+    async def _end_of(self, wait: FreshnessWait, pace: Pace, deadline: float) -> Freshness:
+        state = await wait_for_end(self.codat_conn_id, wait, pace, deadline, self.waiting_since)
+        ended: Freshness = wait.end(state)
+        return ended
+
+    async def _end(self, operation: Any) -> TriggerEvent:
+        if operation.is_success:
+            return await super()._end(operation)
+        # What the worker needs to go on with the same wait.
+        wait = {
+            "since": self.waiting_since,
+            "queued": self.queued,
+            "reportsNotSupported": self.reports_not_supported,
+        }
+        return TriggerEvent({**events.ended(operation), "wait": wait})
+
+    def _xcom(self, operation: Freshness) -> dict[str, Any]:
+        return operation.times

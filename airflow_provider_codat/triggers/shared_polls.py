@@ -8,22 +8,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_codat.api.endpoints.operation import OperationT
 from airflow_provider_codat.api.waiting.company_list import ListOrder
 from airflow_provider_codat.triggers.company_poll import CompanyPoll
 from airflow_provider_codat.triggers.sender import Sender
 
 if TYPE_CHECKING:
     from airflow_provider_codat.api.waiting.pace import Pace
-    from airflow_provider_codat.api.waiting.wait import OperationWait
+    from airflow_provider_codat.api.waiting.wait import Wait
 
 
-async def wait_for_end(
-    codat_conn_id: str, wait: OperationWait[OperationT], pace: Pace, deadline: float, began: float | None = None
-) -> OperationT:
-    """Wait until an operation has ended, in the poll that all waits on its company share.
+async def wait_for_end(codat_conn_id: str, wait: Wait, pace: Pace, deadline: float, began: float | None = None) -> Any:
+    """Wait until a wait has ended, in the poll that all waits on its company share, and return the last state.
 
     :param deadline: when to stop, in epoch seconds.
     :param began: when the wait began, perhaps in an earlier process, in epoch seconds; default now.
@@ -40,19 +37,18 @@ async def wait_for_end(
     to_monotonic = time.monotonic() - time.time()
     wait.not_before += to_monotonic
     began = time.monotonic() if began is None else began + to_monotonic
-    operation: OperationT = await polls.poll_for(wait).wait(wait, pace, began, deadline + to_monotonic)
-    return operation
+    return await polls.poll_for(wait).wait(wait, pace, began, deadline + to_monotonic)
 
 
 class SharedPolls:
-    """The polls on one connection, one for each company and kind of operation, with their sender."""
+    """The polls on one connection, one for each company and kind, with their sender."""
 
     def __init__(self, codat_conn_id: str) -> None:
         self.sender = Sender(codat_conn_id)
         self._orders: defaultdict[str, ListOrder] = defaultdict(ListOrder)
         self._polls: dict[tuple[str, str], CompanyPoll] = {}
 
-    def poll_for(self, wait: OperationWait[OperationT]) -> CompanyPoll:
+    def poll_for(self, wait: Wait) -> CompanyPoll:
         """Return the running poll for a wait's company and kind, or a new one."""
         poll_key = wait.kind.name, wait.company_id
         if poll_key not in self._polls:

@@ -1,5 +1,58 @@
-"""What the sensor's tests need of Airflow."""
+"""What the sensors' tests need of Airflow, and a company whose data ages in virtual time."""
 
+from types import SimpleNamespace
+
+import pytest
+from sensor_driver import Driver
+from trigger_runner import through_the_database
+
+from airflow_provider_codat.sensors.codat import CodatDataFreshnessSensor
+from airflow_provider_codat.simulator import RefreshOutcome
 from airflow_provider_codat.tasks.start_from_trigger import triggerer_starts_tasks
 
 collect_ignore = [] if triggerer_starts_tasks() else ["test_start_from_trigger.py"]
+
+HOUR = 3600.0
+
+
+@pytest.fixture
+def codat(simulate, clock, request):
+    """Return a simulator, with options if the test is parametrized with a dict of them."""
+    clock.let_pass(100 * HOUR)  # so that there is a past
+    return simulate(**getattr(request, "param", {}))
+
+
+@pytest.fixture
+def company(codat):
+    return codat.add_company()
+
+
+@pytest.fixture
+def refreshed(codat, company, clock):
+    """Return a function that adds a refresh that ended this many seconds ago, or ends in so many seconds."""
+
+    def refreshed(data_type, ago, status="Complete"):
+        lasts = RefreshOutcome(status, latency=max(-ago, 0))
+        return codat.refreshes.add(company.id, data_type, outcome=lasts, requested_on=clock.time() - max(ago, 0))
+
+    return refreshed
+
+
+@pytest.fixture
+def sense(company, clock, monkeypatch, store):
+    """Return a function that runs a sensor in a mode, and returns its XCom. Its ``driver`` is that of the last run."""
+    began = clock.now()
+
+    def sense(mode, data_types="invoices", *, has_store=True, try_number=1, **arguments):
+        ti = {"task": SimpleNamespace(retries=1), "try_number": try_number, "max_tries": 1}
+        context = {"dag_run": SimpleNamespace(start_date=began, clear_number=0)}
+        context |= {"task_state_store": store} if has_store else {}
+
+        def make(**how):
+            given = {"task_id": "fresh", "company_id": company.id, "data_types": data_types, "timeout": 24 * HOUR}
+            return CodatDataFreshnessSensor(**given | arguments | how)
+
+        sense.driver = Driver(clock, monkeypatch, ti, context)
+        return through_the_database(sense.driver.run(mode, make))
+
+    return sense

@@ -1,72 +1,24 @@
-"""The sensor of fresh data: what passes in each mode, what it queues, and what its triggers share."""
+"""The sensor of fresh data: what passes in each mode, and how else it ends."""
 
-import asyncio
-import logging
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException
-from refresh_runs import queued
-from sensor_driver import MODES, Driver
-from trigger_runner import run_triggers, through_the_database
+from sensor_driver import MODES
 from virtual_clock import START
 
 from airflow_provider_codat.exceptions import (
     CodatAuthenticationError,
+    CodatError,
     CodatInputError,
     CodatNotFoundError,
     CodatRefreshNotPossible,
 )
-from airflow_provider_codat.hooks.codat import CodatHook
 from airflow_provider_codat.sensors.codat import CodatDataFreshnessSensor
-from airflow_provider_codat.simulator import Fault, RefreshOutcome
-from airflow_provider_codat.tasks.earlier_refreshes import queue_once
-from airflow_provider_codat.triggers.codat import CodatDataFreshnessTrigger
+from airflow_provider_codat.simulator import Fault
 
 HOUR = 3600.0
-STATUS = r"/companies/[^/]+/dataStatus"
 EACH_MODE = pytest.mark.parametrize("mode", MODES)
-
-
-@pytest.fixture
-def codat(codat_simulator, codat_connection, clock):
-    clock.let_pass(100 * HOUR)  # so that there is a past
-    return codat_simulator
-
-
-@pytest.fixture
-def company(codat):
-    return codat.add_company()
-
-
-@pytest.fixture
-def refreshed(codat, company, clock):
-    """Return a function that adds a refresh that succeeded this many seconds ago, or in so many seconds."""
-
-    def refreshed(data_type, ago, status="Complete"):
-        lasts = RefreshOutcome(status, latency=max(-ago, 0))
-        return codat.refreshes.add(company.id, data_type, outcome=lasts, requested_on=clock.time() - max(ago, 0))
-
-    return refreshed
-
-
-@pytest.fixture
-def sense(company, clock, monkeypatch, store):
-    """Return a function that runs a sensor in a mode, and returns its XCom."""
-
-    def sense(mode, data_types="invoices", *, has_store=True, **arguments):
-        ti = {"task": SimpleNamespace(retries=0), "try_number": 1}
-        context = {"dag_run": SimpleNamespace(start_date=clock.now(), clear_number=0)}
-        context |= {"task_state_store": store} if has_store else {}
-
-        def make(**how):
-            given = {"task_id": "fresh", "company_id": company.id, "data_types": data_types, "timeout": 24 * HOUR}
-            return CodatDataFreshnessSensor(**given | arguments | how)
-
-        return through_the_database(Driver(clock, monkeypatch, ti, context).run(mode, make))
-
-    return sense
 
 
 def iso(moment):
@@ -169,6 +121,7 @@ def test_an_error_that_stays_fails_the_task(status, error, mode, sense, codat, c
         ({"max_spread": -1}, "max_spread is -1"),
         ({"since": "yesterday"}, "since is 'yesterday'"),
         ({"company_id": ""}, "company_id is empty"),
+        ({"on_not_supported": "ignore"}, "on_not_supported is 'ignore': give one of fail, skip"),
     ],
 )
 def test_a_wrong_literal_fails_at_dag_parse(arguments, says):
@@ -176,144 +129,95 @@ def test_a_wrong_literal_fails_at_dag_parse(arguments, says):
         CodatDataFreshnessSensor(**{"task_id": "fresh", "company_id": "c", "data_types": "bills"} | arguments)
 
 
-# -- refresh_if_stale --------------------------------------------------------------------------------------------------
-
-
 @EACH_MODE
-@pytest.mark.parametrize("has_store", [True, False])
-@pytest.mark.parametrize("status", ["Complete", "FetchError"])
-def test_what_is_stale_is_queued_once(status, has_store, mode, sense, refreshed, codat, company):
-    refreshed("invoices", HOUR)
-    refreshed("bills", 3 * HOUR)
-    codat.refreshes.outcome(RefreshOutcome(status, latency=900))
-    arguments = {"max_age": 2 * HOUR, "refresh_if_stale": True, "has_store": has_store, "timeout": HOUR * 0.8}
-    if status == "Complete":
-        assert sense(mode, ["invoices", "bills", "items"], **arguments).keys() == {"invoices", "bills", "items"}
-    else:
-        with pytest.raises(AirflowSensorTimeout, match="FetchError"):
-            sense(mode, ["invoices", "bills", "items"], **arguments)
-    assert sorted(each.path.rpartition("/")[2] for each in queued(codat)) == ["bills", "items"]
-
-
-@EACH_MODE
-def test_nothing_is_queued_while_all_is_fresh_or_nobody_asks_for_it(mode, sense, refreshed, codat):
+@pytest.mark.parametrize("codat", [{"data_status_lag": 300}], indirect=True)
+def test_a_refresh_that_the_data_status_shows_late_counts_when_it_is_shown(mode, sense, refreshed, clock):
+    refreshed("invoices", 5 * HOUR)
     refreshed("invoices", 60)
-    sense(mode, max_age=HOUR, refresh_if_stale=True)
-    with pytest.raises(AirflowSensorTimeout):
-        sense(mode, max_age=30, timeout=300)
-    assert queued(codat) == []
+    completed, began = iso(clock.time() - 60), clock.passed
+    assert sense(mode, max_age=HOUR) == {"invoices": completed}
+    assert 240 <= clock.passed - began <= 240 + 62
+
+
+def test_the_log_says_what_could_not_be_read(sense, refreshed, company, codat, logged):
+    refreshed("invoices", 0)
+    codat.fault(Fault("gateway", status=503))
+    sense("poke", max_age=HOUR)
+    said = logged()
+    assert f"The status of the data of company {company.id} could not be read: Codat answered 503" in said
+    assert f"Codat answers again about the data of company {company.id}." in said
 
 
 @EACH_MODE
-def test_a_refresh_that_is_running_is_not_queued_again(mode, sense, refreshed, codat, company):
-    refreshed("invoices", -600)
-    assert sense(mode, refresh_if_stale=True)
-    assert len(codat.refreshes.of_company(company.id)) == 1
+def test_a_company_that_is_unknown_is_named(mode, sense, codat, company):
+    codat.fault(Fault("status", status=404, times=None))
+    with pytest.raises(CodatNotFoundError, match=rf"not found company {company.id} for \d+ s: check company_id"):
+        sense(mode)
 
 
-def test_without_a_store_the_list_is_read_once_in_a_process(sense, codat):
-    codat.refreshes.outcome(RefreshOutcome(latency=900))
-    sense("poke", refresh_if_stale=True, has_store=False)
-    assert codat.count("GET", r"/companies/[^/]+/data/history") == 1
+@pytest.mark.parametrize(
+    "wait", [{}, {"wait": None}, {"wait": {"since": None, "queued": []}}, {"wait": {"since": 0.0}}]
+)
+def test_an_event_that_does_not_say_how_to_go_on_is_an_error(wait, company):
+    operation = {"synced": {"bills": None}, "stale": {"bills": "was never refreshed"}, "toQueue": ["bills"]}
+    sensor = CodatDataFreshnessSensor(task_id="fresh", company_id=company.id, data_types="bills")
+    with pytest.raises(CodatError, match="The trigger's event does not say with what the wait goes on"):
+        sensor.execute_complete({}, {"outcome": "ended", "operation": operation, **wait})
 
 
-def test_each_data_type_is_queued_once_though_they_become_stale_one_by_one(codat, company, clock, store, logged):
-    ti = SimpleNamespace(task=SimpleNamespace(retries=0), try_number=1, max_tries=0)
-    context = {"ti": ti, "dag_run": None, "task_state_store": store}
-    for stale in (["invoices"], ["invoices", "bills"], ["bills"], ["invoices", "bills"]):
-        queue_once(CodatHook(), context, company.id, stale, logging.getLogger(__name__))
-    assert [each["dataType"] for each in codat.refreshes.of_company(company.id)] == ["invoices", "bills"]
+# -- a data type that the platform does not have -----------------------------------------------------------------------
 
 
-def test_a_data_type_that_the_platform_does_not_have_is_never_fresh(sense, codat):
-    body = {"statusCode": 404, "error": "Datatype invoices is not supported by platform Xero."}
-    codat.fault(Fault("status", status=404, body=body, method="POST"))
-    with pytest.raises(CodatRefreshNotPossible, match="does not have invoices, which is never fresh"):
-        sense("poke", refresh_if_stale=True)
+@EACH_MODE
+@pytest.mark.parametrize("ago", [60, -600])
+@pytest.mark.parametrize("earlier", [None, 5 * HOUR])
+def test_a_data_type_that_ended_as_not_supported_fails_the_task(earlier, ago, mode, sense, refreshed, clock):
+    if earlier is not None:
+        refreshed("bills", earlier)
+    refreshed("bills", ago, "NotSupported")
+    began = clock.passed
+    with pytest.raises(CodatRefreshNotPossible) as raised:
+        sense(mode, ["invoices", "bills"], max_age=HOUR)
+    assert clock.passed - began <= max(-ago, 0) + 70
+    assert "does not have bills, which is never fresh: leave it out of data_types" in str(raised.value)
+    assert [each.data_type for each in raised.value.refresh.not_supported] == ["bills"]
 
 
-# -- in the triggerer --------------------------------------------------------------------------------------------------
-
-
-def test_many_sensors_on_one_company_share_one_request(codat, company, refreshed, clock):
+@EACH_MODE
+@pytest.mark.parametrize("ago", [60, -600])
+def test_with_skip_it_is_left_out(ago, mode, sense, refreshed, logged):
+    refreshed("bills", ago, "NotSupported")
     refreshed("invoices", -1200)
-    refreshed("bills", -1200)
-    soon = clock.time()
-    given = {"deadline": soon + HOUR, "since": soon, "exponential_backoff": False}
-    triggers = [CodatDataFreshnessTrigger(company.id, [each], **given) for each in ["invoices", "bills"] * 25]
-    before = len(clock.sent)
-    events = run_triggers(triggers, clock)
-    assert [event["outcome"] for event in events] == ["ended"] * 50
-    assert len(clock.sent) - before <= 22
-    assert {each.path for each in clock.sent[before:]} == {f"/companies/{company.id}/dataStatus"}
+    assert sense(mode, ["invoices", "bills"], on_not_supported="skip").keys() == {"invoices"}
+    assert "does not have bills, which is never fresh" in logged()
 
 
-def test_the_arguments_of_the_trigger_are_those_of_the_golden_row():
-    """Whoever adds an argument gives it a default, and adds a row."""
-    golden = {
-        "company_id": "c",
-        "data_types": ["invoices"],
-        "max_age": 3600.0,
-        "since": 1800000000.0,
-        "max_spread": None,
-        "codat_conn_id": "codat_default",
-        "deadline": 1800003600.0,
-        "not_before": 1800000060.0,
-        "poke_interval": 60.0,
-        "exponential_backoff": None,
-        "max_wait": 600.0,
-        "last_status": "stale: invoices was never refreshed with success",
-        "end_from_trigger": True,
-        "do_xcom_push": True,
-        "waiting_since": 1800000000.0,
-    }
-    class_path, arguments = through_the_database(CodatDataFreshnessTrigger(**golden).serialize())
-    assert class_path == "airflow_provider_codat.triggers.codat.CodatDataFreshnessTrigger"
-    assert arguments == golden
+@EACH_MODE
+def test_with_skip_the_task_is_skipped_if_none_is_left(mode, sense, refreshed):
+    refreshed("bills", 60, "NotSupported")
+    with pytest.raises(AirflowSkipException, match="does not have bills"):
+        sense(mode, "bills", on_not_supported="skip")
 
 
-def test_the_triggerer_ends_the_task_with_the_times(codat, company, refreshed, clock, monkeypatch):
-    from airflow.triggers.base import TaskSuccessEvent
-
-    from airflow_provider_codat.triggers import operation
-
-    pushed = []
-
-    async def task_success(_, xcom):
-        pushed.append(xcom)
-        return TaskSuccessEvent()
-
-    monkeypatch.setattr(operation, "task_success", task_success)
-    refreshed("invoices", -300)
-    trigger = CodatDataFreshnessTrigger(
-        company.id, ["invoices"], deadline=clock.time() + HOUR, end_from_trigger=True, max_age=HOUR
-    )
-    trigger.task_instance = SimpleNamespace(dag_id="dag", task_id="fresh", run_id="run", map_index=-1)
-    finished = clock.time() + 300
-
-    async def run():
-        return [event async for event in trigger.run()]
-
-    [event] = clock.run(run())
-    assert isinstance(event, TaskSuccessEvent)
-    assert pushed == [{"invoices": iso(finished)}]
+@EACH_MODE
+def test_data_that_is_fresh_enough_passes_though_it_is_no_longer_supported(mode, sense, refreshed):
+    refreshed("bills", 600)
+    refreshed("bills", 60, "NotSupported")
+    assert sense(mode, "bills", max_age=HOUR)
 
 
-def test_a_trigger_that_is_stopped_logs_what_it_waited_for(codat, company, clock, logged, monkeypatch):
-    from airflow_provider_codat.triggers import operation
+@EACH_MODE
+def test_with_several_connections_the_status_may_be_that_of_another(mode, sense, refreshed, codat, company, logged):
+    codat.add_connection(company.id)
+    refreshed("bills", 60, "NotSupported")
+    with pytest.raises(AirflowSensorTimeout, match="now NotSupported"):
+        sense(mode, "bills", timeout=600)
+    assert "has 2 linked connections" in logged()
 
-    async def state_of(_):
-        return "failed"
 
-    monkeypatch.setattr(operation, "state_of", state_of)
-    trigger = CodatDataFreshnessTrigger(company.id, ["invoices"], deadline=clock.time() + HOUR)
-
-    async def stop():
-        running = asyncio.ensure_future(anext(trigger.run()))
-        await asyncio.sleep(30)
-        await trigger.on_kill()
-        running.cancel()
-        await asyncio.wait([running])
-
-    clock.run(stop())
-    assert f"It waited for fresh data (invoices) of company {company.id}" in logged()
+@EACH_MODE
+def test_if_the_connections_cannot_be_read_the_next_check_reads_them(mode, sense, refreshed, codat):
+    refreshed("bills", 60, "NotSupported")
+    codat.fault(Fault("gateway", status=503, path=r"/companies/[^/]+/connections", times=12))
+    with pytest.raises(CodatRefreshNotPossible):
+        sense(mode, "bills")

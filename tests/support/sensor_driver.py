@@ -50,6 +50,7 @@ class Driver:
         self._context = context or {}
         self._monkeypatch = monkeypatch
         self.deferred: TaskDeferred | None = None
+        self.resumed = 0  # how often the sensor has deferred again
 
     def run(self, mode: str, make: Callable[..., CodatPushOperationSensor]) -> Any:
         """Return the XCom, or raise what Airflow would see."""
@@ -73,20 +74,29 @@ class Driver:
             return self._execute(make(deferrable=True))
         except TaskDeferred as deferred:
             self.deferred = deferred
-        kwargs = {**(self.deferred.kwargs or {}), "event": run_trigger(self.deferred.trigger, self._clock)}
-        return make(deferrable=True).resume_execution(self.deferred.method_name, kwargs, {})
+        while True:
+            kwargs = {**(self.deferred.kwargs or {}), "event": run_trigger(self.deferred.trigger, self._clock)}
+            sensor = make(deferrable=True)
+            try:
+                return sensor.resume_execution(self.deferred.method_name, kwargs, self._context_of(sensor))
+            except TaskDeferred as again:
+                self.deferred = again
+                self.resumed += 1
 
     def _execute(self, sensor: CodatPushOperationSensor, first_reschedule: datetime | None = None) -> Any:
         airflow_sensor_module = sys.modules[BaseSensorOperator.__module__]
         if hasattr(airflow_sensor_module, "_orig_start_date"):  # Airflow 2 asks its database
             self._monkeypatch.setattr(airflow_sensor_module, "_orig_start_date", lambda **_: first_reschedule)
-        task_instance = SimpleNamespace(
-            get_first_reschedule_date=lambda context: first_reschedule,
-            **{"max_tries": 0, "dag_id": "d", "task_id": sensor.task_id, "run_id": "r", "map_index": -1, **self._ti},
-        )
         with ExitStack() as limits:
             if sensor.execution_timeout is not None:
                 seconds = sensor.execution_timeout.total_seconds()
                 limits.enter_context(airflow_timeout(seconds))  # for a check that hangs, in real time
                 limits.enter_context(self._clock.alarm(seconds))
-            return sensor.execute({"ti": task_instance, **self._context})
+            return sensor.execute(self._context_of(sensor, first_reschedule))
+
+    def _context_of(self, sensor: CodatPushOperationSensor, first_reschedule: datetime | None = None) -> dict[str, Any]:
+        task_instance = SimpleNamespace(
+            get_first_reschedule_date=lambda context: first_reschedule,
+            **{"max_tries": 0, "dag_id": "d", "task_id": sensor.task_id, "run_id": "r", "map_index": -1, **self._ti},
+        )
+        return {"ti": task_instance, **self._context}

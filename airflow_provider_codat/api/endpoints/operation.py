@@ -1,8 +1,13 @@
 """The interface of an asynchronous operation: Codat answers a request at once, and does the work later.
 
-A wait reads an operation, or a list that shows it, until it has ended. An :class:`Operation` is what was read. An
-:class:`OperationKind` says how operations of a kind are named and read; ``PUSH_OPERATION`` and
-``PULL_OPERATION`` are two.
+A wait reads an operation, or a list that shows it, until it has ended. An :class:`Operation` is what was read. What can
+be waited for is described in three steps:
+
+======================  ==============================================================================================
+:class:`Awaited`        its name, and how it is stored in events; a refresh is many operations, so it has no more
+:class:`Checked`        also one request that shows its state, such as the data status of a company
+:class:`OperationKind`  also a list of the company that shows many of them; push and pull operations
+======================  ==============================================================================================
 """
 
 from __future__ import annotations
@@ -104,7 +109,17 @@ class Awaited(Generic[OperationT]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OperationKind(Awaited[OperationT]):
+class Checked(Awaited[OperationT]):
+    """What one request checks.
+
+    :param get: returns the request that reads its state, from the company's id and its key.
+    """
+
+    get: Callable[[str, str], Request[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperationKind(Checked[OperationT]):
     """A kind of operation that can be waited for. Its ``key_field`` is the operation key's in Codat's JSON, too.
 
     :param key_argument: the argument of tasks and triggers that takes the operation key.

@@ -95,9 +95,11 @@ class CompanyList:
     """What is known of one company's list.
 
     :param order: shared by all companies of a connection.
+    :param exists: ``False`` if Codat has no list of what is waited for, so that no page is read; default ``True``.
     """
 
     order: ListOrder
+    exists: bool = True
     rest: _Rest = field(default_factory=_Rest)
     _positions: dict[str, int] = field(default_factory=dict)  # where a page last showed each operation
     _missing: set[str] = field(default_factory=set)  # a page should have shown them, and did not
@@ -121,7 +123,7 @@ class CompanyList:
 
         Return the due operations that it should show, none if it has not begun.
         """
-        if self.rest.left or len(waited_for) < LEAST_LISTED:
+        if not self.exists or self.rest.left or len(waited_for) < LEAST_LISTED:
             return set()
         expected = [key for key in waited_for if key not in self._missing]
         if len(expected) < LEAST_LISTED <= len(waited_for) - len(expected):  # try the list again

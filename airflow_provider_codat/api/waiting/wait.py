@@ -17,12 +17,13 @@ The sensor's pokes, the trigger and ``CodatHook.wait_for_push_operation`` all us
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic
 
-from airflow_provider_codat.api.endpoints.operation import OperationKind, OperationState, OperationT
+from airflow_provider_codat.api.endpoints.operation import Checked, OperationKind, OperationState, OperationT
 from airflow_provider_codat.api.errors import CodatError, CodatNotFoundError, CodatWaitTimeout
 from airflow_provider_codat.api.http.request import Request
 from airflow_provider_codat.api.http.retry import can_be_waited_out, retry_after
@@ -37,63 +38,43 @@ ROUNDING = 1e-6
 
 
 @dataclass
-class OperationWait(Generic[OperationT]):
-    """One wait for one operation. Its times are all in epoch seconds, or all in monotonic seconds.
+class Wait(ABC):
+    """One wait for what one request checks. Its times are all in epoch seconds, or all in monotonic seconds.
 
     :param not_before: the time before which nothing is sent, in epoch or monotonic seconds; default none.
     :param last_status: the last status with its details, which an earlier process may have read; default ``None``.
     :param trouble: the error with which the last check ended; default ``None``.
-    :param clock: returns epoch seconds, which the end of a pause at Codat is compared with; default ``None``: such
-        pauses do not count.
     """
 
-    kind: OperationKind[OperationT]
+    kind: Checked[Any]
     company_id: str
     key: str
     log: Log
     not_before: float = 0.0
     last_status: str | None = None
     trouble: CodatError | None = None
-    clock: Callable[[], float] | None = None
-    _paused_until: datetime | None = field(default=None, init=False)
     _checks: int = field(default=0, init=False)
     _missing_since: float | None = field(default=None, init=False)
 
     @property
-    def request(self) -> Request[OperationT]:
-        """The request that checks the operation."""
+    def request(self) -> Request[Any]:
+        """The request that checks it."""
         return self.kind.get(self.company_id, self.key)
 
-    def answered(self, operation: OperationState) -> bool:
-        """Record an answer, and return whether the operation has ended."""
-        self.is_answered()
-        before, status = self.last_status, self.seen(operation)
-        if status != before:
-            what = self.kind.name.capitalize(), operation.key, status
-            if operation.status in self.kind.known_statuses:
-                self.log.info("%s %s is %s.", *what)
-            else:
-                message = "%s %s has the status %r, which this version does not know. It counts as not ended."
-                self.log.warning(message, *what)
-        return operation.is_terminal
+    @abstractmethod
+    def answered(self, state: Any) -> bool:
+        """Record an answer, and return whether the wait has ended."""
 
     def is_answered(self) -> None:
         """Record that Codat has answered."""
         self._missing_since = None
         if self.trouble:
-            self.log.info("Codat answers again about %s %s.", self.kind.name, self.key)
+            self.log.info("Codat answers again about %s.", self.what)
             self.trouble = None
 
-    def end(self, operation: OperationT) -> Any:
-        """Return what the wait has ended with: the operation."""
-        return operation
-
-    def seen(self, operation: OperationState) -> str:
-        """Record the state of an operation without logging it, and return its status with its details."""
-        details = self.kind.details(operation) if self.kind.details else None
-        self._paused_until = self.kind.paused_until(operation) if self.kind.paused_until else None
-        self.last_status = f"{operation.status} ({details})" if details else operation.status
-        return self.last_status
+    def end(self, state: Any) -> Any:
+        """Return what the wait has ended with: the state that was read last."""
+        return state
 
     def failed(self, error: CodatError, now: float) -> None:
         """Record that a check ended with an error.
@@ -106,25 +87,24 @@ class OperationWait(Generic[OperationT]):
         elif not can_be_waited_out(error):
             raise error
         else:
-            self.not_before = now + (retry_after(error) or 0.0)
+            self.pause_after(error, now)
         known, self.trouble = self.trouble, error
         if type(error) is not type(known):
-            self.log.warning(
-                "The status of %s %s could not be read: %s The wait goes on.", self.kind.name, self.key, error
-            )
+            self.log.warning("The status of %s could not be read: %s The wait goes on.", self.what, error)
+
+    def pause_after(self, error: CodatError, now: float) -> None:
+        """Send nothing before the time that an error asks for."""
+        self.not_before = now + (retry_after(error) or 0.0)
 
     def give_up_if_missing_for(self, seconds: float, error: CodatNotFoundError | None = None) -> None:
         """Raise ``error``, or a new 404 if there is none, after a minute of 404 answers.
 
-        :raises CodatNotFoundError: the operation has been missing for a minute or more.
+        :raises CodatNotFoundError: it has been missing for a minute or more.
         """
         if self._missing_since is None or seconds < NOT_FOUND_GRACE:
             return
         missing = error or CodatNotFoundError(404, f"{self.kind.name} not found", request=str(self.request))
-        missing.hint = (
-            f"Codat has not found {self.kind.name} {self.key} of company {self.company_id} for {seconds:.0f} s: check"
-            " that the two belong together"
-        )
+        missing.hint = f"Codat has not found {self.missing_text(seconds)}"
         raise missing
 
     def next_pause(
@@ -145,13 +125,79 @@ class OperationWait(Generic[OperationT]):
         return self.at_least(pace.pause(max(self._checks, 1), waited, jitter(), self._paused_for()), now)
 
     def _paused_for(self) -> float:
-        if self._paused_until is None or self.clock is None:
-            return 0.0
-        return self._paused_until.timestamp() - self.clock()
+        """Return for how many seconds Codat has paused what is waited for."""
+        return 0.0
 
     def at_least(self, pause: float, now: float) -> float:
         """Return ``pause`` in seconds, or the rest of the last ``Retry-After`` if that is longer."""
         return max(pause, self.not_before - now)
+
+    @abstractmethod
+    def timed_out(self, seconds: float) -> CodatWaitTimeout:
+        """Return the error for a wait that ended after this many seconds."""
+
+    @property
+    @abstractmethod
+    def what(self) -> str:
+        """What is checked, in words."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What is waited for in words, with all ids."""
+
+    @abstractmethod
+    def missing_text(self, seconds: float) -> str:
+        """Return what Codat has not found for this many seconds, and what to do."""
+
+    @property
+    @abstractmethod
+    def not_cancelled_text(self) -> str:
+        """The text to log when the wait is cancelled, for whatever reason."""
+
+    @property
+    def last_status_text(self) -> str:
+        """The last status in words, and the error of the last check if there was one."""
+        seen = f"last status seen: {self.last_status}" if self.last_status else "its status was not seen"
+        return f"{seen}; at the last check: {' '.join(str(self.trouble).split())}" if self.trouble else seen
+
+
+@dataclass
+class OperationWait(Wait, Generic[OperationT]):
+    """One wait for one operation.
+
+    :param clock: returns epoch seconds, which the end of a pause at Codat is compared with; default ``None``: such
+        pauses do not count.
+    """
+
+    kind: OperationKind[OperationT]
+    clock: Callable[[], float] | None = None
+    _paused_until: datetime | None = field(default=None, init=False)
+
+    def answered(self, state: OperationState) -> bool:
+        """Record an answer, and return whether the operation has ended."""
+        self.is_answered()
+        before, status = self.last_status, self.seen(state)
+        if status != before:
+            what = self.kind.name.capitalize(), state.key, status
+            if state.status in self.kind.known_statuses:
+                self.log.info("%s %s is %s.", *what)
+            else:
+                message = "%s %s has the status %r, which this version does not know. It counts as not ended."
+                self.log.warning(message, *what)
+        return state.is_terminal
+
+    def seen(self, operation: OperationState) -> str:
+        """Record the state of an operation without logging it, and return its status with its details."""
+        details = self.kind.details(operation) if self.kind.details else None
+        self._paused_until = self.kind.paused_until(operation) if self.kind.paused_until else None
+        self.last_status = f"{operation.status} ({details})" if details else operation.status
+        return self.last_status
+
+    def _paused_for(self) -> float:
+        if self._paused_until is None or self.clock is None:
+            return 0.0
+        return self._paused_until.timestamp() - self.clock()
 
     def steps(self, timeout: float, pace: Pace, clock: Callable[[], float]) -> Steps[OperationT]:
         """Check and pause until the operation has ended, as :func:`wait_for_all` does.
@@ -171,9 +217,18 @@ class OperationWait(Generic[OperationT]):
         )
 
     @property
+    def what(self) -> str:
+        """The operation in words."""
+        return f"{self.kind.name} {self.key}"
+
+    @property
     def name(self) -> str:
         """The operation in words, with its ids."""
-        return f"{self.kind.name} {self.key} of company {self.company_id}"
+        return f"{self.what} of company {self.company_id}"
+
+    def missing_text(self, seconds: float) -> str:
+        """Return what Codat has not found for this many seconds, and what to do."""
+        return f"{self.name} for {seconds:.0f} s: check that the two belong together"
 
     @property
     def not_cancelled_text(self) -> str:
@@ -182,12 +237,6 @@ class OperationWait(Generic[OperationT]):
             f"Codat cannot cancel {self.name} ({self.last_status_text}). To see how it ends, call"
             f" CodatHook().{self.kind.hook_call}({self.company_id!r}, {self.key!r})."
         )
-
-    @property
-    def last_status_text(self) -> str:
-        """The last status in words, and the error of the last check if there was one."""
-        seen = f"last status seen: {self.last_status}" if self.last_status else "its status was not seen"
-        return f"{seen}; at the last check: {' '.join(str(self.trouble).split())}" if self.trouble else seen
 
 
 def wait_for_all(

@@ -68,13 +68,76 @@ def test_a_refresh_of_what_is_stale_makes_all_fresh_but_for_the_spread(ages, max
     assert not set(again.stale) & set(judged.stale)
 
 
-@given(AGES)
-def test_it_is_read_from_an_event_as_it_was(ages):
-    judged = Requirement(tuple(ages)).judge({name: state(name, ago) for name, ago in ages.items()}, NOW)
+QUEUED = st.none() | st.sets(st.sampled_from(["invoices", "bills", "items"]))
+
+
+@given(AGES, st.integers(0, 10_000), st.integers(0, 10_000))
+def test_a_refresh_of_what_is_to_queue_makes_all_fresh(ages, max_age, max_spread):
+    requirement = Requirement(tuple(ages), max_age=max_age, max_spread=max_spread)
+    states = {name: state(name, ago) for name, ago in ages.items()}
+    judged = requirement.judge(states, NOW, queued=())
+    assert bool(judged.to_queue) == bool(judged.stale)
+    assert set(judged.stale) <= set(judged.to_queue)
+    again = requirement.judge(states | {name: state(name, 0) for name in judged.to_queue}, NOW, queued=())
+    assert again.is_success
+
+
+@pytest.mark.parametrize(
+    ("requirement", "queued", "to_queue"),
+    [
+        ({}, None, []),
+        ({}, [], ["items"]),
+        ({}, ["items"], []),
+        ({"max_spread": 600}, [], ["bills", "items"]),
+        ({"max_spread": 600}, ["bills"], ["items"]),
+        ({"max_spread": 600}, ["items"], []),  # the refresh of items may take long: bills is judged after it
+        ({"max_spread": 99}, ["items"], ["invoices", "bills"]),
+        ({"max_spread": 700}, [], ["items"]),
+    ],
+)
+def test_what_is_to_queue_is_stale_or_would_be(requirement, queued, to_queue):
+    judged = Requirement(("invoices", "bills", "items"), **requirement).judge(STATES, NOW, queued=queued)
+    assert list(judged.to_queue) == to_queue
+    assert judged.is_terminal == bool(to_queue)
+
+
+@pytest.mark.parametrize(
+    ("ago", "reports", "not_supported", "to_queue"),
+    [
+        (700, True, ["bills"], ["items"]),
+        (700, False, [], ["bills", "items"]),
+        (50, True, [], ["items"]),
+        (None, True, ["bills"], ["items"]),
+    ],
+)
+def test_what_is_stale_and_not_supported_is_not_queued_but_reported(ago, reports, not_supported, to_queue):
+    bills = DataStatus("bills", "NotSupported") if ago is None else state("bills", ago, "NotSupported")
+    requirement = Requirement(("bills", "items"), max_age=600)
+    judged = requirement.judge({"bills": bills}, NOW, queued=[], reports_not_supported=reports)
+    assert (list(judged.not_supported), list(judged.to_queue)) == (not_supported, to_queue)
+
+
+@given(AGES, QUEUED, st.booleans(), st.sampled_from(["Complete", "NotSupported"]), st.integers(0, 10_000))
+def test_it_is_read_from_an_event_as_it_was(ages, queued, reports, status, max_age):
+    states = {name: state(name, ago, status) for name, ago in ages.items()}
+    requirement = Requirement((*ages, "suppliers"), max_age=max_age)
+    judged = requirement.judge(states, NOW, queued=queued, reports_not_supported=reports)
     assert Freshness.from_json(json.loads(json.dumps(judged.to_json()))) == judged
 
 
-@pytest.mark.parametrize("stored", [None, [], {"invoices": None}, {"invoices": "yesterday"}, {"invoices": 7}])
+def test_an_earlier_event_has_the_times_alone():
+    judged = Freshness.from_json({"invoices": "2027-01-15T07:58:20+00:00"})
+    assert judged == Freshness({"invoices": datetime(2027, 1, 15, 7, 58, 20, tzinfo=UTC)})
+    assert judged.is_success
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        *(None, [], {"invoices": None}, {"invoices": "yesterday"}, {"invoices": 7}),
+        *({"synced": {"invoices": None}}, {"synced": None}, {"synced": {}, "stale": 7}, {"synced": {}, "toQueue": "x"}),
+    ],
+)
 def test_an_event_that_cannot_be_read_is_refused(stored):
     with pytest.raises(CodatResponseError):
         Freshness.from_json(stored)
