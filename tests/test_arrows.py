@@ -37,6 +37,7 @@ ARROWS = {
     "api.sync_settings": {"api.http", "api.data_types"},
     "api.http": {"api.errors", "api.json_value"},
     "api.errors": {"api.json_value"},
+    "api.webhook_hints": set(),
     "api.json_value": set(),
     "api.data_types": set(),
     "demo": {"simulator"},
