@@ -16,7 +16,9 @@ MAILBOX_KEY = "codat_webhooks"
 """The key of the mailbox in the asset's state store."""
 
 MOST_HINTS = 200
+"""In a mailbox."""
 MOST_DATA_TYPES = 60
+"""In a hint. Codat has fewer."""
 LONGEST_TEXT = 64
 """In characters. Codat's ids, event types and data types are shorter. Longer texts are cut."""
 LARGEST_MAILBOX = 60_000
