@@ -7,6 +7,13 @@ from typing import Any
 
 from airflow_provider_codat.hooks.form import declared_form
 
+ASSET_URIS = {
+    "schemes": ["codat"],
+    "handler": "airflow_provider_codat.assets.sanitize_uri",
+    "factory": "airflow_provider_codat.assets.create_asset",
+    "to_openlineage_converter": "airflow_provider_codat.assets.convert_asset_to_openlineage",
+}
+
 
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's description in the shape of Airflow's ``provider_info.schema.json``."""
@@ -59,5 +66,7 @@ def get_provider_info() -> dict[str, Any]:
                 **declared_form(),
             }
         ],
+        "asset-uris": [ASSET_URIS],
+        "dataset-uris": [ASSET_URIS],  # what Airflow 2.11 reads
         "extra-links": ["airflow_provider_codat.links.codat.CodatCompanyLink"],
     }

@@ -24,6 +24,7 @@ ARROWS = {
     "tasks": {"triggers", "links", "exceptions"},
     "triggers": {"hooks", "links", "api.refreshing"},
     "links": {"api.http"},
+    "assets": {"api.http", "api.data_types"},
     "hooks": {"api.endpoints", "api.sync_settings", "api.waiting", "api.limits"},
     "get_provider_info": {"hooks"},
     "retry_policy": {"exceptions"},
