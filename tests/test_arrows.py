@@ -31,7 +31,7 @@ ARROWS = {
     "exceptions": {"api.writing", "api.refreshing"},
     "api.writing": {"api.endpoints"},
     "api.refreshing": {"api.waiting", "api.sync_settings"},
-    "api.waiting": {"api.endpoints"},
+    "api.waiting": {"api.endpoints", "api.webhook_hints"},
     "api.reading": {"api.endpoints"},
     "api.limits": {"api.http"},
     "api.endpoints": {"api.http", "api.data_types"},

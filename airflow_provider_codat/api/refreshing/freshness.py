@@ -172,7 +172,17 @@ class FreshnessWait(OperationWait[Any]):
         last_status: str | None = None,
     ) -> Self:
         """Return the wait; ``clock`` returns epoch seconds, and the other arguments are those of ``OperationWait``."""
-        return cls(DATA_STATUS, company_id, KEY, log, not_before, last_status, clock=clock, requirement=requirement)
+        return cls(
+            DATA_STATUS,
+            company_id,
+            KEY,
+            log,
+            not_before,
+            last_status,
+            clock=clock,
+            data_types=requirement.data_types,
+            requirement=requirement,
+        )
 
     def answered(self, operation: Any) -> bool:
         """Record an answer, and return whether the data types are fresh."""

@@ -45,6 +45,7 @@ class OperationWait(Generic[OperationT]):
     :param trouble: the error with which the last check ended; default ``None``.
     :param clock: returns epoch seconds, which the end of a pause at Codat is compared with; default ``None``: such
         pauses do not count.
+    :param data_types: the data types whose webhooks tell of the end; default none: the webhook names the key.
     """
 
     kind: OperationKind[OperationT]
@@ -55,6 +56,7 @@ class OperationWait(Generic[OperationT]):
     last_status: str | None = None
     trouble: CodatError | None = None
     clock: Callable[[], float] | None = None
+    data_types: tuple[str, ...] = ()
     _paused_until: datetime | None = field(default=None, init=False)
     _checks: int = field(default=0, init=False)
     _missing_since: float | None = field(default=None, init=False)
@@ -63,6 +65,11 @@ class OperationWait(Generic[OperationT]):
     def request(self) -> Request[OperationT]:
         """The request that checks the operation."""
         return self.kind.get(self.company_id, self.key)
+
+    @property
+    def names_in_hints(self) -> frozenset[str]:
+        """What names the operation in the hints of webhooks, case-folded."""
+        return frozenset(each.casefold() for each in self.data_types or (self.key,))
 
     def answered(self, operation: OperationState) -> bool:
         """Record an answer, and return whether the operation has ended."""
