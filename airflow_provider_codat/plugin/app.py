@@ -55,12 +55,12 @@ MOST_REQUESTS = 64
 """Requests that a process has under way at most. Their bodies are in memory."""
 
 THREADS = 4
-"""Transactions that a process has under way at most. The API server has a pool of 15 database connections by default."""
+"""Transactions that a process has under way at most. By default the API server has 15 connections to its database."""
 
 ANSWER_TIMEOUT = 13.0
 """Seconds within which an answer is sent. Codat waits for 15 seconds."""
 
-RETRY_AFTER = {HTTPStatus.TOO_MANY_REQUESTS: "5", HTTPStatus.SERVICE_UNAVAILABLE: "30"}
+RETRY_AFTER = {429: "5", 503: "30"}
 """Seconds after which to try again, by status."""
 
 log = logging.getLogger(__name__)
@@ -130,13 +130,13 @@ class _Receiver:
             raise HTTPException(400, f"message {message_id!r}: {error}") from None
         stored = store.store(delivery_of(webhook, message_id, codat_conn_id, time.time()))
         log.info(
-            "Connection %r received webhook %r, %r of company %s: %d asset events and %s are new, %d asset events are not.",
+            "Connection %r received webhook %r, %r of company %s: new asset events %d, hints %d; known before %d.",
             codat_conn_id,
             message_id,
             webhook.event_type,
             webhook.company_id,
             stored.events,
-            "a hint" if stored.hinted else "no hint",
+            stored.hinted,
             stored.duplicates,
         )
         return {"status": "stored" if stored.is_new else "known"}
@@ -156,7 +156,7 @@ class _Receiver:
             self._secrets.of(codat_conn_id)
         except Exception as error:
             log.warning("%s", _in_words(error))
-            yield "a connection with a signing secret in its extra 'webhook_secrets': the log of the API server says more"
+            yield "a connection with a signing secret in its extra 'webhook_secrets': the server's log says more"
         try:
             mailbox = webhook_uri(codat_conn_id)
         except CodatInputError as error:

@@ -1,7 +1,7 @@
 """Stores what a webhook means, in one transaction of Airflow's database.
 
-A message may come twice, and to two API servers at once. So the transaction locks the assets first, in the order of their
-ids, and then looks for the message among the latest events of each asset: the ids are in the events' extra.
+A message may come twice, and to two API servers at once. So the transaction locks the assets first, in the order of
+their ids, and then looks for the message among the latest events of each asset: the ids are in the events' extra.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.assets.manager import asset_manager
 from airflow.models.asset import AssetEvent, AssetModel
-from airflow.providers.common.compat.sdk import timezone
 from airflow.utils.session import create_session
 from sqlalchemy import or_, select, text
 
@@ -69,9 +68,7 @@ def store(delivery: Delivery) -> Stored:
         new = [(asset, extra) for asset, extra in due if asset.uri not in known]
         for asset, extra in new:
             # Each Airflow passes over the arguments that it does not know.
-            asset_manager.register_asset_change(
-                asset=asset, extra=extra, session=session, callback_sink=after_commit
-            )
+            asset_manager.register_asset_change(asset=asset, extra=extra, session=session, callback_sink=after_commit)
         mailbox = assets.get(delivery.mailbox)
         hinted = HAS_HINTS and mailbox is not None and _has_put_hint(session, mailbox.id, delivery)
     for callback in after_commit:
@@ -101,7 +98,7 @@ def _is_known(session: Session, asset_id: int, delivery: Delivery) -> bool:
     same = [AssetEvent.extra[MESSAGE_ID].as_string() == delivery.message_id]
     if delivery.event_id is not None:
         same.append(AssetEvent.extra[EVENT_ID].as_string() == delivery.event_id)
-    since = timezone.utcnow() - DUPLICATES
+    since = datetime.now(UTC) - DUPLICATES
     query = select(AssetEvent.id).where(AssetEvent.asset_id == asset_id, AssetEvent.timestamp > since, or_(*same))
     return session.scalar(query.limit(1)) is not None
 
