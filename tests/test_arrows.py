@@ -23,6 +23,7 @@ ARROWS = {
     "operators": {"tasks", "api.reading"},
     "tasks": {"triggers", "links", "exceptions"},
     "triggers": {"hooks", "links", "api.refreshing"},
+    "plugin": {"hooks", "assets", "api.webhook_hints"},
     "links": {"api.http"},
     "assets": {"api.http", "api.data_types"},
     "hooks": {"api.endpoints", "api.sync_settings", "api.waiting", "api.limits"},

@@ -47,8 +47,9 @@ TASKS: dict[str, dict[Which, str]] = {
 
 HOOK = (HOOKS, "python", "asyncio.run(names())")
 READS = (HOOKS, "python", "def fresh_invoices")
+WEBHOOKS = (HOOKS, "python", "verified_message_id")
 
-RUN = [*ELSEWHERE, *DAGS, *(which for tasks in TASKS.values() for which in tasks), HOOK, READS]
+RUN = [*ELSEWHERE, *DAGS, *(which for tasks in TASKS.values() for which in tasks), HOOK, READS, WEBHOOKS]
 """All blocks that are run."""
 
 
@@ -97,6 +98,10 @@ def test_the_example_of_reads_as_printed_runs(codat_simulator, codat_connection)
     codat_simulator.set_connection_status(company.id, "Deauthorized")
     with pytest.raises(RuntimeError, match="no longer authorized"):
         read(company.id, "2020-01-01T00:00:00+00:00")
+
+
+def test_the_example_of_webhooks_as_printed_runs():
+    exec(compile(block(WEBHOOKS).text, HOOKS, "exec"), {})  # noqa: S102 - our own guide
 
 
 def test_every_dag_and_task_as_printed_runs_to_its_end():

@@ -1,8 +1,9 @@
 """Hints of webhooks: what the receiver in the API server leaves for the triggers, in Airflow's asset state store.
 
-A mailbox is one JSON value of one asset, with the latest webhooks of one connection. Nothing takes them out: each
-reader remembers the number of the last hint that it has seen. A hint says when to ask Codat, never what Codat would
-answer. So a reader that misses one, or reads one that is not true, asks later or once more.
+A mailbox is one JSON value of one asset (``assets.webhook_uri`` names it), with the latest webhooks of one connection.
+Nothing takes them out: each reader remembers the number of the last hint that it has seen. A hint says when to ask
+Codat, never what Codat would answer. So a reader that misses one, or reads one that is not true, asks later or once
+more.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlsplit
 
 MAILBOX_KEY = "codat_webhooks"
 """The key of the mailbox in the asset's state store."""
@@ -23,18 +23,6 @@ LONGEST_TEXT = 64
 """In characters. Codat's ids, event types and data types are shorter. Longer texts are cut."""
 LARGEST_MAILBOX = 60_000
 """In bytes of JSON. Airflow's store warns above 65,536. One hint alone is smaller, even with the longest texts."""
-
-_DEFAULT_PORTS = {"https": 443, "http": 80}
-
-
-def mailbox_asset(base_url: str, codat_conn_id: str) -> str:
-    """Return the name of the asset that has the mailbox of a connection. The name is the asset's URI, too.
-
-    :param base_url: the base URL of the connection, such as ``https://api.codat.io``.
-    """
-    url = urlsplit(base_url.lower())
-    host = url.netloc.removesuffix(f":{_DEFAULT_PORTS.get(url.scheme)}")
-    return f"codat://{host}/webhooks/{quote(codat_conn_id, safe='')}"
 
 
 @dataclass(frozen=True)

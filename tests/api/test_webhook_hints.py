@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +16,6 @@ from airflow_provider_codat.api.webhook_hints import (
     WebhookHint,
     add_hint,
     last_number,
-    mailbox_asset,
     read_hints,
 )
 
@@ -102,16 +100,3 @@ def test_the_mailbox_stays_small_whatever_the_texts_are():
 def test_no_stored_value_stops_a_reader_or_the_receiver(mailbox, after):
     assert isinstance(read_hints(mailbox, after), list)
     assert read_hints(add_hint(mailbox, WRITE))[-1] == replace(WRITE, seq=last_number(mailbox) + 1)
-
-
-@pytest.mark.parametrize(
-    ("base_url", "codat_conn_id", "name"),
-    [
-        ("https://api.codat.io", "codat_default", "codat://api.codat.io/webhooks/codat_default"),
-        ("https://API.codat.io:443/proxy", "codat_default", "codat://api.codat.io/webhooks/codat_default"),
-        ("http://127.0.0.1:8080", "codat", "codat://127.0.0.1:8080/webhooks/codat"),
-        ("http://[::1]:80", "a/b#c", "codat://[::1]/webhooks/a%2Fb%23c"),
-    ],
-)
-def test_the_asset_of_a_mailbox(base_url, codat_conn_id, name):
-    assert mailbox_asset(base_url, codat_conn_id) == name
