@@ -22,7 +22,7 @@ ARROWS = {
     "sensors": {"tasks"},
     "operators": {"tasks", "api.reading"},
     "tasks": {"triggers", "links", "exceptions"},
-    "triggers": {"hooks", "links", "api.refreshing"},
+    "triggers": {"hooks", "links", "api.refreshing", "assets"},
     "plugin": {"hooks", "assets", "api.webhook_hints"},
     "links": {"api.http"},
     "assets": {"api.http", "api.data_types"},

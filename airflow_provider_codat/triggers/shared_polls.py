@@ -88,11 +88,6 @@ class SharedPolls:
         """Whether there are waits."""
         return bool(self._polls)
 
-    @property
-    def base_url(self) -> str:
-        """The base URL of the connection."""
-        return self.sender.hook.settings.base_url
-
     async def hear(self, mailbox: Any) -> None:
         """Check the operations at once that the hints of webhooks name."""
         self._hints.read(read_hints(mailbox))

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 from airflow.providers.common.compat.sdk import conf
 from asgiref.sync import sync_to_async
 
-from airflow_provider_codat.api.webhook_hints import MAILBOX_KEY, mailbox_asset
+from airflow_provider_codat.api.webhook_hints import MAILBOX_KEY
+from airflow_provider_codat.assets import webhook_uri
 from airflow_provider_codat.triggers.thread_log import ThreadLog
 
 READ_EVERY = 3.0
@@ -42,10 +43,6 @@ class Listener(Protocol):
     @property
     def is_waiting(self) -> bool:
         """Whether there are waits."""
-
-    @property
-    def base_url(self) -> str:
-        """The base URL of the connection."""
 
     async def hear(self, mailbox: Any) -> None:
         """Process the content of the mailbox."""
@@ -78,7 +75,7 @@ class MailboxReader:
 
     async def _read(self) -> float:
         """Read, and return the seconds until the next read."""
-        asset = mailbox_asset(self._listener.base_url, self._name)
+        asset = webhook_uri(self._name)
         # A read is never cancelled: the next answer of Airflow's supervisor would be taken for that of this read.
         reading = asyncio.create_task(_mailbox_of(asset))
         try:

@@ -93,12 +93,15 @@ class Waits:
         not_before=0.0,
         last_status=None,
         kind=PUSH_OPERATION,
+        data_types=(),
+        age=0.0,
     ):
         TASK.set(key)
         await asyncio.sleep(after)
-        wait = OperationWait(kind, company_id, key, self.log, not_before, last_status)
+        wait = OperationWait(kind, company_id, key, self.log, not_before, last_status, data_types=data_types)
         try:
-            return await wait_for_end(conn_id, wait, pace, self._clock.time() + patience)
+            now = self._clock.time()
+            return await wait_for_end(conn_id, wait, pace, now + patience, now - age)
         finally:
             self.ended_at[key] = self._clock.passed
 

@@ -2,7 +2,7 @@
 
 import pytest
 from company_waits import Waits
-from mailbox import Mailbox
+from hint_mailbox import Mailbox
 
 from airflow_provider_codat.triggers import company_poll
 

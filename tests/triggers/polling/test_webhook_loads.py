@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from company_waits import INTERVAL, Waits, percentile
-from mailbox import DELIVERY, LATE
+from hint_mailbox import DELIVERY, LATE
 
 from airflow_provider_codat.api.waiting.pace import SHARE_OF_AGE, WEBHOOK_PAUSE
 from airflow_provider_codat.api.waiting.webhooks import ENOUGH, GRACE

@@ -30,8 +30,11 @@ class Mailbox:
         self.error = None
         self.answers_after = 0.0
 
-    def install(self, monkeypatch, *, has_async_calls=True):
-        """Let triggers read this mailbox; without ``has_async_calls``, as from Airflow 3.3.0."""
+    def install(self, monkeypatch, *, has_accessor=True, has_async_calls=True):
+        """Let triggers read this mailbox.
+
+        Without ``has_accessor``, as before Airflow 3.3; without ``has_async_calls``, as on Airflow 3.3.0.
+        """
         mailbox = self
 
         class Accessor:
@@ -53,8 +56,11 @@ class Mailbox:
         except ImportError:  # Airflow 2
             context = SimpleNamespace()
             monkeypatch.setitem(sys.modules, CONTEXT, context)
-        accessor = AsyncAccessor if has_async_calls else Accessor
-        monkeypatch.setattr(context, "AssetStateStoreAccessor", accessor, raising=False)
+        if has_accessor:
+            accessor = AsyncAccessor if has_async_calls else Accessor
+            monkeypatch.setattr(context, "AssetStateStoreAccessor", accessor, raising=False)
+        else:
+            monkeypatch.delattr(context, "AssetStateStoreAccessor", raising=False)
 
     def read(self, key, default):
         assert key == "codat_webhooks"
@@ -69,6 +75,10 @@ class Mailbox:
             kind = "bills.write.successful" if operation else "read.completed"
             hint = WebhookHint(self._clock.time(), "msg_1", kind, company.id, operation, tuple(data_types))
             self.content = add_hint(self.content, hint)
+
+    def clear(self):
+        """Remove all hints."""
+        self.content = {}
 
     def hint_after(self, seconds, company, **what):
         """Add a hint when so many seconds have passed."""
