@@ -82,7 +82,7 @@ def _last(hints: list[WebhookHint]) -> int:
 class SeenEnd:
     """The end of an operation as a check has shown it.
 
-    :param seen_at: when, in any seconds, the same for all.
+    :param seen_at: when, in monotonic seconds.
     :param number: the number of the last hint that the wait knows; what comes later announces the end.
 
     The other parameters are those of :meth:`Hints.number`.
@@ -123,7 +123,7 @@ class Trust:
     def heard(self, hints: Hints, now: float) -> SeenEnd | None:
         """Record that the mailbox was read. Return an end that was missed, if there is one.
 
-        :param now: the time in the seconds of ``SeenEnd.seen_at``.
+        :param now: the time in monotonic seconds.
         """
         self.is_reading = True
         still_open, missed = [], None
