@@ -82,7 +82,7 @@ class MailboxReader:
             done, _ = await asyncio.wait([reading], timeout=LONGEST_READ)
             if not done:
                 await self._failed(f"Airflow has not answered for {LONGEST_READ:.0f} s")
-            mailbox = await asyncio.shield(reading)
+            mailbox = await reading
             await self._listener.hear(mailbox)
         except NotImplementedError:
             self._is_supported = False

@@ -4,6 +4,8 @@ import asyncio
 import sys
 from types import SimpleNamespace
 
+from company_waits import TASK
+
 from airflow_provider_codat.api.webhook_hints import WebhookHint, add_hint
 from airflow_provider_codat.triggers.webhook_mailbox import READ_EVERY
 
@@ -17,7 +19,8 @@ CONTEXT = "airflow.sdk.execution_time.context"
 
 
 class Mailbox:
-    """The mailbox of a connection. ``reads`` has the time of each read, ``error`` is what a read raises.
+    """The mailbox of a connection. ``reads`` has the time of each read, ``error`` is what a read raises, and ``tasks``
+    has in whose context it was.
 
     A read has no answer before the seconds of ``answers_after`` have passed.
     """
@@ -27,6 +30,7 @@ class Mailbox:
         self.content = {}
         self.reads = []
         self.assets = set()
+        self.tasks = set()
         self.error = None
         self.answers_after = 0.0
 
@@ -65,6 +69,7 @@ class Mailbox:
     def read(self, key, default):
         assert key == "codat_webhooks"
         self.reads.append(self._clock.passed)
+        self.tasks.add(TASK.get())
         if self.error is not None:
             raise self.error
         return self.content or default

@@ -39,6 +39,7 @@ def test_one_read_every_three_seconds_serves_all_waits(codat, waits, clock, mail
     assert waits.run() == ["Success"] * 50
     assert len(mailbox.reads) == pytest.approx(60 / READ_EVERY, abs=2)
     assert mailbox.assets == {"codat://api.codat.io/webhooks/codat_default"}
+    assert mailbox.tasks == {"the poll"}
 
 
 def test_nothing_is_read_without_waits(waits, company, push, mailbox):
@@ -152,7 +153,9 @@ def test_when_the_mailbox_cannot_be_read_the_waits_are_checked_at_the_usual_pace
     checks = [each.at for each in clock.sent if company.id in each.path and each.at > 80.0]
     assert checks[0] <= 100.0 + LONGEST_READ + 2 * READ_EVERY
     assert checks[1] - checks[0] <= 10.0
-    assert logged().count("are not relied on (push operation): they cannot be read. All waits go on") == 1
+    text = logged()
+    assert text.count("have announced the last 5 ends (push operation)") == 1
+    assert text.count("are not relied on (push operation): they cannot be read. All waits go on") == 1
 
 
 def test_a_hint_that_cannot_be_processed_ends_no_wait(waits, company, push, mailbox, logged, monkeypatch):

@@ -138,6 +138,7 @@ def test_a_check_that_a_hint_has_caused_and_that_fails_is_repeated_after_the_int
     mailbox.hint_after(30.0 + DELIVERY, company, operation=key)
     assert waits.run() == ["Success"]
     assert waits.ended_at[key] <= 30.0 + LATE + PACE.interval
+    assert clock.pauses()[-1] >= PACE.interval
 
 
 def test_a_hint_that_comes_while_a_check_is_under_way_causes_another(waits):
@@ -296,3 +297,39 @@ def test_a_hint_that_comes_soon_after_the_end_was_seen_counts_as_well(
     waits.run()
     at_rest = [at for at in checked_at(clock, company) if 80 < at < 600]
     assert at_rest[1] - at_rest[0] == pytest.approx(WEBHOOK_PAUSE, abs=1.0)
+
+
+def rests(clock, company):
+    """Return whether the wait on a company is checked every two minutes at last."""
+    return clock.pauses(f"/companies/{company.id}/.*")[-1] == pytest.approx(WEBHOOK_PAUSE, abs=1.0)
+
+
+def test_an_end_that_the_first_check_shows_counts_neither_way(waits, clock, codat, company, push, trust):
+    others = codat.add_company()
+    waits.add_paced(
+        others, codat.add_push(others.id, outcome=Outcome(latency=60.0)), Pace(5.0), patience=90, after=70.0
+    )
+    waits.add_paced(company, push(NEVER), Pace(5.0), patience=480, after=70.0)
+    waits.run()
+    assert rests(clock, company)
+
+
+def test_a_missed_end_of_a_refresh_says_nothing_about_pushes(waits, clock, codat, company, push, trust):
+    key = codat.refreshes.add(company.id, "bills", outcome=RefreshOutcome(latency=100.0))
+    others = codat.add_company()
+    waits.add_paced(company, key, Pace(5.0), patience=600, kind=PULL_OPERATION, data_types=("bills",))
+    waits.add_paced(
+        others, codat.add_push(others.id, outcome=Outcome(latency=NEVER)), Pace(5.0), patience=480, after=70.0
+    )
+    waits.run()
+    assert rests(clock, others)
+
+
+def test_the_end_of_one_operation_counts_once_for_all_who_wait_for_it(waits, clock, codat, company, push, mailbox):
+    others, key = codat.add_company(), push(30.0)
+    for _ in range(ENOUGH):
+        waits.add_paced(company, key, **OLD, patience=3600)
+    mailbox.hint_after(30.0 + DELIVERY, company, operation=key)
+    waits.add_paced(others, codat.add_push(others.id, outcome=Outcome(latency=NEVER)), Pace(5.0), patience=480)
+    waits.run()
+    assert not rests(clock, others)
