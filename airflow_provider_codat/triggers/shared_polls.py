@@ -118,9 +118,8 @@ class SharedPolls:
         self._trusted.discard(kind)
         message = "Webhooks of connection %r are not relied on (%s): %s. All waits go on at the usual pace."
         log.warning(message, self._name, kind, reason)
-        for poll in list(self._polls.values()):
-            if poll.kind.name == kind:
-                await poll.hurry()
+        for poll in list(self._polls.values()):  # one of another kind is checked once more than necessary
+            await poll.hurry()
 
 
 _polls: dict[asyncio.AbstractEventLoop, dict[str, SharedPolls]] = {}

@@ -25,8 +25,9 @@ READ_EVERY = 3.0
 PAUSE_AFTER_ERROR = 60.0
 """Seconds from a read that has failed to the next."""
 
-LONGEST_READ = 15.0
-"""Seconds without an answer after which a read counts as failed."""
+LONGEST_READ = 60.0
+"""Seconds without an answer after which a read counts as failed. The first read of a triggerer took 27 seconds on a busy
+machine."""
 
 log = ThreadLog(logging.getLogger(__name__))
 
@@ -107,8 +108,8 @@ class MailboxReader:
         self._has_failed = False
         if not mailbox and not self._is_known_empty:
             log.info(
-                "No webhook has arrived for connection %r so far. If this lasts, check that a DAG that is not paused"
-                " names the asset %r, and that Codat sends webhooks to this Airflow.",
+                "No webhook has arrived for connection %r so far. If this lasts, check that a DAG names the asset %r,"
+                " and that Codat sends webhooks to this Airflow.",
                 self._name,
                 asset,
             )
