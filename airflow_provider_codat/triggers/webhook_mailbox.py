@@ -26,7 +26,7 @@ PAUSE_AFTER_ERROR = 60.0
 """Seconds from a read that has failed to the next."""
 
 LONGEST_READ = 60.0
-"""Seconds without an answer after which a read counts as failed. The first read of a triggerer took 27 seconds on a busy
+"""Seconds without an answer after which a read counts as failed. The first read of a triggerer took 27 s on a busy
 machine."""
 
 log = ThreadLog(logging.getLogger(__name__))
