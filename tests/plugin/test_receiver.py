@@ -9,19 +9,19 @@ import pytest
 from airflow.models.asset import AssetEvent
 from airflow.utils.session import create_session
 from sqlalchemy import update
-from webhook_runs import (
+from webhook_messages import (
     ANY_BILLS,
     BILLS,
     COMPANY,
     MAILBOX,
     OTHER_SECRET,
     SECRET,
-    Receiver,
     message,
     read,
     signed,
     write,
 )
+from webhook_runs import Receiver
 
 from airflow_provider_codat.assets import data_uri
 from airflow_provider_codat.plugin import secrets as secrets_module

@@ -13,7 +13,8 @@ from airflow.utils.session import create_session
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
-from webhook_runs import ANY_BILLS, BILLS, MAILBOX, OTHER_SECRET, PATH, SECRET, Receiver, signed, write
+from webhook_messages import ANY_BILLS, BILLS, MAILBOX, OTHER_SECRET, PATH, SECRET, signed, write
+from webhook_runs import Receiver
 
 from airflow_provider_codat.plugin import app as app_module
 from airflow_provider_codat.plugin import body as body_module
