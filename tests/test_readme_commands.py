@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from commands import Command
-from pages import README, ROOT, SIMULATOR, block
+from pages import PLUGIN, README, ROOT, SIMULATOR, block
 
 INSTALL = (README, "bash", "pip install .\n")
 CONNECTION = (README, "bash", "AIRFLOW_CONN_CODAT_DEFAULT")
@@ -19,7 +19,16 @@ FIRST_RUN = (README, "bash", "airflow db migrate")
 TEST = (SIMULATOR, "python", "def test_a_failed_push_is_reported")
 REFRESH_TEST = (SIMULATOR, "python", "def test_a_refresh_brings_what_has_changed")
 OWN_FIXTURE = (SIMULATOR, "python", "def codat_simulator")
-RUN_HERE = (INSTALL, CONNECTION, FIRST_DAG, FIRST_TEST, FIRST_RUN, TEST, REFRESH_TEST, OWN_FIXTURE)
+RECEIVER = (PLUGIN, "bash", "AIRFLOW__CODAT__WEBHOOK_CONNECTIONS")
+RUN_HERE = (INSTALL, CONNECTION, FIRST_DAG, FIRST_TEST, FIRST_RUN, TEST, REFRESH_TEST, OWN_FIXTURE, RECEIVER)
+
+#: Asks the receiver of the configuration for a path that it has only for a connection that it names.
+ASK_RECEIVER = """
+from starlette.testclient import TestClient
+from airflow_provider_codat.plugin import CodatPlugin
+[app] = [each["app"] for each in CodatPlugin().fastapi_apps]
+print(*(TestClient(app).post(f"/webhooks/{name}").status_code for name in ("codat_default", "other")))
+"""
 
 #: With this environment's programs first.
 ENV = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
@@ -69,6 +78,13 @@ def test_the_connection_as_printed_is_one(tmp_path):
     command = f"{block(CONNECTION).text}python -c {shlex.quote(ask)}"
     printed = run(*BASH, "-c", command, cwd=tmp_path)
     assert printed.splitlines()[-1] == "https://api.codat.io 30.0"
+
+
+def test_the_configuration_of_the_receiver_as_printed_is_one(tmp_path):
+    command = f"{block(RECEIVER).text}python -c {shlex.quote(ASK_RECEIVER)}"
+    printed = run(*BASH, "-c", command, cwd=tmp_path, AIRFLOW_HOME=str(tmp_path))
+    # A 503 if the connection had no secret.
+    assert printed.splitlines()[-1] == "401 404"
 
 
 def test_the_first_dag_and_its_test_run_as_printed():

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from pages import PLUGIN, block
 from webhook_messages import MAILBOX, PATH, SECRET, signed, write
 
 from airflow_provider_codat.api.webhook_hints import MAILBOX_KEY, read_hints
@@ -22,6 +26,14 @@ def anybody(airflow: AirflowStack) -> Iterator[httpx.Client]:
     """Return a client that is not logged in to Airflow."""
     with httpx.Client(base_url=airflow.url, trust_env=False, timeout=90) as client:
         yield client
+
+
+def test_the_receiver_is_there_as_the_guide_asks(airflow: AirflowStack) -> None:
+    command = ["bash", "-euo", "pipefail", "-c", block((PLUGIN, "bash", "curl")).text]
+    env = {**os.environ, "AIRFLOW_URL": airflow.url, "NO_PROXY": "127.0.0.1"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True)  # noqa: S603 - our own page
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout)["connections"]) == {"codat_default"}
 
 
 def test_a_webhook_starts_a_dag_and_leaves_a_hint(airflow: AirflowStack, anybody: httpx.Client) -> None:

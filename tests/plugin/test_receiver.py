@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from airflow.models.asset import AssetEvent
 from airflow.utils.session import create_session
+from pages import PLUGIN, block
 from sqlalchemy import update
 from webhook_messages import (
     ANY_BILLS,
@@ -210,6 +212,14 @@ def test_health_names_the_connections(receiver, database):
         "hints": HAS_HINTS,
         "connections": {"codat_default": {"path": "/codat/webhooks/codat_default", "missing": []}},
     }
+
+
+def test_health_is_as_the_guide_prints_it(receiver):
+    printed = json.loads(block((PLUGIN, "json", "codat_default")).text)
+    if not HAS_HINTS:
+        printed = {**printed, "status": "healthy", "hints": False}
+        printed["connections"]["codat_default"]["missing"] = []
+    assert health(receiver) == printed
 
 
 @pytest.mark.parametrize("secrets", [(), ("whsec_short", "secret")], ids=["none", "malformed"])
