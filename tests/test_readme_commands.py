@@ -18,8 +18,9 @@ FIRST_TEST = (README, "python", "def test_the_bill_lands")
 FIRST_RUN = (README, "bash", "airflow db migrate")
 TEST = (SIMULATOR, "python", "def test_a_failed_push_is_reported")
 REFRESH_TEST = (SIMULATOR, "python", "def test_a_refresh_brings_what_has_changed")
+WEBHOOK_TEST = (SIMULATOR, "python", "def test_the_end_of_a_push_is_received")
 OWN_FIXTURE = (SIMULATOR, "python", "def codat_simulator")
-RUN_HERE = (INSTALL, CONNECTION, FIRST_DAG, FIRST_TEST, FIRST_RUN, TEST, REFRESH_TEST, OWN_FIXTURE)
+RUN_HERE = (INSTALL, CONNECTION, FIRST_DAG, FIRST_TEST, FIRST_RUN, TEST, REFRESH_TEST, WEBHOOK_TEST, OWN_FIXTURE)
 
 #: With this environment's programs first.
 ENV = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
@@ -39,7 +40,8 @@ FIRST_RUN_AS_PRINTED = Command(*BASH, "commands.sh", write_files=write_first_dag
 def write_example_tests(folder: Path) -> None:
     for name in ("as_it_is", "with_a_fixture"):
         (folder / name).mkdir()
-        (folder / name / f"test_{name}.py").write_text(f"{block(TEST).text}\n{block(REFRESH_TEST).text}")
+        tests = "\n".join(block(each).text for each in (TEST, REFRESH_TEST, WEBHOOK_TEST))
+        (folder / name / f"test_{name}.py").write_text(tests)
     (folder / "with_a_fixture" / "conftest.py").write_text(block(OWN_FIXTURE).text)
 
 
@@ -76,4 +78,4 @@ def test_the_first_dag_and_its_test_run_as_printed():
 
 
 def test_the_example_test_as_printed_passes_with_the_plugins_own_fixtures():
-    assert "4 passed" in EXAMPLE_TESTS.output()
+    assert "6 passed" in EXAMPLE_TESTS.output()

@@ -44,7 +44,7 @@ def new_secret() -> str:
 class Consumer:
     """An address that events are sent to.
 
-    :param secrets: its signing secrets, the newest first.
+    :param secrets: its signing secrets, the newest first; default a random one.
     """
 
     url: str
@@ -101,7 +101,7 @@ class WebhookDelivery:
 class Disturbance:
     """What happens to messages on their way; shares are 0 to 1.
 
-    :param delay: the most seconds that a message is late, so that messages overtake each other.
+    :param delay: the most seconds that a message is late, so that messages overtake each other; default 0.
     """
 
     lost: float = 0.0
