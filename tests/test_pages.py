@@ -22,7 +22,7 @@ from airflow_provider_codat.operators.codat import (
     CodatSyncSettingsOperator,
 )
 from airflow_provider_codat.sensors.codat import CodatDataFreshnessSensor, CodatPushOperationSensor
-from airflow_provider_codat.simulator import CodatSimulator, Fault, Outcome, Refreshes, RefreshOutcome, Source
+from airflow_provider_codat.simulator import CodatSimulator, Fault, Outcome, Refreshes, RefreshOutcome, Source, Webhooks
 from airflow_provider_codat.simulator.__main__ import _parser
 from airflow_provider_codat.simulator.faults import KINDS
 
@@ -129,7 +129,7 @@ def test_the_tables_of_the_simulator_name_what_there_is():
     calls = {name for cell in pages.first_column(SIMULATOR, "call") for name in re.findall(r"`(\w+)", cell)}
     assert {name for name in calls if not hasattr(CodatSimulator, name)} == set()
     assert pages.names(pages.first_column(SIMULATOR, "fault")) == {*KINDS}
-    for public in (Refreshes, Source):
+    for public in (Refreshes, Source, Webhooks):
         named = {re.match(r"`(\w+)", each)[1] for each in pages.first_column(SIMULATOR, f"call of `{public.__name__}`")}
         assert named == {name for name in vars(public) if not name.startswith("_")}
     for public in (Outcome, RefreshOutcome, Fault, CodatSimulator):

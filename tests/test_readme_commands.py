@@ -18,9 +18,11 @@ FIRST_TEST = (README, "python", "def test_the_bill_lands")
 FIRST_RUN = (README, "bash", "airflow db migrate")
 TEST = (SIMULATOR, "python", "def test_a_failed_push_is_reported")
 REFRESH_TEST = (SIMULATOR, "python", "def test_a_refresh_brings_what_has_changed")
+WEBHOOK_TEST = (SIMULATOR, "python", "def test_the_end_of_a_push_is_received")
 OWN_FIXTURE = (SIMULATOR, "python", "def codat_simulator")
 RECEIVER = (PLUGIN, "bash", "AIRFLOW__CODAT__WEBHOOK_CONNECTIONS")
-RUN_HERE = (INSTALL, CONNECTION, FIRST_DAG, FIRST_TEST, FIRST_RUN, TEST, REFRESH_TEST, OWN_FIXTURE, RECEIVER)
+TESTS = (TEST, REFRESH_TEST, WEBHOOK_TEST, OWN_FIXTURE)
+RUN_HERE = (INSTALL, CONNECTION, FIRST_DAG, FIRST_TEST, FIRST_RUN, *TESTS, RECEIVER)
 
 #: Asks the receiver of the configuration for a path that it has only for a connection that it names.
 ASK_RECEIVER = """
@@ -48,7 +50,8 @@ FIRST_RUN_AS_PRINTED = Command(*BASH, "commands.sh", write_files=write_first_dag
 def write_example_tests(folder: Path) -> None:
     for name in ("as_it_is", "with_a_fixture"):
         (folder / name).mkdir()
-        (folder / name / f"test_{name}.py").write_text(f"{block(TEST).text}\n{block(REFRESH_TEST).text}")
+        tests = "\n".join(block(each).text for each in (TEST, REFRESH_TEST, WEBHOOK_TEST))
+        (folder / name / f"test_{name}.py").write_text(tests)
     (folder / "with_a_fixture" / "conftest.py").write_text(block(OWN_FIXTURE).text)
 
 
@@ -92,4 +95,4 @@ def test_the_first_dag_and_its_test_run_as_printed():
 
 
 def test_the_example_test_as_printed_passes_with_the_plugins_own_fixtures():
-    assert "4 passed" in EXAMPLE_TESTS.output()
+    assert "6 passed" in EXAMPLE_TESTS.output()
