@@ -21,7 +21,7 @@ ROOT = Path(airflow_provider_codat.__file__).parent
 ARROWS = {
     "sensors": {"tasks"},
     "operators": {"tasks", "api.reading"},
-    "tasks": {"triggers", "links", "exceptions"},
+    "tasks": {"triggers", "links", "exceptions", "assets"},
     "triggers": {"hooks", "links", "api.refreshing"},
     "plugin": {"hooks", "assets", "api.webhook_hints"},
     "links": {"api.http"},
