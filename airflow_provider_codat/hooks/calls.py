@@ -7,6 +7,7 @@ without blocking the event loop.
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar, cast
 
@@ -15,13 +16,14 @@ from airflow_provider_codat.api.http.paging import DEFAULT_PAGE_SIZE, Page, plac
 from airflow_provider_codat.api.http.request import Request
 from airflow_provider_codat.api.http.steps import Steps
 from airflow_provider_codat.api.sync_settings import ScheduleShape
+from airflow_provider_codat.hooks.lineage import Direction, Reporter, report
 
 P = ParamSpec("P")
 A = TypeVar("A")
 T = TypeVar("T")
 
 
-class _Hook(Protocol):
+class _Hook(Reporter, Protocol):
     """The part of ``CodatHook`` that a call uses. Its module imports this one, so it cannot be imported here."""
 
     @property
@@ -38,15 +40,18 @@ class Call(Generic[P, A]):
 
     :param build: takes the method's arguments, and returns the request or the steps of a wait.
     :param hook: the hook, or ``None`` (the default) if the method was read from the class.
+    :param records: whether the method reads or writes records, which is reported as hook lineage; default ``None``,
+        neither. It then has the arguments ``company_id`` and ``data_type``.
     """
 
-    def __init__(self, build: Callable[P, A], hook: _Hook | None = None) -> None:
+    def __init__(self, build: Callable[P, A], hook: _Hook | None = None, *, records: Direction | None = None) -> None:
         self._build = build
         self._hook = hook
+        self._records = records
         self.__doc__ = build.__doc__
 
     def __get__(self, hook: _Hook | None, owner: type[_Hook] | None = None) -> Self:
-        return self if hook is None else type(self)(self._build, hook)
+        return self if hook is None else type(self)(self._build, hook, records=self._records)
 
     @property
     def hook(self) -> _Hook:
@@ -58,13 +63,22 @@ class Call(Generic[P, A]):
             raise TypeError(f"{self.__class__.__name__} belongs to a CodatHook: call it on an instance")
         return self._hook
 
+    def _report(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Report hook lineage, if the method reads or writes records."""
+        if self._records is not None:
+            given = inspect.signature(self._build).bind(*args, **kwargs)
+            given.apply_defaults()
+            report(self.hook, self._records, given.arguments["company_id"], given.arguments["data_type"])
+
 
 class Endpoint(Call[P, Request[T]]):
     """A method that sends one request and returns its answer."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Send the request and return the answer."""
-        return self.hook.send(self._build(*args, **kwargs))
+        answer = self.hook.send(self._build(*args, **kwargs))
+        self._report(*args, **kwargs)
+        return answer
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Do the same without blocking the event loop."""
@@ -101,7 +115,7 @@ class PagedEndpoint(Call[P, Request[Page[T]]]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
         """Iterate over the items of all pages."""
-        return self._items(*self._pages(*args, **kwargs))
+        return self._items(*self._pages(*args, **kwargs), functools.partial(self._report, *args, **kwargs))
 
     def aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
         """Iterate over the items of all pages without blocking the event loop."""
@@ -115,10 +129,13 @@ class PagedEndpoint(Call[P, Request[Page[T]]]):
         build(**first)  # raises for wrong arguments now, not at the first item
         return build, first
 
-    def _items(self, build: Callable[..., Request[Page[T]]], first: dict[str, int]) -> Iterator[T]:
+    def _items(
+        self, build: Callable[..., Request[Page[T]]], first: dict[str, int], report: Callable[[], None]
+    ) -> Iterator[T]:
         place: dict[str, int] | None = first
         while place is not None:
             page = self.hook.send(build(**place))
+            report()
             yield from page.results
             place = place_after(place, page)
             del page  # so that no two pages are in memory at once

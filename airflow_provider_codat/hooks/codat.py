@@ -31,6 +31,7 @@ from airflow_provider_codat.hooks.account import Account, Turn, account_of
 from airflow_provider_codat.hooks.catalogue import Catalogue
 from airflow_provider_codat.hooks.connection import ConnectionSettings, read_connection
 from airflow_provider_codat.hooks.failures import causes
+from airflow_provider_codat.hooks.lineage import Direction
 
 if TYPE_CHECKING:
     import httpx
@@ -77,6 +78,8 @@ class CodatHook(Catalogue, BaseHook):
         self.codat_conn_id = codat_conn_id
         self.rate_limit: RateLimit | None = None
         """The quota as of Codat's last answer, or ``None`` before the first."""
+        self.reported: set[tuple[Direction, str, str]] = set()
+        """What this hook has reported as hook lineage."""
         self._session: requests.Session | None = None
         self._async_client: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
         self._process = os.getpid()

@@ -11,7 +11,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 from airflow_provider_codat.api.errors import CodatDataTypeNotSupported, CodatInputError
 from airflow_provider_codat.api.http.response import parse_datetime
 from airflow_provider_codat.links.codat import store_company_link
-from airflow_provider_codat.tasks.templates import CodatTask, read_flag
+from airflow_provider_codat.tasks.asset_events import AssetEvents
+from airflow_provider_codat.tasks.templates import read_flag
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -23,7 +24,7 @@ CHOICES = {"mode": ("incremental", "full"), "on_not_supported": ("skip", "fail")
 """Argument -> its values."""
 
 
-class CodatExtractOperator(CodatTask):
+class CodatExtractOperator(AssetEvents):
     """Reads the records of one data type of a company from Codat into files, and loses none.
 
     The files are lines of JSON, compressed with gzip, below ``path`` on any storage that Airflow's
@@ -68,6 +69,8 @@ class CodatExtractOperator(CodatTask):
         Templated.
     :param on_not_supported: ``skip`` (the default) skips the task if the platform does not have the data type,
         ``fail`` fails it without a retry, as ``AirflowFailException``.
+    :param asset_events: tell Airflow which assets the task has changed, so that DAGs are scheduled on them: see the
+        README beside this module; default ``False``.
     :param codat_conn_id: the id of the Airflow connection to Codat; default ``codat_default``. Templated.
     :param kwargs: what every operator takes.
     :raises CodatInputError: an argument is wrong; nothing was sent. A literal raises this at DAG parse.
@@ -89,6 +92,7 @@ class CodatExtractOperator(CodatTask):
         "start_month",
         "codat_conn_id",
     )
+    lineage = "extraction"
     ui_color = "#e3eefc"
 
     def __init__(
@@ -109,10 +113,11 @@ class CodatExtractOperator(CodatTask):
         periods_to_compare: int | None = None,
         start_month: date | str | None = None,
         on_not_supported: str = "skip",
+        asset_events: bool = False,
         codat_conn_id: str = "codat_default",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(asset_events=asset_events, **kwargs)
         self.company_id = company_id
         self.data_type = data_type
         self.path = path
@@ -197,7 +202,7 @@ class CodatExtractOperator(CodatTask):
             files.manifest_path,
             files.watermark() or "the beginning",
         )
-        return {
+        self.ended = {
             "companyId": self.company_id,
             "connectionId": self.connection_id,
             "dataType": self.data_type,
@@ -207,6 +212,7 @@ class CodatExtractOperator(CodatTask):
             "since": manifest["since"],
             "watermark": manifest["watermark"],
         }
+        return self.ended
 
     def _files(self, subject: Subject, context: Context) -> RunFiles:
         from airflow.providers.common.compat.sdk import ObjectStoragePath

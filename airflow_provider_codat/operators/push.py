@@ -14,6 +14,7 @@ from airflow_provider_codat.api.data_types import known_data_type
 from airflow_provider_codat.api.errors import CodatError, CodatInputError
 from airflow_provider_codat.exceptions import CodatWriteOutcomeUnknown
 from airflow_provider_codat.links.codat import store_company_link
+from airflow_provider_codat.tasks.asset_events import AssetEvents
 from airflow_provider_codat.tasks.templates import read_flag, rendered
 from airflow_provider_codat.tasks.waiting import PacedOperator, PushTask
 
@@ -35,7 +36,7 @@ NOT_OF_ALL = tuple(sorted(set().union(*ARGUMENTS_OF.values())))
 """The arguments that not all operations take."""
 
 
-class CodatPushOperator(PushTask, PacedOperator):
+class CodatPushOperator(AssetEvents, PushTask, PacedOperator):
     """Writes a record into a company's books exactly once, and waits until it is there.
 
     Codat answers the request with a push operation in ``Pending``. The task waits until that has ended, in a worker or
@@ -90,6 +91,8 @@ class CodatPushOperator(PushTask, PacedOperator):
         be the same in every try, and different for each record. Templated.
     :param resubmit: write the record again after the task was cleared; default ``False``. Set it, then clear the task.
         Each clear writes the record once more; a retry continues that write. Templated.
+    :param asset_events: tell Airflow which assets the task has changed, so that DAGs are scheduled on them: see the
+        README beside this module; default ``False``.
     :param codat_conn_id: the id of the Airflow connection; default ``codat_default``. Templated.
     :param kwargs: what every operator takes. An argument in ``default_args`` that the ``operation`` does not take is
         ignored.
@@ -118,6 +121,7 @@ class CodatPushOperator(PushTask, PacedOperator):
     )
     push_operation_key = ""
     template_fields_renderers = {"record": "json"}  # noqa: RUF012 - Airflow declares it as a plain dict
+    lineage = "push"
     ui_color = "#fff3dc"
 
     def __init__(
@@ -142,10 +146,12 @@ class CodatPushOperator(PushTask, PacedOperator):
         fail_on_unsuccessful: bool = True,
         idempotency_key: str | None = None,
         resubmit: bool | str = False,
+        asset_events: bool = False,
         codat_conn_id: str = "codat_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(
+            asset_events=asset_events,
             company_id=company_id,
             codat_conn_id=codat_conn_id,
             deferrable=deferrable,

@@ -15,6 +15,7 @@ from airflow_provider_codat.api.errors import CodatError, CodatInputError
 from airflow_provider_codat.api.http.request import identifier
 from airflow_provider_codat.exceptions import CodatRefreshFailed, CodatRefreshNotPossible
 from airflow_provider_codat.links.codat import store_company_link
+from airflow_provider_codat.tasks.asset_events import AssetEvents
 from airflow_provider_codat.tasks.data_types import read_data_types
 from airflow_provider_codat.tasks.waiting import PacedOperator, WaitingTask
 
@@ -32,7 +33,7 @@ DAY = 24 * 60 * 60.0
 ON_NOT_SUPPORTED = ("skip", "fail")
 
 
-class CodatRefreshOperator(WaitingTask, PacedOperator):
+class CodatRefreshOperator(AssetEvents, WaitingTask, PacedOperator):
     """Lets Codat read data types of a company from their source now, and waits until it has ended.
 
     Reads of Codat's API return what Codat has read from the source at the last refresh. This task queues a refresh for
@@ -71,6 +72,8 @@ class CodatRefreshOperator(WaitingTask, PacedOperator):
         on without it, and skips the task if none is left; ``fail`` fails the task. With ``data_types=None`` it is
         always ``skip``.
     :param fail_on_error: ``False`` also returns refreshes that ended with an error; default ``True``.
+    :param asset_events: tell Airflow which assets the task has changed, so that DAGs are scheduled on them: see the
+        README beside this module; default ``False``.
     :param codat_conn_id: the id of the Airflow connection; default ``codat_default``. Templated.
     :param kwargs: what every operator takes.
     :raises CodatRefreshFailed: a refresh ended with an error; a retry refreshes what has failed again.
@@ -86,6 +89,7 @@ class CodatRefreshOperator(WaitingTask, PacedOperator):
 
     template_fields: Sequence[str] = ("company_id", "data_types", "connection_id", "codat_conn_id")
     trigger_class_path = "airflow_provider_codat.triggers.codat.CodatRefreshTrigger"
+    lineage = "refresh"
     ui_color = "#e2f5e5"
 
     def __init__(
@@ -103,10 +107,12 @@ class CodatRefreshOperator(WaitingTask, PacedOperator):
         timeout: timedelta | float = DAY,
         on_not_supported: Literal["skip", "fail"] = "skip",
         fail_on_error: bool = True,
+        asset_events: bool = False,
         codat_conn_id: str = "codat_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(
+            asset_events=asset_events,
             company_id=company_id,
             codat_conn_id=codat_conn_id,
             deferrable=deferrable,
@@ -230,6 +236,7 @@ class CodatRefreshOperator(WaitingTask, PacedOperator):
         :raises CodatRefreshNotPossible: another try cannot succeed.
         :raises AirflowSkipException: the platform has none of the data types.
         """
+        self.ended = outcome
         missing = outcome.not_supported
         names = ", ".join(dict.fromkeys(each.data_type or "" for each in missing))
         if missing and self._fails_if_not_supported:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.assets.manager import asset_manager
 from airflow.models.asset import AssetEvent, AssetModel
 from airflow.utils.session import create_session
-from sqlalchemy import or_, select, text
+from sqlalchemy import JSON, or_, select, text, type_coerce
 
 from airflow_provider_codat.api.webhook_hints import MAILBOX_KEY, add_hint, read_hints
 from airflow_provider_codat.plugin.events import EVENT_ID, MESSAGE_ID, Delivery
@@ -95,9 +95,10 @@ def _locked(session: Session, uris: Collection[str]) -> list[AssetModel]:
 
 
 def _is_known(session: Session, asset_id: int, delivery: Delivery) -> bool:
-    same = [AssetEvent.extra[MESSAGE_ID].as_string() == delivery.message_id]
+    extra = type_coerce(AssetEvent.extra, JSON)  # which Airflow 3.1 does not declare it as
+    same = [extra[MESSAGE_ID].as_string() == delivery.message_id]
     if delivery.event_id is not None:
-        same.append(AssetEvent.extra[EVENT_ID].as_string() == delivery.event_id)
+        same.append(extra[EVENT_ID].as_string() == delivery.event_id)
     since = datetime.now(UTC) - DUPLICATES
     query = select(AssetEvent.id).where(AssetEvent.asset_id == asset_id, AssetEvent.timestamp > since, or_(*same))
     return session.scalar(query.limit(1)) is not None

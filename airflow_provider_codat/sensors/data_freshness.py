@@ -69,6 +69,7 @@ class CodatDataFreshnessSensor(WaitingSensor):
     template_fields: Sequence[str] = ("company_id", "data_types", "since", "codat_conn_id")
     trigger_class_path = "airflow_provider_codat.triggers.codat.CodatDataFreshnessTrigger"
     failure = CodatInputError  # never raised: the wait has one end
+    lineage = "freshness"
     ui_color = "#e4ecff"
 
     def __init__(

@@ -62,6 +62,7 @@ class CodatPushOperationSensor(PushTask, WaitingSensor):  # type: ignore[misc]  
     """
 
     template_fields: Sequence[str] = ("company_id", "push_operation_key", "codat_conn_id")
+    lineage = "push wait"
     ui_color = "#e4ecff"
 
     def __init__(

@@ -9,7 +9,10 @@ import warnings
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_provider_codat.tasks.asset_events import has_only_the_alias
+
 ENDED_BY_A_WORKER = {
+    "asset_events": "asset_events",
     "outlets": "outlets",
     "on_success_callback": "on_success_callback",
     "_post_execute_hook": "post_execute",
@@ -17,6 +20,12 @@ ENDED_BY_A_WORKER = {
     "map_index_template": "map_index_template",
 }
 """Attribute -> argument. Airflow applies these if a worker ends the task, and ignores them if a trigger does."""
+
+BY_OPENLINEAGE = (
+    "OpenLineage is enabled, and a worker has to tell it that the task has succeeded; name the class in"
+    " [openlineage] disabled_for_operators if it need not know"
+)
+"""The reason if OpenLineage reports the task. Airflow calls its listeners in workers, not for the end by a trigger."""
 
 BEGUN_BY_A_WORKER = {"on_execute_callback": "on_execute_callback", "_pre_execute_hook": "pre_execute"}
 """Attribute -> argument. Airflow applies these when a worker starts or resumes the task."""
@@ -42,8 +51,24 @@ def why_worker_ends(task: BaseOperator) -> list[str]:
     has_no_worker = task.start_from_trigger
     by_worker = ENDED_BY_A_WORKER | (BEGUN_BY_A_WORKER if has_no_worker else {})
     lost = [argument for attribute, argument in by_worker.items() if getattr(task, attribute, None)]
+    if has_only_the_alias(task):
+        lost.remove("outlets")
     lost += overridden(type(task), frozenset() if has_no_worker else METHODS_BEFORE_THE_WAIT)
-    return [f"end_from_trigger does not go with {', '.join(lost)}"] if lost else []
+    reasons = [f"end_from_trigger does not go with {', '.join(lost)}"] if lost else []
+    return reasons + ([BY_OPENLINEAGE] if is_reported(task) else [])
+
+
+def is_reported(task: BaseOperator) -> bool:
+    """Whether OpenLineage is installed and enabled, and reports the task."""
+    try:
+        from airflow.providers.openlineage import conf
+    except ImportError:
+        return False
+    if conf.is_disabled():
+        return False
+    from airflow.providers.openlineage.utils.utils import is_operator_disabled, is_selective_lineage_enabled
+
+    return is_selective_lineage_enabled(task) and not is_operator_disabled(task)
 
 
 def overridden(task_class: type[BaseOperator], allowed: frozenset[str]) -> list[str]:

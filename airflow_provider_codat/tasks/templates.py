@@ -22,7 +22,7 @@ from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
@@ -33,6 +33,7 @@ from airflow_provider_codat.links.codat import CodatCompanyLink
 
 if TYPE_CHECKING:
     import jinja2
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_codat.hooks.codat import CodatHook
 
@@ -93,11 +94,20 @@ def _is_plain(value: Any, syntax: Syntax) -> bool:
 
 
 class CodatTask(BaseOperator):
-    """The base of all tasks of the provider: it renders templates, makes the hook, and links to the Codat Portal."""
+    """The base of all tasks of the provider.
+
+    It renders templates, makes the hook, links to the Codat Portal, and answers OpenLineage.
+    """
 
     operator_extra_links = (CodatCompanyLink(),)
 
     codat_conn_id: str
+
+    lineage: ClassVar[str | None] = None
+    """Which entry of ``tasks/lineage.py`` says what the task reads and writes; ``None`` for neither."""
+
+    ended: Any = None
+    """The end of what the task did, for its lineage; ``None`` until there is one."""
 
     @cached_property
     def hook(self) -> CodatHook:
@@ -105,6 +115,20 @@ class CodatTask(BaseOperator):
         from airflow_provider_codat.hooks.codat import CodatHook
 
         return CodatHook(self.codat_conn_id)
+
+    def get_openlineage_facets_on_start(self) -> OperatorLineage:
+        """Return what the task reads and writes. OpenLineage calls this when the task starts, and when it resumes."""
+        from airflow_provider_codat.tasks.lineage import facets
+
+        return facets(self)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage:
+        """Return what the task has read and written. OpenLineage calls this after a success."""
+        return self.get_openlineage_facets_on_start()
+
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage:
+        """Return what the task was to read and write. OpenLineage calls this after a failure."""
+        return self.get_openlineage_facets_on_start()
 
     def is_literal(self, name: str) -> bool:
         """Whether an argument has its final value at DAG parse.

@@ -281,6 +281,7 @@ class OperationTask(WaitingTask):
 
     def result(self, outcome: Operation) -> dict[str, Any]:
         """Return the XCom of an operation that has ended, or raise the task's ``failure``."""
+        self.ended = outcome
         if self.fail_on_unsuccessful and not outcome.is_success:
             raise self.failure(outcome)
         return outcome.to_json()

@@ -50,7 +50,8 @@ def connection(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 @pytest.fixture
 def receiver(database: Database, connection: Callable[..., None]) -> Receiver:
     """Return the receiver of ``codat_default``, which has the secret of all tests."""
-    from webhook_runs import SECRET, Receiver
+    from webhook_messages import SECRET
+    from webhook_runs import Receiver
 
     connection(SECRET)
     return Receiver(["codat_default"])

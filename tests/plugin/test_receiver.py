@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from airflow.models.asset import AssetEvent
 from airflow.utils.session import create_session
+from pages import PLUGIN, block
 from sqlalchemy import update
-from webhook_runs import (
+from webhook_messages import (
     ANY_BILLS,
     BILLS,
     COMPANY,
     MAILBOX,
     OTHER_SECRET,
     SECRET,
-    Receiver,
     message,
     read,
     signed,
     write,
 )
+from webhook_runs import Receiver
 
 from airflow_provider_codat.assets import data_uri
 from airflow_provider_codat.plugin import secrets as secrets_module
@@ -210,6 +212,14 @@ def test_health_names_the_connections(receiver, database):
         "hints": HAS_HINTS,
         "connections": {"codat_default": {"path": "/codat/webhooks/codat_default", "missing": []}},
     }
+
+
+def test_health_is_as_the_guide_prints_it(receiver):
+    printed = json.loads(block((PLUGIN, "json", "codat_default")).text)
+    if not HAS_HINTS:
+        printed = {**printed, "status": "healthy", "hints": False}
+        printed["connections"]["codat_default"]["missing"] = []
+    assert health(receiver) == printed
 
 
 @pytest.mark.parametrize("secrets", [(), ("whsec_short", "secret")], ids=["none", "malformed"])

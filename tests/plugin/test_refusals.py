@@ -13,7 +13,8 @@ from airflow.utils.session import create_session
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
-from webhook_runs import ANY_BILLS, BILLS, MAILBOX, OTHER_SECRET, PATH, SECRET, Receiver, signed, write
+from webhook_messages import ANY_BILLS, BILLS, MAILBOX, OTHER_SECRET, PATH, SECRET, signed, write
+from webhook_runs import Receiver
 
 from airflow_provider_codat.plugin import app as app_module
 from airflow_provider_codat.plugin import body as body_module
@@ -106,7 +107,9 @@ def test_a_verified_body_that_is_no_event_is_refused(body, refused):
     refused(400, "message 'msg_1': the body ", content=body, headers=signed(body))
 
 
-@pytest.mark.parametrize("path", ["/codat/webhooks/other", "/codat/webhooks/", "/codat/webhooks/a/b", "/codat/x"])
+@pytest.mark.parametrize(
+    "path", ["/codat/webhooks/other", "/codat/webhooks/", f"{PATH}/", f"{PATH}/b", "/codat/health/"]
+)
 def test_another_path_is_not_found(path, refused):
     refused(404, repr(path)[:-1], path=path, content=BODY, headers=signed(BODY))
 
@@ -149,6 +152,15 @@ def test_a_slow_body_is_refused(refused, monkeypatch):
         await asyncio.Event().wait()
 
     refused(408, "the body did not arrive within", content=slow(), headers=signed(BODY))
+
+
+def test_a_client_that_goes_is_no_error(receiver, database, logged):
+    database.add(BILLS, MAILBOX)
+    parts = [{"type": "http.request", "body": BODY, "more_body": True}, {"type": "http.disconnect"}]
+    headers = [(name.encode(), value.encode()) for name, value in signed(BODY).items()]
+    assert answered(receiver, {"method": "POST", "path": PATH, "headers": headers}, parts) == 400
+    assert "with 400: the client has gone before the end of the body" in logged()
+    assert (database.counts(), database.hints()) == ({}, [])
 
 
 # -- what passes -------------------------------------------------------------------------------------------------------
@@ -216,7 +228,9 @@ def test_too_many_requests_at_once_are_told_to_come_later(connection, database, 
     assert [answer.status_code for answer in taken] == [200] * 3
     assert (more.status_code, more.headers["retry-after"]) == (429, "5")
     assert "with 429: 3 requests are under way" in logged()
-    # Each of them has left its place.
+    # Each of them has left its place, and so does one whose body is refused.
+    for _ in range(4):
+        assert receiver.send(content=BODY, headers={"content-encoding": "gzip"}).status_code == 415
     assert {answer.status_code for answer in together(*(receiver.asend(content=BODY) for _ in range(3)))} == {401}
 
 
@@ -255,16 +269,9 @@ BODIES = (
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_request_gets_a_500_or_writes_without_a_signature(receiver, database, method, path, headers, body):
     """Call the app itself, for a client refuses to send some of these."""
-    scope = {
-        "type": "http",
-        "method": method,
-        "path": path,
-        "raw_path": path.encode(errors="replace"),
-        "query_string": b"",
-        "root_path": "",
-        "headers": [(name.encode(), value) for name, value in headers],
-    }
-    assert answered(receiver, scope, body) in {200, 400, 401, 404, 405, 415}
+    parts = [{"type": "http.request", "body": body, "more_body": False}]
+    scope = {"method": method, "path": path, "headers": [(name.encode(), value) for name, value in headers]}
+    assert answered(receiver, scope, parts) in {200, 400, 401, 404, 405, 415}
     assert database.counts() == {}
 
 
@@ -276,12 +283,15 @@ def test_no_signed_body_gets_a_500(receiver, database, body, message_id):
     assert receiver.take(body, message_id).status_code in {200, 400}
 
 
-def answered(receiver, scope, body):
-    """Return the status of the answer to a request."""
+def answered(receiver, scope, parts):
+    """Return the status of the app's answer to a request that comes in these parts."""
     sent = []
+    raw_path = scope["path"].encode(errors="replace")
+    scope = {"type": "http", "query_string": b"", "root_path": "", "raw_path": raw_path, **scope}
+    coming = iter(parts)
 
     async def receive():
-        return {"type": "http.request", "body": body, "more_body": False}
+        return next(coming)
 
     async def send(part):
         sent.append(part)

@@ -1,0 +1,211 @@
+"""What tasks read and write, for the events of OpenLineage and of assets.
+
+===========================  ==============================  ====================================================
+task                         input                           output
+===========================  ==============================  ====================================================
+``CodatPushOperator``                                        the data type, one row, or those of bank transactions
+``CodatRefreshOperator``                                     the data types; once it has ended, those refreshed
+``CodatExtractOperator``     the data type                   once it has ended, the folder of its files, all rows
+``CodatPushOperationSensor``  once it has ended, the data type
+``CodatDataFreshnessSensor``  the data types
+===========================  ==============================  ====================================================
+
+It all comes from the arguments and from ``ended``, the end of what the task did, which is ``None`` until there is one.
+Imported only when a task reports something.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
+
+from airflow_provider_codat.api.data_types import known_data_type
+from airflow_provider_codat.assets import all_data_uri, data_uri
+from airflow_provider_codat.tasks.data_types import read_data_types
+
+if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+
+class Task(Protocol):
+    """A task whose class has a lineage."""
+
+    lineage: str | None
+    ended: Any
+
+
+@dataclass(frozen=True)
+class Touched:
+    """Something that a task reads or writes.
+
+    :param uri: the URI of its asset.
+    :param records: the number of records, or ``None`` if it is not known.
+    :param ids: what the event of an asset says about it beside that number: ids, never records.
+    :param also: the URIs of further assets that it belongs to.
+    :param is_changed: whether the task has changed it.
+    """
+
+    uri: str
+    records: int | None = None
+    ids: Mapping[str, str | None] = field(default_factory=dict)
+    also: tuple[str, ...] = ()
+    is_changed: bool = False
+
+    @property
+    def event(self) -> dict[str, str | int]:
+        """The extra of the event. Its values are plain, because Airflow 2.11 puts them into a set."""
+        known = {**self.ids, "records": self.records}
+        return {name: value for name, value in known.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What a task reads and writes, the operations that do it, and how they have failed."""
+
+    inputs: tuple[Touched, ...] = ()
+    outputs: tuple[Touched, ...] = ()
+    keys: tuple[str, ...] = ()
+    failure: str | None = None
+
+
+def lineage_of(task: Task) -> Lineage:
+    """Return what a task reads and writes, as far as it is known by now."""
+    return Lineage() if task.lineage is None else DESCRIPTIONS[task.lineage](task)
+
+
+def _data(
+    company_id: str, data_type: str, records: int | None = None, *, is_changed: bool = False, **ids: str | None
+) -> Touched:
+    named = {"companyId": company_id, "dataType": known_data_type(data_type) or data_type, **ids}
+    also = (all_data_uri(data_type),)
+    return Touched(data_uri(company_id, data_type), records, named, also, is_changed)
+
+
+def _push(task: Any) -> Lineage:
+    operation = task.ended
+    key = task.push_operation_key if operation is None else operation.key
+    is_written = operation is not None and operation.is_success
+    written = _data(
+        task.company_id,
+        task.data_type,
+        _records(task.record) if is_written else None,
+        is_changed=is_written,
+        connectionId=task.connection_id,
+        pushOperationKey=key,
+    )
+    return Lineage(outputs=(written,), keys=_keys([key]), failure=_failure(operation))
+
+
+def _records(record: Any) -> int:
+    """Return how many records a push writes: one, or all bank transactions of a statement."""
+    record = json.loads(record) if isinstance(record, str) else record
+    transactions = record.get("transactions") if isinstance(record, Mapping) else None
+    return len(transactions) if isinstance(transactions, list) else 1
+
+
+def _push_wait(task: Any) -> Lineage:
+    operation = task.ended
+    is_known = operation is not None and operation.data_type is not None
+    written = (_data(task.company_id, operation.data_type),) if is_known else ()
+    return Lineage(inputs=written, keys=_keys([task.push_operation_key]), failure=_failure(operation))
+
+
+def _refresh(task: Any) -> Lineage:
+    refresh = task.ended
+    if refresh is None:
+        return Lineage(outputs=_all_data(task))
+    refreshed = (each for each in refresh.operations if each.is_success and each.data_type)
+    outputs = (
+        _data(
+            task.company_id,
+            each.data_type,
+            is_changed=True,
+            connectionId=each.connection_id,
+            pullOperationId=each.key,
+        )
+        for each in refreshed
+    )
+    failure = refresh.describe_failure() if refresh.failed else None
+    return Lineage(outputs=tuple(outputs), keys=_keys(each.key for each in refresh.operations), failure=failure)
+
+
+def _freshness(task: Any) -> Lineage:
+    return Lineage(inputs=_all_data(task))
+
+
+def _all_data(task: Any) -> tuple[Touched, ...]:
+    return tuple(_data(task.company_id, each) for each in read_data_types(task.data_types) or ())
+
+
+def _extraction(task: Any) -> Lineage:
+    """Return the lineage of an extraction, whose end is its XCom. The manifest is in a folder of the run."""
+    xcom = task.ended
+    read = _data(task.company_id, task.data_type)
+    if xcom is None:
+        return Lineage(inputs=(read,))
+    ids = {name: xcom[name] for name in ("companyId", "connectionId", "dataType")}
+    files = Touched(_storage_uri(xcom["manifest"].rsplit("/", 2)[0]), xcom["records"], ids, is_changed=True)
+    return Lineage(inputs=(read,), outputs=(files,))
+
+
+def _storage_uri(path: str) -> str:
+    """Return the URI of a path of ``ObjectStoragePath``, without the id of the connection."""
+    uri = urlsplit(path)
+    if not uri.scheme:
+        return f"file://{path}"
+    return uri._replace(netloc=uri.netloc.rpartition("@")[2]).geturl()
+
+
+def _keys(keys: Iterable[str | None]) -> tuple[str, ...]:
+    # After a deferral that failed, a text with spaces stands for a key that is not known.
+    return tuple(dict.fromkeys(key for key in keys if key and " " not in key))
+
+
+def _failure(operation: Any) -> str | None:
+    return None if operation is None or operation.is_success else operation.describe_failure()
+
+
+DESCRIPTIONS: Mapping[str, Callable[[Any], Lineage]] = {
+    "push": _push,
+    "push wait": _push_wait,
+    "refresh": _refresh,
+    "freshness": _freshness,
+    "extraction": _extraction,
+}
+"""The attribute ``lineage`` of a task -> its lineage."""
+
+
+def facets(task: Task) -> OperatorLineage:
+    """Return what OpenLineage reports of a task. It sends no request."""
+    from airflow.providers.common.compat.openlineage.facet import (
+        ErrorMessageRunFacet,
+        ExternalQueryRunFacet,
+        InputDataset,
+        OutputDataset,
+        OutputStatisticsOutputDatasetFacet,
+    )
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    lineage = lineage_of(task)
+    run_facets: dict[str, Any] = {}
+    if lineage.keys:
+        run_facets["externalQuery"] = ExternalQueryRunFacet(externalQueryId=", ".join(lineage.keys), source="codat")
+    if lineage.failure:
+        run_facets["errorMessage"] = ErrorMessageRunFacet(message=lineage.failure, programmingLanguage="python")
+    outputs = {}
+    for each in lineage.outputs:
+        counted = {} if each.records is None else {"outputStatistics": OutputStatisticsOutputDatasetFacet(each.records)}
+        outputs[each.uri] = OutputDataset(*_dataset(each.uri), outputFacets=counted)
+    inputs = {each.uri: InputDataset(*_dataset(each.uri)) for each in lineage.inputs}
+    return OperatorLineage(inputs=list(inputs.values()), outputs=list(outputs.values()), run_facets=run_facets)
+
+
+def _dataset(uri: str) -> tuple[str, str]:
+    """Return namespace and name as https://openlineage.io/docs/spec/naming says."""
+    parts = urlsplit(uri)
+    if parts.scheme == "file":
+        return "file", parts.path
+    return f"{parts.scheme}://{parts.netloc}", parts.path.lstrip("/")
