@@ -55,6 +55,16 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "2026-12-01T06:00:00+00:00",
                         "default": "",
                     },
+                    "webhook_connections": {
+                        "description": (
+                            "From Airflow 3.1.1 on: the ids of the connections whose webhooks the API server receives,"
+                            " separated by commas. The path of each is /codat/webhooks/ and the id. Default none."
+                        ),
+                        "type": "string",
+                        "version_added": "0.2.0",
+                        "example": "codat_default,codat_sandbox",
+                        "default": "",
+                    },
                 },
             }
         },

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pages
 import pytest
-from pages import BENCHMARKS, GUIDES, HOOKS, LINKED, OPERATORS, PAGES, README, ROOT, SENSORS, SIMULATOR, TESTS
+from pages import BENCHMARKS, GUIDES, HOOKS, LINKED, OPERATORS, PAGES, PLUGIN, README, ROOT, SENSORS, SIMULATOR, TESTS
 
 import airflow_provider_codat
 from airflow_provider_codat import exceptions, simulator
@@ -22,7 +22,7 @@ from airflow_provider_codat.operators.codat import (
     CodatSyncSettingsOperator,
 )
 from airflow_provider_codat.sensors.codat import CodatDataFreshnessSensor, CodatPushOperationSensor
-from airflow_provider_codat.simulator import CodatSimulator, Fault, Outcome, Refreshes, RefreshOutcome, Source
+from airflow_provider_codat.simulator import CodatSimulator, Fault, Outcome, Refreshes, RefreshOutcome, Source, Webhooks
 from airflow_provider_codat.simulator.__main__ import _parser
 from airflow_provider_codat.simulator.faults import KINDS
 
@@ -129,7 +129,7 @@ def test_the_tables_of_the_simulator_name_what_there_is():
     calls = {name for cell in pages.first_column(SIMULATOR, "call") for name in re.findall(r"`(\w+)", cell)}
     assert {name for name in calls if not hasattr(CodatSimulator, name)} == set()
     assert pages.names(pages.first_column(SIMULATOR, "fault")) == {*KINDS}
-    for public in (Refreshes, Source):
+    for public in (Refreshes, Source, Webhooks):
         named = {re.match(r"`(\w+)", each)[1] for each in pages.first_column(SIMULATOR, f"call of `{public.__name__}`")}
         assert named == {name for name in vars(public) if not name.startswith("_")}
     for public in (Outcome, RefreshOutcome, Fault, CodatSimulator):
@@ -159,7 +159,10 @@ def test_the_table_of_calls_names_calls_of_the_hook():
     assert [name for name in calls if not hasattr(getattr(hook("codat_default"), name), "aio")] == []
 
 
-@pytest.mark.parametrize(("page", "head", "count"), [(OPERATORS, "what happens", 3), (SENSORS, "what happens", 8)])
+@pytest.mark.parametrize(
+    ("page", "head", "count"),
+    [(OPERATORS, "what happens", 3), (PLUGIN, "what happens", 2), (SENSORS, "what happens", 8)],
+)
 def test_the_log_lines_of_the_tables_are_those_of_the_code(page: str, head: str, count: int):
     tables = re.findall(
         rf"^\| {head} \|.*\| (?:line in the log|what you see) \|\n(?:\|.*\n)+", pages.text(page), re.MULTILINE
@@ -185,7 +188,7 @@ def test_every_path_that_a_guide_names_exists():
         ("tests/README.md", f"tests/support/{name}")
         for name in re.findall(r"`(\w+\.py)`", " ".join(pages.first_column(TESTS, "in `tests/support`")))
     }
-    below = r"`((?:api|hooks|links|operators|sensors|simulator|tasks|triggers)/[\w/]*[\w.]+)`"
+    below = r"`((?:api|hooks|links|operators|plugin|sensors|simulator|tasks|triggers)/[\w/]*[\w.]+)`"
     package = {("tests/README.md", f"airflow_provider_codat/{path}") for path in re.findall(below, pages.text(TESTS))}
     assert len(package) > 15
     assert [each for each in named | support | package if not (ROOT / each[1]).exists()] == []

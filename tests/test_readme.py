@@ -8,7 +8,7 @@ from textwrap import indent
 import pytest
 import test_readme_commands
 from airflow_process import Script
-from pages import HOOKS, OPERATORS, PAGES, README, ROOT, SENSORS, SIMULATOR, TESTS, Which, block, blocks
+from pages import HOOKS, OPERATORS, PAGES, PLUGIN, README, ROOT, SENSORS, SIMULATOR, TESTS, Which, block, blocks
 
 from airflow_provider_codat.simulator import RefreshOutcome
 
@@ -17,6 +17,8 @@ ELSEWHERE: dict[Which, str] = {
     (README, "bash", "bin/pytest\n"): ".ci/checks.py",
     **dict.fromkeys(test_readme_commands.RUN_HERE, "tests/test_readme_commands.py"),
     (SIMULATOR, "text", "codat_onboard_company ended"): "tests/e2e/test_demo.py",
+    (PLUGIN, "bash", "curl"): "tests/e2e/test_webhooks.py",
+    (PLUGIN, "json", "codat_default"): "tests/plugin/test_receiver.py",
     (TESTS, "mermaid", "flowchart"): "tests/test_pages.py",
 }
 """Blocks that something else runs or compares."""
@@ -27,6 +29,7 @@ DAGS: dict[Which, dict[str, set[str]]] = {
         "pay_bills": {"push_bill[-1]", "landed[-1]", "push_bills[-1]", "all_landed[0]", "all_landed[1]"}
     },
     (SENSORS, "python", 'DAG("fresh_report"'): {"fresh_report": {"fresh[-1]", "use[-1]"}},
+    (PLUGIN, "python", 'DAG("bills_have_changed"'): {"bills_have_changed": {"companies[-1]"}},
     (OPERATORS, "python", 'DAG("refresh_invoices"'): {"refresh_invoices": {"refresh[-1]", "report[-1]"}},
     (OPERATORS, "python", '"load_invoices"'): {
         "refresh_company": {"refresh[-1]"},
@@ -51,8 +54,9 @@ TASKS: dict[str, dict[Which, str]] = {
 
 HOOK = (HOOKS, "python", "asyncio.run(names())")
 READS = (HOOKS, "python", "def fresh_invoices")
+WEBHOOKS = (HOOKS, "python", "verified_message_id")
 
-RUN = [*ELSEWHERE, *DAGS, *(which for tasks in TASKS.values() for which in tasks), HOOK, READS]
+RUN = [*ELSEWHERE, *DAGS, *(which for tasks in TASKS.values() for which in tasks), HOOK, READS, WEBHOOKS]
 """All blocks that are run."""
 
 
@@ -101,6 +105,10 @@ def test_the_example_of_reads_as_printed_runs(codat_simulator, codat_connection)
     codat_simulator.set_connection_status(company.id, "Deauthorized")
     with pytest.raises(RuntimeError, match="no longer authorized"):
         read(company.id, "2020-01-01T00:00:00+00:00")
+
+
+def test_the_example_of_webhooks_as_printed_runs():
+    exec(compile(block(WEBHOOKS).text, HOOKS, "exec"), {})  # noqa: S102 - our own guide
 
 
 def test_every_dag_and_task_as_printed_runs_to_its_end():

@@ -60,6 +60,13 @@ class CodatExtractionIncomplete(CodatError):
     """
 
 
+class CodatWebhookRefused(CodatError):
+    """A message is not proved to be a webhook of Codat's, or cannot be read as one.
+
+    The message says why, and shows no secret, no signature and nothing of the body.
+    """
+
+
 class CodatWaitTimeout(CodatError):
     """A wait ended before its operation. The operation goes on at Codat.
 

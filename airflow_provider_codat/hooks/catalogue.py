@@ -15,6 +15,7 @@ from airflow_provider_codat.api.endpoints import (
     read_records,
     records,
     refreshes,
+    webhooks,
 )
 from airflow_provider_codat.api.endpoints.operation import OperationT
 from airflow_provider_codat.api.errors import CodatInputError
@@ -134,3 +135,7 @@ class Catalogue:
     update_company_sync_settings = ShapedEndpoint(sync_settings.update_company_sync_settings)
     get_account_sync_settings = Endpoint(sync_settings.get_account_sync_settings)
     update_account_sync_settings = ShapedEndpoint(sync_settings.update_account_sync_settings)
+
+    list_webhooks = Endpoint(webhooks.list_webhooks)
+    create_webhook = Endpoint(webhooks.create_webhook)
+    delete_webhook = Endpoint(webhooks.delete_webhook)

@@ -30,6 +30,7 @@ class ConnectionSettings:
 
     :param base_url: without a slash at the end.
     :param authorization: the ``Authorization`` header. Neither the repr nor an error shows it.
+    :param webhook_secrets: the signing secrets of webhooks, as given. The repr does not show them either; default none.
     :param unknown: keys of the extra that this package does not know; default none.
     """
 
@@ -41,16 +42,18 @@ class ConnectionSettings:
     requests_per_minute: int
     max_concurrent_requests: int
     sync_schedule_shape: ScheduleShape | None
+    webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
     unknown: tuple[str, ...] = ()
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The API key raw, in base64, and as the whole header, the longest first.
+        """The API key raw, in base64, and as the whole header, and the webhook secrets; the longest first.
 
-        A form with fewer than five characters is left out, as in Airflow's masker: any text may contain it.
+        A text with fewer than five characters is left out, as in Airflow's masker: any text may contain it.
         """
         encoded = self.authorization.removeprefix("Basic ")
-        forms = self.authorization, encoded, base64.b64decode(encoded).decode(errors="replace")
+        raw = base64.b64decode(encoded).decode(errors="replace")
+        forms = self.authorization, encoded, raw, *self.webhook_secrets
         return tuple(each for each in sorted(forms, key=len, reverse=True) if len(each) >= _SHORTEST_SECRET)
 
     def response(self, status: int, headers: Mapping[str, str], body: bytes) -> Response:
@@ -87,6 +90,7 @@ def read_connection(
             requests_per_minute=values["requests_per_minute"],
             max_concurrent_requests=values["max_concurrent_requests"],
             sync_schedule_shape=values["sync_schedule_shape"],
+            webhook_secrets=tuple((values["webhook_secrets"] or "").replace(",", " ").split()),
             unknown=tuple(sorted(set(map(str, extra)) - EXTRA_FIELDS.keys())),
         )
     except CodatInputError as error:
@@ -100,7 +104,8 @@ def _read_extra(name: str, spec: ExtraField, extra: Mapping[str, Any]) -> Any:
     try:
         return spec.read(value)
     except ValueError:
-        raise CodatInputError(f"extra {name!r} is {value!r}: give {spec.expected}") from None
+        shown = type(value).__name__ if spec.is_secret else repr(value)
+        raise CodatInputError(f"extra {name!r} is {shown}: give {spec.expected}") from None
 
 
 def read_api_key(password: str | None) -> str:

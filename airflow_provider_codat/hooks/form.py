@@ -69,6 +69,7 @@ class ExtraField:
     :param unit: the unit of a number; default empty, for a count.
     :param above: a number has to be larger than this; default ``None``, for no bound.
     :param least: a number has to be at least this; default ``None``, for no bound.
+    :param is_secret: whether neither a form nor an error shows its value; default ``False``.
     """
 
     label: str
@@ -79,6 +80,7 @@ class ExtraField:
     above: int | None = None
     least: int | None = None
     choices: tuple[str, ...] = ()
+    is_secret: bool = False
 
     def read(self, value: Any) -> Any:
         """Return the setting for a value of the extra. A URI, and the form of Airflow 2.11, give every value as text.
@@ -101,6 +103,8 @@ class ExtraField:
             return "true or false"
         if self.choices:
             return " or ".join(map(repr, self.choices))
+        if self.type == "string":
+            return "text"
         kind = "a whole number" if self.type == "integer" else "a number"
         bound = f"of {self.least} or more" if self.above is None else f"above {self.above}"
         return f"{self.unit}{', ' if self.unit else ''}{kind} {bound}"
@@ -116,6 +120,7 @@ class ExtraField:
         """The field as JSON schema. Airflow's form reads ``minimum`` and ignores ``exclusiveMinimum``."""
         schema = {
             "type": [self.type, "null"],
+            "format": "password" if self.is_secret else None,
             "default": self.default,
             "minimum": self.least if self.above is None else self.above,
             "exclusiveMinimum": self.above,
@@ -202,6 +207,14 @@ EXTRA_FIELDS: dict[str, ExtraField] = {
         type="boolean",
         default=False,
     ),
+    "webhook_secrets": ExtraField(
+        label="Webhook secrets",
+        help="Signing secrets of webhook endpoints, from the Codat Portal, separated by spaces, for the receiver in the"
+        " API server. Give the old and the new one during a rotation.",
+        type="string",
+        default=None,
+        is_secret=True,
+    ),
 }
 
 
@@ -233,20 +246,21 @@ def form_widgets() -> dict[str, Any]:
 
     Airflow 3.1 replaces the classes imported here by stand-ins. It has no stand-in for a field of decimal numbers.
     """
-    from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
-    from wtforms import BooleanField, IntegerField, StringField
+    from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
+    from wtforms import BooleanField, IntegerField, PasswordField, StringField
     from wtforms.validators import Optional, any_of
 
     classes = {"boolean": BooleanField, "integer": IntegerField}
 
     def widget(field: ExtraField) -> Any:
         validators = [Optional(), any_of(list(field.choices)) if field.choices else _validator(field)]
-        return classes.get(field.type, StringField)(
+        text_widget = BS3PasswordFieldWidget if field.is_secret else BS3TextFieldWidget
+        return (PasswordField if field.is_secret else classes.get(field.type, StringField))(
             field.label,
             description=field.description,
             default=f"{field.default:g}" if field.type == "number" else field.default,
             validators=validators,
-            **({} if field.type == "boolean" else {"widget": BS3TextFieldWidget()}),
+            **({} if field.type == "boolean" else {"widget": text_widget()}),
         )
 
     return {name: widget(field) for name, field in EXTRA_FIELDS.items()}

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from airflow_provider_codat.simulator.request_log import LoggedRequest, Traffic
     from airflow_provider_codat.simulator.server import CodatSimulator
     from airflow_provider_codat.simulator.source import Source
+    from airflow_provider_codat.simulator.webhook_messages import WebhookDelivery
+    from airflow_provider_codat.simulator.webhooks import Webhooks
 
 __all__ = [
     "UNDECIDED",
@@ -35,6 +37,8 @@ __all__ = [
     "Refreshes",
     "Source",
     "Traffic",
+    "WebhookDelivery",
+    "Webhooks",
 ]
 
 _MODULES = {
@@ -45,6 +49,8 @@ _MODULES = {
     "Fault": "faults",
     "Refreshes": "refreshes",
     "Source": "source",
+    "WebhookDelivery": "webhook_messages",
+    "Webhooks": "webhooks",
 }
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from airflow_provider_codat.simulator.pull import Pulls
     from airflow_provider_codat.simulator.push import Pushes
     from airflow_provider_codat.simulator.sync_settings import SyncSettings
+    from airflow_provider_codat.simulator.webhook_messages import Messages
 
     #: Whether older data is read during a refresh, or refused with 409. Codat documents neither.
     ReadsWhileSyncing = Literal["serve", "refuse"]
@@ -42,6 +43,7 @@ class Account:
     books: Books
     pushes: Pushes
     pulls: Pulls
+    messages: Messages
     sync_settings: SyncSettings
     query_support: QuerySupport
     order_by_support: OrderBySupport
@@ -52,6 +54,11 @@ class Account:
     )
     client_id: str = field(default_factory=lambda: str(uuid4()))
     lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def __post_init__(self) -> None:
+        self.pushes.on_added, self.pushes.on_ended = self.messages.push_added, self.messages.push_ended
+        self.pulls.on_added, self.pulls.on_ended = self.messages.pull_added, self.messages.pull_ended
+        self.books.on_changed = self.messages.company_changed
 
     @contextmanager
     def at_present(self) -> Iterator[None]:

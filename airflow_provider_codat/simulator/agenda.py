@@ -1,7 +1,8 @@
 """What happens at known times.
 
-Nothing runs in the background. Every request, and every call of a test, first does what is due by the clock, in the
-order of the times, each at its own time. So what it leads to does not depend on when somebody asks.
+Every request, and every call of a test, first does what is due by the clock, in the order of the times, each at its own
+time. So what it leads to does not depend on when somebody asks. Nothing runs in the background but the sender of
+webhooks, if there is a consumer: it does what is due, too.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from airflow_provider_codat.simulator import timestamps
@@ -13,6 +13,9 @@ from airflow_provider_codat.simulator.cache import Cache, SourceRecords
 from airflow_provider_codat.simulator.data_types import OF_RECORDS
 from airflow_provider_codat.simulator.errors import ApiError
 from airflow_provider_codat.simulator.made_up import made_up_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 COMPANY_FIELDS = frozenset(
     {"id", "name", "description", "redirect", "lastSync", "created", "createdByUserName", "tags"}
@@ -178,6 +181,7 @@ class Books:
         self.attachments: defaultdict[tuple[str, str, str], list[Attachment]] = defaultdict(list)
         self.sources: dict[Place, SourceRecords] = {}
         self.caches: dict[Place, Cache] = {}
+        self.on_changed: Callable[[Company | None, Company | None], None] = lambda *_: None
         self._record_count = record_count
         self._date_format = date_format
 
@@ -192,8 +196,15 @@ class Books:
 
     def put(self, company: Company) -> Company:
         """Add a company, or replace the one with the same id, and return it."""
+        before = self.companies.get(company.id)
         self.companies[company.id] = company
+        self.on_changed(before, company)
         return company
+
+    def remove(self, company: Company) -> None:
+        """Delete a company."""
+        del self.companies[company.id]
+        self.on_changed(company, None)
 
     def source(self, company_id: str, connection_id: str, data_type: str) -> SourceRecords:
         """Return the records of a data type in the software behind a connection."""
@@ -205,11 +216,14 @@ class Books:
                 source.put_many(self._record_count, partial(made_up_record, data_type), created)
         return self.sources[place]
 
-    def merge(self, company_id: str, connection_id: str, data_type: str, stamp: float) -> None:
-        """Merge a source into its cache. Changed records get the ``modifiedDate`` ``stamp``, in epoch seconds."""
+    def merge(self, company_id: str, connection_id: str, data_type: str, stamp: float) -> bool:
+        """Merge a source into its cache, and return whether anything has changed.
+
+        Changed records get the ``modifiedDate`` ``stamp``, in epoch seconds.
+        """
         place = (company_id, connection_id, data_type)
         cache = self.caches.setdefault(place, Cache(data_type, self._date_format))
-        cache.merge(self.source(*place), stamp)
+        return cache.merge(self.source(*place), stamp)
 
 
 def _text(epoch_seconds: float | None) -> str | None:

@@ -124,14 +124,18 @@ class Cache:
         own = {"id", MODIFIED, SOURCE_MODIFIED, "metadata"}
         self.fields = own - ({MODIFIED} if data_type in WITHOUT_MODIFIED_DATE else set())
 
-    def merge(self, source: SourceRecords, stamp: float) -> None:
-        """Copy what has changed in the source, with ``stamp``, in epoch seconds, as its ``modifiedDate``."""
+    def merge(self, source: SourceRecords, stamp: float) -> bool:
+        """Copy what has changed in the source, with ``stamp``, in epoch seconds, as its ``modifiedDate``.
+
+        :return: whether anything has.
+        """
         merged = {key: self._merged(key, entry, stamp) for key, entry in source.take_changes()}
         if merged:
             # Among records of one date, those that have changed last come last: a choice.
             unchanged = [row for row in self.rows if row.key not in merged]
             self.rows = unchanged + [row for row in merged.values() if row is not None]
             self.rows.sort(key=attrgetter("modified"))
+        return bool(merged)
 
     def _merged(self, key: str, entry: Entry | None, stamp: float) -> Row | None:
         """Change or make the row of a record, and return it; None if the record is not in the cache."""

@@ -36,6 +36,7 @@ from airflow_provider_codat.simulator.push import blank_finished_fields
 from airflow_provider_codat.simulator.push_endpoints import PushEndpoints
 from airflow_provider_codat.simulator.read_endpoints import ReadEndpoints
 from airflow_provider_codat.simulator.request_log import LoggedRequest
+from airflow_provider_codat.simulator.webhook_endpoints import WebhookEndpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +80,7 @@ class Middleware:
         self._pending_fields = account.pushes.pending_fields
         self._at_present = account.at_present
         # Where two paths match, the first one counts: data/history is no data type.
-        kinds = (PlatformEndpoints, PushEndpoints, PullEndpoints, ReadEndpoints)
+        kinds = (PlatformEndpoints, WebhookEndpoints, PushEndpoints, PullEndpoints, ReadEndpoints)
         tables = [kind(account).handlers() for kind in kinds]
         self._routes = [(compile_path(path)[0], by_method) for table in tables for path, by_method in table.items()]
 

@@ -14,7 +14,7 @@ from airflow_provider_codat.simulator.errors import ApiError
 from airflow_provider_codat.simulator.outcomes import OutcomeRules
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from airflow_provider_codat.simulator.agenda import Agenda
     from airflow_provider_codat.simulator.books import Books
@@ -90,6 +90,8 @@ class Operations(ABC, Generic[OperationT, EndT]):
 
     def __post_init__(self) -> None:
         self.rules: OutcomeRules[EndT] = OutcomeRules()
+        self.on_added: Callable[[OperationT], None] = lambda _: None
+        self.on_ended: Callable[[OperationT, float], None] = lambda *_: None
         self._by_key: dict[str, OperationT] = {}
         self._by_company: dict[str, list[OperationT]] = {}  # oldest first
         # Operations that a list request can change, by company and key: hidden ones, and those with ``polls``.
@@ -102,6 +104,7 @@ class Operations(ABC, Generic[OperationT, EndT]):
         of_company = self._by_company.setdefault(operation.company_id, [])
         bisect.insort(of_company, operation, key=lambda each: each.requested_on)
         self.decide(operation, operation.outcome)
+        self.on_added(operation)
         return operation
 
     def find(self, key: str) -> OperationT:
@@ -149,9 +152,13 @@ class Operations(ABC, Generic[OperationT, EndT]):
         outcome: EndT = operation.outcome
         return outcome
 
-    @abstractmethod
     def end(self, operation: OperationT, outcome: EndT, at: float) -> None:
         """End an operation at an instant, in epoch seconds, and change the books if the outcome does."""
+        self._end(operation, outcome, at)
+        self.on_ended(operation, at)
+
+    @abstractmethod
+    def _end(self, operation: OperationT, outcome: EndT, at: float) -> None: ...
 
     def read(self, company_id: str, key: str) -> dict[str, Any]:
         """Answer a GET of one operation.

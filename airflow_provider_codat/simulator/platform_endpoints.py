@@ -125,7 +125,7 @@ class PlatformEndpoints:
         return JSONResponse(self._books.put(replace(self._company(request), **_details(body, _UPDATED))).to_json())
 
     def _delete_company(self, request: Request, _: bytes) -> Response:
-        del self._books.companies[self._company(request).id]
+        self._books.remove(self._company(request))
         return Response(status_code=204)
 
     # --- connections -------------------------------------------------------------------------------------------------

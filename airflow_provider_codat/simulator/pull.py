@@ -43,6 +43,8 @@ ConflictStatus = Literal[400, 409]
 class PullOperation(Operation[RefreshOutcome]):
     """The state of a pull operation. Times are epoch seconds."""
 
+    records_modified: bool = False
+
     @property
     def place(self) -> Place:
         """What it refreshes."""
@@ -111,15 +113,14 @@ class Pulls(Operations[PullOperation, RefreshOutcome]):
         operations = self._by_place.get(place)
         return operations[-1] if operations else None
 
-    def end(self, operation: PullOperation, outcome: RefreshOutcome, at: float) -> None:
-        """End an operation at an instant, in epoch seconds, and merge the source into the cache after a success."""
+    def _end(self, operation: PullOperation, outcome: RefreshOutcome, at: float) -> None:
         outcome = self._as_connected(operation, outcome)
         operation.outcome, operation.completed_on = outcome, at
         del self._running[operation.place]
         if not outcome.completed:
             return
         stamp = at if self.modified_date_at == "end" else operation.requested_on
-        self.books.merge(*operation.place, stamp)
+        operation.records_modified = self.books.merge(*operation.place, stamp)
         company = self.books.companies[operation.company_id]
         connection = company.connection(operation.connection_id)
         self.books.put(company.with_connection(replace(connection, last_sync=max(at, connection.last_sync or at))))

@@ -83,8 +83,7 @@ class Pushes(Operations[PushOperation, Outcome]):
         lands = decided.reaches_books and math.isfinite(decided.latency)
         return Outcome(status="TimedOut", record_id=decided.record_id, lands=lands)
 
-    def end(self, push: PushOperation, outcome: Outcome, at: float) -> None:
-        """End a push at an instant, in epoch seconds, and change the books if the outcome does."""
+    def _end(self, push: PushOperation, outcome: Outcome, at: float) -> None:
         push.outcome, push.status, push.completed_on = outcome, outcome.status, at
         if not outcome.reaches_books:
             return

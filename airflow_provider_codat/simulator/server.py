@@ -32,9 +32,12 @@ from airflow_provider_codat.simulator.rate_limit import AddressLimit, Concurrenc
 from airflow_provider_codat.simulator.refreshes import Refreshes, check_data_type
 from airflow_provider_codat.simulator.source import Source
 from airflow_provider_codat.simulator.sync_settings import SyncSettings
+from airflow_provider_codat.simulator.webhook_messages import CODATS_PAUSES, Messages
+from airflow_provider_codat.simulator.webhook_sender import WebhookSender
+from airflow_provider_codat.simulator.webhooks import Webhooks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from airflow_provider_codat.simulator.account import EqualDates, ReadsWhileSyncing
     from airflow_provider_codat.simulator.books import Attachment
@@ -91,6 +94,10 @@ class CodatSimulator(PushCalls, HttpServer):
         every answer, ``shuffled`` another one in every answer. Codat does not say that it is stable.
     :param date_format: how records and pull operations have dates: with ``microseconds``, the default,
         ``seven_digits``, or ``zoneless``, without a ``Z``.
+    :param webhook_pauses: seconds between the attempts to deliver a webhook, by ``clock``; default Codat's: 5 seconds,
+        5 minutes, 30 minutes, 2, 5, 10 and 10 hours.
+    :param webhook_timeout: real seconds that a receiver of webhooks has to answer; default Codat's, 15.
+    :param webhooks_when_told: whether webhooks are sent only by ``webhooks.send()``; default ``False``: by themselves.
     :param clock: returns epoch seconds, default :func:`time.time`; it decides everything except how long answers take.
     :raises OSError: on start, if the port is taken.
 
@@ -129,6 +136,9 @@ class CodatSimulator(PushCalls, HttpServer):
         modified_date_at: ModifiedDateAt = "end",
         equal_dates: EqualDates = "in_order",
         date_format: DateFormat = "microseconds",
+        webhook_pauses: Sequence[float] = CODATS_PAUSES,
+        webhook_timeout: float = 15.0,
+        webhooks_when_told: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         agenda = Agenda(clock)
@@ -148,6 +158,7 @@ class CodatSimulator(PushCalls, HttpServer):
                 data_status_lag,
                 date_format,
             ),
+            Messages(agenda, self._books, webhook_pauses),
             sync_settings=SyncSettings(sync_schedule_shape, free_plan=free_plan, left_out=left_out_data_types),
             query_support=query_support,
             order_by_support=order_by_support,
@@ -155,6 +166,10 @@ class CodatSimulator(PushCalls, HttpServer):
             equal_dates=equal_dates,
         )
         self._refreshes = Refreshes(self._account)
+        self._sender = WebhookSender(
+            self._account, self._account.messages, webhook_timeout, waits_until_told=webhooks_when_told
+        )
+        self._webhooks = Webhooks(self._account, self._sender)
         middleware = Middleware(
             self._account,
             api_key or secrets.token_urlsafe(24),
@@ -167,6 +182,16 @@ class CodatSimulator(PushCalls, HttpServer):
         super().__init__(middleware, port)
         for number in range(1, company_count + 1):
             self.add_company(name=f"Company {number}")
+
+    def start(self) -> None:
+        """Start the server and return when it accepts connections. After a stop it keeps its state and its port."""
+        super().start()
+        self._sender.start()
+
+    def stop(self) -> None:
+        """End the server and its threads. Companies, records, webhook consumers and the request log stay."""
+        self._sender.stop()
+        super().stop()
 
     @property
     def connection_uri(self) -> str:
@@ -288,6 +313,13 @@ class CodatSimulator(PushCalls, HttpServer):
             company = self._books.company(company_id)
             connection = company.connection(connection_id or company.connection_id)
             return Source(self._account, (company_id, connection.id, data_type))
+
+    # --- webhooks ----------------------------------------------------------------------------------------------------
+
+    @property
+    def webhooks(self) -> Webhooks:
+        """The webhook consumers, and what is sent to them."""
+        return self._webhooks
 
     # --- sync settings -----------------------------------------------------------------------------------------------
 

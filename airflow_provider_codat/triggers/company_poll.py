@@ -8,13 +8,11 @@ wait. A poll exists from the first wait on its company to the end of the last.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 import math
 import random
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_codat.api.endpoints.operation import OperationKind
@@ -24,14 +22,16 @@ from airflow_provider_codat.api.waiting.company_checks import Check, CompanyChec
 from airflow_provider_codat.api.waiting.company_list import CompanyList, PageCheck
 from airflow_provider_codat.triggers.sender import Place, Sender
 from airflow_provider_codat.triggers.slices import in_slices
+from airflow_provider_codat.triggers.subscription import Subscription
 from airflow_provider_codat.triggers.thread_log import ThreadLog
 
 if TYPE_CHECKING:
-    from airflow_provider_codat.api.endpoints.operation import Checked, OperationState
+    from airflow_provider_codat.api.endpoints.operation import Checked
     from airflow_provider_codat.api.http.request import Request
     from airflow_provider_codat.api.waiting.company_list import ListOrder
     from airflow_provider_codat.api.waiting.pace import Pace
     from airflow_provider_codat.api.waiting.wait import Wait
+    from airflow_provider_codat.api.waiting.webhooks import Hints, Trust
 
 FIRST_CHECK_WITHIN = 10.0
 """Seconds over which first checks are spread, so that not all companies are checked at once after a restart."""
@@ -43,58 +43,13 @@ LAST_CHECK_GRACE = 15.0
 log = ThreadLog(logging.getLogger(__name__))
 
 
-@dataclass(eq=False, slots=True)
-class Subscription:
-    """The wait of one trigger in its company's poll. All times are in monotonic seconds.
-
-    ``end`` gets the operation when it has ended, or the error that ends the wait. What is logged in ``context`` goes to
-    the trigger's task log.
-    """
-
-    wait: Wait
-    pace: Pace
-    began: float
-    due: float
-    deadline: float
-    end: asyncio.Future[Any]
-    context: contextvars.Context = field(default_factory=contextvars.copy_context)
-
-    def answered(self, operation: OperationState, checked_at: float, now: float) -> None:
-        """Process the answer to a check that began at ``checked_at``."""
-        if self.context.run(self.wait.answered, operation):
-            self.end.set_result(operation)
-        else:
-            self._reschedule(checked_at, now)
-
-    def failed(self, error: CodatError, checked_at: float, now: float) -> None:
-        """Process the error of a check that began at ``checked_at``."""
-        try:
-            self.context.run(self.wait.failed, error, now)
-        except CodatError as final:
-            self.end.set_exception(final)
-        else:
-            self._reschedule(checked_at, now)
-
-    def time_out(self) -> None:
-        """End the wait, unless it has ended."""
-        if not self.end.done():
-            self.end.set_exception(self.wait.timed_out(time.monotonic() - self.began))
-
-    def _reschedule(self, checked_at: float, now: float) -> None:
-        if checked_at >= self.deadline:
-            self.time_out()
-            return
-        pause = self.wait.next_pause(now, self.pace, now - self.began, is_due=checked_at >= self.due)
-        # If a check began before the deadline but ended after it, the final check is still missing. It is due at once.
-        self.due = min(now + pause, max(now, self.deadline))
-
-
 class CompanyPoll:
     """Checks what is waited for of one company and kind. Calls ``when_over`` after the last wait, or after an error.
 
     Only an ``OperationKind`` has a list. What is of another kind is read by single requests.
 
     :param order: the order of the connection's lists, shared by its companies.
+    :param trust: whether webhooks announce the ends of these operations, shared by the connection's companies.
     """
 
     def __init__(
@@ -103,12 +58,14 @@ class CompanyPoll:
         company_id: str,
         sender: Sender,
         order: ListOrder,
+        trust: Trust,
         when_over: Callable[[CompanyPoll], None],
     ) -> None:
         self.kind = kind
         self.company_id = company_id
         self.place = Place()
         self._sender = sender
+        self._trust = trust
         self._when_over = when_over
         listing = CompanyList(order, exists=isinstance(kind, OperationKind))
         self._checks = CompanyChecks(listing, sender.hook.settings.max_concurrent_requests)
@@ -138,6 +95,8 @@ class CompanyPoll:
         due = min(max(due, wait.not_before), max(deadline, now))
         end = asyncio.get_running_loop().create_future()
         subscription = Subscription(wait, pace, began, due, deadline, end)
+        if self._trust.is_given:
+            subscription.rest(now)
         self._subscriptions.setdefault(wait.key.casefold(), []).append(subscription)
         self._reschedule(wait.key.casefold())
         self._sender.wake(self)
@@ -162,6 +121,35 @@ class CompanyPoll:
 
     def _waiting_for(self, key: str) -> list[Subscription]:
         return [each for each in self._subscriptions.get(key, ()) if not each.end.done()]
+
+    # -- webhooks ----------------------------------------------------------------------------------------------------
+
+    async def hear(self, hints: Hints) -> None:
+        """Check the operations at once for which there are new hints."""
+        now, to_epoch = time.monotonic(), _to_epoch()
+        async for key in in_slices(list(self._subscriptions)):
+            hinted = [each for each in self._waiting_for(key) if each.hear(hints, now, to_epoch)]
+            if hinted:
+                self._reschedule(key)
+                self._sender.wake(self)
+
+    async def hurry(self) -> None:
+        """Go back to the usual pace, because webhooks do not announce the ends any more."""
+        async for key in in_slices(list(self._subscriptions)):
+            for each in self._waiting_for(key):
+                each.hurry()
+            self._reschedule(key)
+        self._sender.wake(self)
+
+    def _count_end(self, ended: list[Subscription]) -> None:
+        """Count whether a hint has announced the end of an operation, once for all who wait for it."""
+        if any(each.is_hinted for each in ended):
+            self._trust.announced()
+            return
+        for each in ended:
+            if each.had_status:
+                self._trust.unannounced(each.seen_end(time.monotonic(), _to_epoch()))
+                return
 
     # -- what the sender calls ---------------------------------------------------------------------------------------
 
@@ -201,8 +189,10 @@ class CompanyPoll:
                 await self.failed(check, error)
                 return
         async for key in in_slices(shown):
-            for subscription in self._waiting_for(key):
-                subscription.answered(shown[key], check.began, time.monotonic())
+            waiting = self._waiting_for(key)
+            for subscription in waiting:
+                subscription.answered(shown[key], check.began, time.monotonic(), may_rest=self._trust.is_given)
+            self._count_end([each for each in waiting if each.end.done()])
             self._reschedule(key)
 
     async def failed(self, check: Check, error: CodatError) -> None:
@@ -245,3 +235,8 @@ class CompanyPoll:
         )
         for subscription in waiting:
             subscription.end.set_exception(broken)
+
+
+def _to_epoch() -> float:
+    """Return the epoch seconds of the monotonic second 0."""
+    return time.time() - time.monotonic()

@@ -6,17 +6,25 @@ A trigger calls :func:`wait_for_end`. ``api.limits`` decides when a request may 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_codat.api.waiting.company_list import ListOrder
+from airflow_provider_codat.api.waiting.pace import WEBHOOK_PAUSE
+from airflow_provider_codat.api.waiting.webhooks import ENOUGH, Hints, Trust
+from airflow_provider_codat.api.webhook_hints import read_hints
 from airflow_provider_codat.triggers.company_poll import CompanyPoll
 from airflow_provider_codat.triggers.sender import Sender
+from airflow_provider_codat.triggers.thread_log import ThreadLog
+from airflow_provider_codat.triggers.webhook_mailbox import MailboxReader, has_mailbox
 
 if TYPE_CHECKING:
     from airflow_provider_codat.api.waiting.pace import Pace
     from airflow_provider_codat.api.waiting.wait import Wait
+
+log = ThreadLog(logging.getLogger(__name__))
 
 
 async def wait_for_end(codat_conn_id: str, wait: Wait, pace: Pace, deadline: float, began: float | None = None) -> Any:
@@ -45,15 +53,22 @@ class SharedPolls:
 
     def __init__(self, codat_conn_id: str) -> None:
         self.sender = Sender(codat_conn_id)
+        self._name = codat_conn_id
         self._orders: defaultdict[str, ListOrder] = defaultdict(ListOrder)
+        self._trusts: defaultdict[str, Trust] = defaultdict(Trust)
         self._polls: dict[tuple[str, str], CompanyPoll] = {}
+        self._trusted: set[str] = set()  # the kinds of which the log says so
+        self._hints = Hints()
+        self._mailbox = MailboxReader(codat_conn_id, self) if has_mailbox(codat_conn_id) else None
 
     def poll_for(self, wait: Wait) -> CompanyPoll:
         """Return the running poll for a wait's company and kind, or a new one."""
         poll_key = wait.kind.name, wait.company_id
         if poll_key not in self._polls:
-            order = self._orders[wait.kind.name]
-            self._polls[poll_key] = CompanyPoll(wait.kind, wait.company_id, self.sender, order, self._forget)
+            order, trust = self._orders[wait.kind.name], self._trusts[wait.kind.name]
+            self._polls[poll_key] = CompanyPoll(wait.kind, wait.company_id, self.sender, order, trust, self._forget)
+            if self._mailbox is not None:
+                self._mailbox.start()
         return self._polls[poll_key]
 
     def _forget(self, poll: CompanyPoll) -> None:
@@ -61,6 +76,46 @@ class SharedPolls:
         poll_key = poll.kind.name, poll.company_id
         if self._polls.get(poll_key) is poll:
             del self._polls[poll_key]
+
+    # -- what the reader of the mailbox calls ------------------------------------------------------------------------
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there are waits."""
+        return bool(self._polls)
+
+    async def hear(self, mailbox: Any) -> None:
+        """Check the operations at once that the hints of webhooks name."""
+        self._hints.read(read_hints(mailbox))
+        for poll in list(self._polls.values()):
+            await poll.hear(self._hints)
+        for kind, trust in list(self._trusts.items()):
+            was_given = trust.is_given
+            missed = trust.heard(self._hints, time.monotonic())
+            if trust.is_given and kind not in self._trusted:
+                self._trusted.add(kind)
+                message = (
+                    "Webhooks of connection %r have announced the last %d ends (%s). Waits that no webhook wakes are"
+                    " checked every %.0f s from now on."
+                )
+                log.info(message, self._name, ENOUGH, kind, WEBHOOK_PAUSE)
+            elif was_given and missed is not None:
+                await self._hurry(kind, f"none has announced an end at company {missed.company_id}")
+
+    async def cannot_hear(self) -> None:
+        """Go on at the usual pace, because the mailbox cannot be read."""
+        for kind, trust in list(self._trusts.items()):
+            was_given = trust.is_given
+            trust.cannot_hear()
+            if was_given:
+                await self._hurry(kind, "they cannot be read")
+
+    async def _hurry(self, kind: str, reason: str) -> None:
+        self._trusted.discard(kind)
+        message = "Webhooks of connection %r are not relied on (%s): %s. All waits go on at the usual pace."
+        log.warning(message, self._name, kind, reason)
+        for poll in list(self._polls.values()):  # one of another kind is checked once more than necessary
+            await poll.hurry()
 
 
 _polls: dict[asyncio.AbstractEventLoop, dict[str, SharedPolls]] = {}

@@ -34,6 +34,7 @@ PLAIN = [
     "CodatIdempotencyKeyReused",
     "CodatResponseError",
     "CodatSyncSettingsNotApplied",
+    "CodatWebhookRefused",
 ]
 
 

@@ -169,6 +169,10 @@ class Description:
         for path, schema in READS.items():
             self._add("get", path, _answer(schema))
         self._error = self._validator({"$ref": _ERROR})
+        self._events = {
+            event: self._validator(methods["post"]["requestBody"]["content"]["application/json"]["schema"])
+            for event, methods in document["webhooks"].items()
+        }
 
     def problems(self, method: str, path: str, status: int, body: bytes) -> list[ValidationError | str]:
         """Return what an answer has that the description does not, or the other way round."""
@@ -183,6 +187,10 @@ class Description:
         if validator is None:
             return [f"has a body: {body!r}"] if body else []
         return list(validator.iter_errors(_shortened(json.loads(body))))
+
+    def event_problems(self, event: str, body: bytes) -> list[ValidationError]:
+        """Return what the body of a webhook has that the description does not; ``event`` is its name there."""
+        return list(self._events[event].iter_errors(json.loads(body)))
 
     def _add(self, method: str, path: str, responses: Mapping[str, Any]) -> None:
         answers = {
@@ -229,6 +237,14 @@ def differences(method: str, path: str, status: int, body: bytes, *, nulls: bool
         for problem in found
         if isinstance(problem, str) or not (_is_exception(problem) or (nulls and problem.instance is None))
     ]
+
+
+def event_differences(event: str, body: bytes) -> list[str]:
+    """Return in words how the body of a webhook differs from the description.
+
+    :param event: its type as the description has it, such as ``{dataType}.write.successful``.
+    """
+    return [f"{event}: {_said(problem)}" for problem in description().event_problems(event, body)]
 
 
 def _is_exception(error: ValidationError) -> bool:

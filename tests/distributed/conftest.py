@@ -10,6 +10,7 @@ from backends import Backends
 from distributed.frozen_codat import CodatProcess
 from distributed.story import Story
 from distributed_airflow import DistributedAirflow
+from webhook_messages import SECRET
 
 from airflow_provider_codat.simulator import CodatSimulator
 
@@ -42,7 +43,11 @@ def airflow(
     with DistributedAirflow(
         backends,
         Path(__file__).with_name("dags"),
-        connections={"codat_default": codat.connection_uri, "codat_frozen": frozen_codat.connection},
+        connections={
+            "codat_default": codat.connection(webhook_secrets=SECRET),
+            "codat_frozen": frozen_codat.connection,
+        },
+        env={"AIRFLOW__CODAT__WEBHOOK_CONNECTIONS": "codat_default"},
         start_timeout=600,  # where others want the processor too
     ) as airflow:
         yield airflow

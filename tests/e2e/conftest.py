@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from airflow_runs import AirflowStack
+from webhook_messages import SECRET
 
 from airflow_provider_codat.demo.onboarding import example_dags
 from airflow_provider_codat.simulator import CodatSimulator
@@ -43,9 +44,10 @@ def dags() -> Iterator[Path]:
 def airflow(codat: CodatSimulator) -> Iterator[AirflowStack]:
     with AirflowStack(
         *dags(),
-        connections={"codat_default": codat.connection_uri, "codat_hasty": hasty(codat)},
+        connections={"codat_default": codat.connection(webhook_secrets=SECRET), "codat_hasty": hasty(codat)},
         env={
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+            "AIRFLOW__CODAT__WEBHOOK_CONNECTIONS": "codat_default",
             # Without a Fernet key trigger arguments are stored in plain text, so that a leak into them can be seen.
             "AIRFLOW__CORE__FERNET_KEY": "",
             # A worker tells every second that it lives. One that was killed is missed after so many, not after 300.

@@ -223,7 +223,7 @@ def setting(settings, name):
 def test_the_defaults():
     assert {name: setting(read(), name) for name in DEFAULTS} == DEFAULTS
     assert read().retry == RetryPolicy()
-    assert set(EXTRA_FIELDS) == {*DEFAULTS, "allow_http"}
+    assert set(EXTRA_FIELDS) == {*DEFAULTS, "allow_http", "webhook_secrets"}
 
 
 @pytest.mark.parametrize(("name", "value", "meant"), GOOD_EXTRAS, ids=str)
@@ -255,6 +255,28 @@ def test_an_extra_that_is_no_object_is_refused(extra):
     # Airflow 3.1 refuses it before we do; the others hand it over.
     with pytest.raises(CodatInputError, match="connection 'my_codat': the extra must be a JSON object, not"):
         read(extra)
+
+
+# -- webhook secrets ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["whsec_a whsec_b", " whsec_a,whsec_b ", "whsec_a\n\twhsec_b", "whsec_a, whsec_b,"])
+def test_webhook_secrets_are_a_list_in_a_text(text):
+    assert read({"webhook_secrets": text}).webhook_secrets == ("whsec_a", "whsec_b")
+
+
+@pytest.mark.parametrize("empty", [{}, {"webhook_secrets": None}, {"webhook_secrets": ""}], ids=str)
+def test_a_connection_may_have_no_webhook_secret(empty):
+    assert read(empty).webhook_secrets == ()
+
+
+def test_webhook_secrets_are_masked_and_not_shown():
+    settings = read({"webhook_secrets": "whsec_c2VjcmV0"})
+    assert "whsec_c2VjcmV0" in settings.secrets
+    assert "c2VjcmV0" not in repr(settings)
+    with pytest.raises(CodatInputError, match="extra 'webhook_secrets' is list: give text") as raised:
+        read({"webhook_secrets": ["whsec_c2VjcmV0"]})
+    assert "c2VjcmV0" not in str(raised.value)
 
 
 def test_unknown_keys_are_kept_for_a_warning():

@@ -66,7 +66,7 @@ def test_the_guide_has_the_same_fields_and_defaults():
     guide = (Path(__file__).parents[2] / "airflow_provider_codat/hooks/README.md").read_text()
     rows = re.findall(r"^\| extra `(\w+)` \|.*\| `?([\w.]+)`? \|$", guide, re.MULTILINE)
     # Without a word of the connection's, integers are written.
-    described = {"sync_schedule_shape": "integer", "allow_http": "false"}
+    described = {"sync_schedule_shape": "integer", "allow_http": "false", "webhook_secrets": "none"}
     assert rows == [(name, described.get(name) or f"{field.default:g}") for name, field in EXTRA_FIELDS.items()]
 
 
@@ -138,11 +138,14 @@ def widgets(monkeypatch):
         "wtforms": {
             "BooleanField": Its.MockBooleanField,
             "IntegerField": Its.MockIntegerField,
+            "PasswordField": Its.MockPasswordField,
             "StringField": Its.MockStringField,
         },
         "wtforms.validators": {"Optional": Its.MockOptional, "any_of": Its.MockEnum},
         "flask_appbuilder": {},
-        "flask_appbuilder.fieldwidgets": {"BS3TextFieldWidget": Its.MockAnyWidget},
+        "flask_appbuilder.fieldwidgets": dict.fromkeys(
+            ("BS3PasswordFieldWidget", "BS3TextFieldWidget"), Its.MockAnyWidget
+        ),
     }
     for name, names in stand_ins.items():
         module = ModuleType(name)
@@ -160,11 +163,12 @@ def described_by_param(param):
         "default": shown["value"],
         "type": schema["type"][0],
         "choices": tuple(schema.get("enum", ())),
+        "is_secret": schema.get("format") == "password",
     }
 
 
 def described_by_wtforms(unbound):
-    kinds = {"StringField": "string", "IntegerField": "integer", "BooleanField": "boolean"}
+    kinds = {"StringField": "string", "PasswordField": "string", "IntegerField": "integer", "BooleanField": "boolean"}
     choices = [validator.values for validator in unbound.kwargs["validators"] if hasattr(validator, "values")]
     return {
         "label": unbound.args[0],
@@ -172,6 +176,7 @@ def described_by_wtforms(unbound):
         "default": unbound.kwargs["default"],
         "type": kinds[unbound.field_class.__name__],
         "choices": tuple(*choices),
+        "is_secret": unbound.field_class.__name__ == "PasswordField",
     }
 
 
@@ -184,6 +189,7 @@ def test_the_hooks_fields_are_those_of_the_table(widgets):
             # There is no field for a number with a fraction.
             "type": "string" if field.type == "number" else field.type,
             "choices": field.choices,
+            "is_secret": field.is_secret,
         }
         for name, field in EXTRA_FIELDS.items()
     }

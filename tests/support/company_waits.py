@@ -49,14 +49,30 @@ class Waits:
         """Add a wait for one operation, at a pace of its own."""
         self.coroutines.append(self._wait(company.id, key, pace, **more))
 
-    def add_arriving(self, codat, company, lasts, *, after=0.0, interval=INTERVAL, backoff=None, timeout=7200.0):
-        """Add a wait for an operation that is requested after ``after`` seconds and ends ``lasts`` seconds later."""
+    def add_arriving(
+        self,
+        codat,
+        company,
+        lasts,
+        *,
+        after=0.0,
+        interval=INTERVAL,
+        backoff=None,
+        timeout=7200.0,
+        requested=lambda _: None,
+        **more,
+    ):
+        """Add a wait for an operation that is requested after ``after`` seconds and ends ``lasts`` seconds later.
+
+        ``requested`` is called with its key.
+        """
 
         async def arrive():
             await asyncio.sleep(after)
             key = codat.add_push(company.id, outcome=Outcome(latency=lasts))
             self.due_at[key] = self._clock.passed + lasts
-            return await self._wait(company.id, key, Pace(interval, backoff, 60.0), patience=timeout)
+            requested(key)
+            return await self._wait(company.id, key, Pace(interval, backoff, 60.0), patience=timeout, **more)
 
         self.coroutines.append(arrive())
 
@@ -75,13 +91,17 @@ class Waits:
         conn_id="codat_default",
         after=0.0,
         not_before=0.0,
+        last_status=None,
         kind=PUSH_OPERATION,
+        data_types=(),
+        age=0.0,
     ):
         TASK.set(key)
         await asyncio.sleep(after)
-        wait = OperationWait(kind, company_id, key, self.log, not_before)
+        wait = OperationWait(kind, company_id, key, self.log, not_before, last_status, data_types=data_types)
         try:
-            return await wait_for_end(conn_id, wait, pace, self._clock.time() + patience)
+            now = self._clock.time()
+            return await wait_for_end(conn_id, wait, pace, now + patience, now - age)
         finally:
             self.ended_at[key] = self._clock.passed
 

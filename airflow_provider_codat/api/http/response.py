@@ -114,7 +114,7 @@ def _decode(request: Request[T], response: Response) -> Any:
     if not response.body.strip():
         return None
     try:
-        return _parse(response.body)
+        return parse_json(response.body)
     except (ValueError, RecursionError) as error:
         kind = response.without_secrets(response.headers.get("content-type", "no content type"))
         raise CodatResponseError(
@@ -123,7 +123,7 @@ def _decode(request: Request[T], response: Response) -> Any:
         ) from error
 
 
-def _parse(body: bytes) -> Any:
+def parse_json(body: bytes) -> Any:
     """Return the JSON value of a body, with values that could not be stored or written as JSON later replaced.
 
     A number too large for a float, an infinity or NaN becomes ``None``, a lone surrogate a question mark, and an array
@@ -182,7 +182,7 @@ def _api_error(request: Request[T], response: Response, now: datetime) -> CodatA
 def _error_body(response: Response) -> dict[str, Any]:
     """Return Codat's error object, or one with an excerpt of a body that is not an object; without secrets."""
     try:
-        body = response.without_secrets(_parse(response.body))
+        body = response.without_secrets(parse_json(response.body))
     except (ValueError, RecursionError):
         body = None
     if isinstance(body, dict):

@@ -243,7 +243,8 @@ class FreshnessWait(Wait):
     @classmethod
     def of(cls, company_id: str, requirement: Requirement, log: Log, clock: Callable[[], float], **more: Any) -> Self:
         """Return the wait; ``clock`` returns epoch seconds, and the other arguments are those of the class."""
-        return cls(DATA_STATUS, company_id, KEY, log, requirement=requirement, clock=clock, **more)
+        more |= {"requirement": requirement, "data_types": requirement.data_types, "clock": clock}
+        return cls(DATA_STATUS, company_id, KEY, log, **more)
 
     def answered(self, state: CompanyStatus) -> bool:
         """Record an answer, and return whether the data types are fresh or a worker has something to do."""

@@ -33,6 +33,7 @@ class RefreshWait:
     def _wait_for(self, operation: PullOperation) -> OperationWait[PullOperation]:
         wait = OperationWait(PULL_OPERATION, self.refresh.company_id, operation.key, self.log, self.not_before)
         wait.clock = self.clock
+        wait.data_types = (operation.data_type,) if operation.data_type else ()
         wait.seen(operation)
         return wait
 

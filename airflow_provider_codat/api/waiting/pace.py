@@ -9,6 +9,8 @@
 ``False``                   ``interval``
 ``True``                    doubles after each check, up to ``max_wait``: Airflow's formula for sensors
 ==========================  ==================================================================================
+
+While webhooks announce the ends, the default pause is at least ``WEBHOOK_PAUSE``, whatever ``max_wait`` is.
 """
 
 from __future__ import annotations
@@ -19,6 +21,10 @@ from airflow_provider_codat.api.errors import CodatInputError
 
 SHARE_OF_AGE = 0.1
 """The default pause, as a share of the time waited so far."""
+
+WEBHOOK_PAUSE = 120.0
+"""The shortest default pause in seconds while webhooks announce the ends. If a webhook is lost, the end is seen as much
+later, and so is that the webhooks have stopped."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,10 @@ class Pace:
             return self.interval
         base = max(int(self.interval * 2.0 ** min(checks - 2, 62)), 1)
         return self._bounded(base * (1.0 + jitter))
+
+    def at_rest(self, pause: float) -> float:
+        """Return the seconds to pause while webhooks announce the ends, if ``pause`` is the usual pause."""
+        return max(pause, WEBHOOK_PAUSE) if self.exponential_backoff is None else pause
 
     def _bounded(self, pause: float) -> float:
         return min(pause, self.max_wait) if self.max_wait else pause

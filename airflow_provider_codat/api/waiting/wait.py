@@ -44,6 +44,7 @@ class Wait(ABC):
     :param not_before: the time before which nothing is sent, in epoch or monotonic seconds; default none.
     :param last_status: the last status with its details, which an earlier process may have read; default ``None``.
     :param trouble: the error with which the last check ended; default ``None``.
+    :param data_types: the data types whose webhooks tell of the end; default none: the webhook names the key.
     """
 
     kind: Checked[Any]
@@ -53,6 +54,7 @@ class Wait(ABC):
     not_before: float = 0.0
     last_status: str | None = None
     trouble: CodatError | None = None
+    data_types: tuple[str, ...] = ()
     _checks: int = field(default=0, init=False)
     _missing_since: float | None = field(default=None, init=False)
 
@@ -60,6 +62,11 @@ class Wait(ABC):
     def request(self) -> Request[Any]:
         """The request that checks it."""
         return self.kind.get(self.company_id, self.key)
+
+    @property
+    def names_in_hints(self) -> frozenset[str]:
+        """What names it in the hints of webhooks, case-folded."""
+        return frozenset(each.casefold() for each in self.data_types or (self.key,))
 
     @abstractmethod
     def answered(self, state: Any) -> bool:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_codat.api import errors
-from airflow_provider_codat.api.waiting.pace import SHARE_OF_AGE, Pace
+from airflow_provider_codat.api.waiting.pace import SHARE_OF_AGE, WEBHOOK_PAUSE, Pace
 
 LONG_LIVED = 10**9
 WAITED = 1000.0
@@ -69,3 +69,8 @@ def test_a_pause_is_finite_and_never_beyond_the_longest(interval, checks, jitter
 def test_a_pace_without_a_pause_is_refused(interval):
     with pytest.raises(errors.CodatInputError, match="give a number above 0"):
         Pace(interval)
+
+
+@given(st.floats(0.001, 1e4), st.sampled_from([None, False, True]))
+def test_while_webhooks_announce_the_ends_the_default_pause_alone_is_longer(pause, backoff):
+    assert Pace(5, backoff).at_rest(pause) == (max(pause, WEBHOOK_PAUSE) if backoff is None else pause)

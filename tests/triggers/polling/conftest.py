@@ -2,6 +2,7 @@
 
 import pytest
 from company_waits import Waits
+from hint_mailbox import Mailbox
 
 from airflow_provider_codat.triggers import company_poll
 
@@ -21,3 +22,12 @@ def codat(simulate):
 @pytest.fixture
 def waits(clock):
     return Waits(clock)
+
+
+@pytest.fixture
+def mailbox(clock, monkeypatch):
+    """Return the mailbox of ``codat_default``, which is empty."""
+    monkeypatch.setenv("AIRFLOW__CODAT__WEBHOOK_CONNECTIONS", "another, codat_default")
+    mailbox = Mailbox(clock)
+    mailbox.install(monkeypatch)
+    return mailbox

@@ -1,0 +1,39 @@
+"""What runs in Airflow's API server: the receiver of webhooks, from Airflow 3.1.1 on.
+
+Every Airflow process imports this module. It imports the receiver only where Airflow asks for FastAPI apps, which is in
+the API server and in ``airflow plugins``.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from airflow.providers.common.compat.sdk import AirflowPlugin
+
+FIRST_VERSION = (3, 1, 1)
+"""The first Airflow whose API server reads connections for a plugin."""
+
+
+class CodatPlugin(AirflowPlugin):
+    """Receives Codat's webhooks in Airflow's API server, below ``/codat``. On older versions it does nothing.
+
+    Source: https://airflow.apache.org/docs/apache-airflow/stable/administration-and-deployment/plugins.html.
+    """
+
+    name = "codat"
+
+    @cached_property
+    def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]  # a plain attribute of the base
+        """The receiver, if this Airflow can have one."""
+        from airflow import __version__
+        from airflow.providers.common.compat.sdk import conf
+        from packaging.version import Version
+
+        if Version(__version__).release < FIRST_VERSION:
+            return []
+        from airflow_provider_codat.plugin.app import PREFIX, receiver
+
+        names = conf.get("codat", "webhook_connections", fallback="").split(",")
+        app = receiver([name.strip() for name in names if name.strip()])
+        return [{"name": "Codat webhooks", "app": app, "url_prefix": PREFIX}]

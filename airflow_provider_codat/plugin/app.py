@@ -1,0 +1,183 @@
+"""The receiver of webhooks, an ASGI app that Airflow's API server mounts below ``/codat``.
+
+====================================  ======================================================================
+``POST /codat/webhooks/<connection>``  one message of Codat
+``GET /codat/health``                  which connections are served, and what is missing
+====================================  ======================================================================
+
+======  ================================================================================
+status  when
+======  ================================================================================
+200     the message is stored, or was stored before
+400     it is verified, but is not an event of Codat
+401     it is not verified: signature, timestamp, headers
+404     ``[codat] webhook_connections`` does not name the connection
+405     another method than ``POST``
+408     the body came too slowly
+413     the body is too large
+415     the body is compressed
+429     too many messages at once
+503     the connection or the database cannot be read, or the time is up; nothing is lost, since Codat sends it again
+======  ================================================================================
+
+Airflow's login does not apply to the apps of plugins, so a signature is all that proves a message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from http import HTTPStatus
+from threading import BoundedSemaphore
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from airflow_provider_codat.api.endpoints.webhook_events import read_webhook
+from airflow_provider_codat.api.errors import CodatInputError, CodatWebhookRefused
+from airflow_provider_codat.assets import webhook_uri
+from airflow_provider_codat.plugin import store
+from airflow_provider_codat.plugin.body import read_body
+from airflow_provider_codat.plugin.events import delivery_of
+from airflow_provider_codat.plugin.secrets import Secrets
+
+PREFIX = "/codat"
+
+MOST_REQUESTS = 64
+"""Requests that a process has under way at most. Their bodies are in memory."""
+
+THREADS = 4
+"""Transactions that a process has under way at most. By default the API server has 15 connections to its database."""
+
+ANSWER_TIMEOUT = 13.0
+"""Seconds within which an answer is sent. Codat waits for 15 seconds."""
+
+RETRY_AFTER = {429: "5", 503: "30"}
+"""Seconds after which to try again, by status."""
+
+log = logging.getLogger(__name__)
+
+
+def receiver(conn_ids: Collection[str]) -> Starlette:
+    """Return the app that receives the webhooks of some connections."""
+    endpoints = _Receiver(conn_ids)
+    app = Starlette(
+        routes=[
+            Route("/webhooks/{codat_conn_id}", endpoints.receive, methods=["POST"]),
+            Route("/health", endpoints.health, methods=["GET"]),
+        ],
+        exception_handlers={HTTPException: _refused},
+    )
+    app.router.redirect_slashes = False  # Codat follows no redirect
+    return app
+
+
+class _Receiver:
+    def __init__(self, conn_ids: Collection[str]) -> None:
+        self._conn_ids = frozenset(conn_ids)
+        self._secrets = Secrets()
+        self._places = BoundedSemaphore(MOST_REQUESTS)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="codat-webhooks")
+
+    async def receive(self, request: Request) -> Response:
+        codat_conn_id = request.path_params["codat_conn_id"]
+        if codat_conn_id not in self._conn_ids:
+            raise HTTPException(404, "[codat] webhook_connections does not name this connection")
+        return await self._answer(request, partial(self._take, codat_conn_id, request.headers))
+
+    async def health(self, request: Request) -> Response:
+        return await self._answer(request, self._report)
+
+    async def _answer(self, request: Request, work: Callable[[bytes], dict[str, Any]]) -> Response:
+        """Do the work, which blocks, on the body of the request. Whatever goes wrong is an answer."""
+        if not self._places.acquire(blocking=False):
+            raise HTTPException(429, f"{MOST_REQUESTS} requests are under way")
+        job: Future[dict[str, Any]] | None = None
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                body = await read_body(request)
+                job = self._threads.submit(work, body)
+                return JSONResponse(await asyncio.wrap_future(job))
+        except HTTPException:
+            raise
+        except TimeoutError:
+            raise HTTPException(503, f"there was no answer within {ANSWER_TIMEOUT:.0f} seconds") from None
+        except Exception as error:
+            raise HTTPException(503, _in_words(error)) from error
+        finally:
+            # A thread cannot be stopped. So the place is free only when the thread has ended, even after the answer.
+            if job is None:
+                self._places.release()
+            else:
+                job.add_done_callback(lambda _: self._places.release())
+
+    def _take(self, codat_conn_id: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+        try:
+            message_id = self._secrets.verify(codat_conn_id, headers, body)
+        except CodatWebhookRefused as error:
+            raise HTTPException(401, str(error)) from None
+        try:
+            webhook = read_webhook(body)
+        except CodatWebhookRefused as error:
+            raise HTTPException(400, f"message {message_id!r}: {error}") from None
+        stored = store.store(delivery_of(webhook, message_id, codat_conn_id, time.time()))
+        log.info(
+            "Connection %r received webhook %r, %r of company %s: new asset events %d, hints %d; known before %d.",
+            codat_conn_id,
+            message_id,
+            webhook.event_type,
+            webhook.company_id,
+            stored.events,
+            stored.hinted,
+            stored.duplicates,
+        )
+        return {"status": "stored" if stored.is_new else "known"}
+
+    def _report(self, _: bytes) -> dict[str, Any]:
+        missing = {name: list(self._missing(name)) for name in sorted(self._conn_ids)}
+        return {
+            "status": "incomplete" if any(missing.values()) or not missing else "healthy",
+            "hints": store.HAS_HINTS,
+            "connections": {
+                name: {"path": f"{PREFIX}/webhooks/{name}", "missing": parts} for name, parts in missing.items()
+            },
+        }
+
+    def _missing(self, codat_conn_id: str) -> Iterator[str]:
+        try:
+            self._secrets.of(codat_conn_id)
+        except Exception as error:
+            log.warning("%s", _in_words(error))
+            yield "a connection with a signing secret in its extra 'webhook_secrets': the server's log says more"
+        try:
+            mailbox = webhook_uri(codat_conn_id)
+        except CodatInputError as error:
+            yield f"an id that can be part of a URL: {error}"
+        else:
+            if store.HAS_HINTS and mailbox not in store.active_assets([mailbox]):
+                yield f"a DAG that names the asset {mailbox}"
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """Answer without the reason, which is in the log: whoever guesses is told nothing."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - Starlette's signature says less than it does
+    log.warning(
+        "Refused %r %r with %d: %s", request.method[:10], request.scope["path"][:200], error.status_code, error.detail
+    )
+    retry = {"Retry-After": RETRY_AFTER[error.status_code]} if error.status_code in RETRY_AFTER else {}
+    return JSONResponse(
+        {"error": HTTPStatus(error.status_code).phrase}, error.status_code, {**(error.headers or {}), **retry}
+    )
+
+
+def _in_words(error: Exception) -> str:
+    """Return an error in a line; that of a database without the statement and its parameters."""
+    return " ".join(f"{type(error).__name__}: {getattr(error, 'orig', None) or error}".split())[:500]

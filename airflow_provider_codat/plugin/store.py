@@ -1,0 +1,122 @@
+"""Stores what a webhook means, in one transaction of Airflow's database.
+
+A message may come twice, and to two API servers at once. So the transaction locks the assets first, in the order of
+their ids, and then looks for the message among the latest events of each asset: the ids are in the events' extra.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.assets.manager import asset_manager
+from airflow.models.asset import AssetEvent, AssetModel
+from airflow.utils.session import create_session
+from sqlalchemy import JSON, or_, select, text, type_coerce
+
+from airflow_provider_codat.api.webhook_hints import MAILBOX_KEY, add_hint, read_hints
+from airflow_provider_codat.plugin.events import EVENT_ID, MESSAGE_ID, Delivery
+
+try:
+    from airflow._shared.state import AssetScope, AssetStateStoreWriterKind
+    from airflow.state.metastore import MetastoreBackend
+except ImportError:  # before Airflow 3.3
+    HAS_HINTS = False
+else:
+    HAS_HINTS = True
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+DUPLICATES = timedelta(days=14)
+"""How long a message is known. Codat repeats an attempt for 28 hours, and replays messages of two weeks on request."""
+
+LOCK_TIMEOUT = 8
+"""Seconds for which a transaction waits for a row that another has locked, on PostgreSQL."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a message has led to.
+
+    :param events: how many asset events were written.
+    :param duplicates: how many were due, but for the message, which was known.
+    :param hinted: whether a hint was written.
+    """
+
+    events: int
+    duplicates: int
+    hinted: bool
+
+    @property
+    def is_new(self) -> bool:
+        """Whether anything was written, or nothing was due."""
+        return self.hinted or self.events > 0 or not self.duplicates
+
+
+def store(delivery: Delivery) -> Stored:
+    """Write the asset events and the hint of a message that are missing, and commit. This blocks."""
+    after_commit: list[Callable[[], None]] = []
+    with create_session(scoped=False) as session:
+        uris = {uri for uri, _ in delivery.changes} | {delivery.mailbox}
+        assets = {asset.uri: asset for asset in _locked(session, uris)}
+        known = {uri for uri, asset in assets.items() if _is_known(session, asset.id, delivery)}
+        due = [(assets[uri], extra) for uri, extra in delivery.changes if uri in assets]
+        new = [(asset, extra) for asset, extra in due if asset.uri not in known]
+        for asset, extra in new:
+            # Each Airflow passes over the arguments that it does not know.
+            asset_manager.register_asset_change(asset=asset, extra=extra, session=session, callback_sink=after_commit)
+        mailbox = assets.get(delivery.mailbox)
+        hinted = HAS_HINTS and mailbox is not None and _has_put_hint(session, mailbox.id, delivery)
+    for callback in after_commit:
+        callback()
+    return Stored(len(new), len(due) - len(new), hinted)
+
+
+def active_assets(uris: Collection[str]) -> set[str]:
+    """Return those of the assets that a DAG names. This reads the database, and blocks."""
+    with create_session(scoped=False) as session:
+        return set(session.scalars(select(AssetModel.uri).where(AssetModel.uri.in_(uris), AssetModel.active.has())))
+
+
+def _locked(session: Session, uris: Collection[str]) -> list[AssetModel]:
+    """Return the assets that a DAG names, each locked until the end of the transaction."""
+    match session.get_bind().dialect.name:
+        case "postgresql":
+            session.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'"))
+        case "sqlite":  # which has no locks of rows
+            session.execute(text("BEGIN IMMEDIATE"))
+    query = select(AssetModel).where(AssetModel.uri.in_(uris), AssetModel.active.has()).order_by(AssetModel.id)
+    # For PostgreSQL FOR NO KEY UPDATE, which lets others refer to the row.
+    return list(session.scalars(query.with_for_update(key_share=True)))
+
+
+def _is_known(session: Session, asset_id: int, delivery: Delivery) -> bool:
+    extra = type_coerce(AssetEvent.extra, JSON)  # which Airflow 3.1 does not declare it as
+    same = [extra[MESSAGE_ID].as_string() == delivery.message_id]
+    if delivery.event_id is not None:
+        same.append(extra[EVENT_ID].as_string() == delivery.event_id)
+    since = datetime.now(UTC) - DUPLICATES
+    query = select(AssetEvent.id).where(AssetEvent.asset_id == asset_id, AssetEvent.timestamp > since, or_(*same))
+    return session.scalar(query.limit(1)) is not None
+
+
+def _has_put_hint(session: Session, asset_id: int, delivery: Delivery) -> bool:
+    """Put the hint into the mailbox, unless one of the message is there, and return whether it was put there."""
+    store, scope = MetastoreBackend(), AssetScope(asset_id=asset_id)
+    mailbox = _parsed(store.get(scope, MAILBOX_KEY, session=session))
+    if any(hint.id == delivery.hint.id for hint in read_hints(mailbox)):
+        return False
+    value = json.dumps(add_hint(mailbox, delivery.hint))
+    store.set_asset_state_store(scope, MAILBOX_KEY, value, kind=AssetStateStoreWriterKind.API, session=session)
+    return True
+
+
+def _parsed(value: str | None) -> Any:
+    try:
+        return json.loads(value or "null")
+    except ValueError:
+        return None

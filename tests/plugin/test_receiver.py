@@ -1,0 +1,239 @@
+"""A message of Codat becomes asset events and a hint, once, however often it comes."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from airflow.models.asset import AssetEvent
+from airflow.utils.session import create_session
+from pages import PLUGIN, block
+from sqlalchemy import update
+from webhook_messages import (
+    ANY_BILLS,
+    BILLS,
+    COMPANY,
+    MAILBOX,
+    OTHER_SECRET,
+    SECRET,
+    message,
+    read,
+    signed,
+    write,
+)
+from webhook_runs import Receiver
+
+from airflow_provider_codat.assets import data_uri
+from airflow_provider_codat.plugin import secrets as secrets_module
+from airflow_provider_codat.plugin.store import DUPLICATES, HAS_HINTS
+
+INVOICES = data_uri(COMPANY, "invoices")
+
+
+def test_a_write_is_an_event_of_its_assets_and_a_hint(receiver, database, logged):
+    database.add(BILLS, ANY_BILLS, MAILBOX)
+    before = time.time()
+    answer = receiver.take(write(event_id="event-1"), "msg_7")
+    assert (answer.status_code, answer.json()) == (200, {"status": "stored"})
+    extra = {
+        "messageId": "msg_7",
+        "eventId": "event-1",
+        "eventType": "bills.write.successful",
+        "companyId": COMPANY,
+        "connectionId": "b0b0",
+        "dataType": "bills",
+        "operationKey": "push-1",
+        "status": "Success",
+        "codatConnId": "codat_default",
+    }
+    assert database.events() == {BILLS: [extra], ANY_BILLS: [extra]}
+    for hint in database.hints():
+        assert (hint.id, hint.type, hint.company) == ("msg_7", "bills.write.successful", COMPANY)
+        assert (hint.operation, hint.data_types, hint.seq) == ("push-1", ("bills",), 1)
+        assert before <= hint.at <= time.time()
+    assert len(database.hints()) == HAS_HINTS
+    assert "received webhook 'msg_7', 'bills.write.successful' of company" in logged()
+
+
+def test_a_read_is_an_event_of_each_data_type(receiver, database):
+    database.add(BILLS, INVOICES, ANY_BILLS)
+    assert receiver.take(read(bills="Complete", invoices="Complete")).status_code == 200
+    assert database.counts() == {BILLS: 1, INVOICES: 1, ANY_BILLS: 1}
+    [extra] = database.events()[INVOICES]
+    assert (extra["dataType"], extra["status"], extra["operationKey"]) == ("invoices", "Complete", None)
+
+
+@pytest.mark.parametrize(
+    ("body", "changed"),
+    [
+        (write(status="Failed"), []),
+        (write(status="TimedOut"), []),
+        (read(bills="FetchError"), []),
+        (read(bills="FetchError", invoices="Complete"), [INVOICES]),
+        (message("bills.write.successful", {"id": "push-1"}), [BILLS]),
+        (message("bills.write.unsuccessful", {"id": "push-1"}), []),
+        (message("read.completed", {"dataTypes": [{"dataType": "bills"}]}), [BILLS]),
+        (message("connection.connected", {"connection": {"id": "b0b0", "status": "Linked"}}), []),
+        (message("client.rateLimit.reached", {}), []),
+        (message("something.new", {}), []),
+    ],
+    ids=lambda value: value.decode()[43:110] if isinstance(value, bytes) else None,
+)
+def test_only_data_that_may_have_changed_starts_dags_and_everything_wakes_waits(body, changed, receiver, database):
+    database.add(BILLS, INVOICES, MAILBOX)
+    assert receiver.take(body).status_code == 200
+    assert list(database.counts()) == changed
+    assert len(database.hints()) == HAS_HINTS
+
+
+def test_an_asset_that_no_dag_names_gets_nothing(receiver, database, logged):
+    database.add(BILLS, MAILBOX, is_active=False)
+    assert receiver.take(write()).json() == {"status": "stored"}
+    assert (database.counts(), database.hints()) == ({}, [])
+    assert "new asset events 0, hints 0" in logged()
+
+
+# -- duplicates --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("second", ["msg_1", "msg_2"], ids=["the message", "the event, in another message"])
+def test_what_comes_again_is_known(second, receiver, database):
+    database.add(BILLS, ANY_BILLS, MAILBOX)
+    body = write(event_id="event-1")
+    assert receiver.take(body).json() == {"status": "stored"}
+    again = receiver.take(body, second)
+    assert again.status_code == 200
+    assert database.counts() == {BILLS: 1, ANY_BILLS: 1}
+    if second == "msg_1":
+        assert again.json() == {"status": "known"}
+        assert len(database.hints()) == HAS_HINTS
+
+
+def test_one_message_about_two_connections_is_two_events(receiver, database):
+    database.add(BILLS)
+    entries = [{"connectionId": each, "dataType": "bills", "status": "Complete"} for each in ("b0b0", "b0b1")]
+    body = message("read.completed", {"dataTypes": entries})
+    receiver.take(body)
+    receiver.take(body)
+    assert [each["connectionId"] for each in database.events()[BILLS]] == ["b0b0", "b0b1"]
+
+
+@pytest.mark.parametrize(("age", "events"), [(DUPLICATES - timedelta(hours=1), 1), (DUPLICATES, 2)], ids=str)
+def test_a_message_is_known_for_two_weeks(age, events, receiver, database):
+    database.add(BILLS)
+    body = write()
+    receiver.take(body)
+    with create_session(scoped=False) as session:
+        session.execute(update(AssetEvent).values(timestamp=datetime.now(UTC) - age))
+    receiver.take(body)
+    assert database.counts() == {BILLS: events}
+
+
+def test_a_message_that_comes_many_times_at_once_is_stored_once(receiver, database, together):
+    database.add(BILLS, ANY_BILLS, MAILBOX)
+    body = write()
+    answers = together(*(receiver.asend(content=body, headers=signed(body)) for _ in range(20)))
+    assert sorted(answer.json()["status"] for answer in answers) == ["known"] * 19 + ["stored"]
+    assert database.counts() == {BILLS: 1, ANY_BILLS: 1}
+    assert len(database.hints()) == HAS_HINTS
+
+
+def test_messages_at_once_are_all_stored(receiver, database, together):
+    database.add(ANY_BILLS, MAILBOX)
+    bodies = {f"msg_{number}": write(key=f"push-{number}") for number in range(20)}
+    together(*(receiver.asend(content=body, headers=signed(body, name)) for name, body in bodies.items()))
+    assert database.counts() == {ANY_BILLS: 20}
+    if HAS_HINTS:
+        assert [hint.seq for hint in database.hints()] == list(range(1, 21))
+        assert {hint.id for hint in database.hints()} == bodies.keys()
+
+
+# -- secrets -----------------------------------------------------------------------------------------------------------
+
+
+def test_during_a_rotation_the_old_and_the_new_secret_are_valid(receiver, connection):
+    connection(SECRET, OTHER_SECRET)
+    assert receiver.take(write(), secret=SECRET).status_code == 200
+    assert receiver.take(write(), secret=OTHER_SECRET).status_code == 200
+
+
+class Clock:
+    """Stands in for the clock of the secrets."""
+
+    def __init__(self) -> None:
+        self.passed = 0.0
+
+    def monotonic(self) -> float:
+        return 1000.0 + self.passed
+
+    time = staticmethod(time.time)
+
+
+@pytest.fixture
+def passing(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(secrets_module, "time", clock)
+    return clock
+
+
+def test_a_new_secret_is_found_once_a_message_needs_it(receiver, connection, passing):
+    assert receiver.take(write(), secret=SECRET).status_code == 200
+    connection(SECRET, OTHER_SECRET)
+    passing.passed = secrets_module.REFUSED_TTL - 1
+    assert receiver.take(write(), secret=OTHER_SECRET).status_code == 401
+    passing.passed = secrets_module.REFUSED_TTL
+    assert receiver.take(write(), secret=OTHER_SECRET).status_code == 200
+
+
+def test_a_removed_secret_is_refused_within_a_minute(receiver, connection, passing):
+    assert receiver.take(write(), secret=SECRET).status_code == 200
+    connection(OTHER_SECRET)
+    passing.passed = secrets_module.CONNECTION_TTL - 1
+    assert receiver.take(write(), secret=SECRET).status_code == 200
+    passing.passed = secrets_module.CONNECTION_TTL
+    assert receiver.take(write(), secret=SECRET).status_code == 401
+
+
+# -- health ------------------------------------------------------------------------------------------------------------
+
+
+def health(receiver):
+    answer = receiver.send("GET", "/codat/health")
+    assert answer.status_code == 200
+    return answer.json()
+
+
+def test_health_names_the_connections(receiver, database):
+    database.add(MAILBOX)
+    assert health(receiver) == {
+        "status": "healthy",
+        "hints": HAS_HINTS,
+        "connections": {"codat_default": {"path": "/codat/webhooks/codat_default", "missing": []}},
+    }
+
+
+def test_health_is_as_the_guide_prints_it(receiver):
+    printed = json.loads(block((PLUGIN, "json", "codat_default")).text)
+    if not HAS_HINTS:
+        printed = {**printed, "status": "healthy", "hints": False}
+        printed["connections"]["codat_default"]["missing"] = []
+    assert health(receiver) == printed
+
+
+@pytest.mark.parametrize("secrets", [(), ("whsec_short", "secret")], ids=["none", "malformed"])
+def test_health_tells_what_is_missing(secrets, receiver, connection, logged):
+    connection(*secrets)
+    report = health(receiver)
+    assert report["status"] == "incomplete"
+    missing = report["connections"]["codat_default"]["missing"]
+    assert "a signing secret in its extra 'webhook_secrets'" in missing[0]
+    assert [f"a DAG that names the asset {MAILBOX}"] * HAS_HINTS == missing[1:]
+    text = logged()
+    assert "connection 'codat_default' has no signing secret in its extra 'webhook_secrets'" in text
+    assert "whsec_short" not in text
+
+
+def test_health_without_any_connection_is_incomplete(database):
+    assert health(Receiver([])) == {"status": "incomplete", "hints": HAS_HINTS, "connections": {}}
