@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_codat.api.endpoints.operation import OperationT
 from airflow_provider_codat.api.waiting.company_list import ListOrder
 from airflow_provider_codat.triggers.company_poll import CompanyPoll
+from airflow_provider_codat.triggers.company_requests import CompanyRequests
 from airflow_provider_codat.triggers.sender import Sender
 
 if TYPE_CHECKING:
@@ -31,10 +32,7 @@ async def wait_for_end(
     :raises CodatError: an error that is not transient ended the wait.
     """
     wait.kind.get(wait.company_id, wait.key)  # raises for an id that cannot be part of a URL, before any request
-    by_connection = polls_of_this_loop()
-    if codat_conn_id not in by_connection:
-        by_connection[codat_conn_id] = SharedPolls(codat_conn_id)
-    polls = by_connection[codat_conn_id]
+    polls = polls_on(codat_conn_id)
     await polls.sender.open(deadline)
     # The poll counts in monotonic seconds, so that a clock that is set back or forward neither stops nor hurries it.
     to_monotonic = time.monotonic() - time.time()
@@ -51,6 +49,7 @@ class SharedPolls:
         self.sender = Sender(codat_conn_id)
         self._orders: defaultdict[str, ListOrder] = defaultdict(ListOrder)
         self._polls: dict[tuple[str, str], CompanyPoll] = {}
+        self._requests: dict[str, CompanyRequests] = {}
 
     def poll_for(self, wait: OperationWait[OperationT]) -> CompanyPoll:
         """Return the running poll for a wait's company and kind, or a new one."""
@@ -60,6 +59,12 @@ class SharedPolls:
             self._polls[poll_key] = CompanyPoll(wait.kind, wait.company_id, self.sender, order, self._forget)
         return self._polls[poll_key]
 
+    def requests_about(self, company_id: str) -> CompanyRequests:
+        """Return the requests of watchers about a company."""
+        if company_id not in self._requests:
+            self._requests[company_id] = CompanyRequests(self.sender)
+        return self._requests[company_id]
+
     def _forget(self, poll: CompanyPoll) -> None:
         """Remove a poll that is over. The next wait on its company starts a new one."""
         poll_key = poll.kind.name, poll.company_id
@@ -68,6 +73,14 @@ class SharedPolls:
 
 
 _polls: dict[asyncio.AbstractEventLoop, dict[str, SharedPolls]] = {}
+
+
+def polls_on(codat_conn_id: str) -> SharedPolls:
+    """Return the polls of the running event loop on a connection."""
+    by_connection = polls_of_this_loop()
+    if codat_conn_id not in by_connection:
+        by_connection[codat_conn_id] = SharedPolls(codat_conn_id)
+    return by_connection[codat_conn_id]
 
 
 def polls_of_this_loop() -> dict[str, SharedPolls]:

@@ -19,6 +19,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 from airflow_provider_codat.api.data_types import known_data_type
@@ -74,10 +75,15 @@ class Subject:
             limit,
         )
 
-    @property
-    def key(self) -> str:
-        """A short text that is the same for equal subjects, and for no others."""
-        parts = [self.company_id, sorted(self.writes), self.reads, self.data_types and sorted(self.data_types)]
+    def key(self, codat_conn_id: str) -> str:
+        """Return a short text that is the same for equal subjects on one connection, and for no others."""
+        parts = [
+            codat_conn_id,
+            self.company_id,
+            sorted(self.writes),
+            self.reads,
+            self.data_types and sorted(self.data_types),
+        ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def wants_write(self, push: PushOperation) -> bool:
@@ -126,6 +132,12 @@ class Watch:
     def cursor(self) -> dict[str, Any]:
         """What the polls have reported so far, as JSON."""
         return {name: each.progress.to_json() for name, each in self._lists.items() if each.progress is not None}
+
+    @property
+    def newest_request(self) -> str | None:
+        """The UTC time of the latest request for an operation that a list has shown, ISO 8601; ``None`` without one."""
+        newest = max((each.progress.newest for each in self._lists.values() if each.progress is not None), default=0.0)
+        return datetime.fromtimestamp(newest, UTC).isoformat() if newest else None
 
     def poll(self, clock: Callable[[], float]) -> Steps[list[dict[str, Any]]]:
         """Read the lists and return what has changed since the last poll, as JSON: ids and names, no records.

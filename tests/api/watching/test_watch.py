@@ -145,7 +145,7 @@ def test_a_wrong_argument_is_named(arguments, message):
 
 def test_equal_subjects_have_equal_keys_and_others_do_not():
     keys = [
-        Subject.of(COMPANY, events, data_types).key
+        Subject.of(COMPANY, events, data_types).key("codat_default")
         for events, data_types in [
             (["read.completed"], None),
             (["read.completed"], ["invoices"]),
@@ -155,4 +155,5 @@ def test_equal_subjects_have_equal_keys_and_others_do_not():
     ]
     assert keys[2] == keys[3]
     assert len(set(keys)) == 3
-    assert Subject.of("other", ["read.completed"], None).key not in keys
+    assert Subject.of("other", ["read.completed"], None).key("codat_default") not in keys
+    assert Subject.of(COMPANY, ["read.completed"], None).key("codat_other") not in keys
