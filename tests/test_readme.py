@@ -8,7 +8,7 @@ from textwrap import indent
 import pytest
 import test_readme_commands
 from airflow_process import Script
-from pages import HOOKS, OPERATORS, PAGES, README, ROOT, SENSORS, SIMULATOR, TESTS, Which, block, blocks
+from pages import HOOKS, OPERATORS, PAGES, README, ROOT, SENSORS, SIMULATOR, TESTS, TRIGGERS, Which, block, blocks
 
 from airflow_provider_codat.simulator import RefreshOutcome
 
@@ -18,6 +18,7 @@ ELSEWHERE: dict[Which, str] = {
     **dict.fromkeys(test_readme_commands.RUN_HERE, "tests/test_readme_commands.py"),
     (SIMULATOR, "text", "codat_onboard_company ended"): "tests/e2e/test_demo.py",
     (TESTS, "mermaid", "flowchart"): "tests/test_pages.py",
+    (TRIGGERS, "python", "def on_invoices"): "tests/triggers/test_watcher.py",
 }
 """Blocks that something else runs or compares."""
 

@@ -222,7 +222,7 @@ def advance(
     operations: Iterable[WatchedT],
     wants: Callable[[WatchedT], bool],
     seen: Progress,
-    gone: Container[str] = frozenset(),
+    gone: Container[str],
 ) -> tuple[Progress, list[WatchedT]]:
     """Return the progress after a poll, and what has ended since ``before``, the earliest end first.
 
