@@ -10,7 +10,7 @@ from watcher_runs import ids, payloads
 
 from airflow_provider_codat.exceptions import CodatInputError
 from airflow_provider_codat.simulator import UNDECIDED, CodatSimulator, Fault, Outcome, RefreshOutcome
-from airflow_provider_codat.triggers import watcher, watching
+from airflow_provider_codat.triggers import sender, watcher, watching
 from airflow_provider_codat.triggers.codat import CodatEventTrigger
 from airflow_provider_codat.triggers.watching import SLOW
 
@@ -149,6 +149,36 @@ def test_a_refused_key_is_tried_again_slowly_and_a_corrected_one_is_used(
     found = payloads(clock, 8 * SLOW, trigger(events=WRITES, poll_interval=10))
     assert len(found) == 1
     assert len([at for at in clock.requested_at() if at < 4 * SLOW]) == 4
+
+
+def test_a_key_that_was_refused_and_has_changed_meanwhile_costs_no_poll(
+    trigger, company, clock, codat_simulator, connect, logged
+):
+    def change():
+        connect(host=codat_simulator.url.replace("127.0.0.1", "localhost"))
+        codat_simulator.fault(Fault("status", status=401))
+
+    connect()
+    clock.after(25, change)  # the last read of the connection is too recent for another one before the next poll
+    payloads(clock, 50, trigger(poll_interval=20))
+    lines = logged()
+    assert "could not read what has ended" not in lines
+    assert len([each for each in codat_simulator.requests if each.fault]) == 1
+
+
+def test_an_error_of_the_sender_ends_nothing(trigger, company, clock, codat_simulator, monkeypatch, logged):
+    key = codat_simulator.add_push(company.id, "bills", outcome=Outcome(latency=1_000))
+    errors = [ValueError("made up")]
+    send = sender._ask
+
+    async def fails_once(*args):
+        if errors:
+            raise errors.pop()
+        return await send(*args)
+
+    monkeypatch.setattr(sender, "_ask", fails_once)
+    assert ids(payloads(clock, 4_000, trigger(events=WRITES))) == [key]
+    assert "broke off: ValueError('made up')" in logged()
 
 
 def test_a_connection_that_cannot_be_read_ends_nothing(trigger, company, clock, codat_simulator, connect, monkeypatch):

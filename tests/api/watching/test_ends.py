@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from math import nan
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_codat.api.errors import CodatApiError, CodatNotFoundError, CodatServerError
+from airflow_provider_codat.api.errors import CodatApiError, CodatNotFoundError, CodatResponseError, CodatServerError
 from airflow_provider_codat.api.watching import ends
 from airflow_provider_codat.api.watching.ends import LATE, LONGEST_PAUSE, Progress
 from airflow_provider_codat.api.watching.watch import Subject, Watch
@@ -275,6 +275,20 @@ def test_a_page_with_an_operation_without_a_time_does_not_end_the_list():
     codat.pushes += [Push(f"op-{number}", 10 + number, 1) for number in range(8)]
     codat.pushes.append(Timeless("timeless", 14.5, 1))
     assert set(codat.poll(watching, 600)) == {f"op-{number}" for number in range(8)}
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_another_page_than_the_requested_one_fails_the_poll(newest_first):
+    codat = Codat([Push(f"op-{number}", number, 1) for number in range(6)], newest_first, sorts=False, page_size=2)
+    answer = codat.answer
+
+    def other_page(request):
+        page = answer(request)
+        return page if page.number == 1 else replace(page, number=7)
+
+    codat.answer = other_page
+    with pytest.raises(CodatResponseError, match="page 7 came"):
+        codat.poll(watch(), 10)
 
 
 @pytest.mark.parametrize(
