@@ -140,6 +140,20 @@ def test_trouble_ends_nothing_and_loses_nothing(fault, trigger, company, clock, 
     assert lines.count(f"The watcher of company {company.id} goes on; 3 polls had failed.") == 1
 
 
+def test_an_error_that_comes_back_is_logged_again(trigger, clock, codat_simulator, logged):
+    for at in (70, 1_000):
+        clock.after(at, lambda: codat_simulator.fault(Fault("gateway", status=503)))
+    payloads(clock, 2_000, trigger())
+    assert logged().count("could not read what has ended") == 2
+
+
+def test_a_retry_after_is_obeyed(trigger, clock, codat_simulator):
+    codat_simulator.fault(Fault("gateway", status=503, retry_after=1_000))
+    payloads(clock, 1_500, trigger(poll_interval=100))
+    first, second, *_ = clock.requested_at()
+    assert second - first >= 1_000
+
+
 def test_a_refused_key_is_tried_again_slowly_and_a_corrected_one_is_used(
     trigger, company, clock, codat_simulator, connect
 ):

@@ -18,6 +18,7 @@ class Store:
     def __init__(self):
         self.values = {}
         self.fails = 0
+        self.writes = 0
 
     async def asend(self, message):
         if self.fails:
@@ -25,6 +26,7 @@ class Store:
             raise ConnectionError("the database is down")
         if isinstance(message, comms.SetAssetStateStoreByName):
             self.values[message.name, message.key] = message.value
+            self.writes += 1
             return None
         if (message.name, message.key) not in self.values:
             return comms.ErrorResponse(error=task_runner.ErrorType.ASSET_STORE_NOT_FOUND)
@@ -103,6 +105,14 @@ def test_an_event_that_airflow_has_not_stored_comes_again(trigger, stream, pushe
     assert changes == []
     assert "Airflow has not stored an event of asset 'an-asset'" in error
     assert stream(trigger(events=WRITES), 600) == (keys, [])
+
+
+def test_polls_that_find_nothing_new_store_nothing(trigger, stream, store, pushes):
+    pushes(100)
+    stream(trigger(events=WRITES), 1_000)
+    before = store.writes
+    stream(trigger(events=WRITES), 10_000)
+    assert store.writes == before
 
 
 def test_a_watcher_with_other_arguments_has_a_cursor_of_its_own(trigger, stream, store, pushes):

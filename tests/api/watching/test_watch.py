@@ -57,16 +57,16 @@ def page(*operations):
     return {"results": list(operations), "pageNumber": 1, "totalResults": len(operations)}
 
 
-def changes(events, operation):
-    """Return what a watch reports of an operation that is first shown in the second poll."""
-    watch = Watch(Subject.of(COMPANY, events, None))
+def changes(events, *states, data_types=None):
+    """Return what a watch reports of an operation that is first shown in the second poll, in these states."""
+    watch = Watch(Subject.of(COMPANY, events, data_types))
     found = []
-    for operations in ([], [operation]):
+    for operations in ([], *([state] for state in states)):
         steps = watch.poll(lambda: 1_800_000_000.0)
         try:
             steps.send(next(steps).read(page(*operations)))
         except StopIteration as end:
-            found = end.value
+            found += end.value
     assert json.loads(json.dumps(watch.cursor)) == watch.cursor
     return found
 
@@ -113,6 +113,13 @@ def test_a_change_has_the_ids_of_a_refresh():
             "status": "FetchError",
         }
     ]
+
+
+def test_a_refresh_whose_data_type_turns_out_to_be_another_one_is_left_out():
+    pending = {"id": "pull-1", "status": "Queued", "requested": "2026-03-01T02:00:00"}
+    ended = pending | {"status": "Complete", "dataType": "bills"}
+    assert changes(["read.completed"], pending, ended, data_types=["invoices"]) == []
+    assert len(changes(["read.completed"], pending, ended, data_types=["bills"])) == 1
 
 
 def test_a_write_without_a_data_type_is_an_event_of_any_data_type():
