@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-try:
-    from airflow.providers.common.messaging.providers.base_provider import BaseMessageQueueProvider
-except ImportError:  # the package is optional, and nothing else asks for this class
-    BaseMessageQueueProvider = object  # type: ignore[assignment, misc]  # mypy sees one of the two
-
 if TYPE_CHECKING:
     from airflow_provider_codat.triggers.watcher import CodatEventTrigger
 
+    Base = object
+else:
+    try:
+        from airflow.providers.common.messaging.providers.base_provider import BaseMessageQueueProvider as Base
+    except ImportError:  # the package is optional, and nothing else asks for this class
+        Base = object
 
-class CodatMessageQueueProvider(BaseMessageQueueProvider):
+
+class CodatMessageQueueProvider(Base):
     """Gives ``MessageQueueTrigger`` its trigger for the scheme ``codat``: ``CodatEventTrigger``, with its arguments.
 
     Source: https://airflow.apache.org/docs/apache-airflow-providers-common-messaging/stable/triggers.html.

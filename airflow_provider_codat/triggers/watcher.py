@@ -75,7 +75,7 @@ class CodatEventTrigger(Base):
     def __post_init__(self) -> None:
         if BaseEventTrigger is None:
             raise CodatInputError("CodatEventTrigger needs Airflow 3.1 or later: earlier versions have no AssetWatcher")
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow left it without types
         for name in ("asset_name", "codat_conn_id"):
             value = getattr(self, name)
             if not isinstance(value, str) or not value:
