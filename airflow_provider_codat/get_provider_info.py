@@ -28,6 +28,7 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [{"integration-name": "Codat", "python-modules": ["airflow_provider_codat.operators.codat"]}],
         "sensors": [{"integration-name": "Codat", "python-modules": ["airflow_provider_codat.sensors.codat"]}],
         "triggers": [{"integration-name": "Codat", "python-modules": ["airflow_provider_codat.triggers.codat"]}],
+        "queues": ["airflow_provider_codat.triggers.message_queue.CodatMessageQueueProvider"],
         "config": {
             "codat": {
                 "description": "Settings of the Codat provider.",

@@ -11,7 +11,21 @@ from urllib.parse import urlsplit
 
 import pages
 import pytest
-from pages import BENCHMARKS, GUIDES, HOOKS, LINKED, OPERATORS, PAGES, PLUGIN, README, ROOT, SENSORS, SIMULATOR, TESTS
+from pages import (
+    BENCHMARKS,
+    GUIDES,
+    HOOKS,
+    LINKED,
+    OPERATORS,
+    PAGES,
+    PLUGIN,
+    README,
+    ROOT,
+    SENSORS,
+    SIMULATOR,
+    TESTS,
+    TRIGGERS,
+)
 
 import airflow_provider_codat
 from airflow_provider_codat import exceptions, simulator
@@ -25,6 +39,7 @@ from airflow_provider_codat.sensors.codat import CodatDataFreshnessSensor, Codat
 from airflow_provider_codat.simulator import CodatSimulator, Fault, Outcome, Refreshes, RefreshOutcome, Source, Webhooks
 from airflow_provider_codat.simulator.__main__ import _parser
 from airflow_provider_codat.simulator.faults import KINDS
+from airflow_provider_codat.triggers.codat import CodatEventTrigger
 
 PACKAGE = Path(airflow_provider_codat.__file__).parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -109,6 +124,7 @@ def test_the_readme_makes_sense_on_a_package_index():
     ("public", "page"),
     [
         *((each, SENSORS) for each in (CodatPushOperationSensor, CodatDataFreshnessSensor)),
+        (CodatEventTrigger, TRIGGERS),
         *((each, OPERATORS) for each in (CodatPushOperator, CodatRefreshOperator, CodatSyncSettingsOperator)),
     ],
 )

@@ -8,7 +8,21 @@ from textwrap import indent
 import pytest
 import test_readme_commands
 from airflow_process import Script
-from pages import HOOKS, OPERATORS, PAGES, PLUGIN, README, ROOT, SENSORS, SIMULATOR, TESTS, Which, block, blocks
+from pages import (
+    HOOKS,
+    OPERATORS,
+    PAGES,
+    PLUGIN,
+    README,
+    ROOT,
+    SENSORS,
+    SIMULATOR,
+    TESTS,
+    TRIGGERS,
+    Which,
+    block,
+    blocks,
+)
 
 from airflow_provider_codat.simulator import RefreshOutcome
 
@@ -20,6 +34,7 @@ ELSEWHERE: dict[Which, str] = {
     (PLUGIN, "bash", "curl"): "tests/e2e/test_webhooks.py",
     (PLUGIN, "json", "codat_default"): "tests/plugin/test_receiver.py",
     (TESTS, "mermaid", "flowchart"): "tests/test_pages.py",
+    (TRIGGERS, "python", "def on_invoices"): "tests/triggers/test_watcher.py",
 }
 """Blocks that something else runs or compares."""
 

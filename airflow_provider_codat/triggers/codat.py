@@ -9,8 +9,9 @@ from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION
 from airflow_provider_codat.triggers.freshness import CodatDataFreshnessTrigger
 from airflow_provider_codat.triggers.operation import OperationTrigger
 from airflow_provider_codat.triggers.refresh import CodatRefreshTrigger
+from airflow_provider_codat.triggers.watcher import CodatEventTrigger
 
-__all__ = ["CodatDataFreshnessTrigger", "CodatPushOperationTrigger", "CodatRefreshTrigger"]
+__all__ = ["CodatDataFreshnessTrigger", "CodatEventTrigger", "CodatPushOperationTrigger", "CodatRefreshTrigger"]
 
 
 @dataclass(eq=False, repr=False)

@@ -16,6 +16,7 @@ from airflow_provider_codat.api.waiting.pace import WEBHOOK_PAUSE
 from airflow_provider_codat.api.waiting.webhooks import ENOUGH, Hints, Trust
 from airflow_provider_codat.api.webhook_hints import read_hints
 from airflow_provider_codat.triggers.company_poll import CompanyPoll
+from airflow_provider_codat.triggers.company_requests import CompanyRequests
 from airflow_provider_codat.triggers.sender import Sender
 from airflow_provider_codat.triggers.thread_log import ThreadLog
 from airflow_provider_codat.triggers.webhook_mailbox import MailboxReader, has_mailbox
@@ -36,10 +37,7 @@ async def wait_for_end(codat_conn_id: str, wait: Wait, pace: Pace, deadline: flo
     :raises CodatError: an error that is not transient ended the wait.
     """
     wait.kind.get(wait.company_id, wait.key)  # raises for an id that cannot be part of a URL, before any request
-    by_connection = polls_of_this_loop()
-    if codat_conn_id not in by_connection:
-        by_connection[codat_conn_id] = SharedPolls(codat_conn_id)
-    polls = by_connection[codat_conn_id]
+    polls = polls_on(codat_conn_id)
     await polls.sender.open(deadline)
     # The poll counts in monotonic seconds, so that a clock that is set back or forward neither stops nor hurries it.
     to_monotonic = time.monotonic() - time.time()
@@ -60,6 +58,7 @@ class SharedPolls:
         self._trusted: set[str] = set()  # the kinds of which the log says so
         self._hints = Hints()
         self._mailbox = MailboxReader(codat_conn_id, self) if has_mailbox(codat_conn_id) else None
+        self._requests: dict[str, CompanyRequests] = {}
 
     def poll_for(self, wait: Wait) -> CompanyPoll:
         """Return the running poll for a wait's company and kind, or a new one."""
@@ -70,6 +69,12 @@ class SharedPolls:
             if self._mailbox is not None:
                 self._mailbox.start()
         return self._polls[poll_key]
+
+    def requests_about(self, company_id: str) -> CompanyRequests:
+        """Return the requests of watchers about a company."""
+        if company_id not in self._requests:
+            self._requests[company_id] = CompanyRequests(self.sender)
+        return self._requests[company_id]
 
     def _forget(self, poll: CompanyPoll) -> None:
         """Remove a poll that is over. The next wait on its company starts a new one."""
@@ -119,6 +124,14 @@ class SharedPolls:
 
 
 _polls: dict[asyncio.AbstractEventLoop, dict[str, SharedPolls]] = {}
+
+
+def polls_on(codat_conn_id: str) -> SharedPolls:
+    """Return the polls of the running event loop on a connection."""
+    by_connection = polls_of_this_loop()
+    if codat_conn_id not in by_connection:
+        by_connection[codat_conn_id] = SharedPolls(codat_conn_id)
+    return by_connection[codat_conn_id]
 
 
 def polls_of_this_loop() -> dict[str, SharedPolls]:

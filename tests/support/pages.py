@@ -9,11 +9,12 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[2]
 
 README = "README.md"
-OPERATORS, SENSORS, HOOKS, PLUGIN, SIMULATOR = (
-    f"airflow_provider_codat/{room}/README.md" for room in ("operators", "sensors", "hooks", "plugin", "simulator")
+OPERATORS, SENSORS, TRIGGERS, HOOKS, PLUGIN, SIMULATOR = (
+    f"airflow_provider_codat/{room}/README.md"
+    for room in ("operators", "sensors", "triggers", "hooks", "plugin", "simulator")
 )
 TESTS, BENCHMARKS = "tests/README.md", "tests/benchmarks/README.md"
-GUIDES = (OPERATORS, SENSORS, HOOKS, PLUGIN, SIMULATOR, TESTS, BENCHMARKS)
+GUIDES = (OPERATORS, SENSORS, TRIGGERS, HOOKS, PLUGIN, SIMULATOR, TESTS, BENCHMARKS)
 """The READMEs of rooms."""
 PAGES = (README, *GUIDES)
 """Every page whose code blocks are run; paths from the root of the source."""

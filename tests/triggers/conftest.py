@@ -1,5 +1,28 @@
 """What the triggers' tests need of Airflow."""
 
+import pytest
+
 from airflow_provider_codat.tasks.start_from_trigger import triggerer_starts_tasks
+from airflow_provider_codat.triggers import watcher
+from airflow_provider_codat.triggers.codat import CodatEventTrigger
 
 collect_ignore = [] if triggerer_starts_tasks() else ["test_task_instance.py"]
+if watcher.BaseEventTrigger is None:
+    collect_ignore += ["test_watcher.py"]
+if not hasattr(watcher.SharedStreamProducer, "advance"):
+    collect_ignore += ["test_watcher_stream.py"]
+
+
+@pytest.fixture
+def company(codat_simulator, codat_connection):
+    return codat_simulator.add_company()
+
+
+@pytest.fixture
+def trigger(company):
+    """Return a function that makes a trigger that watches the company."""
+
+    def trigger(**arguments):
+        return CodatEventTrigger(**{"asset_name": "an-asset", "company_id": company.id} | arguments)
+
+    return trigger

@@ -286,6 +286,20 @@ def find_pull_operations(
     return list_request(_list_path(company_id), read, page=page, page_size=page_size, query=None, order_by=order_by)
 
 
+def pull_history(
+    company_id: str, *, page: int, page_size: int, order_by: str | None
+) -> Request[Page[ListedOperation[PullOperation]]]:
+    """Read one page of a company's list, with an operation that cannot be read as ``operation=None``."""
+
+    def read(item: Any) -> ListedOperation[PullOperation]:
+        data, operation = item if isinstance(item, dict) else {}, None
+        with suppress(CodatResponseError):
+            operation = read_operation(data, companyId=company_id)
+        return ListedOperation(text_or_none(data.get("requested")), operation)
+
+    return list_request(_list_path(company_id), read, page=page, page_size=page_size, query=None, order_by=order_by)
+
+
 def list_pull_operations(
     company_id: str,
     *,

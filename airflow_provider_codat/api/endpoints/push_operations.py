@@ -207,7 +207,7 @@ def find_push_operations(
 
 
 def push_history(
-    company_id: str, *, page: int, page_size: int, order_by: str, since: str | None = None
+    company_id: str, *, page: int, page_size: int, order_by: str | None, since: str | None = None
 ) -> Request[Page[ListedOperation[PushOperation]]]:
     """Read one page of a company's list, with an operation that cannot be read as ``operation=None``.
 

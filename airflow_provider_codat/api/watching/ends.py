@@ -1,0 +1,267 @@
+"""Which operations of a company have ended since the last poll of its list.
+
+A list is sorted by the time of the request. An operation can end long after others that were requested later, so one
+time does not say what was reported. :class:`Progress` has these parts:
+
+=============  =========================================================================================================
+part           what it is
+=============  =========================================================================================================
+``newest``     the latest request that a list has shown, and ``since``: when a list showed it first
+``floor``      the list has shown all operations that were requested before this time
+``open``       operations that had not ended when they were last read, whenever they were requested
+``ended``      operations that have ended and were requested at ``floor`` or later
+=============  =========================================================================================================
+
+What a poll does with an operation that it reads:
+
+================================================  ======================================================================
+the operation                                     the poll
+================================================  ======================================================================
+is in ``open``, and has ended                     reports it
+is in ``ended``                                   leaves it out, even if a list that is behind shows it as not ended
+is in neither, requested at ``floor`` or later    reports it if it has ended, else adds it to ``open``
+is in neither, requested earlier                  leaves it out: it was reported, or had ended before the first poll
+================================================  ======================================================================
+
+A list may show an operation up to ``LATE`` seconds after its request. So ``floor`` is at first ``LATE`` seconds before
+``newest``, and moves towards it while ``newest`` stays the same: what is requested meanwhile is newer. This compares
+times of Codat's clock with each other, and times of this machine's clock with each other.
+
+A poll reads the list, newest first, to the first page that ends before ``floor``. Operations in ``open`` that these
+pages do not show are read one by one, each after a tenth of its age, at least once an hour. The first poll reads a day
+of the list and reports nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Generic, Protocol, Self, TypeVar
+
+from airflow_provider_codat.api.endpoints.operation import ListedOperation, Operation, OperationKind
+from airflow_provider_codat.api.errors import CodatApiError, CodatNotFoundError
+from airflow_provider_codat.api.http.paging import Page, number_after
+from airflow_provider_codat.api.http.request import Request
+from airflow_provider_codat.api.http.response import parse_datetime
+from airflow_provider_codat.api.http.steps import Steps
+
+LATE = 300.0
+"""Seconds by which a list may show an operation later than others that were requested after it."""
+
+FIRST_POLL_READS = 86_400.0
+"""Seconds of the list, back from its newest operation, that the first poll reads for operations that have not ended."""
+
+LONGEST_PAUSE = 3600.0
+"""The longest pause in seconds between two reads of an operation that the list no longer shows."""
+
+PAGE_SIZE = 100
+"""Operations per page. Codat recommends 100 for speed."""
+
+
+class WatchedOperation(Operation, Protocol):
+    """An operation that a watch can report."""
+
+    @property
+    def company_id(self) -> str | None:
+        """Its company."""
+
+    @property
+    def connection_id(self) -> str | None:
+        """Its data connection."""
+
+    @property
+    def data_type(self) -> str | None:
+        """What it writes or refreshes."""
+
+    @property
+    def completed_on(self) -> str | None:
+        """The time of its end, ISO 8601 as Codat wrote it."""
+
+
+WatchedT = TypeVar("WatchedT", bound=WatchedOperation)
+
+
+class ListOperations(Protocol[WatchedT]):
+    """Reads one page of a company's list, with an operation that cannot be read as ``operation=None``."""
+
+    def __call__(
+        self, company_id: str, *, page: int, page_size: int, order_by: str | None
+    ) -> Request[Page[ListedOperation[WatchedT]]]:
+        """Return the request."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the polls of one list have reported; see the table above. Times are epoch seconds."""
+
+    newest: float
+    since: float
+    floor: float
+    open: Mapping[str, float] = field(default_factory=dict)
+    ended: Mapping[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the parts by name."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Any) -> Self | None:
+        """Read what :meth:`to_json` returned; anything else reads as ``None``."""
+        parts = stored if isinstance(stored, dict) else {}
+        newest, since, floor = (_time(parts.get(name)) for name in ("newest", "since", "floor"))
+        if newest is None or since is None or floor is None:
+            return None
+        return cls(newest, since, floor, _times(parts.get("open")), _times(parts.get("ended")))
+
+    def seen(self, newest: float, now: float) -> Self:
+        """Return the progress with ``newest`` and ``floor`` after a list was read that has shown ``newest``."""
+        if newest > self.newest:
+            return replace(self, newest=newest, since=now, floor=max(self.floor, newest - LATE))
+        return replace(self, floor=max(self.floor, self.newest - max(0.0, LATE - max(0.0, now - self.since))))
+
+
+def _time(value: Any) -> float | None:
+    is_time = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if is_time else None
+
+
+def _times(value: Any) -> dict[str, float]:
+    times = value if isinstance(value, dict) else {}
+    return {key: time for key, each in times.items() if (time := _time(each)) is not None}
+
+
+@dataclass
+class EndsOfList(Generic[WatchedT]):
+    """The list of one company and kind of operation, poll by poll.
+
+    :param read_page: reads a page of it.
+    :param wants: whether an operation is watched; others are left out.
+    """
+
+    kind: OperationKind[WatchedT]
+    read_page: ListOperations[WatchedT]
+    company_id: str
+    wants: Callable[[WatchedT], bool]
+    progress: Progress | None = None
+    _read_at: dict[str, float] = field(default_factory=dict, init=False)  # when each was last read on its own
+
+    def poll(self, clock: Callable[[], float]) -> Steps[tuple[Progress, list[WatchedT]]]:
+        """Read the list. Return the progress to go on from, and what has ended since the last poll.
+
+        :param clock: returns the time in epoch seconds.
+        :raises CodatError: a request failed.
+        """
+        listed = yield from self._read_list()
+        now = clock()
+        # A time in the future must not make the operations of the present look old.
+        newest = min(max(map(_moment, listed), default=0.0), now)
+        first = Progress(newest, now, newest - FIRST_POLL_READS)
+        before = self.progress or first
+        shown = {each.key: each for each in listed if not each.is_terminal}
+        shown |= {each.key: each for each in listed if each.is_terminal}  # read twice: the end is the later state
+        gone = set()
+        for key in [key for key in before.open if key not in shown and self._is_due(key, before.open[key], now)]:
+            try:
+                shown[key] = yield self.kind.get(self.company_id, key)
+            except CodatNotFoundError:
+                gone.add(key)
+            self._read_at[key] = now
+        after, ends = advance(before, shown.values(), self.wants, before.seen(newest, now), gone)
+        self._read_at = {key: at for key, at in self._read_at.items() if key in after.open}
+        return after, [] if before is first else ends
+
+    def _is_due(self, key: str, requested: float, now: float) -> bool:
+        return now - self._read_at.get(key, requested) >= min((now - requested) / 10, LONGEST_PAUSE)
+
+    def _read_list(self) -> Steps[list[WatchedT]]:
+        """Read pages from the newest operation on, as far back as is needed."""
+        order: str | None = self.kind.newest_first
+        listed: list[ListedOperation[WatchedT]] = []
+        number: int | None = 1
+        while number is not None:
+            try:
+                page: Page[ListedOperation[WatchedT]] = yield self.read_page(
+                    self.company_id, page=number, page_size=PAGE_SIZE, order_by=order
+                )
+            except CodatApiError as error:
+                if order is None or error.status_code != 400:
+                    raise
+                order, listed, number = None, [], 1  # Codat does not document `orderBy` for these lists
+                continue
+            following = number_after(number, page)
+            listed += page.results
+            times = [_requested(each) for each in page.results]
+            # A page whose times are all equal does not show which way the list is sorted.
+            is_ascending = times == sorted(times) and times[0:1] < times[-1:]
+            is_descending = times == sorted(times, reverse=True) and times[-1:] < times[0:1] and 0.0 not in times
+            if is_ascending and page.total and following:
+                yield from self._read_back(listed, order, -(-page.total // page.size))
+                break
+            number = None if is_descending and times[-1] < self._floor(listed) else following
+        return [each.operation for each in listed if each.operation is not None]
+
+    def _read_back(self, listed: list[ListedOperation[WatchedT]], order: str | None, last: int) -> Steps[None]:
+        """Read the pages of a list that begins with the oldest operation, from the last page back to the second."""
+        for number in range(last, 1, -1):
+            page: Page[ListedOperation[WatchedT]] = yield self.read_page(
+                self.company_id, page=number, page_size=PAGE_SIZE, order_by=order
+            )
+            number_after(number, page)
+            listed += page.results
+            if page.results and _requested(page.results[0]) < self._floor(listed):
+                return
+
+    def _floor(self, listed: list[ListedOperation[WatchedT]]) -> float:
+        """Return the time of the oldest request that the poll has to read."""
+        return max(map(_requested, listed)) - FIRST_POLL_READS if self.progress is None else self.progress.floor
+
+
+def advance(
+    before: Progress,
+    operations: Iterable[WatchedT],
+    wants: Callable[[WatchedT], bool],
+    seen: Progress,
+    gone: Container[str],
+) -> tuple[Progress, list[WatchedT]]:
+    """Return the progress after a poll, and what has ended since ``before``, the earliest end first.
+
+    :param operations: what the poll has read, each operation once.
+    :param wants: whether an operation is watched.
+    :param seen: ``before`` with the ``newest`` and the ``floor`` after the poll.
+    :param gone: operations that Codat no longer has.
+    """
+    open_ = {key: requested for key, requested in before.open.items() if key not in gone}
+    ended, ends = dict(before.ended), []
+    for each in operations:
+        requested = _moment(each)
+        is_open = each.key in open_
+        if not is_open and (each.key in ended or requested < before.floor or not wants(each)):
+            continue
+        if not each.is_terminal:
+            open_[each.key] = requested
+            continue
+        open_.pop(each.key, None)
+        if wants(each):  # its data type may have been unknown before
+            ended[each.key] = requested
+            ends.append(each)
+    kept = {key: requested for key, requested in ended.items() if requested >= seen.floor}
+    return replace(seen, open=open_, ended=kept), sorted(ends, key=lambda each: (_end(each), each.key))
+
+
+def _requested(listed: ListedOperation[Any]) -> float:
+    return _seconds(listed.requested_on)
+
+
+def _moment(operation: WatchedOperation) -> float:
+    return _seconds(operation.requested_on)
+
+
+def _end(operation: WatchedOperation) -> float:
+    return _seconds(operation.completed_on)
+
+
+def _seconds(text: str | None) -> float:
+    """Return a time in epoch seconds: 0 if it is missing or cannot be read. A time without a zone is UTC."""
+    time = parse_datetime(text)
+    return 0.0 if time is None else time.timestamp()

@@ -1,0 +1,193 @@
+"""Watchers on real processes: 120 ends while the triggerer is killed and stopped, ten refreshes in three seconds."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import signal
+import sqlite3
+import time
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow_runs import AirflowStack
+
+from airflow_provider_codat.assets import data_uri
+from airflow_provider_codat.demo.onboarding import example_dags
+from airflow_provider_codat.simulator import UNDECIDED, CodatSimulator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.timeout(900)
+#: Seconds that one step may take.
+PATIENCE = 300
+
+DAGS = Path(__file__).with_name("watcher_dags")
+EXAMPLE = "codat_extract_on_refresh"
+#: Push operations that end around each signal to the triggerer, and after the last; seconds between two ends.
+A_PART, BETWEEN_ENDS = 40, 0.1
+SIGNALS = [signal.SIGKILL, signal.SIGTERM, None]
+
+
+class Story:
+    """What happens, and what is seen of it: in the database of Airflow, and in the files of the example.
+
+    :param airflow: with the DAGs of this test and the example.
+    :param codat: with the company whose push operations are watched, and the company of the example.
+    :param files: the folder in which the example writes.
+    """
+
+    def __init__(self, airflow: AirflowStack, codat: CodatSimulator, files: Path) -> None:
+        self.airflow = airflow
+        self.codat = codat
+        self.files = files
+        self.pushing, self.refreshed = codat.companies
+        self.invoices: set[str] = set()
+
+    def play(self) -> None:
+        self.airflow.call("PATCH", f"/dags/{EXAMPLE}", json={"is_paused": False})
+        self.wait_until("the watchers to have polled", lambda: len(self.cursors()) == 2)
+        self.refresh_ten_times_in_three_seconds()
+        self.triggers_before = self.trigger_ids()
+        self.keys = [self.codat.add_push(self.pushing.id, outcome=UNDECIDED) for _ in range(A_PART * len(SIGNALS))]
+        for part, number in enumerate(SIGNALS):
+            self.end_a_part(self.keys[part * A_PART : (part + 1) * A_PART], number)
+        self.wait_until("the example to have read on", self.has_all_invoices)
+
+    def refresh_ten_times_in_three_seconds(self) -> None:
+        for _ in range(10):
+            self.refresh()
+            time.sleep(0.3)
+        self.wait_until("the first runs", lambda: self.reported("invoices").total() == 10)
+        self.wait_until("no run to be under way", lambda: not self.runs("running") and not self.runs("queued"))
+        last = self.refresh()  # starts a run if the last of the ten events has started none
+        self.wait_until("the cursor after it", lambda: self.is_in_a_cursor(last))
+
+    def refresh(self) -> str:
+        """Change a record, let Codat read it, and return the id of the refresh."""
+        self.invoices.add(self.codat.source(self.refreshed.id, "invoices").add({"totalAmount": 1}))
+        return self.codat.refreshes.add(self.refreshed.id, "invoices")
+
+    def end_a_part(self, keys: list[str], number: signal.Signals | None) -> None:
+        """Let push operations end one after another. After a third, send the triggerer a signal, and start another."""
+        seen = self.reported("bills").total()
+
+        def end() -> None:
+            for key in keys:
+                self.codat.finish(key)
+                time.sleep(BETWEEN_ENDS)
+
+        ending = Thread(target=end)
+        ending.start()
+        if number is not None:
+            self.wait_until("a report", lambda: self.reported("bills").total() > seen)
+            self.airflow.stop("triggerer", number)
+            self.airflow.start("triggerer")
+        ending.join()
+        self.wait_until("all reports", lambda: {*keys} <= {*self.reported("bills")})
+
+    def wait_until(self, what: str, holds: Any) -> None:
+        self.airflow.wait_until(what, holds, timeout=PATIENCE)
+
+    def rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(self.airflow.home / "airflow.db", timeout=60)) as database:
+            return database.execute(query, values).fetchall()
+
+    def cursors(self) -> list[tuple[Any, ...]]:
+        return self.rows("SELECT key, value FROM asset_state_store")
+
+    def is_in_a_cursor(self, id: str) -> bool:
+        return any(id in value for _, value in self.cursors())
+
+    def trigger_ids(self) -> set[int]:
+        return {id for (id,) in self.rows("SELECT trigger_id FROM asset_watcher")}
+
+    def events(self, data_type: str) -> list[list[str]]:
+        """Return the ids of the changes of each asset event."""
+        company = self.pushing if data_type == "bills" else self.refreshed
+        extras = self.rows(
+            "SELECT asset_event.extra FROM asset_event JOIN asset ON asset.id = asset_id WHERE name = ?",
+            data_uri(company.id, data_type),
+        )
+        return [[change["id"] for change in json.loads(extra)["payload"]["changes"]] for (extra,) in extras]
+
+    def reported(self, data_type: str) -> Counter[str]:
+        return Counter(id for event in self.events(data_type) for id in event)
+
+    def runs(self, state: str, dag_id: str = EXAMPLE) -> int:
+        ((count,),) = self.rows("SELECT count(*) FROM dag_run WHERE dag_id = ? AND state = ?", dag_id, state)
+        return int(count)
+
+    def extracted(self) -> set[str]:
+        """Return the ids of the records in the files of complete runs."""
+        parts = [part for path in self.files.rglob("manifest.json") for part in path.parent.glob("part-*.gz")]
+        lines = [line for part in parts for line in gzip.decompress(part.read_bytes()).splitlines()]
+        return {json.loads(line)["id"] for line in lines}
+
+    def has_all_invoices(self) -> bool:
+        return self.invoices <= self.extracted()
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    folder = tmp_path_factory.mktemp("watchers")
+    with CodatSimulator(company_count=2) as codat:
+        example = (example_dags() / f"{EXAMPLE}.py").read_text()
+        constants = {"COMPANY_ID": codat.companies[1].id, "PATH": str(folder / "files"), "POLL_INTERVAL": 1.0}
+        for name, value in constants.items():
+            example, count = re.subn(rf"^{name} = .*$", f"{name} = {value!r}", example, flags=re.MULTILINE)
+            assert count == 1
+        (folder / f"{EXAMPLE}.py").write_text(example)
+        with AirflowStack(
+            DAGS,
+            folder / f"{EXAMPLE}.py",
+            connections={"codat_default": codat.connection_uri},
+            env={
+                "CODAT_WATCHED": codat.companies[0].id,
+                # A triggerer that was killed keeps its triggers until its heartbeat is that old.
+                "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+                "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
+                # Files are parsed again and again: a watcher that another file takes away would show.
+                "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
+            },
+        ) as airflow:
+            story = Story(airflow, codat, folder / "files")
+            story.play()
+            yield story
+
+
+def test_no_end_is_lost_while_the_triggerer_is_killed_and_stopped(story: Story) -> None:
+    reported = story.reported("bills")
+    assert {*reported} == {*story.keys}
+    # What was reported when a signal came, and whose cursor was not stored yet, comes again. Nothing else does.
+    twice = {key for key, count in reported.items() if count > 1}
+    assert twice <= {*story.keys[:-A_PART]}
+    print(f"{len(twice)} of {len(reported)} changes came twice, in {len(story.events('bills'))} asset events")
+
+
+def test_ten_refreshes_in_three_seconds_are_reported_once_and_their_records_are_read(story: Story) -> None:
+    reported = story.reported("invoices")
+    assert len(reported) == 11
+    assert {*reported.values()} == {1}
+    assert story.has_all_invoices()
+    assert story.runs("failed") == 0
+
+
+def test_a_watched_asset_starts_dags_of_its_own_file_and_of_others(story: Story) -> None:
+    for dag_id in ("codat_watched_pushes", "codat_watched_by_name", EXAMPLE):
+        assert story.runs("success", dag_id) >= 1
+
+
+def test_a_file_that_names_the_asset_by_a_reference_leaves_the_watcher_alone(story: Story) -> None:
+    assert story.trigger_ids() == story.triggers_before
+
+
+def test_each_watcher_has_one_cursor(story: Story) -> None:
+    cursors = story.cursors()
+    assert len({key for key, _ in cursors}) == len(cursors) == 2
