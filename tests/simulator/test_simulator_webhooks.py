@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 
@@ -179,10 +180,14 @@ def test_a_consumer_is_sent_what_it_asks_for(told, inbox, subscription, wanted):
     assert len(inbox.received) == wanted
 
 
-def test_nothing_is_sent_beyond_this_machine(told):
-    told.codat.webhooks.add("http://192.0.2.1/", WRITES)
-    told.create()
-    told.codat.webhooks.send()
+def test_nothing_is_sent_to_another_host(told):
+    with socket.create_server(("127.0.0.2", 0)) as other:
+        told.codat.webhooks.add(f"http://127.0.0.2:{other.getsockname()[1]}", WRITES)
+        told.create()
+        told.codat.webhooks.send()
+        other.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            other.accept()
     assert [each.status for each in told.codat.webhooks.deliveries] == [None]
 
 
