@@ -218,21 +218,19 @@ class Messages:
 
     def _plan(self, attempt: Attempt, due: float) -> None:
         delay = self.disturbance.dice.uniform(0, self.disturbance.delay) if self.disturbance.delay else 0.0
-        self.agenda.add(due + delay, partial(self._due.append, attempt))
+        self.agenda.add(due + delay, partial(self.send_now, attempt))
 
-    def take_due(self) -> list[Attempt]:
+    def take_due(self) -> list[tuple[Attempt, Consumer]]:
         """Return the attempts that are due, and forget them; those to consumers that are gone are left out."""
-        due = [attempt for attempt in self._due if attempt.consumer_id in self.consumers]
-        self._due.clear()
-        return due
+        due, self._due = self._due, []
+        return [(each, self.consumers[each.consumer_id]) for each in due if each.consumer_id in self.consumers]
 
-    def give_back(self, attempt: Attempt) -> None:
-        """Make an attempt later: it was not made."""
+    def send_now(self, attempt: Attempt) -> None:
+        """Let an attempt be due."""
         self._due.append(attempt)
 
-    def headers(self, attempt: Attempt) -> dict[str, str]:
+    def headers(self, attempt: Attempt, consumer: Consumer) -> dict[str, str]:
         """Return the headers of an attempt that is made now. A forged one is signed with a secret of the stranger."""
-        consumer = self.consumers[attempt.consumer_id]
         keys = (new_secret(),) if attempt.fault == "forged" else consumer.secrets
         timestamp = str(int(self.agenda.clock()))
         signatures = [_signature(key, attempt.message_id, timestamp, attempt.body) for key in keys]
@@ -247,9 +245,11 @@ class Messages:
         """Note the status that an attempt was answered with, and plan the next one unless it was accepted."""
         self._note(attempt, status)
         accepted = status is not None and 200 <= status < 300
-        if not accepted and attempt.fault != "forged" and attempt.number <= len(self.pauses):
-            due = self.agenda.clock() + self.pauses[attempt.number - 1]
-            self.agenda.add(due, partial(self._due.append, replace(attempt, number=attempt.number + 1)))
+        if accepted or attempt.fault == "forged":
+            return
+        for pause in self.pauses[attempt.number - 1 : attempt.number]:  # none after the last attempt
+            due = self.agenda.clock() + pause
+            self.agenda.add(due, partial(self.send_now, replace(attempt, number=attempt.number + 1)))
 
     def _note(self, attempt: Attempt, status: int | None) -> None:
         event = attempt.event

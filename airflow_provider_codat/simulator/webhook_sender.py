@@ -7,12 +7,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from socket import SHUT_RDWR
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from airflow_provider_codat.simulator.account import Account
-    from airflow_provider_codat.simulator.webhook_messages import Attempt, Messages
+    from airflow_provider_codat.simulator.webhook_messages import Attempt, Consumer, Messages
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 """The hosts that messages are sent to. A test whose DAG registers its real address sends nothing there."""
@@ -60,14 +61,21 @@ class WebhookSender:
         with self._changed:
             pool, thread, self._pool, self._thread = self._pool, self._thread, None, None
             self._changed.notify_all()
-            for connection in self._open:
-                if connection.sock is not None:
-                    with suppress(OSError):  # its receiver has closed it meanwhile
-                        connection.sock.shutdown(2)
         if thread is not None:
             thread.join()
         if pool is not None:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+            self._cut_off()
+            pool.shutdown()
+
+    def _cut_off(self) -> None:
+        with self._changed:
+            while self._under_way:
+                for connection in self._open:
+                    if connection.sock is not None:
+                        with suppress(OSError):  # its receiver has closed it meanwhile
+                            connection.sock.shutdown(SHUT_RDWR)
+                self._changed.wait(TICK)  # one more may be about to open
 
     def send(self, timeout: float) -> None:
         """Send what is due, and return when all that was sent has been answered or has failed.
@@ -92,23 +100,20 @@ class WebhookSender:
         if self._pool is None:
             return
         self._account.agenda.catch_up()
-        for attempt in self._messages.take_due():
+        for attempt, consumer in self._messages.take_due():
             self._under_way.add(attempt)
-            self._pool.submit(self._attempt, attempt).add_done_callback(partial(self._done, attempt))
+            self._pool.submit(self._attempt, attempt, consumer).add_done_callback(partial(self._done, attempt))
 
     def _done(self, attempt: Attempt, future: Future[None]) -> None:
         with self._changed:
             self._under_way.discard(attempt)
             if future.cancelled():
-                self._messages.give_back(attempt)
+                self._messages.send_now(attempt)
             self._changed.notify_all()
 
-    def _attempt(self, attempt: Attempt) -> None:
+    def _attempt(self, attempt: Attempt, consumer: Consumer) -> None:
         with self._changed:
-            consumer = self._messages.consumers.get(attempt.consumer_id)
-            if consumer is None:  # deleted since the message was due
-                return
-            headers = self._messages.headers(attempt)
+            headers = self._messages.headers(attempt, consumer)
         status = self._post(consumer.url, attempt.body, headers)
         with self._changed:
             self._messages.attempted(attempt, status)
@@ -124,8 +129,6 @@ class WebhookSender:
         try:
             connection.connect()
             with self._changed:
-                if self._pool is None:
-                    return None
                 self._open.add(connection)
             connection.request("POST", parts._replace(scheme="", netloc="", fragment="").geturl() or "/", body, headers)
             return connection.getresponse().status

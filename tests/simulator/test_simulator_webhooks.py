@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 
@@ -179,10 +180,14 @@ def test_a_consumer_is_sent_what_it_asks_for(told, inbox, subscription, wanted):
     assert len(inbox.received) == wanted
 
 
-def test_nothing_is_sent_beyond_this_machine(told):
-    told.codat.webhooks.add("http://192.0.2.1/", WRITES)
-    told.create()
-    told.codat.webhooks.send()
+def test_nothing_is_sent_to_another_host(told):
+    with socket.create_server(("127.0.0.2", 0)) as other:
+        told.codat.webhooks.add(f"http://127.0.0.2:{other.getsockname()[1]}", WRITES)
+        told.create()
+        told.codat.webhooks.send()
+        other.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            other.accept()
     assert [each.status for each in told.codat.webhooks.deliveries] == [None]
 
 
@@ -288,17 +293,20 @@ def test_a_receiver_that_does_not_answer_in_time_is_a_failure(simulate, inbox):
 
 def test_a_stop_cuts_off_a_receiver_that_does_not_answer(inbox):
     before = set(threading.enumerate())
-    codat = CodatSimulator(webhook_pauses=[0.0])
+    codat = CodatSimulator(webhook_pauses=[0.0], webhook_timeout=3600)
     with codat:
         codat.webhooks.add(inbox.url, WRITES)
-        inbox.answers.append(None)
-        codat.add_push(codat.add_company().id, "bills", "Success")
-        inbox.wait_for(1)
+        company = codat.add_company()
+        inbox.answers += [None] * 8
+        for _ in range(10):
+            codat.add_push(company.id, "bills", "Success")
+        inbox.wait_for(8)  # as many as are sent at once
     assert not [each for each in set(threading.enumerate()) - before if each.name.startswith("codat-")]
     with pytest.raises(RuntimeError, match="does not run"):
         codat.webhooks.send()
     with codat:
-        inbox.wait_for(2)
+        received = inbox.wait_for(18)
+    assert len({each.headers["webhook-id"] for each in received}) == 10
 
 
 def test_who_waits_for_webhooks_waits_as_long_as_it_says(told, inbox):

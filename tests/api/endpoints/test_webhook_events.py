@@ -40,7 +40,7 @@ CONNECTION = {"referenceCompany": COMPANY, "connection": {"id": "c", "status": "
             ),
         ),
         (
-            body("read.completed.initial", read_ended(INVOICES, {"dataType": "bills", "recordsModified": None})),
+            body("read.completed.initial", read_ended(INVOICES, {"dataType": "bills", "recordsModified": "yes"})),
             WebhookEvent(
                 "event",
                 "read.completed.initial",
