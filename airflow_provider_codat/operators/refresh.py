@@ -123,6 +123,7 @@ class CodatRefreshOperator(WaitingTask, PacedOperator):
         self.on_not_supported = on_not_supported
         self.fail_on_error = fail_on_error
         self._wait: RefreshWait | None = None
+        self._refusal: CodatError | None = None  # of the only data type
         self._reported: TimedOut | None = None
         self.check_ids("company_id", *(["connection_id"] if connection_id is not None else []))
         if on_not_supported not in ON_NOT_SUPPORTED:
@@ -176,25 +177,25 @@ class CodatRefreshOperator(WaitingTask, PacedOperator):
                 "the context has no ti (task instance), by which the operator finds the refreshes of an earlier try."
                 " Test the task with dag.test(), which makes one"
             )
+        began = time.time()
         refresh = self._queue(context)
-        started = time.time()
-        if refresh.is_terminal:
+        if refresh.is_terminal or not self.wait_for_completion:
             return self.result(refresh)
-        if not self.wait_for_completion:
-            return refresh.result()
         from airflow_provider_codat.api.refreshing.wait import RefreshWait
 
+        started = time.time()
         wait = self._wait = RefreshWait(refresh, self.log, time.time)
         if self.deferrable:
             self.defer_until(
                 started,
                 started + wait.next_pause(started, self.pace, waited=0.0),
+                deadline=began + self.wait_limit,
                 operations=[each.to_json() for each in refresh.operations],
                 fail_on_error=self.fail_on_error,
                 fail_on_not_supported=self._fails_if_not_supported,
             )
         wait.begin(time.monotonic(), self.pace)
-        return self.result(self.hook.run(wait.steps(self.timeout, self.pace, time.monotonic)))
+        return self.result(self.hook.run(wait.steps(self.timeout, self.pace, time.monotonic, spent=started - began)))
 
     def _queue(self, context: Context) -> Refresh:
         from airflow_provider_codat.api.refreshing.queueing import Queueing
@@ -213,8 +214,13 @@ class CodatRefreshOperator(WaitingTask, PacedOperator):
             log=self.log,
             keep=state.keep,
             clock=time.time,
+            pace=self.pace,
+            timeout=self.timeout,
         )
-        return self.hook.run(queueing.steps(), attempts=None)
+        refresh = self.hook.run(queueing.steps(), attempts=None)
+        if len(refresh.operations) == 1:
+            self._refusal = next(iter(queueing.errors.values()), None)
+        return refresh
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -230,20 +236,28 @@ class CodatRefreshOperator(WaitingTask, PacedOperator):
         :raises CodatRefreshNotPossible: another try cannot succeed.
         :raises AirflowSkipException: the platform has none of the data types.
         """
-        missing = outcome.not_supported
-        names = ", ".join(dict.fromkeys(each.data_type or "" for each in missing))
-        if missing and self._fails_if_not_supported:
-            raise CodatRefreshNotPossible(
-                outcome, f"The platform of company {self.company_id} does not have {names}: leave it out of data_types"
-            )
-        if outcome.failed and self.fail_on_error:
-            error = CodatRefreshFailed if outcome.may_succeed_later else CodatRefreshNotPossible
-            raise error(outcome, outcome.describe_failure(self._connections(outcome)))
-        if missing and len(missing) == len(outcome.operations):
-            raise AirflowSkipException(f"Skipping: the platform of company {self.company_id} does not have {names}")
+        from airflow_provider_codat.api.refreshing.outcome import Verdict
+
+        missing = ", ".join(dict.fromkeys(each.data_type or "" for each in outcome.not_supported))
+        lacks = f"the platform of company {self.company_id} does not have {missing}"
+        match outcome.verdict(fail_on_error=self.fail_on_error, fail_on_not_supported=self._fails_if_not_supported):
+            case Verdict.NOT_SUPPORTED:
+                failures = [self._describe_failure(outcome)] if outcome.failed and self.fail_on_error else []
+                text = "\n".join([f"T{lacks[1:]}: leave it out of data_types", *failures])
+                raise CodatRefreshNotPossible(outcome, text)
+            case Verdict.FAILED:
+                if self._refusal is not None:
+                    raise self._refusal
+                error = CodatRefreshFailed if outcome.may_succeed_later else CodatRefreshNotPossible
+                raise error(outcome, self._describe_failure(outcome))
+            case Verdict.NOTHING_LEFT:
+                raise AirflowSkipException(f"Skipping: {lacks}")
         if missing:
-            self.log.warning("The platform of company %s does not have %s: left out.", self.company_id, names)
+            self.log.warning("The platform of company %s does not have %s: left out.", self.company_id, missing)
         return outcome.result()
+
+    def _describe_failure(self, outcome: Refresh) -> str:
+        return outcome.describe_failure(self._connections(outcome))
 
     def _connections(self, refresh: Refresh) -> Sequence[Any]:
         """Return the company's connections if the customer has to authorize one of them again."""

@@ -9,11 +9,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_codat.api.endpoints.pull_history import read_newest
+from airflow_provider_codat.api.errors import CodatWaitTimeout
 from airflow_provider_codat.api.refreshing.decision import Target
-from airflow_provider_codat.api.refreshing.history import newest_by_target, read_newest
+from airflow_provider_codat.api.refreshing.history import newest_by_target
 from airflow_provider_codat.api.refreshing.outcome import Refresh
 from airflow_provider_codat.api.refreshing.queueing import Queueing
 from airflow_provider_codat.api.refreshing.stored import EarlierTries, StoredRefresh
+from airflow_provider_codat.exceptions import CodatRefreshFailed
 from airflow_provider_codat.tasks.earlier_tries import TaskStore
 
 if TYPE_CHECKING:
@@ -62,10 +65,12 @@ class RefreshState:
 def queue_once(hook: CodatHook, context: Context, company_id: str, data_types: Collection[str], log: Log) -> Refresh:
     """Queue the refresh of those data types for which this task instance has queued none since it was cleared.
 
-    Without a task state store, those count of which any refresh was requested since the DAG run began.
+    Without a task state store, those count of which any refresh was requested since the DAG run began. A data type that
+    is being refreshed already does not have to be queued.
 
     :return: what was queued.
-    :raises CodatError: Codat has refused a refresh, or has not answered.
+    :raises CodatError: Codat has refused the refresh of a data type, or has not answered.
+    :raises CodatRefreshFailed: Codat has refused the refresh of several data types.
     """
     state = RefreshState(context)
     tries = state.earlier_tries()
@@ -87,4 +92,11 @@ def queue_once(hook: CodatHook, context: Context, company_id: str, data_types: C
         keep=lambda stored: state.keep(replace(stored, operations={**before, **stored.operations})),
         clock=time.time,
     )
-    return hook.run(queueing.steps(), attempts=None)
+    refresh = hook.run(queueing.steps(), attempts=None)
+    match [error for error in queueing.errors.values() if not isinstance(error, CodatWaitTimeout)]:
+        case []:
+            return refresh
+        case [error]:
+            raise error
+        case _:
+            raise CodatRefreshFailed(refresh, refresh.describe_failure())

@@ -1,11 +1,10 @@
 """The refresh operator from try to try: killed workers, retries and clears, with a task state store and without."""
 
 import pytest
-from refresh_runs import queued, refresh, run
+from refresh_runs import context, ids, queued, refresh, run
 from task_driver import FileStore, TaskDriver, Trap
 
 from airflow_provider_codat.exceptions import (
-    CodatApiError,
     CodatRefreshFailed,
     CodatRefreshNotPossible,
     CodatWaitTimeout,
@@ -25,10 +24,6 @@ def task(codat, company, clock, tmp_path, store):
         return TaskDriver(lambda: refresh(company, data_types, **arguments), clock, kept)
 
     return task
-
-
-def ids(codat, company, data_type=None):
-    return [each["id"] for each in codat.refreshes.of_company(company.id, data_type)]
 
 
 # -- killed workers ----------------------------------------------------------------------------------------------------
@@ -140,7 +135,7 @@ def test_a_retry_after_a_timeout_waits_for_the_same_refresh(deferrable, has_stor
 def test_an_error_at_the_second_data_type_keeps_the_first(has_store, task, codat, company, clock):
     runs = task(["invoices", "bills"], has_store=has_store)
     codat.fault(Fault("status", method="POST", path=".*/bills", status=402))
-    assert isinstance(runs.run_try().error, CodatApiError)
+    assert isinstance(runs.run_try().error, CodatRefreshFailed)
     assert runs.run_try().state == "success"
     assert len(ids(codat, company)) == 2
 
@@ -161,8 +156,6 @@ def test_what_cannot_be_read_in_the_store_counts_as_nothing(company, codat, cloc
 def test_without_a_start_of_the_dag_run_nothing_passes_for_an_earlier_try(company, codat, clock):
     codat.refreshes.add(company.id, "invoices", requested_on=clock.time() - 3600)
     operator = refresh(company)
-    from refresh_runs import context
-
     given = context(operator, clock, try_number=2)
     given["dag_run"].start_date = None
     operator.execute(given)
