@@ -186,8 +186,8 @@ class Queueing:
                         operation = yield from queue_refresh(self.company_id, target.data_type, target.connection_id)
                         self.log.info("Queued the refresh of %s: pull operation %s.", target, operation.key)
                         is_queued, (_, action) = True, decide(Queued(operation))
-                    except CodatError as error:
-                        refusal, (_, action) = error, decide(Refused(error))
+                    except CodatError as answer:
+                        refusal, (_, action) = answer, decide(Refused(answer))
                 case Read(operation_id, is_named):
                     read = yield from self._read(operation_id)
                     if is_named:  # it may not be readable yet

@@ -208,6 +208,46 @@ def test_a_check_that_fails_is_made_up_for_by_the_next(kind, deferrable, codat, 
     assert run(refresh(company, deferrable=deferrable), clock)["invoices"]["status"] == "Complete"
 
 
+TYPES = ["bills", "invoices", "items", "payments", "suppliers", "customers"]
+
+
+def test_three_or_more_are_read_by_one_page_of_the_list(codat, company, clock):
+    for number, data_type in enumerate(TYPES, start=1):
+        codat.refreshes.outcome(RefreshOutcome(latency=100 * number), data_type=data_type)
+    xcom = run(refresh(company, TYPES), clock)
+    assert {each["status"] for each in xcom.values()} == {"Complete"}
+    assert 600 <= clock.passed <= 665
+    assert 25 < codat.count("GET", HISTORY) <= 33  # up to the end of the fourth, at 400 s
+    assert 2 < codat.count("GET", HISTORY + "/.+") < 12  # the last two, each by itself
+
+
+@pytest.mark.parametrize("fault", [{"kind": "status", "status": 400}, {"kind": "reset"}], ids=str)
+def test_each_is_read_by_itself_after_a_page_that_failed(fault, codat, company, clock):
+    codat.refreshes.outcome(RefreshOutcome(latency=60))
+    codat.fault(Fault(**fault, path=HISTORY))
+    assert {each["status"] for each in run(refresh(company, TYPES), clock).values()} == {"Complete"}
+    assert codat.count("GET", HISTORY) == 1
+
+
+def test_each_is_read_by_itself_if_the_page_does_not_show_them(simulate, clock):
+    codat = simulate(list_lag=10_000.0)
+    company = codat.add_company()
+    codat.refreshes.outcome(RefreshOutcome(latency=60))
+    assert {each["status"] for each in run(refresh(company, TYPES), clock).values()} == {"Complete"}
+    assert codat.count("GET", HISTORY) == 1
+    assert clock.passed < 70
+
+
+def test_one_that_the_page_does_not_show_is_read_by_itself(codat, company, clock):
+    codat.refreshes.outcome(RefreshOutcome(latency=60))
+    codat.refreshes.add(company.id, "bills", requested_on=clock.time() - 3600, outcome=RefreshOutcome(latency=3700))
+    for number in range(200):
+        codat.refreshes.add(company.id, "transfers", requested_on=clock.time() - 1800 + number)
+    assert {each["status"] for each in run(refresh(company, TYPES), clock).values()} == {"Complete"}
+    assert codat.count("GET", HISTORY) > 1
+    assert codat.count("GET", HISTORY + "/.+") > 1
+
+
 @MODES
 def test_an_operation_that_cannot_be_read_at_first_is_waited_for(deferrable, codat, company, clock):
     codat.refreshes.outcome(RefreshOutcome(latency=12))

@@ -21,7 +21,70 @@ def test_each_linked_connection_is_refreshed(deferrable, codat, company, clock, 
     assert {each["connectionId"] for each in xcom["invoices"]} == {company.connection_id, second.id}
     assert running in [each["pullOperationId"] for each in xcom["bills"]]
     assert len(ids(codat, company)) == 4
+    assert len(queued(codat)) == 4
     assert f"Connection {third.id}" in logged()
+
+
+@MODES
+@pytest.mark.parametrize("status", ["Unlinked", "Deauthorized"])
+def test_the_linked_connection_is_named_beside_an_old_one(status, deferrable, codat, company, clock, logged):
+    old = codat.add_connection(company.id, status)
+    xcom = run(refresh(company, deferrable=deferrable), clock)
+    assert (xcom["invoices"]["connectionId"], xcom["invoices"]["status"]) == (company.connection_id, "Complete")
+    assert [sent.query for sent in queued(codat)] == [{"connectionId": company.connection_id}]
+    assert f"Connection {old.id}" in logged()
+
+
+def test_the_first_of_two_connections_may_be_the_old_one(codat, company, clock):
+    codat.set_connection_status(company.id, "Deauthorized")
+    linked = codat.add_connection(company.id)
+    assert run(refresh(company), clock)["invoices"]["connectionId"] == linked.id
+    assert len(ids(codat, company)) == 1
+
+
+def test_one_of_an_unknown_source_type_is_left_out_beside_one_that_has_the_data_type(codat, company, clock, logged):
+    odd = codat.add_connection(company.id)
+    connections = [
+        {"id": company.connection_id, "status": "Linked", "sourceType": "Accounting"},
+        {"id": odd.id, "status": "Linked", "sourceType": "Unknown"},
+    ]
+    codat.fault(Fault("status", status=200, path=r".*/connections", body={"results": connections}))
+    assert run(refresh(company), clock)["invoices"]["connectionId"] == company.connection_id
+    assert len(queued(codat)) == 1
+    assert f"Connection {odd.id} has the source type Unknown" in logged()
+
+
+@MODES
+def test_the_wait_ends_with_the_last_connection_whatever_the_data_status_shows(deferrable, simulate, clock):
+    """The data status lags behind, and shows an older success on the other connection."""
+    codat = simulate(data_status_lag=900.0)
+    company = codat.add_company()
+    second = codat.add_connection(company.id)
+    for each in (company.connection_id, second.id):
+        codat.refreshes.add(company.id, "invoices", each, requested_on=clock.time() - 7200)
+    clock.let_pass(3600)
+    codat.refreshes.outcome(RefreshOutcome(latency=60), connection_id=company.connection_id)
+    codat.refreshes.outcome(RefreshOutcome("FetchError", latency=600), connection_id=second.id)
+    xcom = run(refresh(company, deferrable=deferrable, fail_on_error=False), clock)
+    assert {each["connectionId"]: each["status"] for each in xcom["invoices"]} == {
+        company.connection_id: "Complete",
+        second.id: "FetchError",
+    }
+    assert 4200 <= clock.passed <= 4270
+    assert len(queued(codat)) == 2
+
+
+@MODES
+def test_a_success_from_before_does_not_end_the_wait(deferrable, simulate, clock):
+    """``latestSuccessfulSync`` of the data status is older than the refresh of the task."""
+    codat = simulate(data_status_lag=900.0)
+    company = codat.add_company()
+    old = codat.refreshes.add(company.id, "invoices", requested_on=clock.time() - 7200)
+    clock.let_pass(3600)
+    codat.refreshes.outcome(RefreshOutcome(latency=600))
+    xcom = run(refresh(company, deferrable=deferrable), clock)
+    assert xcom["invoices"]["pullOperationId"] == ids(codat, company)[-1] != old
+    assert 4200 <= clock.passed <= 4270
 
 
 def test_one_connection_alone(codat, company, clock):
