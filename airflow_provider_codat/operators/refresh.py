@@ -49,12 +49,16 @@ class CodatRefreshOperator(WaitingTask, PacedOperator):
     and later the task state store keeps their ids. Without it, the company's list of pull operations shows those that
     were requested since the DAG run began. A task that is cleared refreshes again.
 
+    If Codat refuses the refresh of one data type, the others are queued and waited for all the same. An answer that any
+    data type would get, such as 401 or 429, ends the try at once.
+
     Ending or clearing the task does not end a refresh: Codat has no way to cancel one.
 
     :param company_id: the company to refresh. Templated.
     :param data_types: a data type such as ``invoices``, or a list of them; ``None``, the default, for all that are
         fetched on first link in the company's sync settings. A template may render to a list as JSON. Templated.
-    :param connection_id: refresh only this data connection; default all that are linked. Templated.
+    :param connection_id: refresh only this data connection; default each linked one of the data type's kind, or each
+        linked one if none is of its kind. Templated.
     :param wait_for_completion: ``False`` returns as soon as Codat has queued the refreshes; default ``True``.
     :param deferrable: wait in the triggerer instead of a worker; default Airflow's ``[operators] default_deferrable``.
     :param end_from_trigger: let the triggerer push the XCom and end the task after a success, without a worker; default
@@ -66,20 +70,24 @@ class CodatRefreshOperator(WaitingTask, PacedOperator):
         ``max_wait``.
     :param max_wait: the longest pause in seconds, unless ``exponential_backoff`` is ``False``; default 600 (ten
         minutes); ``None`` for no bound.
-    :param timeout: seconds to wait in one try; default a day, as long as a source may stop a refresh at its limit.
+    :param timeout: seconds to queue and to wait in one try; default a day, as long as a source may stop a refresh at
+        its limit. A refresh that Codat refuses as in progress, without showing by which operation, is queued again
+        for as long.
     :param on_not_supported: what to do about a data type that the platform does not have: ``skip``, the default, goes
         on without it, and skips the task if none is left; ``fail`` fails the task. With ``data_types=None`` it is
         always ``skip``.
-    :param fail_on_error: ``False`` also returns refreshes that ended with an error; default ``True``.
+    :param fail_on_error: ``False`` also returns refreshes that ended with an error, and those that Codat has refused,
+        with the status ``Refused``; default ``True``.
     :param codat_conn_id: the id of the Airflow connection; default ``codat_default``. Templated.
     :param kwargs: what every operator takes.
-    :raises CodatRefreshFailed: a refresh ended with an error; a retry refreshes what has failed again.
+    :raises CodatRefreshFailed: a refresh ended with an error, or one of several was refused; a retry refreshes again
+        what has failed.
     :raises CodatRefreshNotPossible: the connection is not authorized, the user at the source lacks rights, or a data
         type is not supported. The task fails without a retry.
     :raises AirflowSkipException: the platform has none of the data types.
     :raises CodatWaitTimeout: ``timeout`` passed first; a retry waits for the same refreshes.
     :raises CodatInputError: an argument is wrong; nothing was sent. A literal raises this at DAG parse.
-    :raises CodatError: Codat has refused a refresh, or has not answered.
+    :raises CodatError: Codat has refused the only refresh, or has not answered.
 
     Source: https://docs.codat.io/using-the-api/queueing-data-syncs and https://docs.codat.io/core-concepts/status.
     """

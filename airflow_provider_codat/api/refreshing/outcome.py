@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from enum import Enum
+from enum import Enum, auto
 from typing import Any, Self
 
 from airflow_provider_codat.api.endpoints.connections import DataConnection
@@ -28,8 +28,14 @@ from airflow_provider_codat.api.refreshing.decision import REFUSED, Target
 NOT_QUEUED = "NotQueued"
 """The status, not one of Codat's, of a data type for which Codat has queued nothing."""
 
-Verdict = Enum("Verdict", ["SUCCESS", "NOTHING_LEFT", "FAILED", "NOT_SUPPORTED"])
-"""What comes of a refresh: see the table of this module."""
+
+class Verdict(Enum):
+    """What comes of a refresh: see the table of this module."""
+
+    SUCCESS = auto()
+    NOTHING_LEFT = auto()
+    FAILED = auto()
+    NOT_SUPPORTED = auto()
 
 
 @dataclass(frozen=True)

@@ -221,6 +221,12 @@ def test_three_or_more_are_read_by_one_page_of_the_list(codat, company, clock):
     assert 2 < codat.count("GET", HISTORY + "/.+") < 12  # the last two, each by itself
 
 
+def test_two_are_read_by_themselves(codat, company, clock):
+    codat.refreshes.outcome(RefreshOutcome(latency=60))
+    run(refresh(company, TYPES[:2]), clock)
+    assert codat.count("GET", HISTORY) == 0
+
+
 @pytest.mark.parametrize("fault", [{"kind": "status", "status": 400}, {"kind": "reset"}], ids=str)
 def test_each_is_read_by_itself_after_a_page_that_failed(fault, codat, company, clock):
     codat.refreshes.outcome(RefreshOutcome(latency=60))
