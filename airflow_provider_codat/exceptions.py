@@ -25,7 +25,7 @@ error                              what happened, and whether a retry of the tas
 ``CodatSyncSettingsNotApplied``    Codat accepted sync settings, but reading them back shows others
 ``CodatWriteOutcomeUnknown``       it is not known whether a record was written; it is not sent again: no retry
 ``CodatPushOperationFailed``       a push operation ended without success, which is final: no retry
-``CodatRefreshFailed``             a refresh ended with an error; a retry refreshes again, and may help:
+``CodatRefreshFailed``             a refresh was refused or has failed; a retry refreshes again, and may help:
 ``└ CodatRefreshNotPossible``      not before somebody has done what the message says: no retry
 =================================  ==========================================================================
 
@@ -146,9 +146,10 @@ class CodatWriteOutcomeUnknown(CodatError, AirflowFailException):
 
 
 class CodatRefreshFailed(CodatError):
-    """A refresh ended with an error for one data type or more. A retry of the task refreshes these again.
+    """A refresh was refused or ended with an error for one data type or more. A retry refreshes these again.
 
-    :param refresh: the refresh, with all of its pull operations as last read.
+    :param refresh: the refresh, with all of its pull operations as last read. Those that Codat has refused have the
+        status ``Refused`` and an empty ``key``.
     :param message: what has failed, and what to do.
     """
 

@@ -10,8 +10,8 @@ from typing import Any, Self
 
 from airflow_provider_codat.api.json_value import JsonValue
 
-_RUNNING = re.compile(r"previous sync ['\"]?([\w-]+)")
 _GUID = re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b")
+_RUNNING = re.compile(rf"previous sync ['\"]?({_GUID.pattern})")
 
 
 class CodatError(Exception):

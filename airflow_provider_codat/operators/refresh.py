@@ -50,12 +50,16 @@ class CodatRefreshOperator(AssetEvents, WaitingTask, PacedOperator):
     and later the task state store keeps their ids. Without it, the company's list of pull operations shows those that
     were requested since the DAG run began. A task that is cleared refreshes again.
 
+    If Codat refuses the refresh of one data type, the others are queued and waited for all the same. An answer that any
+    data type would get, such as 401 or 429, ends the try at once.
+
     Ending or clearing the task does not end a refresh: Codat has no way to cancel one.
 
     :param company_id: the company to refresh. Templated.
     :param data_types: a data type such as ``invoices``, or a list of them; ``None``, the default, for all that are
         fetched on first link in the company's sync settings. A template may render to a list as JSON. Templated.
-    :param connection_id: refresh only this data connection; default all that are linked. Templated.
+    :param connection_id: refresh only this data connection; default each linked one of the data type's kind, or each
+        linked one if none is of its kind. Templated.
     :param wait_for_completion: ``False`` returns as soon as Codat has queued the refreshes; default ``True``.
     :param deferrable: wait in the triggerer instead of a worker; default Airflow's ``[operators] default_deferrable``.
     :param end_from_trigger: let the triggerer push the XCom and end the task after a success, without a worker; default
@@ -67,22 +71,26 @@ class CodatRefreshOperator(AssetEvents, WaitingTask, PacedOperator):
         ``max_wait``.
     :param max_wait: the longest pause in seconds, unless ``exponential_backoff`` is ``False``; default 600 (ten
         minutes); ``None`` for no bound.
-    :param timeout: seconds to wait in one try; default a day, as long as a source may stop a refresh at its limit.
+    :param timeout: seconds to queue and to wait in one try; default a day, as long as a source may stop a refresh at
+        its limit. A refresh that Codat refuses as in progress, without showing by which operation, is queued again
+        for as long.
     :param on_not_supported: what to do about a data type that the platform does not have: ``skip``, the default, goes
         on without it, and skips the task if none is left; ``fail`` fails the task. With ``data_types=None`` it is
         always ``skip``.
-    :param fail_on_error: ``False`` also returns refreshes that ended with an error; default ``True``.
+    :param fail_on_error: ``False`` also returns refreshes that ended with an error, and those that Codat has refused,
+        with the status ``Refused``; default ``True``.
     :param asset_events: tell Airflow which assets the task has changed, so that DAGs are scheduled on them: see the
         README beside this module; default ``False``.
     :param codat_conn_id: the id of the Airflow connection; default ``codat_default``. Templated.
     :param kwargs: what every operator takes.
-    :raises CodatRefreshFailed: a refresh ended with an error; a retry refreshes what has failed again.
+    :raises CodatRefreshFailed: a refresh ended with an error, or one of several was refused; a retry refreshes again
+        what has failed.
     :raises CodatRefreshNotPossible: the connection is not authorized, the user at the source lacks rights, or a data
         type is not supported. The task fails without a retry.
     :raises AirflowSkipException: the platform has none of the data types.
     :raises CodatWaitTimeout: ``timeout`` passed first; a retry waits for the same refreshes.
     :raises CodatInputError: an argument is wrong; nothing was sent. A literal raises this at DAG parse.
-    :raises CodatError: Codat has refused a refresh, or has not answered.
+    :raises CodatError: Codat has refused the only refresh, or has not answered.
 
     Source: https://docs.codat.io/using-the-api/queueing-data-syncs and https://docs.codat.io/core-concepts/status.
     """
@@ -129,6 +137,7 @@ class CodatRefreshOperator(AssetEvents, WaitingTask, PacedOperator):
         self.on_not_supported = on_not_supported
         self.fail_on_error = fail_on_error
         self._wait: RefreshWait | None = None
+        self._refusal: CodatError | None = None  # of the only data type
         self._reported: TimedOut | None = None
         self.check_ids("company_id", *(["connection_id"] if connection_id is not None else []))
         if on_not_supported not in ON_NOT_SUPPORTED:
@@ -182,25 +191,25 @@ class CodatRefreshOperator(AssetEvents, WaitingTask, PacedOperator):
                 "the context has no ti (task instance), by which the operator finds the refreshes of an earlier try."
                 " Test the task with dag.test(), which makes one"
             )
+        began = time.time()
         refresh = self._queue(context)
-        started = time.time()
-        if refresh.is_terminal:
+        if refresh.is_terminal or not self.wait_for_completion:
             return self.result(refresh)
-        if not self.wait_for_completion:
-            return refresh.result()
         from airflow_provider_codat.api.refreshing.wait import RefreshWait
 
+        started = time.time()
         wait = self._wait = RefreshWait(refresh, self.log, time.time)
         if self.deferrable:
             self.defer_until(
                 started,
                 started + wait.next_pause(started, self.pace, waited=0.0),
+                deadline=began + self.wait_limit,
                 operations=[each.to_json() for each in refresh.operations],
                 fail_on_error=self.fail_on_error,
                 fail_on_not_supported=self._fails_if_not_supported,
             )
         wait.begin(time.monotonic(), self.pace)
-        return self.result(self.hook.run(wait.steps(self.timeout, self.pace, time.monotonic)))
+        return self.result(self.hook.run(wait.steps(self.timeout, self.pace, time.monotonic, spent=started - began)))
 
     def _queue(self, context: Context) -> Refresh:
         from airflow_provider_codat.api.refreshing.queueing import Queueing
@@ -219,8 +228,13 @@ class CodatRefreshOperator(AssetEvents, WaitingTask, PacedOperator):
             log=self.log,
             keep=state.keep,
             clock=time.time,
+            pace=self.pace,
+            timeout=self.timeout,
         )
-        return self.hook.run(queueing.steps(), attempts=None)
+        refresh = self.hook.run(queueing.steps(), attempts=None)
+        if len(refresh.operations) == 1:
+            self._refusal = next(iter(queueing.errors.values()), None)
+        return refresh
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -237,20 +251,28 @@ class CodatRefreshOperator(AssetEvents, WaitingTask, PacedOperator):
         :raises AirflowSkipException: the platform has none of the data types.
         """
         self.ended = outcome
-        missing = outcome.not_supported
-        names = ", ".join(dict.fromkeys(each.data_type or "" for each in missing))
-        if missing and self._fails_if_not_supported:
-            raise CodatRefreshNotPossible(
-                outcome, f"The platform of company {self.company_id} does not have {names}: leave it out of data_types"
-            )
-        if outcome.failed and self.fail_on_error:
-            error = CodatRefreshFailed if outcome.may_succeed_later else CodatRefreshNotPossible
-            raise error(outcome, outcome.describe_failure(self._connections(outcome)))
-        if missing and len(missing) == len(outcome.operations):
-            raise AirflowSkipException(f"Skipping: the platform of company {self.company_id} does not have {names}")
+        from airflow_provider_codat.api.refreshing.outcome import Verdict
+
+        missing = ", ".join(dict.fromkeys(each.data_type or "" for each in outcome.not_supported))
+        lacks = f"the platform of company {self.company_id} does not have {missing}"
+        match outcome.verdict(fail_on_error=self.fail_on_error, fail_on_not_supported=self._fails_if_not_supported):
+            case Verdict.NOT_SUPPORTED:
+                failures = [self._describe_failure(outcome)] if outcome.failed and self.fail_on_error else []
+                text = "\n".join([f"T{lacks[1:]}: leave it out of data_types", *failures])
+                raise CodatRefreshNotPossible(outcome, text)
+            case Verdict.FAILED:
+                if self._refusal is not None:
+                    raise self._refusal
+                error = CodatRefreshFailed if outcome.may_succeed_later else CodatRefreshNotPossible
+                raise error(outcome, self._describe_failure(outcome))
+            case Verdict.NOTHING_LEFT:
+                raise AirflowSkipException(f"Skipping: {lacks}")
         if missing:
-            self.log.warning("The platform of company %s does not have %s: left out.", self.company_id, names)
+            self.log.warning("The platform of company %s does not have %s: left out.", self.company_id, missing)
         return outcome.result()
+
+    def _describe_failure(self, outcome: Refresh) -> str:
+        return outcome.describe_failure(self._connections(outcome))
 
     def _connections(self, refresh: Refresh) -> Sequence[Any]:
         """Return the company's connections if the customer has to authorize one of them again."""

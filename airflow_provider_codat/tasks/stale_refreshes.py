@@ -18,10 +18,11 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
-from airflow_provider_codat.api.errors import CodatApiError, CodatError, CodatRefreshInProgress
+from airflow_provider_codat.api.endpoints.pull_history import read_newest
+from airflow_provider_codat.api.errors import CodatApiError, CodatError, CodatWaitTimeout
 from airflow_provider_codat.api.http.retry import can_be_waited_out
 from airflow_provider_codat.api.refreshing.decision import Target
-from airflow_provider_codat.api.refreshing.history import newest_by_target, read_newest
+from airflow_provider_codat.api.refreshing.history import newest_by_target
 from airflow_provider_codat.api.refreshing.outcome import Refresh
 from airflow_provider_codat.api.refreshing.queueing import Queueing
 from airflow_provider_codat.api.refreshing.stored import EarlierTries, StoredRefresh
@@ -68,7 +69,7 @@ class StaleRefreshes:
                 doing = f"The refresh of {data_type} was not queued"
                 self._queue(hook, state, data_type)
         except CodatError as error:
-            if can_be_waited_out(error) or isinstance(error, CodatRefreshInProgress):
+            if can_be_waited_out(error) or isinstance(error, CodatWaitTimeout):
                 self._log.warning("%s: %s The next check tries again.", doing, error)
                 return error
             if isinstance(error, CodatApiError):
@@ -103,6 +104,10 @@ class StaleRefreshes:
             clock=time.time,
         )
         refresh: Refresh = hook.run(queueing.steps(), attempts=None)
+        # A timeout: it is in progress, but Codat shows no such refresh. Other refusals count more.
+        errors = sorted(queueing.errors.values(), key=lambda error: isinstance(error, CodatWaitTimeout))
+        if errors:
+            raise errors[0]
         if refresh.not_supported:
             self.not_supported.add(data_type)
             operations = {Target(data_type): ""}

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from airflow_provider_codat.api.refreshing.outcome import REFRESH, Refresh
+from airflow_provider_codat.api.refreshing.outcome import REFRESH, Refresh, Verdict
 from airflow_provider_codat.api.refreshing.wait import RefreshWait
 from airflow_provider_codat.api.waiting.pace import Pace
 from airflow_provider_codat.triggers.operation import WaitTrigger
@@ -77,11 +77,8 @@ class CodatRefreshTrigger(WaitTrigger):
 
     def _is_success(self, operation: Refresh) -> bool:
         """Whether the trigger may end the task. A worker raises errors, and skips a task of which nothing is left."""
-        if len(operation.not_supported) == len(operation.operations):
-            return False
-        if self.fail_on_not_supported and operation.not_supported:
-            return False
-        return not (self.fail_on_error and operation.failed)
+        verdict = operation.verdict(fail_on_error=self.fail_on_error, fail_on_not_supported=self.fail_on_not_supported)
+        return verdict is Verdict.SUCCESS
 
     def _xcom(self, operation: Refresh) -> dict[str, Any]:
         return operation.result()

@@ -10,6 +10,8 @@ from trigger_runner import run_trigger, through_the_database
 from airflow_provider_codat.operators.codat import CodatRefreshOperator
 
 RETRIES = 2
+HISTORY = r"/companies/[^/]+/data/history"
+MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "triggerer"])
 
 
 def refresh(company, data_types="invoices", **arguments):
@@ -54,3 +56,8 @@ def defer(operator, clock, *how, **more):
 def queued(codat):
     """Return the requests that queue refreshes."""
     return [request for request in codat.requests if request.method == "POST"]
+
+
+def ids(codat, company, data_type=None):
+    """Return the ids of a company's pull operations, oldest first."""
+    return [each["id"] for each in codat.refreshes.of_company(company.id, data_type)]

@@ -172,6 +172,18 @@ def test_a_success_ends_the_task_and_a_worker_has_the_rest(outcomes, arguments, 
         assert [each["status"] for each in pushed[0].values()] == [each.status for each in outcomes]
 
 
+@pytest.mark.parametrize("fail_on_error", [True, False])
+def test_a_data_type_that_was_refused_counts_as_one_that_failed(fail_on_error, refreshing, clock, pushed):
+    refused = {"id": "", "dataType": "items", "status": "Refused", "isErrored": True, "errorMessage": "No"}
+    trigger = refreshing(GOOD, end_from_trigger=True, fail_on_error=fail_on_error)
+    trigger.operations.append(refused)
+    event = event_of(trigger, clock)
+    if fail_on_error:
+        assert event.payload["operation"]["operations"][1]["status"] == "Refused"
+    else:
+        assert [each["status"] for each in pushed[0].values()] == ["Complete", "Refused"]
+
+
 def test_no_xcom_where_the_task_pushes_none(refreshing, clock, pushed):
     event_of(refreshing(GOOD, end_from_trigger=True, do_xcom_push=False), clock)
     assert pushed == [None]

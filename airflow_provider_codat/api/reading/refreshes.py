@@ -18,27 +18,19 @@ most one operation of a data type at a time, because Codat refuses a second one.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from airflow_provider_codat.api.endpoints.data_status import DataStatus, get_data_status
-from airflow_provider_codat.api.endpoints.pull_operations import (
-    PULL_OPERATION,
-    PullOperation,
-    get_pull_operation,
-    list_pull_operations,
-)
+from airflow_provider_codat.api.endpoints.pull_history import is_of, read_newest
+from airflow_provider_codat.api.endpoints.pull_operations import PULL_OPERATION, PullOperation, get_pull_operation
 from airflow_provider_codat.api.errors import CodatNotFoundError
-from airflow_provider_codat.api.http.paging import Page, place_after
 from airflow_provider_codat.api.http.response import parse_datetime
 from airflow_provider_codat.api.http.steps import Steps
 from airflow_provider_codat.api.reading.subject import Subject
 
 _CHANGES_NOTHING_YET = frozenset({"Initial", "Queued", "Fetching", "MapQueued", "Mapping"})
-_OPERATIONS_PER_PAGE = 500
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -82,41 +74,23 @@ def read_refreshes(subject: Subject) -> Steps[Refreshes]:
 
 
 def _of_connection(subject: Subject) -> Steps[Refreshes]:
-    """Read the company's pull operations, newest first, down to the latest successful one of the subject."""
-    found: list[PullOperation] = []
-    times: list[datetime | None] = []
-    place: dict[str, int] | None = {"page": 1, "page_size": _OPERATIONS_PER_PAGE}
-    while place is not None:
-        page: Page[PullOperation] = yield list_pull_operations(
-            subject.company_id, page=place["page"], page_size=place["page_size"], order_by=PULL_OPERATION.newest_first
-        )
-        found += [each for each in page.results if _is_of(each, subject)]
-        times += [parse_datetime(each.requested_on) for each in page.results]
-        if any(each.is_success for each in found) and _is_newest_first(times):
-            break
-        place = place_after(place, page)
-    latest = _newest(found)
-    successful = _newest([each for each in found if each.is_success])
+    """Read the company's pull operations, from the newest on, down to the latest successful one of the subject."""
+
+    def of_subject(operations: Iterable[PullOperation]) -> list[PullOperation]:
+        return [each for each in operations if is_of(each, subject.data_type, subject.connection_id)]
+
+    def is_enough(operations: Sequence[PullOperation]) -> bool:
+        return any(each.is_success for each in of_subject(operations))
+
+    found = of_subject((yield from read_newest(subject.company_id, is_enough)))
+    latest = found[-1] if found else None
+    successful = next((each for each in reversed(found) if each.is_success), None)
     return Refreshes(
         latest.key if latest else None,
         latest.status if latest else None,
         successful.key if successful else None,
         latest is not None and latest.is_terminal,
     )
-
-
-def _is_of(operation: PullOperation, subject: Subject) -> bool:
-    has = (operation.data_type or "").casefold(), (operation.connection_id or "").casefold()
-    return has == (subject.data_type.casefold(), (subject.connection_id or "").casefold())
-
-
-def _is_newest_first(times: Sequence[datetime | None]) -> bool:
-    known = [each for each in times if each is not None]
-    return len(known) == len(times) and all(one >= other for one, other in itertools.pairwise(known))
-
-
-def _newest(operations: Sequence[PullOperation]) -> PullOperation | None:
-    return max(operations, key=lambda each: parse_datetime(each.requested_on) or _LONG_AGO, default=None)
 
 
 def read_requested(company_id: str, pull_operation_id: str) -> Steps[datetime | None]:

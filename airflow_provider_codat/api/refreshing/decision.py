@@ -18,13 +18,16 @@ O2   it has ended otherwise, or Codat does not find it                  queue
 A    **Codat answers the request to queue**
 A1   with an operation                                                  go on with it
 A2   the data type is being refreshed, by an operation that is named    read it → R
-A3   the same, but no operation is named                                queue again after a pause; raise after the last
-A4   the platform does not have the data type                           it has ended, as ``NotSupported``
-A5   with another error                                                 raise
-R    **The operation that Codat has named is read**
-R1   it has not ended, or Codat does not find it yet                    go on with it
+A3   the same, but no operation is named                                find the target's newest operation → R
+A4   the platform does not have the data type                           end, as ``NotSupported``
+A5   with another refusal of this data type: any 4xx or 500, but 401    end, as ``Refused``
+     and 429
+A6   with an error that other data types would meet too                 raise
+R    **The operation that may be running is read**
+R1   it has not ended, or Codat does not find it by its name yet        go on with it
 R2   it ended after this try began, as in O1                            go on with it
-R3   otherwise                                                          as A3: the next refusal may be up to date
+R3   otherwise, if the refusal has named it: the refusal is old         find the target's newest operation → R
+R4   otherwise                                                          queue later, until the timeout
 ===  =================================================================  ==============================================
 """
 
@@ -34,14 +37,16 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from airflow_provider_codat.api.endpoints.pull_operations import NOT_SUPPORTED, PullOperation
-from airflow_provider_codat.api.errors import CodatDataTypeNotSupported, CodatError, CodatRefreshInProgress
+from airflow_provider_codat.api.errors import (
+    CodatApiError,
+    CodatDataTypeNotSupported,
+    CodatError,
+    CodatRefreshInProgress,
+)
 from airflow_provider_codat.api.http.response import parse_datetime
 
-PAUSE = 5.0
-"""Seconds before a refresh that was refused is queued again."""
-
-MOST_REFUSALS = 3
-"""Refusals as *in progress*, without an operation to go on with, after which the last one is raised."""
+REFUSED = "Refused"
+"""The status, not one of Codat's, of a data type whose refresh Codat has refused."""
 
 CLOCK_MARGIN = 60.0
 """Seconds by which Codat's clock and Airflow's may differ."""
@@ -90,22 +95,26 @@ class Queued:
 
 @dataclass(frozen=True)
 class Refused:
-    """Codat has answered with an error. ``count`` is the number of refusals as *in progress*, this one included."""
+    """Codat has answered with an error, or not at all."""
 
     error: CodatError
-    count: int
 
 
 @dataclass(frozen=True)
-class NamedRead:
-    """The operation that a refusal has named. ``began``: when this try began, in epoch seconds."""
+class MayBeRunning:
+    """An operation that may be the reason for a refusal as *in progress*.
 
-    operation: PullOperation
-    refused: Refused
+    :param operation: the operation; ``None`` if none was found.
+    :param began: when this try began, in epoch seconds.
+    :param is_named: whether the refusal has named it; otherwise it is the newest of the target.
+    """
+
+    operation: PullOperation | None
     began: float
+    is_named: bool
 
 
-Answer: TypeAlias = Began | OperationRead | Queued | Refused | NamedRead
+Answer: TypeAlias = Began | OperationRead | Queued | Refused | MayBeRunning
 
 
 # -- what is done ------------------------------------------------------------------------------------------------------
@@ -113,17 +122,25 @@ Answer: TypeAlias = Began | OperationRead | Queued | Refused | NamedRead
 
 @dataclass(frozen=True)
 class Queue:
-    """Queue the refresh, after a pause in seconds; default none."""
+    """Queue the refresh."""
 
-    pause: float = 0.0
+
+@dataclass(frozen=True)
+class QueueLater:
+    """Queue the refresh after a pause."""
 
 
 @dataclass(frozen=True)
 class Read:
-    """Read an operation. ``refused``: the refusal that has named it; default ``None``, an earlier try stored it."""
+    """Read an operation. ``is_named``: whether a refusal has named it; default ``False``, an earlier try stored it."""
 
     operation_id: str
-    refused: Refused | None = None
+    is_named: bool = False
+
+
+@dataclass(frozen=True)
+class Find:
+    """Find the newest operation of the target: of those that have not ended, if there are any."""
 
 
 @dataclass(frozen=True)
@@ -134,9 +151,10 @@ class GoOn:
 
 
 @dataclass(frozen=True)
-class NotSupported:
-    """The platform does not have the data type, as this error says."""
+class End:
+    """End without an operation, with this status, for the reason that the error says."""
 
+    status: str
     error: CodatError
 
 
@@ -147,7 +165,7 @@ class Raise:
     error: CodatError
 
 
-Action: TypeAlias = Queue | Read | GoOn | NotSupported | Raise
+Action: TypeAlias = Queue | QueueLater | Read | Find | GoOn | End | Raise
 
 
 def decide(answer: Answer) -> tuple[str, Action]:
@@ -169,31 +187,29 @@ def decide(answer: Answer) -> tuple[str, Action]:
         case Queued(operation):
             return "A1", GoOn(operation)
         case Refused(CodatRefreshInProgress(pull_operation_id=str() as named)):
-            return "A2", Read(named, answer)
+            return "A2", Read(named, is_named=True)
         case Refused(CodatRefreshInProgress()):
-            return "A3", _again(answer)
+            return "A3", Find()
         case Refused(CodatDataTypeNotSupported() as error):
-            return "A4", NotSupported(error)
+            return "A4", End(NOT_SUPPORTED, error)
+        case Refused(CodatApiError(status_code=status) as error) if status not in {401, 429} and status <= 500:
+            return "A5", End(REFUSED, error)
         case Refused(error):
-            return "A5", Raise(error)
-        case NamedRead(operation) if not operation.is_terminal:
+            return "A6", Raise(error)
+        case MayBeRunning(PullOperation(is_terminal=False) as operation):
             return "R1", GoOn(operation)
-        case NamedRead(operation, _, began) if _is_as_wanted(operation) and _ended_after(
-            operation, began - CLOCK_MARGIN
-        ):
+        case MayBeRunning(PullOperation() as operation, began) if _ended_as_wanted_since(operation, began):
             return "R2", GoOn(operation)
-        case NamedRead(_, refused):
-            return "R3", _again(refused)
-
-
-def _again(refused: Refused) -> Action:
-    return Queue(PAUSE) if refused.count < MOST_REFUSALS else Raise(refused.error)
+        case MayBeRunning(is_named=True):
+            return "R3", Find()
+        case MayBeRunning():
+            return "R4", QueueLater()
 
 
 def _is_as_wanted(operation: PullOperation) -> bool:
     return not operation.is_terminal or operation.is_success or operation.status == NOT_SUPPORTED
 
 
-def _ended_after(operation: PullOperation, moment: float) -> bool:
+def _ended_as_wanted_since(operation: PullOperation, began: float) -> bool:
     completed = parse_datetime(operation.completed_on)
-    return completed is not None and completed.timestamp() >= moment
+    return _is_as_wanted(operation) and completed is not None and completed.timestamp() >= began - CLOCK_MARGIN

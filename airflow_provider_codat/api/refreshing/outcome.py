@@ -1,10 +1,21 @@
-"""The refresh of several data types as one operation, and how it ended."""
+"""The refresh of several data types as one operation, and what comes of it.
+
+==============================================================================  ==============
+the first row that applies                                                      verdict
+==============================================================================  ==============
+the platform lacks a data type, which is to fail                                NOT_SUPPORTED
+a refresh was refused or ended with an error, which is to fail                  FAILED
+the platform has none of the data types                                         NOTHING_LEFT
+otherwise                                                                       SUCCESS
+==============================================================================  ==============
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from typing import Any, Self
 
 from airflow_provider_codat.api.endpoints.connections import DataConnection
@@ -12,10 +23,19 @@ from airflow_provider_codat.api.endpoints.operation import Awaited
 from airflow_provider_codat.api.endpoints.pull_operations import NOT_SUPPORTED, PullOperation
 from airflow_provider_codat.api.http.response import expect_list, expect_object, text_or_none
 from airflow_provider_codat.api.json_value import JsonValue
-from airflow_provider_codat.api.refreshing.decision import Target
+from airflow_provider_codat.api.refreshing.decision import REFUSED, Target
 
 NOT_QUEUED = "NotQueued"
 """The status, not one of Codat's, of a data type for which Codat has queued nothing."""
+
+
+class Verdict(Enum):
+    """What comes of a refresh: see the table of this module."""
+
+    SUCCESS = auto()
+    NOTHING_LEFT = auto()
+    FAILED = auto()
+    NOT_SUPPORTED = auto()
 
 
 @dataclass(frozen=True)
@@ -58,14 +78,25 @@ class Refresh(JsonValue):
 
     @property
     def failed(self) -> tuple[PullOperation, ...]:
-        """The operations that ended without success; those that the platform does not support are not among them."""
+        """The refreshes that were refused or ended with an error; ``NotSupported`` is none."""
         bad = (each for each in self.operations if each.is_terminal and not each.is_success)
         return tuple(each for each in bad if each.status != NOT_SUPPORTED)
 
     @property
     def is_success(self) -> bool:
         """Whether all supported data types were refreshed, and there is one."""
-        return not self.failed and len(self.not_supported) < len(self.operations)
+        return self.verdict() is Verdict.SUCCESS
+
+    def verdict(self, *, fail_on_error: bool = True, fail_on_not_supported: bool = False) -> Verdict:
+        """Return what comes of the refresh."""
+        missing = self.not_supported
+        if missing and fail_on_not_supported:
+            return Verdict.NOT_SUPPORTED
+        if self.failed and fail_on_error:
+            return Verdict.FAILED
+        if missing and len(missing) == len(self.operations):
+            return Verdict.NOTHING_LEFT
+        return Verdict.SUCCESS
 
     @property
     def may_succeed_later(self) -> bool:
@@ -79,13 +110,19 @@ class Refresh(JsonValue):
             none.
         """
         by_id = {each.id: each for each in connections}
-        failures = (each.describe_failure(by_id.get(each.connection_id or "")) for each in self.failed)
-        return "\n".join([f"The refresh of company {self.company_id} has failed.", *failures])
+        failed = self.failed
+        failures = (_failure(each, by_id.get(each.connection_id or "")) for each in failed)
+        others = ", ".join(f"{each.data_type} {each.status}" for each in self.operations if each not in failed)
+        lines = [f"The refresh of company {self.company_id} has failed.", *failures]
+        return "\n".join([*lines, f"The others: {others}"] if others else lines)
 
     def with_ends(self, ended: Iterable[PullOperation]) -> Refresh:
         """Return the refresh with operations as they were read at their end."""
         by_key = {each.key.casefold(): each for each in ended}
-        merged = [_with_place(by_key.get(each.key.casefold(), each), each) for each in self.operations]
+        merged = (
+            fill_in(by_key.get(each.key.casefold(), each), each.company_id, each.connection_id, each.data_type)
+            for each in self.operations
+        )
         return replace(self, operations=tuple(merged))
 
     def result(self) -> dict[str, Any]:
@@ -122,20 +159,40 @@ REFRESH = Awaited(name="refresh", work="refresh", key_field="pullOperationIds", 
 
 def without_operation(company_id: str, target: Target, status: str, reason: str | None = None) -> PullOperation:
     """Return what stands for a target that Codat has queued nothing for."""
-    return PullOperation("", status, company_id, target.connection_id, target.data_type, error_message=reason)
+    return PullOperation(
+        "",
+        status,
+        company_id,
+        target.connection_id,
+        target.data_type,
+        is_errored=status == REFUSED,
+        error_message=reason,
+    )
+
+
+def fill_in(
+    operation: PullOperation, company_id: str | None, connection_id: str | None, data_type: str | None
+) -> PullOperation:
+    """Fill in what an answer may leave out."""
+    return replace(
+        operation,
+        company_id=operation.company_id or company_id,
+        connection_id=operation.connection_id or connection_id,
+        data_type=operation.data_type or data_type,
+    )
+
+
+def _failure(operation: PullOperation, connection: DataConnection | None) -> str:
+    if operation.status != REFUSED or operation.key:
+        return operation.describe_failure(connection)
+    target = Target(operation.data_type or "", operation.connection_id)
+    return f"The refresh of {target} was not queued: {operation.error_message}"
 
 
 def _operation(entry: Any) -> PullOperation:
     if isinstance(entry, dict) and entry.get("id") == "" and isinstance(entry.get("status"), str):
         return replace(PullOperation.from_json({**entry, "id": "-"}), key="")
     return PullOperation.from_json(entry)
-
-
-def _with_place(operation: PullOperation, before: PullOperation) -> PullOperation:
-    """Fill in what an answer may leave out."""
-    names = "company_id", "connection_id", "data_type"
-    known = {name: getattr(operation, name) or getattr(before, name) for name in names}
-    return replace(operation, **known)
 
 
 def _entry(operation: PullOperation) -> dict[str, Any]:

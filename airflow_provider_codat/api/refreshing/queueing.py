@@ -1,55 +1,58 @@
 """Queues the refreshes of a task, or finds those that exist: the loop that carries out the table of ``decision.py``.
 
-Before, it decides on the targets:
+The targets are those of ``targets.py``, for the data types that the task names. If it names none, they are all that are
+fetched on first link: in the first try Codat queues them by ``POST …/data/all``, otherwise each is queued by itself.
 
-==========================================  ==========================================================================
-what the task names                         targets
-==========================================  ==========================================================================
-data types and a connection                 each data type on this connection
-data types alone                            each data type; on each linked connection, if the company has several that
-                                            can have the data type
-no data types, first try                    those of which an operation appears after ``POST …/data/all``
-no data types otherwise                     as if the data types that are fetched on first link were named
-==========================================  ==========================================================================
+A refusal of one target does not keep the others from being queued. Targets that Codat refuses as *in progress*, without
+showing by which operation, are queued again after those behind them, at the pace of the wait.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+import random
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 
-from airflow_provider_codat.api.endpoints.connections import DataConnection, list_data_connections
-from airflow_provider_codat.api.endpoints.pull_operations import NOT_SUPPORTED, PullOperation, get_pull_operation
+from airflow_provider_codat.api.endpoints.data_status import DataStatus, get_data_status
+from airflow_provider_codat.api.endpoints.pull_history import is_of, read_newest
+from airflow_provider_codat.api.endpoints.pull_operations import PullOperation, get_pull_operation
 from airflow_provider_codat.api.endpoints.refreshes import queue_refresh, queue_refresh_all
-from airflow_provider_codat.api.errors import CodatError, CodatNotFoundError, CodatRefreshInProgress
-from airflow_provider_codat.api.http.paging import Page
+from airflow_provider_codat.api.errors import (
+    CodatError,
+    CodatNotFoundError,
+    CodatRefreshInProgress,
+    CodatWaitTimeout,
+)
 from airflow_provider_codat.api.http.steps import Log, Sleep, Steps
 from airflow_provider_codat.api.refreshing.decision import (
-    Answer,
+    REFUSED,
+    Action,
     Began,
+    End,
+    Find,
     GoOn,
-    NamedRead,
-    NotSupported,
+    MayBeRunning,
     OperationRead,
     Queue,
     Queued,
+    QueueLater,
     Raise,
     Read,
     Refused,
     Target,
     decide,
 )
-from airflow_provider_codat.api.refreshing.history import newest_by_target, read_newest
-from airflow_provider_codat.api.refreshing.outcome import NOT_QUEUED, Refresh, without_operation
+from airflow_provider_codat.api.refreshing.history import newest_by_target
+from airflow_provider_codat.api.refreshing.outcome import NOT_QUEUED, Refresh, fill_in, without_operation
 from airflow_provider_codat.api.refreshing.stored import EarlierTries, StoredRefresh
+from airflow_provider_codat.api.refreshing.targets import choose_targets
 from airflow_provider_codat.api.sync_settings.endpoints import get_company_sync_settings
 from airflow_provider_codat.api.sync_settings.values import SyncSettings
+from airflow_provider_codat.api.waiting.pace import Pace
 
 PAUSES_AFTER_ALL = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Seconds before each reading of the history after ``POST …/data/all``, a minute in all."""
-
-_FAMILIES = {"banking-": "Banking", "commerce-": "Commerce", "": "Accounting"}
-"""Beginning of a data type -> the source type of connections that have it."""
 
 
 @dataclass
@@ -60,6 +63,11 @@ class Queueing:
     :param connection_id: the connection on which it is refreshed; ``None`` for all that are linked.
     :param keep: stores operations for the next try. It is called after each answer.
     :param clock: returns the time in epoch seconds.
+    :param pace: the pauses before a refresh that is refused as *in progress* is queued again; default five
+        seconds, or a tenth of the time so far.
+    :param timeout: seconds for which it is queued again; default 0, it is not.
+
+    ``errors`` has the error of each target that was refused.
     """
 
     company_id: str
@@ -70,15 +78,19 @@ class Queueing:
     log: Log
     keep: Callable[[StoredRefresh], object]
     clock: Callable[[], float]
+    pace: Pace = field(default_factory=lambda: Pace(5.0))
+    timeout: float = 0.0
+    jitter: Callable[[], float] = random.random
+    errors: dict[Target, CodatError] = field(default_factory=dict, init=False)
     _found: dict[Target, PullOperation] = field(default_factory=dict, init=False)
 
     def steps(self) -> Steps[Refresh]:
         """Queue what has to be, and return the operations as last read.
 
-        :raises CodatRefreshInProgress: a refresh is running that is neither named nor listed.
-        :raises CodatError: Codat has refused a refresh, or has not answered. What was queued before is stored.
+        :raises CodatError: Codat has not answered, or not in a way that tells of one data type alone. What was queued
+            before is stored.
         """
-        began, stored = self.clock(), self.earlier_tries.stored
+        stored = self.earlier_tries.stored
         if self.data_types is not None:
             targets = yield from self._targets(self.data_types)
         elif stored is not None and stored.is_whole:
@@ -88,22 +100,23 @@ class Queueing:
             if self.earlier_tries.is_first_try and self.connection_id is None:
                 is_queued = yield from self._queue_all(data_types)
                 if is_queued:
-                    return self._refresh(data_types)
+                    return self._refresh_of_all(data_types)
             targets = yield from self._targets(data_types)
-        listed = yield from self._listed(targets)
-        for target in targets:
-            yield from self._go_on_with(target, listed.get(target), began)
-            self._keep(is_whole=len(self._found) == len(targets))
-        return self._refresh(())
+        yield from self._go_on_with_all(targets)
+        return self._refresh(targets)
 
-    def _refresh(self, expected: Iterable[str]) -> Refresh:
+    def _refresh(self, targets: Iterable[Target]) -> Refresh:
+        return Refresh(self.company_id, tuple(self._found[target] for target in targets))
+
+    def _refresh_of_all(self, expected: Iterable[str]) -> Refresh:
         found = {target.data_type for target in self._found}
         missing = [Target(data_type) for data_type in expected if data_type not in found]
         if missing:
             names = ", ".join(each.data_type for each in missing)
             self.log.warning("Codat has queued nothing for %s, although they are fetched on first link.", names)
-        not_queued = [without_operation(self.company_id, target, NOT_QUEUED) for target in missing]
-        return Refresh(self.company_id, (*self._found.values(), *not_queued))
+        for target in missing:
+            self._found[target] = without_operation(self.company_id, target, NOT_QUEUED)
+        return self._refresh(self._found)
 
     def _keep(self, *, is_whole: bool) -> None:
         keys = {target: each.key for target, each in self._found.items() if each.key}
@@ -111,15 +124,10 @@ class Queueing:
 
     # -- targets -----------------------------------------------------------------------------------------------------
 
-    def _targets(self, data_types: Iterable[str]) -> Steps[list[Target]]:
+    def _targets(self, data_types: Sequence[str]) -> Steps[list[Target]]:
         if self.connection_id is not None:
             return [Target(each, self.connection_id) for each in data_types]
-        page: Page[DataConnection] = yield list_data_connections(self.company_id)
-        linked = [each for each in page.results if each.is_linked]
-        for each in page.results:
-            if linked and each.to_do:
-                self.log.warning("%s. It is left out.", each.to_do)
-        return [target for data_type in data_types for target in _targets_of(data_type, linked)]
+        return (yield from choose_targets(self.company_id, data_types, self.log))
 
     def _fetched_on_first_link(self) -> Steps[list[str]]:
         settings: SyncSettings = yield get_company_sync_settings(self.company_id)
@@ -136,39 +144,106 @@ class Queueing:
         newest = yield from read_newest(self.company_id)
         return newest_by_target(newest, targets, tries.since)
 
-    def _go_on_with(self, target: Target, listed: PullOperation | None, began: float) -> Steps[None]:
-        tries, refusals = self.earlier_tries, 0
-        stored = None if tries.stored is None else tries.stored.operations.get(target)
-        answer: Answer = Began(tries.is_first_try, stored, listed)
+    def _go_on_with_all(self, targets: list[Target]) -> Steps[None]:
+        tries, began, slept, rounds = self.earlier_tries, self.clock(), 0.0, 0
+        stored = tries.stored.operations if tries.stored is not None else {}
+        listed = yield from self._listed(targets)
+        actions: dict[Target, Action] = {}
+        for target in targets:
+            _, actions[target] = decide(Began(tries.is_first_try, stored.get(target), listed.get(target)))
         while True:
-            _, action = decide(answer)
+            later: dict[Target, CodatError] = {}
+            for target, action in actions.items():
+                refusal = yield from self._go_on_with(target, action, began)
+                if refusal is not None:
+                    later[target] = refusal
+                self._keep(is_whole=self._found.keys() >= {*targets} and not self.errors)
+            if not later:
+                return
+            # The pauses count too, so that a clock that stands still does not make the wait longer.
+            waited, rounds = max(self.clock() - began, slept), rounds + 1
+            if waited >= self.timeout:
+                for target, refusal in later.items():
+                    self._end(target, REFUSED, self._timed_out(target, refusal))
+                return
+            if rounds == 1:
+                names = ", ".join(map(str, later))
+                self.log.warning(
+                    "Codat refuses %s as in progress, but shows no such refresh. It is queued later.", names
+                )
+            pause = min(self.pace.pause(rounds, waited, self.jitter()), self.timeout - waited)
+            yield Sleep(pause)
+            slept += pause
+            actions = dict.fromkeys(later, Queue())
+
+    def _go_on_with(self, target: Target, action: Action, began: float) -> Steps[CodatError | None]:
+        """Do what the table says. Return the refusal of a target that has to be queued later, or else ``None``."""
+        refusal, is_queued = None, False
+        while True:
             match action:
-                case Queue(pause):
-                    if pause:
-                        yield Sleep(pause)
+                case Queue():
                     try:
                         operation = yield from queue_refresh(self.company_id, target.data_type, target.connection_id)
                         self.log.info("Queued the refresh of %s: pull operation %s.", target, operation.key)
-                        answer = Queued(operation)
-                    except CodatError as error:
-                        refusals += isinstance(error, CodatRefreshInProgress)
-                        answer = Refused(error, refusals)
-                case Read(operation_id, None):
-                    answer = yield from self._read(operation_id)
-                case Read(operation_id, Refused() as refused):
+                        is_queued, (_, action) = True, decide(Queued(operation))
+                    except CodatError as answer:
+                        refusal, (_, action) = answer, decide(Refused(answer))
+                case Read(operation_id, is_named):
                     read = yield from self._read(operation_id)
-                    operation = read.operation or PullOperation(operation_id, "Queued")  # it may not be readable yet
-                    answer = NamedRead(operation, refused, began)
+                    if is_named:  # it may not be readable yet
+                        operation = read.operation or PullOperation(operation_id, "Queued")
+                        _, action = decide(MayBeRunning(operation, began, is_named=True))
+                    else:
+                        _, action = decide(read)
+                case Find():
+                    found = yield from self._find(target)
+                    _, action = decide(MayBeRunning(found, began, is_named=False))
                 case GoOn(operation):
-                    if not isinstance(answer, Queued):
+                    if not is_queued:
                         self.log.info("%s is refreshed by pull operation %s already.", target, operation.key)
-                    self._found[target] = _with_target(operation, self.company_id, target)
-                    return
-                case NotSupported(error):
-                    self._found[target] = without_operation(self.company_id, target, NOT_SUPPORTED, str(error))
-                    return
+                    self._found[target] = fill_in(operation, self.company_id, target.connection_id, target.data_type)
+                    return None
+                case QueueLater():
+                    return refusal
+                case End(status, error):
+                    self._end(target, status, error)
+                    return None
                 case Raise(error):
                     raise error
+
+    def _end(self, target: Target, status: str, error: CodatError) -> None:
+        self._found[target] = without_operation(self.company_id, target, status, str(error))
+        if status == REFUSED:
+            self.errors[target] = error
+            self.log.warning("The refresh of %s was not queued: %s", target, error)
+
+    def _timed_out(self, target: Target, refusal: CodatError) -> CodatWaitTimeout:
+        error = CodatWaitTimeout(
+            f"Codat refuses the refresh of {target} of company {self.company_id}, because one is in progress, but does"
+            f" not show by which pull operation: {refusal}"
+        )
+        error.__cause__ = refusal
+        return error
+
+    def _find(self, target: Target) -> Steps[PullOperation | None]:
+        """Find the newest operation of a target, in the history or else by the data status.
+
+        Of those that have not ended, if there are any.
+        """
+        with suppress(CodatError):  # then the refresh is queued again
+            listed = yield from read_newest(self.company_id)
+            running = [each for each in listed if not each.is_terminal]
+            found = newest_by_target(running, [target], 0.0) or newest_by_target(listed, [target], 0.0)
+            if target in found and not found[target].is_terminal:
+                return found[target]
+            statuses = yield get_data_status(self.company_id)
+            status: DataStatus = statuses.get(target.data_type) or DataStatus(target.data_type)
+            if status.latest_sync_id is not None and not status.is_terminal:
+                latest: PullOperation = yield get_pull_operation(self.company_id, status.latest_sync_id)
+                if is_of(latest, target.data_type, target.connection_id):
+                    return latest
+            return found.get(target)
+        return None
 
     def _read(self, operation_id: str) -> Steps[OperationRead]:
         try:
@@ -195,25 +270,8 @@ class Queueing:
             for each in (yield from read_newest(self.company_id)):
                 if each.key not in has_ended and each.data_type in data_types:
                     target = Target(each.data_type, each.connection_id)
-                    self._found[target] = _with_target(each, self.company_id, target)
+                    self._found[target] = fill_in(each, self.company_id, target.connection_id, target.data_type)
             if {target.data_type for target in self._found} >= set(data_types):
                 break
         self._keep(is_whole=bool(self._found))
         return bool(self._found)
-
-
-def _targets_of(data_type: str, linked: list[DataConnection]) -> list[Target]:
-    family = next(name for start, name in _FAMILIES.items() if data_type.startswith(start))
-    known = _FAMILIES.values()
-    fitting = [each for each in linked if each.source_type == family or each.source_type not in known] or linked
-    return [Target(data_type, each.id) for each in fitting] if len(fitting) > 1 else [Target(data_type)]
-
-
-def _with_target(operation: PullOperation, company_id: str, target: Target) -> PullOperation:
-    """Fill in what an answer may leave out."""
-    return replace(
-        operation,
-        company_id=operation.company_id or company_id,
-        connection_id=operation.connection_id or target.connection_id,
-        data_type=operation.data_type or target.data_type,
-    )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from airflow_provider_codat.api.endpoints.pull_operations import PULL_OPERATION, PullOperation
+from airflow_provider_codat.api.endpoints.pull_operations import PULL_OPERATION, PullOperation, find_pull_operations
 from airflow_provider_codat.api.errors import CodatError, CodatWaitTimeout
 from airflow_provider_codat.api.http.steps import Log, Steps
 from airflow_provider_codat.api.refreshing.outcome import Refresh
+from airflow_provider_codat.api.waiting.company_list import LEAST_LISTED, page_size
 from airflow_provider_codat.api.waiting.pace import Pace
 from airflow_provider_codat.api.waiting.wait import OperationWait, wait_for_all
 
@@ -44,10 +45,9 @@ class RefreshWait:
 
     @property
     def last_status(self) -> str | None:
-        """The last status of each operation that had not ended when the wait began."""
-        data_types = [each.data_type for each in self.refresh.pending]
-        pairs = zip(data_types, self.waits, strict=True)
-        return ", ".join(f"{data_type} {wait.last_status}" for data_type, wait in pairs) or None
+        """The last status of each data type."""
+        seen = {each.key: each.last_status for each in self.waits}
+        return ", ".join(f"{each.data_type} {seen.get(each.key, each.status)}" for each in self.refresh.operations)
 
     @property
     def trouble(self) -> CodatError | None:
@@ -77,14 +77,16 @@ class RefreshWait:
         """Return the refresh with its operations as they ended."""
         return self.refresh.with_ends(operations)
 
-    def steps(self, timeout: float, pace: Pace, clock: Callable[[], float]) -> Steps[Refresh]:
+    def steps(self, timeout: float, pace: Pace, clock: Callable[[], float], *, spent: float = 0.0) -> Steps[Refresh]:
         """Check and pause until all operations have ended.
 
+        :param spent: the seconds of the timeout that have passed already; default 0.
         :raises CodatWaitTimeout: an operation has not ended after ``timeout`` seconds.
         :raises CodatError: a check ended with an error, and a later check cannot succeed.
         """
+        listing = _Listing(self.refresh.company_id)
         try:
-            operations = yield from wait_for_all(self.waits, timeout, pace, clock)
+            operations = yield from wait_for_all(self.waits, max(timeout - spent, 0.0), pace, clock, listing.read)
         except CodatWaitTimeout as error:
             raise CodatWaitTimeout(
                 f"The {self.name} had not ended after {timeout:.0f} s; last status seen: {self.last_status}. The"
@@ -92,3 +94,30 @@ class RefreshWait:
                 self.last_status,
             ) from error
         return self.ended(operations)
+
+
+@dataclass
+class _Listing:
+    """Reads the operations that are due by one page of the company's list, if there are three or more of them.
+
+    The page has the newest operations. After it has failed, or has shown fewer than three of them, each operation is
+    read by itself: the list is in another order, or lags behind.
+    """
+
+    company_id: str
+    is_useful: bool = True
+
+    def read(self, waits: Sequence[OperationWait[PullOperation]]) -> Steps[Mapping[str, PullOperation]]:
+        """Return what the page shows, by the case-folded ids."""
+        keys = {each.key.casefold() for each in waits}
+        if not self.is_useful or len(keys) < LEAST_LISTED:
+            return {}
+        size, order_by = page_size(len(keys)), PULL_OPERATION.newest_first
+        try:
+            page = yield find_pull_operations(self.company_id, keys, page=1, page_size=size, order_by=order_by)
+        except CodatError:
+            self.is_useful = False
+            return {}
+        shown = {each.operation.key.casefold(): each.operation for each in page.results if each.operation is not None}
+        self.is_useful = len(shown) >= LEAST_LISTED
+        return shown

@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic
+from typing import Any, Generic, TypeAlias
 
 from airflow_provider_codat.api.endpoints.operation import Checked, OperationKind, OperationState, OperationT
 from airflow_provider_codat.api.errors import CodatError, CodatNotFoundError, CodatWaitTimeout
@@ -246,14 +246,24 @@ class OperationWait(Wait, Generic[OperationT]):
         )
 
 
+ReadListed: TypeAlias = Callable[[Sequence[OperationWait[OperationT]]], Steps[Mapping[str, OperationT]]]
+"""Reads the operations of several waits by a list, and returns those that it shows, by their case-folded keys."""
+
+
 def wait_for_all(
-    waits: Sequence[OperationWait[OperationT]], timeout: float, pace: Pace, clock: Callable[[], float]
+    waits: Sequence[OperationWait[OperationT]],
+    timeout: float,
+    pace: Pace,
+    clock: Callable[[], float],
+    read_listed: ReadListed[OperationT] | None = None,
 ) -> Steps[list[OperationT]]:
     """Check and pause until all operations have ended, and return them in the order of their waits.
 
     Each check comes before the comparison with ``timeout``: an operation that ended in time is never a timeout. The
     pauses count too, so that a clock that stands still, as in a test, does not make the wait longer.
 
+    :param read_listed: reads those that are due together; default ``None``: each is read by itself. So are those that
+        it does not show.
     :raises CodatWaitTimeout: an operation has not ended after ``timeout`` seconds.
     :raises CodatError: a check ended with an error, and a later check cannot succeed.
     """
@@ -276,10 +286,12 @@ def wait_for_all(
             yield Sleep(pause)
             slept += pause
             moment = max(now(), moment + pause)
-        for number in [each for each in paused if left_of(each) <= ROUNDING]:
+        due = [each for each in paused if left_of(each) <= ROUNDING]
+        shown = {} if read_listed is None else (yield from read_listed([waits[number] for number in due]))
+        for number in due:
             wait = waits[number]
             try:
-                operation: OperationT = yield wait.request
+                operation: OperationT = shown.get(wait.key.casefold()) or (yield wait.request)
             except CodatError as error:
                 wait.failed(error, now())
             else:

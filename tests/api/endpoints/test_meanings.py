@@ -123,7 +123,9 @@ def test_a_refresh_that_is_running_is_named(request_, status):
     ("text", "operation"),
     [
         (IN_PROGRESS, OPERATION),
-        ("DatasetAlreadyInProgressException: ... as previous sync pull-7 is still in progress", "pull-7"),
+        ("DatasetAlreadyInProgressException: the previous sync of invoices is still in progress", None),
+        ("DatasetAlreadyInProgressException: the previous sync is still in progress", None),
+        (f"DatasetAlreadyInProgress: {OPERATION} or {CONNECTION}: previous sync '{OPERATION}'", OPERATION),
         (f"DatasetAlreadyInProgress: {OPERATION} runs for {COMPANY}", OPERATION),
         (f"datasetalreadyinprogress: {COMPANY}", None),
         (f"DatasetAlreadyInProgress: {OPERATION} or {CONNECTION}", None),

@@ -5,18 +5,24 @@ import re
 import pytest
 
 from airflow_provider_codat.api.endpoints.pull_operations import WHAT_TO_DO, PullOperation
-from airflow_provider_codat.api.errors import CodatApiError, CodatDataTypeNotSupported, CodatRefreshInProgress
+from airflow_provider_codat.api.errors import (
+    CodatConnectionError,
+    CodatDataTypeNotSupported,
+    CodatRefreshInProgress,
+    CodatResponseError,
+    error_class,
+)
 from airflow_provider_codat.api.refreshing import decision
 from airflow_provider_codat.api.refreshing.decision import (
-    MOST_REFUSALS,
-    PAUSE,
     Began,
+    End,
+    Find,
     GoOn,
-    NamedRead,
-    NotSupported,
+    MayBeRunning,
     OperationRead,
     Queue,
     Queued,
+    QueueLater,
     Raise,
     Read,
     Refused,
@@ -30,7 +36,12 @@ NAMED = "11111111-1111-4111-8111-111111111111"
 IN_PROGRESS = CodatRefreshInProgress(400, f"DatasetAlreadyInProgressException: as previous sync {NAMED} is in progress")
 UNNAMED = CodatRefreshInProgress(409, "DatasetAlreadyInProgressException")
 NO_SUCH_TYPE = CodatDataTypeNotSupported(404, "Datatype bills not supported by platform")
-OTHER = CodatApiError(403, "no")
+OF_ONE = [error_class(status)(status, "no") for status in (400, 402, 403, 404, 409, 500)]
+OF_ALL = [
+    *(error_class(status)(status, "no") for status in (401, 429, 502, 503, 504)),
+    CodatConnectionError("lost"),
+    CodatResponseError("HTML"),
+]
 
 
 def pull(status, completed=None):
@@ -38,7 +49,15 @@ def pull(status, completed=None):
 
 
 RUNNING, COMPLETE, FAILED = pull("Fetching"), pull("Complete", JUST_NOW), pull("FetchError", JUST_NOW)
-FIRST, LAST = Refused(UNNAMED, 1), Refused(UNNAMED, MOST_REFUSALS)
+
+
+def named(operation, began=NOW):
+    return MayBeRunning(operation, began, is_named=True)
+
+
+def found(operation, began=NOW):
+    return MayBeRunning(operation, began, is_named=False)
+
 
 TABLE = [
     ("S2", Began(is_first_try=True), Queue()),
@@ -55,18 +74,22 @@ TABLE = [
     *(("O2", OperationRead(pull(status)), Queue()) for status in WHAT_TO_DO if status != "NotSupported"),
     ("O2", OperationRead(None), Queue()),
     ("A1", Queued(RUNNING), GoOn(RUNNING)),
-    ("A2", Refused(IN_PROGRESS, 1), Read(NAMED, Refused(IN_PROGRESS, 1))),
-    ("A3", FIRST, Queue(PAUSE)),
-    ("A3", LAST, Raise(UNNAMED)),
-    ("A4", Refused(NO_SUCH_TYPE, 0), NotSupported(NO_SUCH_TYPE)),
-    ("A5", Refused(OTHER, 0), Raise(OTHER)),
-    ("R1", NamedRead(RUNNING, FIRST, NOW), GoOn(RUNNING)),
-    ("R2", NamedRead(COMPLETE, FIRST, NOW), GoOn(COMPLETE)),
-    ("R2", NamedRead(COMPLETE, FIRST, NOW + 59), GoOn(COMPLETE)),
-    ("R3", NamedRead(FAILED, FIRST, NOW), Queue(PAUSE)),
-    ("R3", NamedRead(pull("Complete", EARLIER), FIRST, NOW), Queue(PAUSE)),
-    ("R3", NamedRead(pull("Complete"), FIRST, NOW), Queue(PAUSE)),
-    ("R3", NamedRead(pull("Complete", EARLIER), LAST, NOW), Raise(UNNAMED)),
+    ("A2", Refused(IN_PROGRESS), Read(NAMED, is_named=True)),
+    ("A3", Refused(UNNAMED), Find()),
+    ("A4", Refused(NO_SUCH_TYPE), End("NotSupported", NO_SUCH_TYPE)),
+    *(("A5", Refused(error), End("Refused", error)) for error in OF_ONE),
+    *(("A6", Refused(error), Raise(error)) for error in OF_ALL),
+    *(("R1", read(RUNNING), GoOn(RUNNING)) for read in (named, found)),
+    *(("R2", read(COMPLETE), GoOn(COMPLETE)) for read in (named, found)),
+    *(("R2", read(pull("NotSupported", JUST_NOW)), GoOn(pull("NotSupported", JUST_NOW))) for read in (named, found)),
+    ("R2", named(COMPLETE, NOW + 59), GoOn(COMPLETE)),
+    ("R3", named(COMPLETE, NOW + 61), Find()),
+    ("R3", named(FAILED), Find()),
+    ("R3", named(pull("Complete", EARLIER)), Find()),
+    ("R3", named(pull("Complete")), Find()),
+    ("R4", found(FAILED), QueueLater()),
+    ("R4", found(pull("Complete", EARLIER)), QueueLater()),
+    ("R4", found(None), QueueLater()),
 ]
 
 

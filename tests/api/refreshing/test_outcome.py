@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_codat.api.endpoints.pull_operations import KNOWN_STATUSES, PullOperation
 from airflow_provider_codat.api.errors import CodatResponseError
-from airflow_provider_codat.api.refreshing.decision import Target
-from airflow_provider_codat.api.refreshing.outcome import NOT_QUEUED, Refresh, without_operation
+from airflow_provider_codat.api.refreshing.decision import REFUSED, Target
+from airflow_provider_codat.api.refreshing.outcome import NOT_QUEUED, Refresh, Verdict, fill_in, without_operation
 
 OPERATIONS = st.builds(
     PullOperation,
@@ -23,7 +23,7 @@ MISSING = st.builds(
     without_operation,
     st.just("company-1"),
     st.builds(Target, st.sampled_from(["items", "bills"])),
-    st.sampled_from([NOT_QUEUED, "NotSupported"]),
+    st.sampled_from([NOT_QUEUED, "NotSupported", REFUSED]),
 )
 REFRESHES = st.builds(
     Refresh, st.just("company-1"), st.lists(st.one_of(OPERATIONS, MISSING), max_size=5, unique_by=id).map(tuple)
@@ -56,3 +56,50 @@ def test_the_xcom_has_each_data_type_and_leaves_out_connections_that_do_not_have
 def test_an_event_that_cannot_be_read_is_refused(stored):
     with pytest.raises(CodatResponseError):
         Refresh.from_json(stored)
+
+
+DONE = PullOperation("pull-1", "Complete", data_type="invoices")
+RUNNING = PullOperation("pull-2", "Fetching", data_type="items")
+BROKEN = PullOperation("pull-3", "FetchError", data_type="bills")
+REFUSAL = without_operation("company-1", Target("payments", "connection-1"), REFUSED, "Codat answered 402: no")
+LACKING = without_operation("company-1", Target("journals"), "NotSupported", "Datatype not supported")
+MODES = (False, False), (False, True), (True, False), (True, True)
+"""``fail_on_error`` and ``fail_on_not_supported``."""
+SUCCESS, LEFT, FAILED, MISSES = "SUCCESS", "NOTHING_LEFT", "FAILED", "NOT_SUPPORTED"
+
+
+@pytest.mark.parametrize(
+    ("operations", "verdicts"),
+    [
+        ([], [SUCCESS] * 4),
+        ([DONE], [SUCCESS] * 4),
+        ([RUNNING], [SUCCESS] * 4),
+        ([DONE, BROKEN], [SUCCESS, SUCCESS, FAILED, FAILED]),
+        ([RUNNING, REFUSAL], [SUCCESS, SUCCESS, FAILED, FAILED]),
+        ([DONE, LACKING], [SUCCESS, MISSES, SUCCESS, MISSES]),
+        ([LACKING], [LEFT, MISSES, LEFT, MISSES]),
+        ([BROKEN, LACKING], [SUCCESS, MISSES, FAILED, MISSES]),
+    ],
+)
+def test_what_comes_of_a_refresh(operations, verdicts):
+    refresh = Refresh("company-1", tuple(operations))
+    given = [refresh.verdict(fail_on_error=one, fail_on_not_supported=other) for one, other in MODES]
+    assert [each.name for each in given] == verdicts
+    assert refresh.is_success == (refresh.verdict() is Verdict.SUCCESS)
+
+
+def test_a_failure_names_every_outcome():
+    refresh = Refresh("company-1", (DONE, BROKEN, REFUSAL, LACKING))
+    assert refresh.describe_failure().splitlines() == [
+        "The refresh of company company-1 has failed.",
+        "Refresh of bills ended as FetchError (pull operation pull-3)",
+        "Codat could not read the source: refresh again later.",
+        "The refresh of payments on connection connection-1 was not queued: Codat answered 402: no",
+        "The others: invoices Complete, journals NotSupported",
+    ]
+
+
+def test_what_an_answer_leaves_out_is_filled_in_and_nothing_else():
+    bare, full = PullOperation("x", "Queued"), PullOperation("x", "Queued", "company", "connection", "bills")
+    assert fill_in(bare, "company", "connection", "bills") == full
+    assert fill_in(full, "other", "other", "other") == full

@@ -1,11 +1,10 @@
 """The refresh operator from try to try: killed workers, retries and clears, with a task state store and without."""
 
 import pytest
-from refresh_runs import queued, refresh, run
+from refresh_runs import context, ids, queued, refresh, run
 from task_driver import FileStore, TaskDriver, Trap
 
 from airflow_provider_codat.exceptions import (
-    CodatApiError,
     CodatRefreshFailed,
     CodatRefreshNotPossible,
     CodatWaitTimeout,
@@ -25,10 +24,6 @@ def task(codat, company, clock, tmp_path, store):
         return TaskDriver(lambda: refresh(company, data_types, **arguments), clock, kept)
 
     return task
-
-
-def ids(codat, company, data_type=None):
-    return [each["id"] for each in codat.refreshes.of_company(company.id, data_type)]
 
 
 # -- killed workers ----------------------------------------------------------------------------------------------------
@@ -95,6 +90,55 @@ def test_a_list_that_does_not_show_the_refresh_yet_leads_to_it_by_the_conflict(s
     assert len(ids(codat, company)) == 1
 
 
+@STORES
+@pytest.mark.parametrize("lasts", [3600, 0], ids=["running", "ended"])
+@pytest.mark.parametrize("held", [1, 2], ids=["first connection", "second connection"])
+def test_a_worker_that_is_killed_between_two_connections_leaves_one_refresh_on_each(
+    held, lasts, has_store, task, codat, company, clock
+):
+    second = codat.add_connection(company.id)
+    codat.refreshes.outcome(RefreshOutcome(latency=lasts))
+    runs = task("invoices", has_store=has_store)
+    for _ in range(held - 1):
+        codat.fault(Fault("latency", method="POST", seconds=0.0))  # lets one pass
+    codat.fault(Fault("hold", method="POST"))
+    runs.lose_try(killed_after=codat.wait_until_held)
+    assert runs.run_try().state == "success"
+    assert {each["connectionId"] for each in runs.xcom["invoices"]} == {company.connection_id, second.id}
+    assert len(ids(codat, company)) == 2
+
+
+@STORES
+def test_after_a_lost_worker_a_refusal_that_names_nothing_leads_to_its_refresh(
+    has_store, simulate, clock, tmp_path, store
+):
+    """The list lags behind, and a proxy replays an old refusal: the data status shows the refresh that was queued."""
+    codat = simulate(list_lag=10_000.0)
+    company = codat.add_company()
+    codat.refreshes.outcome(RefreshOutcome(latency=3600))
+    runs = TaskDriver(lambda: refresh(company), clock, FileStore(tmp_path / "store") if has_store else None)
+    codat.fault(Fault("hold", method="POST"))
+    runs.lose_try(killed_after=codat.wait_until_held)
+    body = {"statusCode": 400, "error": "DatasetAlreadyInProgressException"}
+    codat.fault(Fault("status", method="POST", status=400, body=body, times=None))
+    assert runs.run_try().state == "success"
+    assert len(ids(codat, company)) == 1
+
+
+@STORES
+def test_a_worker_that_is_killed_before_it_queues_again_leaves_one_refresh_of_each(
+    has_store, task, codat, company, clock
+):
+    codat.refreshes.outcome(RefreshOutcome(latency=3600))
+    runs = task(["invoices", "bills"], has_store=has_store)
+    body = {"statusCode": 409, "error": "DatasetAlreadyInProgressException"}
+    codat.fault(Fault("status", method="POST", path=".*/invoices", status=409, body=body))
+    codat.fault(Fault("hold", method="GET", path=r".*/dataStatus"))
+    runs.lose_try(killed_after=codat.wait_until_held)
+    assert runs.run_try().state == "success"
+    assert (len(ids(codat, company, "invoices")), len(ids(codat, company, "bills"))) == (1, 1)
+
+
 # -- retries -----------------------------------------------------------------------------------------------------------
 
 
@@ -121,6 +165,17 @@ def test_a_retry_of_all_takes_the_operations_from_the_store(task, codat, company
     assert codat.count("GET", r".*/syncSettings") == 1
 
 
+def test_a_retry_of_all_queues_what_was_refused_too(task, codat, company, clock):
+    entries = [{"dataType": each, "fetchOnFirstLink": True, "syncSchedule": 24} for each in ("invoices", "bills")]
+    codat.set_sync_settings(company.id, entries)
+    runs = task(None, has_store=True, connection_id=company.connection_id)
+    codat.fault(Fault("status", method="POST", path=".*/bills", status=403))
+    assert isinstance(runs.run_try().error, CodatRefreshFailed)
+    assert runs.run_try().state == "success"
+    assert sorted(runs.xcom) == ["bills", "invoices"]
+    assert len(ids(codat, company)) == 2
+
+
 @STORES
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_a_retry_after_a_timeout_waits_for_the_same_refresh(deferrable, has_store, task, codat, company, clock):
@@ -140,7 +195,7 @@ def test_a_retry_after_a_timeout_waits_for_the_same_refresh(deferrable, has_stor
 def test_an_error_at_the_second_data_type_keeps_the_first(has_store, task, codat, company, clock):
     runs = task(["invoices", "bills"], has_store=has_store)
     codat.fault(Fault("status", method="POST", path=".*/bills", status=402))
-    assert isinstance(runs.run_try().error, CodatApiError)
+    assert isinstance(runs.run_try().error, CodatRefreshFailed)
     assert runs.run_try().state == "success"
     assert len(ids(codat, company)) == 2
 
@@ -161,8 +216,6 @@ def test_what_cannot_be_read_in_the_store_counts_as_nothing(company, codat, cloc
 def test_without_a_start_of_the_dag_run_nothing_passes_for_an_earlier_try(company, codat, clock):
     codat.refreshes.add(company.id, "invoices", requested_on=clock.time() - 3600)
     operator = refresh(company)
-    from refresh_runs import context
-
     given = context(operator, clock, try_number=2)
     given["dag_run"].start_date = None
     operator.execute(given)

@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowSkipException, AirflowTaskTimeout
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 from push_runs import names_all
-from refresh_runs import context, queued, refresh, run
+from refresh_runs import HISTORY, MODES, context, ids, queued, refresh, run
 
 from airflow_provider_codat.api.endpoints.pull_operations import WHAT_TO_DO
 from airflow_provider_codat.exceptions import (
@@ -13,20 +13,13 @@ from airflow_provider_codat.exceptions import (
     CodatInputError,
     CodatNotFoundError,
     CodatRefreshFailed,
-    CodatRefreshInProgress,
     CodatRefreshNotPossible,
     CodatWaitTimeout,
 )
 from airflow_provider_codat.operators.codat import CodatRefreshOperator
 from airflow_provider_codat.simulator import Fault, RefreshOutcome
 
-HISTORY = r"/companies/[^/]+/data/history"
-MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "triggerer"])
 FINAL = {"AuthError", "PermissionsError"}
-
-
-def ids(codat, company, data_type=None):
-    return [each["id"] for each in codat.refreshes.of_company(company.id, data_type)]
 
 
 # -- what is queued, and what comes of it ------------------------------------------------------------------------------
@@ -141,7 +134,7 @@ def test_an_end_with_an_error(status, fail_on_error, deferrable, codat, company,
     assert isinstance(raised.value, CodatRefreshNotPossible) == (status in FINAL)
     [key] = ids(codat, company, "bills")
     assert names_all(raised.value, (company.id, "bills", status, key, "It broke."))
-    assert "invoices" not in str(raised.value)
+    assert str(raised.value).endswith("The others: invoices Complete")
     assert [each.status for each in raised.value.refresh.operations] == ["Complete", status]
 
 
@@ -213,6 +206,52 @@ def test_a_check_that_fails_is_made_up_for_by_the_next(kind, deferrable, codat, 
     codat.refreshes.outcome(RefreshOutcome(latency=12))
     codat.fault(Fault(kind, path=HISTORY + ".*", status=503))
     assert run(refresh(company, deferrable=deferrable), clock)["invoices"]["status"] == "Complete"
+
+
+TYPES = ["bills", "invoices", "items", "payments", "suppliers", "customers"]
+
+
+def test_three_or_more_are_read_by_one_page_of_the_list(codat, company, clock):
+    for number, data_type in enumerate(TYPES, start=1):
+        codat.refreshes.outcome(RefreshOutcome(latency=100 * number), data_type=data_type)
+    xcom = run(refresh(company, TYPES), clock)
+    assert {each["status"] for each in xcom.values()} == {"Complete"}
+    assert 600 <= clock.passed <= 665
+    assert 25 < codat.count("GET", HISTORY) <= 33  # up to the end of the fourth, at 400 s
+    assert 2 < codat.count("GET", HISTORY + "/.+") < 12  # the last two, each by itself
+
+
+def test_two_are_read_by_themselves(codat, company, clock):
+    codat.refreshes.outcome(RefreshOutcome(latency=60))
+    run(refresh(company, TYPES[:2]), clock)
+    assert codat.count("GET", HISTORY) == 0
+
+
+@pytest.mark.parametrize("fault", [{"kind": "status", "status": 400}, {"kind": "reset"}], ids=str)
+def test_each_is_read_by_itself_after_a_page_that_failed(fault, codat, company, clock):
+    codat.refreshes.outcome(RefreshOutcome(latency=60))
+    codat.fault(Fault(**fault, path=HISTORY))
+    assert {each["status"] for each in run(refresh(company, TYPES), clock).values()} == {"Complete"}
+    assert codat.count("GET", HISTORY) == 1
+
+
+def test_each_is_read_by_itself_if_the_page_does_not_show_them(simulate, clock):
+    codat = simulate(list_lag=10_000.0)
+    company = codat.add_company()
+    codat.refreshes.outcome(RefreshOutcome(latency=60))
+    assert {each["status"] for each in run(refresh(company, TYPES), clock).values()} == {"Complete"}
+    assert codat.count("GET", HISTORY) == 1
+    assert clock.passed < 70
+
+
+def test_one_that_the_page_does_not_show_is_read_by_itself(codat, company, clock):
+    codat.refreshes.outcome(RefreshOutcome(latency=60))
+    codat.refreshes.add(company.id, "bills", requested_on=clock.time() - 3600, outcome=RefreshOutcome(latency=3700))
+    for number in range(200):
+        codat.refreshes.add(company.id, "transfers", requested_on=clock.time() - 1800 + number)
+    assert {each["status"] for each in run(refresh(company, TYPES), clock).values()} == {"Complete"}
+    assert codat.count("GET", HISTORY) > 1
+    assert codat.count("GET", HISTORY + "/.+") > 1
 
 
 @MODES
@@ -297,211 +336,3 @@ def test_a_task_that_is_killed_says_that_codat_cannot_cancel_the_refresh(codat, 
     operator.on_kill()
     said = logged()
     assert all(f"get_pull_operation({company.id!r}, {key!r})" in said for key in ids(codat, company))
-
-
-# -- in progress -------------------------------------------------------------------------------------------------------
-
-
-@MODES
-@pytest.mark.parametrize("status", [400, 409])
-def test_a_refresh_that_is_running_is_adopted(status, deferrable, simulate, clock):
-    codat = simulate(refresh_conflict_status=status)
-    company = codat.add_company()
-    key = codat.refreshes.add(company.id, "invoices", outcome=RefreshOutcome(latency=60))
-    xcom = run(refresh(company, deferrable=deferrable), clock)
-    assert (xcom["invoices"]["pullOperationId"], xcom["invoices"]["status"]) == (key, "Complete")
-    assert len(ids(codat, company)) == 1
-    assert 60 <= clock.passed <= 67
-
-
-@pytest.mark.parametrize("status", [400, 409])
-def test_an_in_progress_that_is_out_of_date_does_not_pass_for_a_refresh(status, codat, company, clock):
-    """As a proxy replays it, or Codat under an idempotency key: the operation that it names ended long ago."""
-    old = codat.refreshes.add(company.id, "invoices", requested_on=clock.time() - 3600)
-    clock.let_pass(600)
-    text = f"DatasetAlreadyInProgressException: Cannot queue invoices sync as previous sync {old} is still in progress"
-    codat.fault(Fault("status", times=2, method="POST", status=status, body={"statusCode": status, "error": text}))
-    xcom = run(refresh(company), clock)
-    assert xcom["invoices"]["pullOperationId"] == ids(codat, company)[-1] != old
-    assert len(ids(codat, company)) == 2
-    codat.fault(Fault("status", times=None, method="POST", status=status, body={"statusCode": status, "error": text}))
-    with pytest.raises(CodatRefreshInProgress):
-        run(refresh(company), clock)
-    assert len(queued(codat)) == 3 + 3
-
-
-def test_an_answer_that_is_lost_leaves_one_refresh(codat, company, clock):
-    codat.refreshes.outcome(RefreshOutcome(latency=60))
-    codat.fault(Fault("reset_after", method="POST"))
-    assert run(refresh(company), clock)["invoices"]["pullOperationId"] == ids(codat, company)[0]
-    assert len(ids(codat, company)) == 1
-
-
-# -- several connections -----------------------------------------------------------------------------------------------
-
-
-@MODES
-def test_each_linked_connection_is_refreshed(deferrable, codat, company, clock, logged):
-    codat.refreshes.outcome(RefreshOutcome(latency=60))
-    second = codat.add_connection(company.id)
-    third = codat.add_connection(company.id, "Deauthorized")
-    running = codat.refreshes.add(company.id, "bills", second.id)
-    xcom = run(refresh(company, ["invoices", "bills"], deferrable=deferrable), clock)
-    assert {each["connectionId"] for each in xcom["invoices"]} == {company.connection_id, second.id}
-    assert running in [each["pullOperationId"] for each in xcom["bills"]]
-    assert len(ids(codat, company)) == 4
-    assert f"Connection {third.id}" in logged()
-
-
-def test_one_connection_alone(codat, company, clock):
-    second = codat.add_connection(company.id)
-    xcom = run(refresh(company, connection_id=second.id), clock)
-    assert xcom["invoices"]["connectionId"] == second.id
-    assert len(ids(codat, company)) == 1
-
-
-def test_a_connection_without_the_data_type_is_left_out_if_another_has_it(codat, company, clock):
-    second = codat.add_connection(company.id)
-    codat.refreshes.outcome(RefreshOutcome("NotSupported"), connection_id=second.id)
-    xcom = run(refresh(company, on_not_supported="fail"), clock)
-    assert (xcom["invoices"]["status"], xcom["invoices"]["connectionId"]) == ("Complete", company.connection_id)
-
-
-def test_a_company_without_a_linked_connection_says_where_to_link_it(codat, clock):
-    company = codat.add_company(connection_status="Deauthorized")
-    with pytest.raises(CodatRefreshNotPossible, match="The customer has to authorize it at http"):
-        run(refresh(company), clock)
-
-
-# -- all data types ----------------------------------------------------------------------------------------------------
-
-
-def settings(codat, company, *data_types, **others):
-    entries = [{"dataType": each, "fetchOnFirstLink": True, "syncSchedule": 24} for each in data_types]
-    entries += [{"dataType": each, "fetchOnFirstLink": False, "syncSchedule": 24} for each in others.get("without", ())]
-    codat.set_sync_settings(company.id, entries)
-
-
-@MODES
-def test_all_that_are_fetched_on_first_link(deferrable, codat, company, clock):
-    settings(codat, company, "invoices", "bills", without=["items"])
-    codat.refreshes.add(company.id, "invoices", requested_on=clock.time() - 3600)
-    clock.let_pass(100)
-    codat.refreshes.outcome(RefreshOutcome(latency=60))
-    xcom = run(refresh(company, None, deferrable=deferrable), clock)
-    assert {data_type: each["status"] for data_type, each in xcom.items()} == {
-        "invoices": "Complete",
-        "bills": "Complete",
-    }
-    assert xcom["invoices"]["pullOperationId"] == ids(codat, company, "invoices")[-1]
-    assert [sent.path for sent in queued(codat)] == [f"/companies/{company.id}/data/all"]
-    assert clock.passed <= 100 + 70
-
-
-def test_those_of_all_connections(codat, company, clock):
-    settings(codat, company, "invoices")
-    second = codat.add_connection(company.id)
-    xcom = run(refresh(company, None), clock)
-    assert {each["connectionId"] for each in xcom["invoices"]} == {company.connection_id, second.id}
-
-
-def test_a_list_that_lags_behind_is_read_again(simulate, clock):
-    codat = simulate(list_lag=10.0)
-    company = codat.add_company()
-    settings(codat, company, "invoices", "bills")
-    assert run(refresh(company, None), clock).keys() == {"invoices", "bills"}
-    assert len(queued(codat)) == 1
-
-
-@pytest.mark.parametrize("order_by_support", ["honour", "ignore"])
-@pytest.mark.parametrize("length", [499, 999, 1200])
-def test_a_long_history_shows_what_was_queued(length, order_by_support, simulate, clock):
-    """A page has 500 operations. With 499 or 999 before, one of the two new ones begins a page."""
-    codat = simulate(order_by_support=order_by_support)
-    company = codat.add_company()
-    settings(codat, company, "invoices", "items")
-    for number in range(length, 0, -1):
-        codat.refreshes.add(company.id, "bills", requested_on=clock.time() - 60 * number)
-    xcom = run(refresh(company, None), clock)
-    assert {data_type: each["status"] for data_type, each in xcom.items()} == {
-        "invoices": "Complete",
-        "items": "Complete",
-    }
-    assert clock.passed < 1
-
-
-def test_a_list_that_cannot_be_ordered_is_read_as_it_is(codat, company, clock):
-    settings(codat, company, "invoices")
-    codat.fault(Fault("status", status=400, path=HISTORY))
-    assert run(refresh(company, None), clock)["invoices"]["status"] == "Complete"
-
-
-def test_it_is_mapped_over_companies_and_one_that_fails_does_so_alone(codat, clock):
-    companies = [codat.add_company() for _ in range(3)]
-    codat.set_connection_status(companies[1].id, "Deauthorized")
-    with DAG("nightly", schedule=None):
-        mapped = CodatRefreshOperator.partial(task_id="refresh", data_types=["invoices"]).expand(
-            company_id=[each.id for each in companies]
-        )
-    ends = []
-    for each in companies:
-        try:
-            ends.append(run(mapped.unmap({"company_id": each.id}), clock)["invoices"]["status"])
-        except CodatRefreshNotPossible:
-            ends.append("failed")
-    assert ends == ["Complete", "failed", "Complete"]
-
-
-def test_what_is_running_already_counts_and_what_codat_leaves_out_is_reported(codat, company, clock, logged):
-    settings(codat, company, "invoices", "bills", "items")
-    key = codat.refreshes.add(company.id, "bills", outcome=RefreshOutcome(latency=90))
-    codat.fault(Fault("status", method="POST", status=204, body=""))  # nothing is queued
-    codat.refreshes.add(company.id, "items", outcome=RefreshOutcome(latency=90))
-    xcom = run(refresh(company, None), clock)
-    assert xcom["bills"]["pullOperationId"] == key
-    assert (xcom["invoices"]["status"], xcom["invoices"]["pullOperationId"]) == ("NotQueued", None)
-    assert "queued nothing for invoices" in logged()
-
-
-def test_what_codat_leaves_out_is_looked_for_during_a_minute_and_nothing_else_passes_for_it(codat, company, clock):
-    """Nothing is queued. An old refresh does not count, nor one of a data type that is not fetched on first link."""
-    settings(codat, company, "invoices", "bills", without=["items"])
-    codat.refreshes.add(company.id, "invoices", requested_on=clock.time() - 3600)
-    running = RefreshOutcome(latency=900)
-    key = codat.refreshes.add(company.id, "bills", outcome=running)
-    codat.refreshes.add(company.id, "items", outcome=running)
-    codat.fault(Fault("status", method="POST", status=204, body=""))
-    xcom = run(refresh(company, None, wait_for_completion=False), clock)
-    assert {data_type: (each["status"], each["pullOperationId"]) for data_type, each in xcom.items()} == {
-        "invoices": ("NotQueued", None),
-        "bills": ("Queued", key),
-    }
-    assert 60 <= clock.passed < 61
-
-
-def test_an_operation_that_codat_lists_late_is_found(codat, company, clock):
-    settings(codat, company, "invoices", "bills")
-    codat.fault(Fault("status", method="POST", status=204, body=""))
-    codat.refreshes.add(company.id, "invoices", outcome=RefreshOutcome(latency=900))
-    clock.after(12, lambda: codat.refreshes.add(company.id, "bills", outcome=RefreshOutcome(latency=900)))
-    xcom = run(refresh(company, None, wait_for_completion=False), clock)
-    assert {each["status"] for each in xcom.values()} == {"Queued"}
-    assert xcom.keys() == {"invoices", "bills"}
-
-
-def test_a_conflict_with_all_lets_each_be_queued_by_itself(codat, company, clock):
-    settings(codat, company, "invoices", "bills")
-    key = codat.refreshes.add(company.id, "bills", outcome=RefreshOutcome(latency=90))
-    error = {"statusCode": 409, "error": "DatasetAlreadyInProgressException"}
-    codat.fault(Fault("status", method="POST", status=409, body=error))
-    xcom = run(refresh(company, None), clock)
-    assert xcom["bills"]["pullOperationId"] == key
-    assert len(ids(codat, company, "invoices")) == 1
-
-
-def test_all_on_one_connection_are_queued_one_by_one(codat, company, clock):
-    settings(codat, company, "invoices", "bills", without=["items"])
-    codat.add_connection(company.id)
-    xcom = run(refresh(company, None, connection_id=company.connection_id), clock)
-    assert xcom.keys() == {"invoices", "bills"}
-    assert len(ids(codat, company)) == 2

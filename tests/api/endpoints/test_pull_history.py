@@ -1,0 +1,128 @@
+"""The newest pull operations of a company, in whatever order its list is, played without a server."""
+
+import random
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_codat.api.endpoints import pull_history
+from airflow_provider_codat.api.endpoints.pull_history import is_of, read_newest, requested_at
+from airflow_provider_codat.api.endpoints.pull_operations import PullOperation
+from airflow_provider_codat.api.errors import CodatApiError, CodatServerError, error_class
+
+SIZE = 5
+ORDERS = {"newest first": lambda items: items[::-1], "oldest first": list, "mixed": lambda items: shuffled(items)}
+
+
+def shuffled(items):
+    return random.Random(7).sample(items, len(items))  # noqa: S311
+
+
+def operations(count, **fields):
+    """Return operations in Codat's shape, oldest first, one a minute."""
+    times = [datetime.fromtimestamp(1_800_000_000 + 60 * number, UTC).isoformat() for number in range(count)]
+    return [{"id": f"pull-{n}", "status": "Complete", "requested": at, **fields} for n, at in enumerate(times)]
+
+
+def play(steps, items, *, refuses_order=False, has_total=True, size=SIZE):
+    """Answer each request with its page of the items. Return the number of requests and the result."""
+    requests = []
+    try:
+        request = next(steps)
+        while True:
+            requests.append(request)
+            if refuses_order and "orderBy" in request.params:
+                request = steps.throw(CodatApiError(400, "cannot sort"))
+                continue
+            number = int(request.params["page"])
+            shown = items[(number - 1) * size : number * size]
+            more = {"next": {"href": "/x"}} if number * size < len(items) else {}
+            body = {"results": shown, "pageNumber": number, "pageSize": size, "_links": more}
+            request = steps.send(request.read(body | ({"totalResults": len(items)} if has_total else {})))
+    except StopIteration as done:
+        return requests, done.value
+
+
+@pytest.fixture(autouse=True)
+def _small_pages(monkeypatch):
+    monkeypatch.setattr(pull_history, "PAGE_SIZE", SIZE)
+
+
+@pytest.mark.parametrize("has_total", [True, False])
+@pytest.mark.parametrize("refuses_order", [True, False])
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("count", [0, 1, 4, 5, 6, 10, 11, 23])
+def test_the_newest_come_whatever_the_order(count, order, refuses_order, has_total):
+    given_order = ORDERS[order](operations(count))
+    requests, found = play(read_newest("c"), given_order, refuses_order=refuses_order, has_total=has_total)
+    keys = [each.key for each in found]
+    assert keys[-SIZE:] == [f"pull-{number}" for number in range(count)][-SIZE:]
+    assert found == sorted(found, key=requested_at)
+    if order == "newest first":
+        assert len(requests) == 1 + refuses_order
+    if order == "oldest first" and has_total:
+        assert len(requests) <= 3 + refuses_order
+
+
+@given(st.integers(0, 30), st.sampled_from(["newest first", "oldest first"]), st.integers(0, 29), st.integers(2, 7))
+def test_more_are_read_until_they_are_enough(count, order, wanted, size):
+    """The server's pages may be smaller or larger than those that were asked for."""
+
+    def is_enough(found):
+        return any(each.key == f"pull-{wanted}" for each in found)
+
+    requests, found = play(read_newest("c", is_enough), ORDERS[order](operations(count)), size=size)
+    assert is_enough(found) == (wanted < count)
+    assert [each.key for each in found][-1:] == ([f"pull-{count - 1}"] if count else [])
+    assert len(requests) <= 1 + count // size + 1
+
+
+def test_of_two_that_were_requested_at_one_time_the_one_listed_first_is_the_newer():
+    one, other = (each | {"requested": "2026-01-02T03:04:05Z"} for each in operations(2))
+    _, found = play(read_newest("c"), [other, one])
+    assert [each.key for each in found] == ["pull-0", "pull-1"]
+
+
+def test_what_cannot_be_read_is_left_out():
+    _, found = play(read_newest("c"), [None, {"id": "x"}, *operations(1)])
+    assert [each.key for each in found] == ["pull-0"]
+
+
+@pytest.mark.parametrize("status", [401, 404, 500])
+def test_another_refusal_is_raised(status):
+    steps = read_newest("c")
+    next(steps)
+    with pytest.raises(error_class(status)):
+        steps.throw(error_class(status)(status, "no"))
+
+
+def test_a_page_that_fails_later_is_raised():
+    steps = read_newest("c", lambda _: False)
+    request = next(steps)
+    page = {"results": operations(5)[::-1], "pageNumber": 1, "pageSize": 5, "totalResults": 9}
+    steps.send(request.read(page))
+    with pytest.raises(CodatServerError):
+        steps.throw(CodatServerError(500, "down"))
+
+
+@pytest.mark.parametrize(
+    ("data_type", "connection_id", "expected"),
+    [
+        ("invoices", None, True),
+        ("Invoices", None, True),
+        ("INVOICES", "A", True),
+        ("invoices", "a", True),
+        ("invoices", "b", False),
+        ("bills", None, False),
+    ],
+)
+def test_an_operation_is_of_a_data_type_and_a_connection_in_any_case(data_type, connection_id, expected):
+    operation = PullOperation("x", "Complete", connection_id="a", data_type="invoices")
+    assert is_of(operation, data_type, connection_id) is expected
+
+
+def test_an_operation_without_fields_is_of_nothing():
+    assert not is_of(PullOperation("x", "Complete"), "invoices", None)
+    assert not is_of(PullOperation("x", "Complete", data_type="invoices"), "invoices", "a")
