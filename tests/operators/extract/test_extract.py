@@ -204,12 +204,51 @@ def test_data_of_a_connection(codat, company, operator):
         assert f"/{connection_id}/directCosts/" in xcom["manifest"]
 
 
-def test_a_report_is_one_record(codat, company, operator):
-    codat.refreshes.add(company.id, "balanceSheet")
-    report = operator(data_type="balanceSheet", period_length=1, periods_to_compare=3, start_month=date(2026, 1, 1))
+@pytest.mark.parametrize("page_size", [2, 10])
+def test_equal_records_without_an_id_come_as_often_as_codat_has_them(codat, company, operator, page_size):
+    source = codat.source(company.id, "banking-accountBalances")
+    for current in (1.0, 2.0, 2.0, 2.0, 3.0):
+        source.add({"accountId": "a", "date": "2026-03-01", "balance": {"current": current}})
+    codat.refreshes.add(company.id, "banking-accountBalances")
+    balances = operator(
+        data_type="banking-accountBalances", connection_id=company.connection_id, page_size=page_size, mode="full"
+    )
+    assert sorted(each["balance"]["current"] for each in records(run(balances))) == [1.0, 2.0, 2.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(("overlap", "found"), [(0, []), (timedelta(minutes=10), ["i1"])])
+def test_the_overlap_covers_a_refresh_of_another_connection_that_ends_later(simulate, clock, tmp_path, overlap, found):
+    codat = simulate(modified_date_at="request")
+    company = codat.add_company()
+    other = codat.add_connection(company.id)
+    codat.source(company.id, "invoices").add({"id": "i1"})
+    codat.source(company.id, "invoices", other.id).add({"id": "i2"})
+    codat.refreshes.add(company.id, "invoices", outcome=RefreshOutcome(latency=600))
+    clock.let_pass(300)
+    codat.refreshes.add(company.id, "invoices", connection_id=other.id)
+    extract = CodatExtractOperator(
+        task_id="extract", company_id=company.id, data_type="invoices", path=str(tmp_path), overlap=overlap
+    )
+    assert ids(run(extract, "run-1")) == ["i2"]
+    clock.let_pass(301)  # the first refresh has ended
+    assert [each for each in ids(run(extract, "run-2")) if each == "i1"] == found
+
+
+def test_data_of_a_company_are_those_of_all_its_connections(codat, company, operator):
+    other = codat.add_connection(company.id)
+    for number, connection_id in enumerate([company.connection_id, other.id]):
+        codat.source(company.id, "invoices", connection_id).add({"id": f"i{number}"})
+        codat.refreshes.add(company.id, "invoices", connection_id=connection_id)
+    assert ids(run(operator())) == ["i0", "i1"]
+
+
+@pytest.mark.parametrize("data_type", ["balanceSheet", "profitAndLoss", "cashFlowStatement"])
+def test_a_report_is_one_record(codat, company, operator, data_type):
+    codat.refreshes.add(company.id, data_type)
+    report = operator(data_type=data_type, period_length=1, periods_to_compare=3, start_month=date(2026, 1, 1))
     xcom = run(report)
     (record,) = records(xcom)
-    assert record["dataType"] == "balanceSheet"
+    assert record["dataType"] == data_type
     assert record["reports"]
     assert (xcom["since"], xcom["watermark"]) == (None, None)
 
