@@ -356,6 +356,12 @@ def test_a_safe_name_is_one_of_a_folder_and_differs_from_others(text):
         ({"full_refresh": "maybe"}, "full_refresh is 'maybe': give True or False"),
         ({"company_id": ""}, "company_id is empty"),
         ({"connection_id": "c"}, "connection_id is 'c', but invoices are read from the company"),
+        (
+            {"data_type": "invoise"},
+            "data_type is 'invoise', which is not a data type of Codat. Did you mean 'invoices'? If it is newer",
+        ),
+        ({"data_type": "qqq"}, "data_type is 'qqq', which is not a data type of Codat. If it is newer"),
+        ({"data_type": "directcosts"}, "connection_id is missing: directCosts are read"),
         ({"data_type": "directCosts"}, "connection_id is missing"),
         ({"data_type": "bankTransactions", "connection_id": "c"}, "account_id is missing"),
         ({"data_type": "balanceSheet"}, "period_length is missing, which the report balanceSheet needs"),
@@ -367,6 +373,26 @@ def test_a_wrong_literal_is_refused_at_dag_parse(arguments, message, tmp_path):
     given = {"task_id": "t", "company_id": "c", "data_type": "invoices", "path": str(tmp_path)}
     with pytest.raises(CodatInputError, match=re.escape(message)):
         CodatExtractOperator(**given | arguments)
+
+
+@pytest.mark.parametrize("name", ["chartofaccounts", "accounts", "{{ params.data_type }}"])
+def test_a_data_type_is_found_under_each_of_its_names(codat, company, operator, name):
+    codat.source(company.id, "chartOfAccounts").add({"id": "a1"})
+    codat.refreshes.add(company.id, "chartOfAccounts")
+    accounts = operator(data_type=name)
+    if "{" in name:
+        accounts.data_type = "Accounts"  # as it is rendered
+    xcom = run(accounts)
+    assert [(each["id"], each["dataType"]) for each in records(xcom)] == [("a1", "chartOfAccounts")]
+    assert (xcom["dataType"], Path(xcom["manifest"]).parts[-3]) == ("chartOfAccounts", "chartOfAccounts")
+
+
+def test_an_unknown_rendered_data_type_is_warned_of_and_read(operator, logged):
+    invoices = operator(data_type="{{ params.data_type }}")
+    invoices.data_type = "invoise"
+    with pytest.raises(CodatError):
+        run(invoices)
+    assert "invoise is not a data type that this version knows. Did you mean 'invoices'?" in logged()
 
 
 def test_templates_are_checked_once_they_are_rendered(operator, codat):
