@@ -17,6 +17,7 @@ import airflow_provider_codat
 from airflow_provider_codat import exceptions, simulator
 from airflow_provider_codat.api.sync_settings.fields import FIELDS
 from airflow_provider_codat.operators.codat import (
+    CodatExtractOperator,
     CodatPushOperator,
     CodatRefreshOperator,
     CodatSyncSettingsOperator,
@@ -109,7 +110,8 @@ def test_the_readme_makes_sense_on_a_package_index():
     ("public", "page"),
     [
         *((each, SENSORS) for each in (CodatPushOperationSensor, CodatDataFreshnessSensor)),
-        *((each, OPERATORS) for each in (CodatPushOperator, CodatRefreshOperator, CodatSyncSettingsOperator)),
+        *((each, OPERATORS) for each in (CodatExtractOperator, CodatPushOperator, CodatRefreshOperator)),
+        (CodatSyncSettingsOperator, OPERATORS),
     ],
 )
 def test_every_parameter_is_in_the_table(public: type, page: str):
