@@ -85,8 +85,9 @@ def codat_nightly_refresh() -> None:
 
     @task(trigger_rule="all_done")
     def report(companies: Iterable[str], extracted: Any) -> dict[str, int]:
-        # Airflow gives a list, but of one company that went through its XCom alone, and of none None.
-        through = [extracted] if isinstance(extracted, dict) else list(extracted or ())
+        # Airflow gives a list, but a single result as it is. On 3.1 the list has placeholders of tasks without a result.
+        found = [extracted] if isinstance(extracted, dict) else extracted or ()
+        through = [each for each in found if isinstance(each, dict)]
         invoices, missing = sum(each["records"] for each in through), len(list(companies)) - len(through)
         print(f"{len(through)} companies are up to date, with {invoices} invoices; {missing} are not.")
         return {"upToDate": len(through), "notUpToDate": missing, "invoices": invoices}
