@@ -85,7 +85,7 @@ def codat_nightly_refresh() -> None:
 
     @task(trigger_rule="all_done")
     def report(companies: Iterable[str], extracted: Any) -> dict[str, int]:
-        # Airflow gives a list, but a single result as it is. On 3.1 the list has placeholders of tasks without a result.
+        # Airflow gives a list, but a single result as it is. On 3.1 the list has placeholders of missing results.
         found = [extracted] if isinstance(extracted, dict) else extracted or ()
         through = [each for each in found if isinstance(each, dict)]
         invoices, missing = sum(each["records"] for each in through), len(list(companies)) - len(through)
