@@ -14,17 +14,17 @@ refreshes before and after             rows                                     
 the same, none may change records      as many different ones as Codat counts    it is complete
 the same, none may change records      fewer: Codat ordered the pages in         the pages are read again, and what
                                        different ways                            came is kept
-the same, none may change records      fewer, because some without an ``id``     it is complete if it was one page.
-                                       are equal: there are equal ones, or one   Otherwise the pages are read again,
-                                       of them came twice instead of another     from the beginning. It is complete
-                                                                                 once two readings brought the same
+the same, none may change records      fewer, because some without an ``id``     it is complete if there was one page,
+                                       are equal: either Codat has equal ones,   or if the reading before brought the
+                                       or one came twice instead of another      same. Otherwise the pages are read
+                                                                                 again, from the beginning
 the same, none may change records      Codat's count has changed                 the pages are read again, from the
 others, or one may change records      any                                       beginning
 answered 409 meanwhile                 any
 =====================================  ========================================  ===================================
 
-If the order of the pages may be the reason, the next reading has pages that are smaller by one record: two answers of
-one order would else leave out the same records again. After ``MOST_READINGS`` readings without success, an error ends
+If the order of the pages may be the reason, the next reading has pages that are smaller by one record: with pages of
+the same size, the same records could be left out again. After ``MOST_READINGS`` readings without success, an error ends
 the extraction, and nothing is handed on.
 
 The watermark of the next extraction is the time at which the latest successful refresh was requested, less an overlap.
