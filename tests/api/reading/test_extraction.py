@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import tracemalloc
 from datetime import timedelta
 
 import pytest
@@ -76,9 +77,9 @@ class Course:
         self.books, self.events, self.errors = books, dict(events), dict(errors)
         self.paths, self.pauses, self.sink = [], [], Lines()
         subject = Subject(COMPANY, data_type, connection_id)
-        self.steps = Extraction(
-            subject, page_size, timedelta(seconds=overlap), self.sink, logging.getLogger("extraction")
-        ).steps(since)
+        log = logging.getLogger("extraction")
+        self.extraction = Extraction(subject, page_size, timedelta(seconds=overlap), self.sink, log)
+        self.steps = self.extraction.steps(since)
 
     def run(self):
         answer = None
@@ -366,3 +367,37 @@ def test_only_what_has_changed_is_read():
     course = Course(kept, since=EPOCH + timedelta(seconds=2))
     course.run()
     assert sorted(course.sink.records) == ["r1", "r2"]
+
+
+class ManyRecords(Books):
+    """Books of many records, which are made when a page of them is read."""
+
+    count = 12_000
+
+    def answer(self, request):
+        if not request.path.endswith("/data/invoices"):
+            return super().answer(request)
+        page, size = request.params["page"], request.params["pageSize"]
+        rows = [{"id": f"r{number}", "text": "t" * 500} for number in range((page - 1) * size, page * size)]
+        links = {"next": {"href": "/"}} if page * size < self.count else {}
+        return request.read(
+            {"results": rows, "pageNumber": page, "pageSize": size, "totalResults": self.count, "_links": links}
+        )
+
+
+class NoLines(Lines):
+    def write(self, lines):
+        """Forget the lines."""
+
+
+def test_the_memory_is_that_of_a_page_and_a_few_bytes_for_each_record():
+    course = Course(books(cls=ManyRecords), page_size=500)
+    course.sink = course.extraction.sink = NoLines()
+    tracemalloc.start()
+    try:
+        course.run()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert course.pages == 24
+    assert peak < 5_000_000  # a page has 1.1 MB, and all records have 15 MB
