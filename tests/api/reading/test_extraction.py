@@ -400,4 +400,4 @@ def test_the_memory_is_that_of_a_page_and_a_few_bytes_for_each_record():
     finally:
         tracemalloc.stop()
     assert course.pages == 24
-    assert peak < 5_000_000  # a page has about 1 MB, and all records have about 15 MB
+    assert peak < 5_000_000  # a page has about 0.5 MB, and all records have 10 MB
