@@ -1,9 +1,10 @@
-"""What must hold of every example before it runs; tests/e2e runs them."""
+"""What must hold of every example before it runs, and one run of those that read data; tests/e2e runs all of them."""
 
 from __future__ import annotations
 
 import ast
 import runpy
+import shutil
 import socket
 import sys
 import warnings
@@ -11,13 +12,17 @@ from pathlib import Path
 
 import pytest
 from airflow import __version__ as airflow_version
+from airflow_process import Script
 
 from airflow_provider_codat.demo.onboarding import example_dags
 
 ALL_FILES = sorted(example_dags().glob("*.py"))
 FILES = [path for path in ALL_FILES if airflow_version >= "3" or path.stem != "codat_extract_on_refresh"]
 """Those that define a DAG on this Airflow: the one of an asset watcher defines none on Airflow 2."""
-
+READING = Script(
+    Path(__file__).with_name("run_reading_examples.py"),
+    write_dags=lambda folder: [shutil.copy(path, folder) for path in FILES],
+)
 PACKAGE = "airflow_provider_codat"
 PUBLIC = {
     "airflow.providers.common.compat.sdk",
@@ -37,6 +42,7 @@ def test_all_examples_are_found():
     assert [path.stem for path in ALL_FILES] == [
         "codat_extract_on_refresh",
         "codat_gate_on_push",
+        "codat_link_company",
         "codat_nightly_refresh",
         "codat_onboard_company",
         "codat_push_bills",
@@ -73,3 +79,20 @@ def test_it_imports_public_names_only(path: Path):
 @pytest.mark.parametrize("path", ALL_FILES, ids=lambda path: path.stem)
 def test_it_can_be_imported_by_every_airflow(path: Path):
     runpy.run_path(str(path))
+
+
+def test_the_nightly_refresh_reads_what_has_changed_and_one_company_fails_alone():
+    ended = READING.output()["codat_nightly_refresh"]
+    of_each = [{name.removeprefix("company."): state for name, state in states.items()} for states in ended["states"]]
+    tasks = ["refresh", "fresh", "extract_payments", "extract_invoices"]
+    expected = {f"{name}[0]": "success" for name in tasks} | {f"{name}[1]": "upstream_failed" for name in tasks}
+    expected |= {"list_companies[-1]": "success", "report[-1]": "success", "refresh[1]": "failed"}
+    assert of_each == [expected, expected]
+    assert ended["invoices"] == [["i0", "i1", "i2"], ["i0", "i1", "i2"]]  # the overlap of an hour has all once more
+
+
+def test_a_company_is_created_linked_and_read():
+    ended = READING.output()["codat_link_company"]
+    names = ["create_company", "first_sync", "extract_customers", "extract_invoices", "welcome"]
+    assert ended["states"] == [{f"{name}[-1]": "success" for name in names}]
+    assert ended["invoices"] == [["i1"]]

@@ -31,6 +31,7 @@ import airflow_provider_codat
 from airflow_provider_codat import exceptions, simulator
 from airflow_provider_codat.api.sync_settings.fields import FIELDS
 from airflow_provider_codat.operators.codat import (
+    CodatExtractOperator,
     CodatPushOperator,
     CodatRefreshOperator,
     CodatSyncSettingsOperator,
@@ -125,7 +126,8 @@ def test_the_readme_makes_sense_on_a_package_index():
     [
         *((each, SENSORS) for each in (CodatPushOperationSensor, CodatDataFreshnessSensor)),
         (CodatEventTrigger, TRIGGERS),
-        *((each, OPERATORS) for each in (CodatPushOperator, CodatRefreshOperator, CodatSyncSettingsOperator)),
+        *((each, OPERATORS) for each in (CodatExtractOperator, CodatPushOperator, CodatRefreshOperator)),
+        (CodatSyncSettingsOperator, OPERATORS),
     ],
 )
 def test_every_parameter_is_in_the_table(public: type, page: str):

@@ -1,4 +1,6 @@
-"""The data types that Codat documents. A data type that is not among them causes a warning, not an error.
+"""The data types that Codat documents.
+
+A data type that is not among them causes a warning. It is an error only as a literal ``data_type`` of an extraction.
 
 Source: https://docs.codat.io/core-concepts/data-type-settings.
 """
@@ -64,6 +66,14 @@ _BY_NAME = {name.casefold(): name for name in KNOWN_DATA_TYPES} | {
 def known_data_type(name: object) -> str | None:
     """Return the known data type of a name or path segment (``bills``, ``Bills``, ``accounts``), or ``None``."""
     return _BY_NAME.get(name.casefold()) if isinstance(name, str) else None
+
+
+def did_you_mean(name: object) -> str:
+    """Return the question whether the closest known data type is meant, or an empty text if none is close."""
+    import difflib  # needed for mistakes only
+
+    near = difflib.get_close_matches(str(name).casefold(), _BY_NAME, n=1)
+    return f" Did you mean {_BY_NAME[near[0]]!r}?" if near else ""
 
 
 def are_different(one: object, other: object) -> bool:

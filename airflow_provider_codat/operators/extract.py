@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
+from airflow_provider_codat.api.data_types import did_you_mean, known_data_type
 from airflow_provider_codat.api.errors import CodatDataTypeNotSupported, CodatInputError
 from airflow_provider_codat.api.http.response import parse_datetime
 from airflow_provider_codat.links.codat import store_company_link
@@ -31,6 +32,8 @@ class CodatExtractOperator(AssetEvents):
     ``ObjectStoragePath`` knows: a local folder, S3, GCS, Azure and others. Each record is as Codat has it, deleted ones
     included, with ``companyId``, ``connectionId`` and ``dataType``. Together with the ``id`` they are its key. A record
     can come again, in the same run and in later ones: keep the one with the latest ``modifiedDate`` of each key.
+    Records without an ``id``, such as ``banking-accountBalances``, come once in a run, and equal ones as often as Codat
+    has them: read them in the mode ``full``, and keep those of the latest run.
 
     In the mode ``incremental``, a run reads what Codat has changed since the last run. The time from which it reads is
     the watermark, in a file beside the runs. It is the time at which Codat's latest successful refresh was requested,
@@ -46,7 +49,8 @@ class CodatExtractOperator(AssetEvents):
     The XCom is ``{companyId, connectionId, dataType, manifest, paths, records, since, watermark}``, never a record.
 
     :param company_id: the company. Templated.
-    :param data_type: such as ``invoices``, ``chartOfAccounts``, ``commerce-orders`` or ``balanceSheet``. Templated.
+    :param data_type: such as ``invoices``, ``chartOfAccounts``, ``commerce-orders`` or ``balanceSheet``. A literal that
+        is unknown is an error, a rendered one a warning. Templated.
     :param path: the folder or URI below which the files are, such as ``s3://aws_default@bucket/codat``. A task needs
         one of its own, except for data of other companies, connections and types. Templated.
     :param storage_conn_id: the Airflow connection of the storage, unless the ``path`` names it; default none.
@@ -152,6 +156,11 @@ class CodatExtractOperator(AssetEvents):
         if self.is_literal("full_refresh"):
             read_flag("full_refresh", self.full_refresh)
         if self.is_literal("data_type"):
+            if known_data_type(self.data_type) is None:
+                raise CodatInputError(
+                    f"data_type is {self.data_type!r}, which is not a data type of Codat.{did_you_mean(self.data_type)}"
+                    " If it is newer than this version of the provider, give it as a template"
+                )
             stand_ins = {name: value for name, value in STAND_INS.items() if not self.is_literal(name)}
             self._subject(stand_ins).request({"page": 1, "page_size": self.page_size}, None)
 
@@ -175,8 +184,8 @@ class CodatExtractOperator(AssetEvents):
         from airflow_provider_codat.api.reading.subject import Subject
 
         names = "company_id", "data_type", "connection_id", "account_id", "period_length", "periods_to_compare"
-        given = {name: getattr(self, name) for name in (*names, "start_month")}
-        return Subject(**given | (stand_ins or {}))
+        given = {name: getattr(self, name) for name in (*names, "start_month")} | (stand_ins or {})
+        return Subject(**given | {"data_type": known_data_type(given["data_type"]) or given["data_type"]})
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read the records into files, unless the run is complete, and return the XCom.
@@ -187,6 +196,10 @@ class CodatExtractOperator(AssetEvents):
         self._check_path()
         subject = self._subject()
         subject.request({"page": 1, "page_size": self.page_size}, None)  # raises for a wrong argument
+        if known_data_type(subject.data_type) is None:
+            self.log.warning(
+                "%s is not a data type that this version knows.%s", subject.data_type, did_you_mean(subject.data_type)
+            )
         files = self._files(subject, context)
         manifest = files.manifest()
         if manifest is not None:
@@ -203,9 +216,9 @@ class CodatExtractOperator(AssetEvents):
             files.watermark() or "the beginning",
         )
         xcom = {
-            "companyId": self.company_id,
-            "connectionId": self.connection_id,
-            "dataType": self.data_type,
+            "companyId": subject.company_id,
+            "connectionId": subject.connection_id,
+            "dataType": subject.data_type,
             "manifest": str(files.manifest_path),
             "paths": [str(files.folder / each["name"]) for each in manifest["files"]],
             "records": manifest["records"],

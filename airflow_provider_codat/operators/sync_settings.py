@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import random
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_codat.api.data_types import KNOWN_DATA_TYPES
+from airflow_provider_codat.api.data_types import KNOWN_DATA_TYPES, did_you_mean
 from airflow_provider_codat.api.errors import CodatInputError
 from airflow_provider_codat.api.http.request import identifier
 from airflow_provider_codat.api.sync_settings import SyncSetting, read_bool, read_desired, refuse_hours_of_day
@@ -120,11 +119,10 @@ class CodatSyncSettingsOperator(CodatTask):
     def _warn_of_unknown_data_types(self, desired: Sequence[SyncSetting]) -> None:
         for setting in desired:
             if setting.data_type not in KNOWN_DATA_TYPES:
-                near = difflib.get_close_matches(setting.data_type, KNOWN_DATA_TYPES, n=1)
                 self.log.warning(
                     "Data type %r is unknown to this version, and is sent unchanged.%s",
                     setting.data_type,
-                    f" Did you mean {near[0]!r}?" if near else "",
+                    did_you_mean(setting.data_type),
                 )
 
     def _apply(self, desired: tuple[SyncSetting, ...]) -> Applied:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import gzip
+import json
 import sqlite3
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +19,6 @@ from airflow_provider_codat.simulator import UNDECIDED, Fault, Outcome, RefreshO
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from airflow_runs import AirflowStack, DagRun
 
@@ -41,6 +43,10 @@ class Runs:
     scheduled: list[Company]
     schedule: DagRun
     nightly: DagRun
+    #: The states of its tasks when it had ended. Then the instances of its gate were cleared.
+    nightly_states: dict[str, str | None]
+    linked: Company
+    linking: DagRun
     gated: Company
     gate: DagRun
     #: The gate's sensor and the arguments of all triggers, as they were while it was deferred.
@@ -54,11 +60,13 @@ class Runs:
     bills: DagRun
 
     def all(self) -> list[DagRun]:
-        return [self.schedule, self.nightly, self.gate, self.welcome, self.refusal, self.bills]
+        return [self.schedule, self.nightly, self.linking, self.gate, self.welcome, self.refusal, self.bills]
 
 
 @pytest.fixture(scope="session")
-def runs(codat: CodatSimulator, airflow: AirflowStack) -> Runs:
+def runs(codat: CodatSimulator, airflow: AirflowStack, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    path = str(tmp_path_factory.mktemp("books"))
+
     def start(dag_id: str, name: str, outcome: Outcome, faults: Sequence[Fault] = ()) -> tuple[Company, DagRun]:
         company = codat.add_company(name)
         codat.outcome(outcome, company_id=company.id)
@@ -82,8 +90,13 @@ def runs(codat: CodatSimulator, airflow: AirflowStack) -> Runs:
     codat.set_connection_status(scheduled[1].id, "Deauthorized")
     for company in scheduled:
         codat.refreshes.outcome(RefreshOutcome(latency=2.0), company_id=company.id)
-    nightly = airflow.trigger("codat_nightly_refresh")
+        codat.source(company.id, "invoices").add({"id": f"invoice of {company.name}"})
+    nightly = airflow.trigger("codat_nightly_refresh", {"path": path})
     nightly.wait()
+    nightly_states = nightly.states()
+    nightly.clear("company.fresh")
+    nightly.wait()
+    linking = airflow.trigger("codat_link_company", {"name": "Linked", "path": path})
     gated, gate = start("codat_gate_on_push", "Gated", UNDECIDED)
     welcomed, welcome = start("codat_onboard_company", "Welcomed", Outcome(polls=1, record_id="supplier-1"))
     refused, refusal = start("codat_onboard_company", "Refused", REFUSAL)
@@ -93,15 +106,19 @@ def runs(codat: CodatSimulator, airflow: AirflowStack) -> Runs:
     deferred = {each.task_id: each for each in gate.task_instances()}["bill_landed"]
     with sqlite3.connect(airflow.home / "airflow.db") as database:
         arguments = [row for (row,) in database.execute("SELECT kwargs FROM trigger")]
+    linked = link(codat, airflow, linking)
     # Not before Airflow has settled the deferral: a trigger that fires while the scheduler still has the end of the
     # deferring worker before it makes Airflow take the resumed task for one that was killed.
-    for run in (welcome, refusal, bills):
+    for run in (linking, welcome, refusal, bills):
         run.wait()
     codat.finish(gate.xcom("push_bill"), Outcome(record_id="bill-1"))
     return Runs(
         scheduled,
         schedule,
         nightly,
+        nightly_states,
+        linked,
+        linking,
         gated,
         gate,
         deferred,
@@ -113,6 +130,31 @@ def runs(codat: CodatSimulator, airflow: AirflowStack) -> Runs:
         billed,
         bills,
     )
+
+
+def link(codat: CodatSimulator, airflow: AirflowStack, run: DagRun) -> Company:
+    """Link the company that a run creates, as its customer does, once the trigger has seen that it is not linked."""
+
+    def is_checked() -> bool:
+        created = [each for each in codat.companies if each.name == "Linked"]
+        return any(codat.count("GET", f"/companies/{each.id}/dataStatus") >= 2 for each in created)
+
+    airflow.wait_until("the trigger's first check", is_checked, timeout=120)
+    (company,) = [each for each in codat.companies if each.name == "Linked"]
+    settings = [{"dataType": each, "syncSchedule": 24} for each in ("customers", "invoices")]
+    codat.set_sync_settings(company.id, settings)
+    connection = codat.add_connection(company.id, "PendingAuth")
+    for number in range(3):
+        codat.source(company.id, "customers").add({"id": f"customer-{number}"})
+    codat.source(company.id, "invoices").add({"id": "invoice-1"})
+    return codat.set_connection_status(company.id, "Linked", connection.id)
+
+
+def extracted(run: DagRun, task_id: str, map_index: int = -1) -> list[str]:
+    """Return the ids of the records in the files that an extraction has written."""
+    paths = run.xcom(task_id, map_index=map_index)["paths"]
+    lines = [line for path in paths for line in gzip.decompress(Path(path).read_bytes()).splitlines()]
+    return sorted(json.loads(line)["id"] for line in lines)
 
 
 def assert_success(airflow: AirflowStack, run: DagRun) -> None:
@@ -169,17 +211,34 @@ def test_a_company_that_cannot_be_refreshed_fails_alone(
     codat: CodatSimulator, airflow: AirflowStack, runs: Runs
 ) -> None:
     assert_success(airflow, runs.nightly)
-    states = runs.nightly.states()
-    through = {f"company.{task}[{index}]" for task in ("refresh", "fresh", "use") for index in (0, 2)}
-    assert {states[name] for name in ("list_companies", "report", *through)} == {"success"}
-    assert [states[f"company.{task}[1]"] for task in ("refresh", "fresh", "use")] == [
-        *("failed", "upstream_failed", "upstream_failed")
-    ]
-    assert runs.nightly.xcom("report") == {"fresh": 2, "notFresh": 1}
+    tasks = ["refresh", "fresh", "extract_payments", "extract_invoices"]
+    through = {f"company.{task}[{index}]" for task in tasks for index in (0, 2)}
+    assert {runs.nightly_states[name] for name in ("list_companies", "report", *through)} == {"success"}
+    assert [runs.nightly_states[f"company.{task}[1]"] for task in tasks] == ["failed", *["upstream_failed"] * 3]
+    assert runs.nightly.xcom("report") == {"upToDate": 2, "notUpToDate": 1, "invoices": 2}
     assert runs.nightly.xcom("company.refresh", map_index=2)["invoices"]["status"] == "Complete"
     assert "The customer has to authorize it at http" in runs.nightly.log("company.refresh", 1)
-    for company in runs.scheduled:
+    for index in (0, 2):
+        name = runs.scheduled[index].name
+        assert extracted(runs.nightly, "company.extract_invoices", index) == [f"invoice of {name}"]
+
+
+def test_the_gate_of_the_nightly_refresh_passes_again_when_it_is_cleared(codat: CodatSimulator, runs: Runs) -> None:
+    assert runs.nightly.states() == runs.nightly_states
+    tries = {each.name: each.tries for each in runs.nightly.task_instances()}
+    assert [tries[f"company.fresh[{index}]"] for index in (0, 2)] == [2, 2]
+    for company in runs.scheduled:  # nothing was refreshed again: two data types, once each
         assert codat.count("POST", f"/companies/{company.id}/data/queue/.*") == 2
+
+
+def test_a_company_is_created_linked_and_read(codat: CodatSimulator, airflow: AirflowStack, runs: Runs) -> None:
+    assert_success(airflow, runs.linking)
+    assert {*runs.linking.states().values()} == {"success"}
+    assert runs.linking.xcom("create_company") == runs.linked.id
+    assert codat.count("POST", "/companies") == 1
+    assert extracted(runs.linking, "extract_customers") == ["customer-0", "customer-1", "customer-2"]
+    assert extracted(runs.linking, "extract_invoices") == ["invoice-1"]
+    assert runs.linking.xcom("welcome") == {"customers": 3, "invoices": 1}
 
 
 def test_a_company_is_onboarded(codat: CodatSimulator, runs: Runs) -> None:
@@ -249,7 +308,7 @@ def test_the_demo_shows_why_a_task_failed(
 
 
 def test_the_api_key_is_in_no_file_of_all_this(codat: CodatSimulator, airflow: AirflowStack, runs: Runs) -> None:
-    assert [run.wait(timeout=30) for run in runs.all()] == ["success"] * 6
+    assert [run.wait(timeout=30) for run in runs.all()] == ["success"] * 7
     files = {path: path.read_bytes() for path in airflow.home.rglob("*") if path.is_file()}
 
     def holding(text: bytes) -> set[Path]:

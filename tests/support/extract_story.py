@@ -289,17 +289,23 @@ def task_instance(run, try_number):
     return SimpleNamespace(run_id=run, map_index=-1, dag_id="dag", task_id="task", try_number=try_number)
 
 
-def union(storage):
-    """Return the latest version of each record in the files that the manifests name."""
-    latest = {}
-    for path, manifest in storage.json("/manifest.json").items():
+def records(storage, run=""):
+    """Yield the records in the files that the manifests name, of one run or of all, as the books have them."""
+    for path, manifest in storage.json(f"{run}/manifest.json").items():
         for each in manifest["files"]:
             lines = gzip.decompress(storage.files[path.replace("manifest.json", each["name"])]).splitlines()
             assert len(lines) == each["records"]
             for record in map(json.loads, lines):
                 assert record.pop("companyId") == COMPANY
                 del record["connectionId"], record["dataType"]
-                known = latest.get(record["id"])
-                if known is None or (record["modifiedDate"], record["of"]) >= (known["modifiedDate"], known["of"]):
-                    latest[record["id"]] = record
+                yield record
+
+
+def union(storage):
+    """Return the latest version of each record in the files that the manifests name."""
+    latest = {}
+    for record in records(storage):
+        known = latest.get(record["id"])
+        if known is None or (record["modifiedDate"], record["of"]) >= (known["modifiedDate"], known["of"]):
+            latest[record["id"]] = record
     return latest

@@ -14,12 +14,18 @@ refreshes before and after             rows                                     
 the same, none may change records      as many different ones as Codat counts    it is complete
 the same, none may change records      fewer: Codat ordered the pages in         the pages are read again, and what
                                        different ways                            came is kept
+the same, none may change records      fewer, because some without an ``id``     it is complete if there was one page,
+                                       are equal: either Codat has equal ones,   or if the reading before brought the
+                                       or one came twice instead of another      same. Otherwise the pages are read
+                                                                                 again, from the beginning
 the same, none may change records      Codat's count has changed                 the pages are read again, from the
 others, or one may change records      any                                       beginning
 answered 409 meanwhile                 any
 =====================================  ========================================  ===================================
 
-After ``MOST_READINGS`` readings without success, an error ends the extraction, and nothing is handed on.
+If the order of the pages may be the reason, the next reading has pages that are smaller by one record: with pages of
+the same size, the same records could be left out again. After ``MOST_READINGS`` readings without success, an error ends
+the extraction, and nothing is handed on.
 
 The watermark of the next extraction is the time at which the latest successful refresh was requested, less an overlap.
 A refresh that ends later was requested later too, and stamps what it changes with a ``modifiedDate`` after its request,
@@ -81,12 +87,20 @@ class _Problem:
     """Why a reading is not complete.
 
     :param keeps_rows: whether what came can be kept; default ``False``.
+    :param to_confirm: the rows that came, if they are all there are once the next reading brings the same; default
+        ``None``.
     :param passes: whether it passes with time, so that the next reading waits; default ``False``.
     """
 
     text: str
     keeps_rows: bool = False
+    to_confirm: tuple[int, int] | None = None
     passes: bool = False
+
+    @property
+    def is_of_order(self) -> bool:
+        """Whether it may come from the order of the pages."""
+        return self.keeps_rows or self.to_confirm is not None
 
 
 @dataclass(frozen=True)
@@ -122,7 +136,8 @@ class Extraction:
         :raises CodatExtractionIncomplete: no refresh has succeeded yet, or no reading was complete.
         :raises DataTypeNotSupported: the platform does not have the data type.
         """
-        rows, kept_of, pause, reading = Rows(), None, FIRST_PAUSE, 0
+        rows, kept_of, pause, reading, page_size = Rows(), None, FIRST_PAUSE, 0, self.page_size
+        unconfirmed = None
         while True:
             reading += 1
             before = yield from read_refreshes(self.subject)
@@ -130,10 +145,12 @@ class Extraction:
             if kept_of != before.state:
                 rows = Rows()
                 self.sink.begin()
-            problem = _merging(before) or (yield from self._read_pages(since, rows))
-            if problem is None or problem.keeps_rows:
+            problem = _merging(before) or (yield from self._read_pages(since, rows, page_size))
+            if problem is None or problem.is_of_order:
                 after = yield from read_refreshes(self.subject)
                 problem = _merging(after) or _refreshed(before, after) or problem
+            if problem is not None and problem.to_confirm and unconfirmed == (before.state, problem.to_confirm):
+                problem = None
             if problem is None:
                 requested = yield from read_requested(self.subject.company_id, refresh_id)
                 return Extracted(refresh_id, None if requested is None else requested - self.overlap)
@@ -145,6 +162,9 @@ class Extraction:
                 )
             self.log.warning("Reading %d of %s is not complete: %s.", reading, self.subject, problem.text)
             kept_of = before.state if problem.keeps_rows else None
+            unconfirmed = before.state, problem.to_confirm
+            if problem.is_of_order:
+                page_size = max(page_size - 1, 1)
             if problem.passes:
                 yield Sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
@@ -161,10 +181,11 @@ class Extraction:
             " CodatRefreshOperator, and extract once the refresh is Complete"
         )
 
-    def _read_pages(self, since: datetime | None, rows: Rows) -> Steps[_Problem | None]:
+    def _read_pages(self, since: datetime | None, rows: Rows, page_size: int) -> Steps[_Problem | None]:
         """Read all pages from the first on, and write them."""
-        place: dict[str, int] | None = {"page": 1, "page_size": self.page_size}
+        place: dict[str, int] | None = {"page": 1, "page_size": page_size}
         total: int | None = None
+        pages = 0
         while place is not None:
             try:
                 page: Page[Record] = yield self.subject.request(place, since)
@@ -177,18 +198,27 @@ class Extraction:
                 return None
             if place["page"] > 1 and page.total != total:
                 return _Problem(f"Codat counted {total} records, and then {page.total}")
-            total = page.total
+            pages, total = place["page"], page.total
             lines = [self.subject.line(record) for record in page.results]
-            rows.add(map(self.subject.key, page.results))
+            rows.add(page.results)
             self.sink.write(lines)
             if place["page"] % PAGES_PER_LINE == 0:
                 self.log.info("%d of %s records of %s were read.", len(rows), total, self.subject)
             place = place_after(place, page)
             del page, lines  # so that no two pages are in memory at once
-        if total is not None and rows.different != total:
-            came = rows.different
-            return _Problem(f"Codat counts {total} records, but {came} different ones came", keeps_rows=came < total)
+        return None if total is None else _counted(rows, total, pages)
+
+
+def _counted(rows: Rows, total: int, pages: int) -> _Problem | None:
+    """Compare the rows that came with Codat's count."""
+    came, equal = rows.different, rows.equal_without_id
+    if came == total or (came + equal == total and pages == 1):
         return None
+    text = f"Codat counts {total} records, but {came} different ones came"
+    if came + equal == total:
+        return _Problem(f"{text}; those without an id may be equal", to_confirm=rows.fingerprint)
+    # Records without an id are not kept: whether they come again in the next reading could not be told.
+    return _Problem(text, keeps_rows=came < total and rows.all_have_ids)
 
 
 def _merging(refreshes: Refreshes) -> _Problem | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
@@ -111,15 +111,6 @@ class Subject:
                 raise CodatInputError(
                     f"{name} is {value!r}, but data_type is {self.data_type!r}, which does not take it: leave it out"
                 )
-
-    def key(self, record: Record) -> Hashable:
-        """Return what makes a record another one than others: its ``id``, or all of it if it has none.
-
-        All of it would not do for a record with an ``id``: one that is changed while pages are read comes twice, and
-        would make up for another one that did not come.
-        """
-        record_id = record.get("id")
-        return record_id if isinstance(record_id, str | int) else _encode(record)
 
     def line(self, record: Record) -> bytes:
         """Return a record as one line of JSON, as Codat sent it, with ``companyId``, ``connectionId`` and ``dataType``.

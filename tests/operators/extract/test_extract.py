@@ -204,12 +204,51 @@ def test_data_of_a_connection(codat, company, operator):
         assert f"/{connection_id}/directCosts/" in xcom["manifest"]
 
 
-def test_a_report_is_one_record(codat, company, operator):
-    codat.refreshes.add(company.id, "balanceSheet")
-    report = operator(data_type="balanceSheet", period_length=1, periods_to_compare=3, start_month=date(2026, 1, 1))
+@pytest.mark.parametrize("page_size", [2, 10])
+def test_equal_records_without_an_id_come_as_often_as_codat_has_them(codat, company, operator, page_size):
+    source = codat.source(company.id, "banking-accountBalances")
+    for current in (1.0, 2.0, 2.0, 2.0, 3.0):
+        source.add({"accountId": "a", "date": "2026-03-01", "balance": {"current": current}})
+    codat.refreshes.add(company.id, "banking-accountBalances")
+    balances = operator(
+        data_type="banking-accountBalances", connection_id=company.connection_id, page_size=page_size, mode="full"
+    )
+    assert sorted(each["balance"]["current"] for each in records(run(balances))) == [1.0, 2.0, 2.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(("overlap", "found"), [(0, []), (timedelta(minutes=10), ["i1"])])
+def test_the_overlap_covers_a_refresh_of_another_connection_that_ends_later(simulate, clock, tmp_path, overlap, found):
+    codat = simulate(modified_date_at="request")
+    company = codat.add_company()
+    other = codat.add_connection(company.id)
+    codat.source(company.id, "invoices").add({"id": "i1"})
+    codat.source(company.id, "invoices", other.id).add({"id": "i2"})
+    codat.refreshes.add(company.id, "invoices", outcome=RefreshOutcome(latency=600))
+    clock.let_pass(300)
+    codat.refreshes.add(company.id, "invoices", connection_id=other.id)
+    extract = CodatExtractOperator(
+        task_id="extract", company_id=company.id, data_type="invoices", path=str(tmp_path), overlap=overlap
+    )
+    assert ids(run(extract, "run-1")) == ["i2"]
+    clock.let_pass(301)  # the first refresh has ended
+    assert [each for each in ids(run(extract, "run-2")) if each == "i1"] == found
+
+
+def test_data_of_a_company_are_those_of_all_its_connections(codat, company, operator):
+    other = codat.add_connection(company.id)
+    for number, connection_id in enumerate([company.connection_id, other.id]):
+        codat.source(company.id, "invoices", connection_id).add({"id": f"i{number}"})
+        codat.refreshes.add(company.id, "invoices", connection_id=connection_id)
+    assert ids(run(operator())) == ["i0", "i1"]
+
+
+@pytest.mark.parametrize("data_type", ["balanceSheet", "profitAndLoss", "cashFlowStatement"])
+def test_a_report_is_one_record(codat, company, operator, data_type):
+    codat.refreshes.add(company.id, data_type)
+    report = operator(data_type=data_type, period_length=1, periods_to_compare=3, start_month=date(2026, 1, 1))
     xcom = run(report)
     (record,) = records(xcom)
-    assert record["dataType"] == "balanceSheet"
+    assert record["dataType"] == data_type
     assert record["reports"]
     assert (xcom["since"], xcom["watermark"]) == (None, None)
 
@@ -317,6 +356,12 @@ def test_a_safe_name_is_one_of_a_folder_and_differs_from_others(text):
         ({"full_refresh": "maybe"}, "full_refresh is 'maybe': give True or False"),
         ({"company_id": ""}, "company_id is empty"),
         ({"connection_id": "c"}, "connection_id is 'c', but invoices are read from the company"),
+        (
+            {"data_type": "invoise"},
+            "data_type is 'invoise', which is not a data type of Codat. Did you mean 'invoices'? If it is newer",
+        ),
+        ({"data_type": "qqq"}, "data_type is 'qqq', which is not a data type of Codat. If it is newer"),
+        ({"data_type": "directcosts"}, "connection_id is missing: directCosts are read"),
         ({"data_type": "directCosts"}, "connection_id is missing"),
         ({"data_type": "bankTransactions", "connection_id": "c"}, "account_id is missing"),
         ({"data_type": "balanceSheet"}, "period_length is missing, which the report balanceSheet needs"),
@@ -328,6 +373,26 @@ def test_a_wrong_literal_is_refused_at_dag_parse(arguments, message, tmp_path):
     given = {"task_id": "t", "company_id": "c", "data_type": "invoices", "path": str(tmp_path)}
     with pytest.raises(CodatInputError, match=re.escape(message)):
         CodatExtractOperator(**given | arguments)
+
+
+@pytest.mark.parametrize("name", ["chartofaccounts", "accounts", "{{ params.data_type }}"])
+def test_a_data_type_is_found_under_each_of_its_names(codat, company, operator, name):
+    codat.source(company.id, "chartOfAccounts").add({"id": "a1"})
+    codat.refreshes.add(company.id, "chartOfAccounts")
+    accounts = operator(data_type=name)
+    if "{" in name:
+        accounts.data_type = "Accounts"  # as it is rendered
+    xcom = run(accounts)
+    assert [(each["id"], each["dataType"]) for each in records(xcom)] == [("a1", "chartOfAccounts")]
+    assert (xcom["dataType"], Path(xcom["manifest"]).parts[-3]) == ("chartOfAccounts", "chartOfAccounts")
+
+
+def test_an_unknown_rendered_data_type_is_warned_of_and_read(operator, logged):
+    invoices = operator(data_type="{{ params.data_type }}")
+    invoices.data_type = "invoise"
+    with pytest.raises(CodatError):
+        run(invoices)
+    assert "invoise is not a data type that this version knows. Did you mean 'invoices'?" in logged()
 
 
 def test_templates_are_checked_once_they_are_rendered(operator, codat):
