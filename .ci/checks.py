@@ -256,6 +256,7 @@ class Checks:
             self.step("browser", self.browse)
             self.step("the official client", self.use_official_client)
             self.step("S3", self.write_to_s3)
+            self.step("OpenLineage", self.report_lineage)
             self.step("lint and types", self.lint)
 
     def step(self, name: str, work: Callable[[Output], None], *, is_first: bool = False) -> None:
@@ -398,6 +399,10 @@ class Checks:
     def write_to_s3(self, output: Output) -> None:
         """Run the tests that write to an S3 API, on the newest Airflow."""
         self.test_group("s3", output)
+
+    def report_lineage(self, output: Output) -> None:
+        """Run the tests of what OpenLineage gets to know, on the newest Airflow."""
+        self.test_group("openlineage", output)
 
     def distribute(self, output: Output) -> None:
         """Run the tests of an Airflow with PostgreSQL, Redis and Celery."""

@@ -8,9 +8,13 @@ from urllib.parse import urlsplit
 import pytest
 from airflow import __version__ as airflow_version
 from airflow.providers.common.compat.sdk import Asset
-from airflow.providers_manager import ProvidersManager
 from hypothesis import given
 from hypothesis import strategies as st
+
+try:
+    from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime as ProvidersManager
+except ImportError:  # before Airflow 3.2
+    from airflow.providers_manager import ProvidersManager
 
 from airflow_provider_codat import assets
 from airflow_provider_codat.api.errors import CodatInputError

@@ -39,7 +39,7 @@ UNITS = (
 
 IMPORTED_BY_USERS = (
     r"\w+\.codat\.",
-    r"(retry_policy|exceptions|assets)\.",
+    r"(assets|retry_policy|exceptions)\.",
     r"api\.endpoints\.webhook_(events|signature)\.",
     r"api\.sync_settings\.(?![a-z_]+\.)",  # what the room exports
     r"simulator\.([A-Z]|http_server\.HttpServer|push_calls\.PushCalls)",

@@ -31,6 +31,10 @@ DAGS: dict[Which, dict[str, set[str]]] = {
     (SENSORS, "python", 'DAG("fresh_report"'): {"fresh_report": {"fresh[-1]", "use[-1]"}},
     (PLUGIN, "python", 'DAG("bills_have_changed"'): {"bills_have_changed": {"companies[-1]"}},
     (OPERATORS, "python", 'DAG("refresh_invoices"'): {"refresh_invoices": {"refresh[-1]", "report[-1]"}},
+    (OPERATORS, "python", '"load_invoices"'): {
+        "refresh_company": {"refresh[-1]"},
+        "load_invoices": {"extract[-1]"},
+    },
     (OPERATORS, "python", 'DAG("push_bills"'): {
         "push_bills": {"push_bill[-1]", "pay_bill[-1]", "bills[-1]", "push_bills[0]", "push_bills[1]", "report[-1]"}
     },

@@ -202,7 +202,7 @@ class CodatExtractOperator(AssetEvents):
             files.manifest_path,
             files.watermark() or "the beginning",
         )
-        self.ended = {
+        xcom = {
             "companyId": self.company_id,
             "connectionId": self.connection_id,
             "dataType": self.data_type,
@@ -212,7 +212,8 @@ class CodatExtractOperator(AssetEvents):
             "since": manifest["since"],
             "watermark": manifest["watermark"],
         }
-        return self.ended
+        self.ended = xcom
+        return xcom
 
     def _files(self, subject: Subject, context: Context) -> RunFiles:
         from airflow.providers.common.compat.sdk import ObjectStoragePath

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 class AssetEvents(CodatTask):
-    """An operator with the argument ``asset_events``."""
+    """An operator with the argument ``asset_events``.
+
+    :raises CodatInputError: it is neither ``True`` nor ``False``.
+    """
 
     def __init__(self, *, asset_events: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from urllib.parse import urlsplit
 
 from airflow_provider_codat.api.data_types import known_data_type
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class Task(Protocol):
     """A task whose class has a lineage."""
 
-    lineage: str | None
+    lineage: ClassVar[str | None]
     ended: Any
 
 
@@ -42,10 +42,10 @@ class Touched:
     """Something that a task reads or writes.
 
     :param uri: the URI of its asset.
-    :param records: the number of records, or ``None`` if it is not known.
-    :param ids: what the event of an asset says about it beside that number: ids, never records.
-    :param also: the URIs of further assets that it belongs to.
-    :param is_changed: whether the task has changed it.
+    :param records: the number of records, or ``None`` if it is not known, which is the default.
+    :param ids: what the event of an asset says about it beside that number: ids, never records; default nothing.
+    :param also: the URIs of further assets that it belongs to; default none.
+    :param is_changed: whether the task has changed it; default ``False``.
     """
 
     uri: str
@@ -55,7 +55,7 @@ class Touched:
     is_changed: bool = False
 
     @property
-    def event(self) -> dict[str, str | int]:
+    def event(self) -> dict[str, Any]:
         """The extra of the event. Its values are plain, because Airflow 2.11 puts them into a set."""
         known = {**self.ids, "records": self.records}
         return {name: value for name, value in known.items() if value is not None}
@@ -178,7 +178,7 @@ DESCRIPTIONS: Mapping[str, Callable[[Any], Lineage]] = {
 """The attribute ``lineage`` of a task -> its lineage."""
 
 
-def facets(task: Task) -> OperatorLineage:
+def facets(task: Task) -> OperatorLineage[Any, Any]:
     """Return what OpenLineage reports of a task. It sends no request."""
     from airflow.providers.common.compat.openlineage.facet import (
         ErrorMessageRunFacet,
@@ -197,7 +197,9 @@ def facets(task: Task) -> OperatorLineage:
         run_facets["errorMessage"] = ErrorMessageRunFacet(message=lineage.failure, programmingLanguage="python")
     outputs = {}
     for each in lineage.outputs:
-        counted = {} if each.records is None else {"outputStatistics": OutputStatisticsOutputDatasetFacet(each.records)}
+        counted: dict[str, Any] = {}
+        if each.records is not None:
+            counted["outputStatistics"] = OutputStatisticsOutputDatasetFacet(each.records)
         outputs[each.uri] = OutputDataset(*_dataset(each.uri), outputFacets=counted)
     inputs = {each.uri: InputDataset(*_dataset(each.uri)) for each in lineage.inputs}
     return OperatorLineage(inputs=list(inputs.values()), outputs=list(outputs.values()), run_facets=run_facets)

@@ -116,17 +116,17 @@ class CodatTask(BaseOperator):
 
         return CodatHook(self.codat_conn_id)
 
-    def get_openlineage_facets_on_start(self) -> OperatorLineage:
+    def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any]:
         """Return what the task reads and writes. OpenLineage calls this when the task starts, and when it resumes."""
         from airflow_provider_codat.tasks.lineage import facets
 
         return facets(self)
 
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage:
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """Return what the task has read and written. OpenLineage calls this after a success."""
         return self.get_openlineage_facets_on_start()
 
-    def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage:
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """Return what the task was to read and write. OpenLineage calls this after a failure."""
         return self.get_openlineage_facets_on_start()
 
