@@ -217,7 +217,15 @@ def test_every_path_that_a_guide_names_exists():
 
 def test_every_benchmark_command_is_one():
     commands = re.findall(r"`\.venv/bin/python -m tests\.benchmarks\.(\w+) ([^`]*)`", pages.text(BENCHMARKS))
-    assert {module for module, _ in commands} == {"waits", "sensors", "account", "extract", "lateness", "mapped"}
+    assert {module for module, _ in commands} == {
+        "waits",
+        "sensors",
+        "account",
+        "extract",
+        "lateness",
+        "mapped",
+        "webhooks",
+    }
     for module, arguments in commands:
         import_module(f"benchmarks.{module}")._parser().parse_args(arguments.split())
 

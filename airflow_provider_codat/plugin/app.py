@@ -136,10 +136,10 @@ class _Receiver:
             webhook.event_type,
             webhook.company_id,
             stored.events,
-            stored.hinted,
-            stored.duplicates,
+            stored.hints,
+            stored.known,
         )
-        return {"status": "stored" if stored.is_new else "known"}
+        return {"status": "known" if stored.is_known else "stored"}
 
     def _report(self, _: bytes) -> dict[str, Any]:
         missing = {name: list(self._missing(name)) for name in sorted(self._conn_ids)}

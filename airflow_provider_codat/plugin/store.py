@@ -21,8 +21,7 @@ from airflow_provider_codat.api.webhook_hints import MAILBOX_KEY, add_hint, read
 from airflow_provider_codat.plugin.events import EVENT_ID, MESSAGE_ID, Delivery
 
 try:
-    from airflow._shared.state import AssetScope, AssetStateStoreWriterKind
-    from airflow.state.metastore import MetastoreBackend
+    from airflow.state import AssetScope, get_state_backend  # from which the triggers read, too
 except ImportError:  # before Airflow 3.3
     HAS_HINTS = False
 else:
@@ -43,18 +42,18 @@ class Stored:
     """What a message has led to.
 
     :param events: how many asset events were written.
-    :param duplicates: how many were due, but for the message, which was known.
-    :param hinted: whether a hint was written.
+    :param hints: how many hints were written, 0 or 1.
+    :param known: how many of both were due, but were written before.
     """
 
     events: int
-    duplicates: int
-    hinted: bool
+    hints: int
+    known: int
 
     @property
-    def is_new(self) -> bool:
-        """Whether anything was written, or nothing was due."""
-        return self.hinted or self.events > 0 or not self.duplicates
+    def is_known(self) -> bool:
+        """Whether all that is due was written before."""
+        return self.known > 0 and not self.events and not self.hints
 
 
 def store(delivery: Delivery) -> Stored:
@@ -69,11 +68,11 @@ def store(delivery: Delivery) -> Stored:
         for asset, extra in new:
             # Each Airflow passes over the arguments that it does not know.
             asset_manager.register_asset_change(asset=asset, extra=extra, session=session, callback_sink=after_commit)
-        mailbox = assets.get(delivery.mailbox)
-        hinted = HAS_HINTS and mailbox is not None and _has_put_hint(session, mailbox.id, delivery)
+        has_mailbox = HAS_HINTS and delivery.mailbox in assets
+        hints = int(has_mailbox and _has_put_hint(session, assets[delivery.mailbox].id, delivery))
     for callback in after_commit:
         callback()
-    return Stored(len(new), len(due) - len(new), hinted)
+    return Stored(len(new), hints, known=len(due) - len(new) + has_mailbox - hints)
 
 
 def active_assets(uris: Collection[str]) -> set[str]:
@@ -106,12 +105,11 @@ def _is_known(session: Session, asset_id: int, delivery: Delivery) -> bool:
 
 def _has_put_hint(session: Session, asset_id: int, delivery: Delivery) -> bool:
     """Put the hint into the mailbox, unless one of the message is there, and return whether it was put there."""
-    store, scope = MetastoreBackend(), AssetScope(asset_id=asset_id)
-    mailbox = _parsed(store.get(scope, MAILBOX_KEY, session=session))
+    backend, scope = get_state_backend(), AssetScope(asset_id=asset_id)
+    mailbox = _parsed(backend.get(scope, MAILBOX_KEY, session=session))
     if any(hint.id == delivery.hint.id for hint in read_hints(mailbox)):
         return False
-    value = json.dumps(add_hint(mailbox, delivery.hint))
-    store.set_asset_state_store(scope, MAILBOX_KEY, value, kind=AssetStateStoreWriterKind.API, session=session)
+    backend.set(scope, MAILBOX_KEY, json.dumps(add_hint(mailbox, delivery.hint)), session=session)
     return True
 
 

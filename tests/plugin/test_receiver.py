@@ -111,6 +111,14 @@ def test_what_comes_again_is_known(second, receiver, database):
         assert len(database.hints()) == HAS_HINTS
 
 
+def test_a_hint_that_comes_again_is_known(receiver, database):
+    database.add(MAILBOX)
+    body = message("connection.connected", {"connection": {"id": "b0b0", "status": "Linked"}})
+    again = "known" if HAS_HINTS else "stored"  # nothing is there that could tell
+    assert [receiver.take(body).json()["status"] for _ in range(2)] == ["stored", again]
+    assert len(database.hints()) == HAS_HINTS
+
+
 def test_one_message_about_two_connections_is_two_events(receiver, database):
     database.add(BILLS)
     entries = [{"connectionId": each, "dataType": "bills", "status": "Complete"} for each in ("b0b0", "b0b1")]
