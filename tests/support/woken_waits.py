@@ -1,0 +1,162 @@
+"""200 waits of a real Airflow, which webhooks wake: starts them, ends their operations, and reads what the logs say.
+
+The DAG ``woken`` is in ``tests/distributed/dags``. No worker starts or ends its sensors. The webhooks come from a
+simulator.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from webhook_messages import PATH, SECRET
+
+from airflow_provider_codat.simulator import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from airflow_runs import AirflowStack
+
+    from airflow_provider_codat.simulator import CodatSimulator
+
+#: Sensors of a run of the DAG. Their operations are all of one company.
+SENSORS = 10
+#: Ends that webhooks announce before the triggerer relies on them, and some more.
+FIRST_ENDS = 10
+#: Seconds that one step may take, on a machine with other work to do.
+PATIENCE = 600
+
+REFUSED = Outcome("Failed", error_message="The ledger is closed.")
+#: One operation in so many fails.
+ONE_IN = 10
+
+
+@dataclass
+class Woken:
+    """One wait.
+
+    :param after: the seconds from the moment when all have been checked to the end of the operation.
+    :param ended: when the operation ended, in epoch seconds.
+    :param seen: when the task's log had its end, in epoch seconds.
+    """
+
+    company_id: str
+    key: str
+    outcome: Outcome
+    after: float
+    ended: float = 0.0
+    seen: float = 0.0
+
+    @property
+    def arguments(self) -> dict[str, str]:
+        return {"company_id": self.company_id, "push_operation_key": self.key}
+
+    @property
+    def delay(self) -> float:
+        return self.seen - self.ended
+
+
+class WokenWaits:
+    """Waits of a temporary Airflow, whose API server gets the webhooks of a simulator."""
+
+    def __init__(self, airflow: AirflowStack, codat: CodatSimulator) -> None:
+        self.airflow = airflow
+        self.codat = codat
+        self._logs: dict[str, Path] = {}  # of an operation
+
+    def connect(self) -> str:
+        """Let the simulator send the ends of pushes to the API server; return the consumer's id."""
+        self.airflow.wait_until("the receiver of webhooks", self._has_receiver, timeout=PATIENCE)
+        events = [f"bills.write.{end}" for end in ("successful", "unsuccessful")]
+        return self.codat.webhooks.add(f"{self.airflow.url}{PATH}", events, secret=SECRET)
+
+    def _has_receiver(self) -> bool:
+        with suppress(httpx.TransportError, ValueError):
+            answer = httpx.get(f"{self.airflow.url}/codat/health", trust_env=False, timeout=60)
+            return bool(answer.json()["status"] == "healthy")
+        return False
+
+    def make_trust(self) -> None:
+        """Let enough operations end that the triggerer relies on webhooks."""
+        self.run(self.plan(FIRST_ENDS, lasting=(1.0, 20.0)))
+
+    def plan(self, count: int, lasting: tuple[float, float], seed: int = 0) -> list[Woken]:
+        """Return so many waits, whose operations last between so many seconds."""
+        dice = Random(seed)  # noqa: S311 - no secret
+        waits = []
+        for number in range(count):
+            if number % SENSORS == 0:
+                company = self.codat.add_company()
+            outcome = Outcome() if (number + 1) % ONE_IN else REFUSED
+            waits.append(Woken(company.id, self.codat.add_push(company.id), outcome, dice.uniform(*lasting)))
+        return waits
+
+    def run(self, waits: list[Woken], each: Callable[[int], None] = lambda _: None) -> int:
+        """Start the waits, end their operations, and wait until all tasks have ended; return how many requests it took.
+
+        :param each: is called before each operation ends, with the number of those that have ended.
+        """
+        began = time.monotonic()
+        runs = [
+            self.airflow.trigger("woken", {"waits": [wait.arguments for wait in part]}, timeout=PATIENCE)
+            for _, [*part] in groupby(waits, key=lambda wait: wait.company_id)
+        ]
+        self.airflow.wait_until("the first check of all", lambda: self._have_checked(waits), timeout=PATIENCE)
+        start = time.monotonic()
+        for number, wait in enumerate(sorted(waits, key=lambda wait: wait.after)):
+            due = start + wait.after
+            self.airflow.wait_until("an end", lambda due=due: time.monotonic() >= due, timeout=PATIENCE)
+            each(number)
+            wait.ended = time.time()
+            self.codat.finish(wait.key, wait.outcome)
+        for run in runs:
+            self.airflow.wait_until(
+                "the end of a run", lambda run=run: run.state in {"success", "failed"}, timeout=PATIENCE
+            )
+        for wait in waits:
+            wait.seen = max(at for at, _ in self._lines(wait, f" is {wait.outcome.status}"))
+        return sum(request.at >= began and request.path.startswith("/companies/") for request in self.codat.requests)
+
+    def states(self, waits: list[Woken], rows: list[tuple[Any, ...]]) -> dict[str, str]:
+        """Return the state of each task by its operation, from rows of run id, task id and state."""
+        by_task = {(run_id, task_id): state for run_id, task_id, state in rows}
+        return {wait.key: by_task[self._task(wait)] for wait in waits}
+
+    def _task(self, wait: Woken) -> tuple[str, str]:
+        parts = dict(part.split("=", 1) for part in self._logs[wait.key].parts if "=" in part)
+        return parts["run_id"], parts["task_id"]
+
+    def _have_checked(self, waits: list[Woken]) -> bool:
+        known = {*self._logs.values()}
+        for log in (self.airflow.home / "logs" / "dag_id=woken").rglob("*.trigger.*.log"):
+            if log not in known and (key := _checked(log)):
+                self._logs[key] = log
+        return all(wait.key in self._logs for wait in waits)
+
+    def _lines(self, wait: Woken, text: str) -> list[tuple[float, str]]:
+        """Return the lines about the operation that have a text, each with its time in epoch seconds."""
+        entries = map(json.loads, self._logs[wait.key].read_text().splitlines())
+        return [
+            (datetime.fromisoformat(each["timestamp"]).timestamp(), each["event"])
+            for each in entries
+            if wait.key in each["event"] and text in each["event"]
+        ]
+
+
+def _checked(log: Path) -> str | None:
+    """Return the key of the operation if a task's log shows its first status."""
+    for line in log.read_text().splitlines():
+        with suppress(ValueError):
+            event = json.loads(line)["event"]
+            if event.endswith(" is Pending."):
+                return str(event.removesuffix(" is Pending.").rpartition(" ")[2])
+    return None
