@@ -15,7 +15,7 @@ import pytest
 from airflow_runs import DagRun
 
 from airflow_provider_codat import demo
-from airflow_provider_codat.demo import airflow_stack, flavours
+from airflow_provider_codat.demo import airflow_stack, flavours, webhooks
 from airflow_provider_codat.demo.airflow_stack import AirflowStack, AirflowStackError
 from airflow_provider_codat.demo.processes import ProcessEnded, Processes
 
@@ -187,3 +187,12 @@ def test_help_and_import_load_nothing_heavy():
     )
     shown = subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=True).stdout  # noqa: S603
     assert "--keep-running" in shown
+
+
+@pytest.mark.parametrize(
+    ("version", "can_receive"),
+    [("2.11.2", False), ("3.1.0", False), ("3.1.1", True), ("3.1.1rc1", True), ("3.2.0", True), ("3.10.0", True)],
+)
+def test_an_airflow_without_the_receiver_is_named(version: str, can_receive: bool):
+    reason = webhooks.missing(version)
+    assert reason == (None if can_receive else f"--webhooks needs Airflow 3.1.1 or later, and this is {version}")

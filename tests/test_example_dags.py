@@ -41,6 +41,7 @@ PUBLIC = {
 def test_all_examples_are_found():
     assert [path.stem for path in ALL_FILES] == [
         "codat_extract_on_refresh",
+        "codat_extract_on_webhook",
         "codat_gate_on_push",
         "codat_link_company",
         "codat_nightly_refresh",

@@ -22,7 +22,7 @@ def main() -> NoReturn:
 
     from airflow_provider_codat.demo.onboarding import run
 
-    sys.exit(run(keep_running=arguments.keep_running))
+    sys.exit(run(keep_running=arguments.keep_running, webhooks=arguments.webhooks))
 
 
 def _leave(number: int, _: object) -> NoReturn:
@@ -47,5 +47,11 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="leave everything up at the end, and print the address and login of Airflow's user interface; Ctrl-C "
         "ends it",
+    )
+    parser.add_argument(
+        "--webhooks",
+        action="store_true",
+        help="let the simulated Codat send webhooks to Airflow's API server: they wake the wait, and start an example "
+        "DAG. Needs Airflow 3.1.1; on 3.3 they wake waits",
     )
     return parser

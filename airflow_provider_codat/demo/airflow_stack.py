@@ -152,6 +152,11 @@ class AirflowStack:
         run = self.call("POST", f"/dags/{dag_id}/dagRuns", json=body)
         return DagRun(self, dag_id, run["dag_run_id"])
 
+    def runs(self, dag_id: str) -> list[DagRun]:
+        """Return the runs of a DAG."""
+        runs = self.call("GET", f"/dags/{dag_id}/dagRuns")["dag_runs"]
+        return [DagRun(self, dag_id, run["dag_run_id"]) for run in runs]
+
     def _knows(self, dag_id: str) -> bool:
         errors = self.call("GET", "/importErrors")["import_errors"]
         if errors:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections import Counter
 from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_provider_codat.demo.airflow_stack import AirflowStack, AirflowStackError
+from airflow_provider_codat.demo.deployment import SQLITE
 from airflow_provider_codat.demo.display import Display
 from airflow_provider_codat.demo.processes import ProcessEnded
+from airflow_provider_codat.demo.webhooks import DEPLOYMENT, connect, extract, missing, new_secret
 from airflow_provider_codat.simulator import CodatSimulator, Outcome
 
 if TYPE_CHECKING:
@@ -19,31 +23,43 @@ if TYPE_CHECKING:
     from airflow_provider_codat.simulator import Company
 
 DAG_ID = "codat_onboard_company"
+WOKEN_AFTER = 20.0
+"""Seconds after which a push ends whose end a webhook announces."""
 
 #: The placeholder of an id in a path, by the path segment before it.
 _IDS = {"companies": "{companyId}", "connections": "{connectionId}", "push": "{pushOperationKey}"}
 
 
-def run(*, keep_running: bool) -> int:
+def run(*, keep_running: bool, webhooks: bool) -> int:
     """Run the demo, end everything that it has started, and return the exit status: 0 if the DAG run succeeded."""
+    if webhooks and (reason := missing(version("apache-airflow"))):
+        sys.exit(reason)
     with Display() as display, ExitStack() as started:
         started.callback(display.step, "Everything is removed.")
         codat = started.enter_context(CodatSimulator())
         display.step(f"A simulated Codat is up at {codat.url}")
         # The push is still pending when the sensor checks in the worker, so that it defers and the triggerer waits.
-        codat.outcome(Outcome(polls=1))
+        codat.outcome(Outcome(latency=WOKEN_AFTER) if webhooks else Outcome(polls=1))
         codat.set_sync_settings(None, [{"dataType": each, "syncSchedule": 720} for each in ("bills", "suppliers")])
         company = codat.add_company("Corner Bakery")
+        secret = new_secret()
         airflow = AirflowStack(
             example_dags(),
-            connections={"codat_default": codat.connection_uri},
+            connections={
+                "codat_default": codat.connection(webhook_secrets=secret) if webhooks else codat.connection_uri
+            },
+            deployment=DEPLOYMENT if webhooks else SQLITE,
             on_step=lambda what: display.step(f"Starting a throw-away Airflow: {what}"),
         )
         try:
             started.enter_context(airflow)
             started.callback(display.step, "Ending and removing everything")
             display.step(f"Airflow {airflow.airflow_version} is up at {airflow.url}; running {DAG_ID}")
+            if webhooks:
+                connect(airflow, codat, secret)
             succeeded = onboard(display, codat, airflow, company)
+            if webhooks:
+                succeeded = extract(display, codat, airflow, company) and succeeded
             if keep_running:
                 _stay(display, codat, airflow, company)
         except (AirflowStackError, ProcessEnded) as error:

@@ -25,14 +25,14 @@ ADDRESS = re.compile(r"127\.0\.0\.1:(\d+)")
 class Demo:
     """A running ``codat-demo`` with its own temporary directory, whose processes have a mark in their environment."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self.mark = f"CODAT_DEMO_TEST={uuid4()}"
         self.temporary = folder / "tmp"
         self.temporary.mkdir()
         self.home_of_the_user = folder / "airflow"
         name, _, value = self.mark.partition("=")
         self.process = subprocess.Popen(  # noqa: S603 - our own script
-            [Path(sys.executable).with_name("codat-demo")],
+            [Path(sys.executable).with_name("codat-demo"), *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -94,8 +94,13 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     yield from run_demo(tmp_path_factory.mktemp("whole"))
 
 
-def run_demo(folder: Path) -> Iterator[Demo]:
-    demo = Demo(folder)
+@pytest.fixture
+def demo_with_webhooks(tmp_path: Path) -> Iterator[Demo]:
+    yield from run_demo(tmp_path, "--webhooks", "--keep-running")
+
+
+def run_demo(folder: Path, *options: str) -> Iterator[Demo]:
+    demo = Demo(folder, *options)
     with demo.process:
         yield demo
         demo.process.kill()
@@ -113,8 +118,13 @@ def not_printed(output: str) -> list[str]:
     return [line for line in shown.splitlines() if line.strip() != "…" and shape(line) not in printed]
 
 
-def test_ctrl_c_in_the_middle_leaves_nothing(demo: Demo) -> None:
-    demo.read(until="running codat_onboard_company")
+def test_webhooks_start_a_dag_and_ctrl_c_leaves_nothing(demo_with_webhooks: Demo) -> None:
+    demo = demo_with_webhooks
+    demo.read(until="Still running, until Ctrl-C")
+    assert "codat_onboard_company ended: success" in demo.output
+    assert "codat_extract_on_webhook ended: success" in demo.output
+    assert re.search(r"suppliers\.write\.successful +│ 1 +│ 200 ", demo.output)
+    assert re.search(r"read\.completed\.initial +│ 1 +│ 200 ", demo.output)
     assert len(demo.processes()) > 5
     assert all(accepts(port) for port in demo.ports())
 
