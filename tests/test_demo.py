@@ -139,10 +139,7 @@ class LockedAirflow:
         if answer := self.answers.pop(0):
             raise AirflowStackError(answer)
 
-    def check(self) -> None:
-        """Every process is running."""
-
-    wait_until = AirflowStack.wait_until
+    write = AirflowStack.write
 
 
 def test_a_state_is_set_again_where_the_database_was_locked(monkeypatch: pytest.MonkeyPatch):
@@ -157,6 +154,13 @@ def test_a_state_that_airflow_refuses_is_not_set_again():
     with pytest.raises(AirflowStackError, match="404"):
         DagRun(airflow, "dag", "run").mark("push", "failed")
     assert airflow.answers == [""]
+
+
+def test_a_database_that_stays_locked_is_an_error(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(airflow_stack, "DATABASE_PATIENCE", 0)
+    airflow = LockedAirflow("PATCH: 500 Database error", "")
+    with pytest.raises(AirflowStackError, match="Database error"):
+        DagRun(airflow, "dag", "run").mark("push", "failed")
 
 
 def test_the_users_own_airflow_does_not_reach_the_stack():

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 #: Seconds between two checks of a condition.
 POLL_INTERVAL = 0.5
 
+#: What Airflow's answer says if the database refused a request.
+DATABASE_ERROR = "Database error"
+#: Seconds for which a write is sent again while the database refuses it.
+DATABASE_PATIENCE = 60.0
+
 _HOST = "127.0.0.1"
 
 
@@ -149,7 +154,7 @@ class AirflowStack:
         """
         self.wait_until(f"DAG {dag_id}", lambda: self._knows(dag_id), timeout=timeout)
         body = {**self.flavour.run_defaults, "conf": dict(conf or {})}
-        run = self.call("POST", f"/dags/{dag_id}/dagRuns", json=body)
+        run = self.write("POST", f"/dags/{dag_id}/dagRuns", json=body)
         return DagRun(self, dag_id, run["dag_run_id"])
 
     def runs(self, dag_id: str) -> list[DagRun]:
@@ -178,6 +183,22 @@ class AirflowStack:
         if answer.is_error:
             raise AirflowStackError(f"{method} {path}: {answer.status_code} {answer.text}")
         return answer.json()
+
+    def write(self, method: str, path: str, **options: Any) -> Any:
+        """Do what :meth:`call` does, again and again while the database refuses it, for at most a minute.
+
+        SQLite does not wait for a lock where a transaction that has read begins to write. Airflow rolls it back then.
+
+        :raises AirflowStackError: another error, or the database still refuses it.
+        """
+        deadline = time.monotonic() + DATABASE_PATIENCE
+        while True:
+            try:
+                return self.call(method, path, **options)
+            except AirflowStackError as error:
+                if DATABASE_ERROR not in str(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(POLL_INTERVAL)
 
     def check(self) -> None:
         """Raise :class:`ProcessEnded` if a service has ended."""

@@ -139,7 +139,7 @@ def pushes(codat: CodatSimulator, airflow: AirflowStack) -> Pushes:
         company = codat.add_company(name)
         codat.outcome(outcome, company_id=company.id)
         set_faults(f"/companies/{company.id}/.*")
-        airflow.call("POST", "/variables", json={"key": name, "value": json.dumps(content or bill(name))})
+        airflow.write("POST", "/variables", json={"key": name, "value": json.dumps(content or bill(name))})
         ids = {"company_id": company.id, "connection_id": company.connection_id}
         return Push(codat, airflow, company, airflow.trigger(dag_id, {**ids, "variable": name}))
 
@@ -241,7 +241,7 @@ def test_a_refused_record_is_corrected_and_its_task_cleared(airflow: AirflowStac
     assert push.records == {}
 
     push.codat.outcome(Outcome(), company_id=push.company.id)
-    airflow.call("PATCH", "/variables/refused", json={"key": "refused", "value": json.dumps(bill("corrected"))})
+    airflow.write("PATCH", "/variables/refused", json={"key": "refused", "value": json.dumps(bill("corrected"))})
     push.run.clear("push")
     assert push.run.wait(timeout=PATIENCE) == "success", push.run.log("push")
     assert [record["reference"] for record in push.records.values()] == ["corrected"]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_codat.demo import airflow_stack
-from airflow_provider_codat.demo.airflow_stack import AirflowStackError
 
 
 class AirflowStack(airflow_stack.AirflowStack):
@@ -53,22 +52,11 @@ class DagRun(airflow_stack.DagRun):
         """Clear all instances of a task, so that they run again; a run that has ended goes on."""
         choices = {"only_failed": False, "reset_dag_runs": True, "dry_run": False}
         body = {"dag_run_id": self.run_id, "task_ids": [task_id], **choices}
-        self.stack.call("POST", f"/dags/{self.dag_id}/clearTaskInstances", json=body)
+        self.stack.write("POST", f"/dags/{self.dag_id}/clearTaskInstances", json=body)
 
     def mark(self, task_id: str, state: str) -> None:
         """Set a task's state, as a user can; Airflow ends the task if it is running."""
-
-        def is_marked() -> bool:
-            try:
-                self.stack.call("PATCH", f"{self.path}/taskInstances/{task_id}", json={"new_state": state})
-            except AirflowStackError as error:
-                # SQLite does not wait for a lock where a transaction that has read begins to write.
-                if "Database error" not in str(error):
-                    raise
-                return False
-            return True
-
-        self.stack.wait_until(f"the database to take the state of {task_id}", is_marked, timeout=60)
+        self.stack.write("PATCH", f"{self.path}/taskInstances/{task_id}", json={"new_state": state})
 
     def links(self, task_id: str, map_index: int = -1) -> dict[str, str | None]:
         """Return the URLs of a task's links by name; ``None`` for a link without a URL."""
