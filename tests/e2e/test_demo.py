@@ -123,8 +123,8 @@ def test_webhooks_start_a_dag_and_ctrl_c_leaves_nothing(demo_with_webhooks: Demo
     demo.read(until="Still running, until Ctrl-C")
     assert "codat_onboard_company ended: success" in demo.output
     assert "codat_extract_on_webhook ended: success" in demo.output
-    assert re.search(r"suppliers\.write\.successful +│ 1 +│ 200 ", demo.output)
-    assert re.search(r"read\.completed\.initial +│ 1 +│ 200 ", demo.output)
+    assert re.search(r"suppliers\.write\.successful +│ \d +│ 200 ", demo.output)
+    assert re.search(r"read\.completed\.initial +│ \d +│ 200 ", demo.output)
     assert len(demo.processes()) > 5
     assert all(accepts(port) for port in demo.ports())
 

@@ -28,6 +28,14 @@ def anybody(airflow: AirflowStack) -> Iterator[httpx.Client]:
         yield client
 
 
+def deliver(client: httpx.Client, body: bytes, message_id: str) -> object:
+    """Send a webhook until it is taken, as Codat does: SQLite may refuse it because of a lock."""
+    deadline = time.monotonic() + 60
+    while (answer := client.post(PATH, content=body, headers=signed(body, message_id))).status_code == 503:
+        assert time.monotonic() < deadline
+    return answer.json()
+
+
 def test_the_receiver_is_there_as_the_guide_asks(airflow: AirflowStack) -> None:
     command = ["bash", "-euo", "pipefail", "-c", block((PLUGIN, "bash", "curl")).text]
     env = {**os.environ, "AIRFLOW_URL": airflow.url, "NO_PROXY": "127.0.0.1"}
@@ -44,8 +52,7 @@ def test_a_webhook_starts_a_dag_and_leaves_a_hint(airflow: AirflowStack, anybody
     airflow.wait_until("the receiver to miss nothing", is_healthy, timeout=120)
     body, message_id = write(), f"msg_{time.time_ns()}"
     assert anybody.post(PATH, content=body).status_code == 401
-    answers = [anybody.post(PATH, content=body, headers=signed(body, message_id)) for _ in range(2)]
-    assert [answer.json() for answer in answers] == [{"status": "stored"}, {"status": "known"}]
+    assert [deliver(anybody, body, message_id) for _ in range(2)] == [{"status": "stored"}, {"status": "known"}]
 
     def has_succeeded() -> bool:
         runs = airflow.call("GET", "/dags/codat_webhooks/dagRuns")["dag_runs"]
