@@ -131,7 +131,7 @@ class CodatEventTrigger(Base):
 
         It has the ``poll_interval``, because a stream goes on with the arguments of the watcher that began it.
         """
-        return "codat", self.asset_name, self._cursor_key, float(self.poll_interval)
+        return "codat", self.asset_name, self._cursor_key, self.poll_interval
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> SharedStreamProducer:

@@ -243,6 +243,30 @@ def test_after_a_restart_open_operations_are_read_by_page():
     assert len(codat.requests) - before == 3
 
 
+def test_open_operations_on_further_pages_are_read_once_an_hour_in_the_end():
+    codat = Codat([Push(f"op-{number}", number, 1_000_000) for number in range(300)])
+    watching = watch()
+    codat.poll(watching, 400)
+    codat.poll(watching, 50_000)
+    before = len(codat.requests)
+    for at in range(50_060, 50_060 + 2 * 3_600, 60):
+        codat.poll(watching, at)
+    assert len(codat.requests) - before <= 120 + 2 * 3
+
+
+def test_no_page_is_read_for_operations_that_the_first_page_would_have_shown():
+    gone = [Push(f"gone-{number}", 1_000 + number, 100_000) for number in range(5)]
+    codat = Codat([*[Push(f"op-{number}", number, 1) for number in range(500)], *gone])
+    watching = watch()
+    codat.poll(watching, 1_500)
+    codat.poll(watching, 2_000)
+    del codat.pushes[-5:]
+    before = len(codat.requests)
+    codat.poll(watching, 5_000)
+    assert sum(path.endswith("/push") for path in codat.requests[before:]) == 1
+    assert len(codat.requests) - before == 6
+
+
 def test_no_page_is_read_for_one_operation_and_at_most_one_for_two():
     slow = [Push("slow-1", 0, 100_000), Push("slow-2", 1, 100_000)]
     codat = Codat([*slow, *[Push(f"op-{number}", 10 + number / 100, 1) for number in range(1_000)]])
@@ -344,6 +368,24 @@ def test_a_time_in_the_future_makes_nothing_look_old():
     codat.poll(watching, 10)
     codat.pushes.append(Push("next", 20, 5))
     assert codat.poll(watching, 60) == ["next"]
+
+
+def test_what_was_requested_during_a_poll_that_takes_long_and_is_shown_late_is_reported():
+    codat = Codat([])
+    watching = watch()
+    codat.poll(watching, 5)
+    codat.pushes += [Push("newest", 650, 1), Push("late", 640, 1, shown_after=LATE)]
+    answer = codat.answer
+
+    def slow(request):
+        codat.now += 2 * LATE
+        return answer(request)
+
+    codat.answer = slow
+    assert codat.poll(watching, 100) == ["newest"]
+    codat.answer = answer
+    assert codat.poll(watching, 760) == []
+    assert codat.poll(watching, 1_000) == ["late"]
 
 
 def test_the_first_poll_reads_on_behind_a_time_in_the_future():
