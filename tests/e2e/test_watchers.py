@@ -1,4 +1,4 @@
-"""Watchers on real processes: 120 ends while the triggerer runs and while it does not, ten refreshes in three seconds."""
+"""Watchers on real processes: 120 ends while the triggerer runs and while it does not, and ten refreshes at once."""
 
 from __future__ import annotations
 

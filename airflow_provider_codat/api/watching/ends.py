@@ -124,8 +124,8 @@ class Progress:
     def seen(self, newest: float, began: float, now: float) -> Self:
         """Return the progress with ``newest`` and ``floor`` after a list was read that has shown ``newest``.
 
-        :param began: when its first page was read, at the earliest.
-        :param now: when its last page was read, at the latest.
+        :param began: when its first page was read, at the earliest, in epoch seconds.
+        :param now: when its last page was read, at the latest, in epoch seconds.
         """
         if newest > self.newest:
             return replace(self, newest=newest, since=now, floor=max(self.floor, newest - LATE))
@@ -297,7 +297,8 @@ def advance(
     :param wants: whether an operation is watched.
     :param seen: ``before`` with the ``newest`` and the ``floor`` after the poll.
     :param gone: operations that Codat no longer has.
-    :param oldest: operations that were requested earlier, and have not ended, are no longer watched.
+    :param oldest: operations that were requested before this time, in epoch seconds, and have not ended, are no longer
+        watched.
     """
     open_ = {key: requested for key, requested in before.open.items() if key not in gone}
     ended, ends = dict(before.ended), []
