@@ -2,7 +2,7 @@
 
 | part | what it does |
 | --- | --- |
-| the watcher of the asset | polls Codat in the triggerer, and reports each refresh of invoices that has ended |
+| the watcher of the asset | polls Codat in the triggerer, and reports each refresh of invoices that has succeeded |
 | `extract` | reads what Codat has changed since its last run into files |
 | `report` | prints the refreshes that started the run, and how many records came |
 
@@ -35,7 +35,7 @@ except ImportError:  # Airflow 2 has no watchers
 COMPANY_ID = "00000000-0000-0000-0000-000000000000"
 DATA_TYPE = "invoices"
 PATH = "/var/lib/codat"
-POLL_INTERVAL = 60.0
+POLL_INTERVAL = 300.0
 
 
 def watched_asset() -> Asset:
@@ -76,7 +76,9 @@ def codat_extract_on_refresh() -> Any:
         @task
         def report(extracted: dict[str, Any], triggering_asset_events: Any = None) -> list[str]:
             events = [event for events in triggering_asset_events.values() for event in events]
-            refreshes = [change["id"] for event in events for change in event.extra["payload"]["changes"]]
+            # Only the watcher's events have a payload. Those of operators and webhooks start the DAG, too.
+            changes = [change for event in events for change in event.extra.get("payload", {}).get("changes", [])]
+            refreshes = [change["id"] for change in changes]
             print(f"{extracted['records']} records came after the refreshes {refreshes}.")
             return refreshes
 

@@ -1,7 +1,7 @@
 """Requests about one company that watchers send through the sender, one at a time for each watcher.
 
 Watchers of one company ask the same at the same time. Equal requests are sent once, as long as the first of them waits
-in the queue: no answer is older than its question.
+in the queue. A request that is already sent is not shared.
 """
 
 from __future__ import annotations

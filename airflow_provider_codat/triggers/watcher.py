@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import warnings
+from collections.abc import AsyncIterator, Hashable, Iterable, Sequence, Set
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_codat.api.data_types import did_you_mean
 from airflow_provider_codat.api.errors import CodatInputError
 from airflow_provider_codat.api.watching.watch import READ, Subject
 
@@ -32,6 +34,13 @@ LONGEST_INTERVAL = 86_400
 """The longest ``poll_interval`` in seconds. A larger number is most likely one of milliseconds."""
 
 
+class _InputError(CodatInputError, TypeError):
+    """Of an argument of a watcher. It is a ``TypeError``, so that Airflow 3.1 to 3.3 fail this watcher alone.
+
+    Any other error of a trigger's constructor ends their triggerer, with all tasks that wait in it.
+    """
+
+
 @dataclass(eq=False, repr=False, kw_only=True)
 class CodatEventTrigger(Base):
     """Watches a company for an ``AssetWatcher``: an asset event for each poll that finds what has ended.
@@ -40,6 +49,8 @@ class CodatEventTrigger(Base):
     ``{"changes": [...], "cursor": ...}``. A change is ``{eventType, id, companyId, connectionId, dataType, status}``,
     and ``recordId`` for a push operation: ids and names, never records. ``id`` is that of the push or pull operation.
     ``cursor`` is the UTC time of the latest request for an operation that the poll has seen, ISO 8601.
+
+    An event has at most 500 changes. More come in several events, of which only the last has the new ``cursor``.
 
     Transient errors never end it. It polls again later, and logs each kind of error once.
 
@@ -51,13 +62,17 @@ class CodatEventTrigger(Base):
     :param company_id: the company. For several companies, give the asset a watcher for each.
     :param events: what to watch, by the names of Codat's webhooks: ``read.completed`` (the default) for refreshes, and
         ``invoices.write.successful`` or ``invoices.write.unsuccessful`` for push operations. The text ``{dataType}`` in
-        place of ``invoices`` stands for any data type.
+        place of ``invoices`` stands for any data type. An unknown data type causes a warning.
     :param data_types: only these data types count for ``read.completed`` and for events of any data type; default
-        ``None``, all. A watcher with other ``events`` or ``data_types`` is another one, with a cursor of its own.
+        ``None``, all.
+    :param failed_reads: whether ``read.completed`` also reports refreshes that ended otherwise than as ``Complete``,
+        such as ``FetchError`` or ``AuthError``; default ``False``, because they have changed no records.
     :param codat_conn_id: the id of the Airflow connection; default ``codat_default``.
-    :param poll_interval: seconds between two polls, default 60. A poll is one request for push operations, and one for
+    :param poll_interval: seconds between two polls, default 300. A poll is one request for push operations, and one for
         refreshes.
     :raises CodatInputError: an argument is wrong, or Airflow is older than 3.1.
+
+    A watcher with other ``events``, ``data_types`` or ``failed_reads`` is another one, with a cursor of its own.
 
     Source: https://docs.codat.io/using-the-api/webhooks/event-types and
     https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/event-scheduling.html.
@@ -69,13 +84,26 @@ class CodatEventTrigger(Base):
     company_id: str
     events: Sequence[str] = field(default_factory=lambda: [READ])
     data_types: Sequence[str] | None = None
+    failed_reads: bool = False
     codat_conn_id: str = "codat_default"
-    poll_interval: float = 60.0
+    poll_interval: float = 300.0
 
     def __post_init__(self) -> None:
         if BaseEventTrigger is None:
             raise CodatInputError("CodatEventTrigger needs Airflow 3.1 or later: earlier versions have no AssetWatcher")
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow left it without types
+        self.events = _as_list(self.events)
+        self.data_types = _as_list(self.data_types)
+        try:
+            self._check()
+            self._subject = Subject.of(self.company_id, self.events, self.data_types, self.failed_reads)
+        except CodatInputError as error:
+            raise _InputError(str(error)) from None
+        for name in self._subject.unknown_data_types:
+            message = f"data type {name!r} is unknown to this version: check its spelling.{did_you_mean(name)}"
+            warnings.warn(message, stacklevel=3)
+
+    def _check(self) -> None:
         for name in ("asset_name", "codat_conn_id"):
             value = getattr(self, name)
             if not isinstance(value, str) or not value:
@@ -85,9 +113,6 @@ class CodatEventTrigger(Base):
             raise CodatInputError(
                 f"poll_interval is {interval!r}: it is in seconds, give a number above 0 and up to {LONGEST_INTERVAL:,}"
             )
-        self._subject = Subject.of(self.company_id, self.events, self.data_types)
-        self.events = list(self.events)
-        self.data_types = None if self.data_types is None else list(self.data_types)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments. Airflow stores them, and makes the trigger again from them."""
@@ -101,9 +126,12 @@ class CodatEventTrigger(Base):
 
     # -- Airflow 3.3: a stream that learns which events are stored, and stores the cursor after them ------------------
 
-    def shared_stream_key(self) -> tuple[str, ...]:
-        """Return what tells this watcher apart from others."""
-        return "codat", self.asset_name, self._cursor_key
+    def shared_stream_key(self) -> Hashable:
+        """Return what tells this watcher apart from others.
+
+        It has the ``poll_interval``, because a stream goes on with the arguments of the watcher that began it.
+        """
+        return "codat", self.asset_name, self._cursor_key, self.poll_interval
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> SharedStreamProducer:
@@ -125,6 +153,13 @@ class CodatEventTrigger(Base):
 
         async for payload, after in polls(self._subject, self.codat_conn_id, self.poll_interval, cursor):
             yield payload, after
+
+
+def _as_list(names: Any) -> Any:
+    """Return names as a list that is the same at each parse. What is no list of names stays as it is."""
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        return names
+    return sorted(names, key=str) if isinstance(names, Set) else list(names)
 
 
 class _Polls(SharedStreamProducer):

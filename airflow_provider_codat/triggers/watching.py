@@ -11,7 +11,7 @@ any other error (a refused API key, an      polls again after five minutes: some
 unknown company, a wrong field)
 ==========================================  ==========================================================================
 
-Each kind of error is logged once, and once when the polls succeed again.
+Each kind of error is logged once until the polls succeed again, which is logged, too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import asyncio
 import logging
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_codat.api.errors import CodatApiError, CodatError, CodatInputError
@@ -39,6 +39,9 @@ T = TypeVar("T")
 SLOW = 300.0
 """The longest pause in seconds after a failed poll, unless ``poll_interval`` or a ``Retry-After`` is longer."""
 
+MOST_CHANGES = 500
+"""The most changes in an event. 500 of them are about 130 KB."""
+
 CONNECTION_PATIENCE = 60.0
 """Seconds for which a poll waits for the Airflow connection."""
 
@@ -48,26 +51,35 @@ log = ThreadLog(logging.getLogger(__name__))
 async def polls(
     subject: Subject, codat_conn_id: str, poll_interval: float, cursor: Any
 ) -> AsyncIterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Poll for ever. After each poll that has moved the cursor, yield the payload of an event, and the cursor."""
+    """Poll for ever. After each poll that has moved the cursor, yield the payloads of events, each with a cursor."""
     watch, trouble = Watch(subject, cursor), _Trouble(subject.company_id, poll_interval)
     shared = polls_on(codat_conn_id)
     requests = shared.requests_about(subject.company_id)
-    before = watch.cursor
+    before, newest = watch.cursor, watch.newest_request
     how = "goes on from its stored cursor" if before else "begins with what ends from now on"
     log.info("The watcher of company %s %s.", subject.company_id, how)
     while True:
         try:
             await shared.sender.open(time.time() + CONNECTION_PATIENCE)
-            changes = await _run(watch.poll(time.time), requests)
+            changes = await _run(watch.poll(time.time, log), requests)
         except Exception as error:
             pause = trouble.failed(error)
         else:
             trouble.is_over()
             if watch.cursor != before:
-                before = watch.cursor
-                yield {"changes": changes, "cursor": watch.newest_request}, before
+                *earlier, last = _slices(changes)
+                for each in earlier:  # if not all slices are stored, all come again
+                    yield {"changes": each, "cursor": newest}, before
+                before, newest = watch.cursor, watch.newest_request
+                yield {"changes": last, "cursor": newest}, before
             pause = _until_next_poll(subject.company_id, poll_interval)
         await asyncio.sleep(pause)
+
+
+def _slices(changes: list[T]) -> Iterator[list[T]]:
+    """Yield changes in slices for an event each, at least one."""
+    for start in range(0, max(1, len(changes)), MOST_CHANGES):
+        yield changes[start : start + MOST_CHANGES]
 
 
 async def _run(steps: Steps[T], requests: CompanyRequests) -> T:
@@ -101,28 +113,28 @@ class _Trouble:
         self._company_id = company_id
         self._interval = poll_interval
         self._failures = 0
-        self._logged: object = None
+        self._logged: set[object] = set()
 
     def failed(self, error: Exception) -> float:
-        """Log a failed poll, unless the one before failed in the same way. Return the seconds to pause."""
+        """Log a failed poll, unless an earlier one failed in the same way. Return the seconds to pause."""
         self._failures += 1
         longest = max(SLOW, self._interval)
         pause = longest
         if may_pass(error):
             pause = max(min(self._interval * 2.0 ** min(self._failures - 1, 30), longest), retry_after(error) or 0.0)
         kind = type(error), getattr(error, "status_code", None)
-        if kind != self._logged:
+        if kind not in self._logged:
             message = "The watcher of company %s could not read what has ended: %s It tries again, next in %.0f s."
             exc_info = None if isinstance(error, CodatError) else error
             log.warning(message, self._company_id, error, pause, exc_info=exc_info)
-        self._logged = kind
+        self._logged.add(kind)
         return pause
 
     def is_over(self) -> None:
         """Log that polls succeed again, if they had failed."""
         if self._failures:
             log.info("The watcher of company %s goes on; %d polls had failed.", self._company_id, self._failures)
-        self._failures, self._logged = 0, None
+        self._failures, self._logged = 0, set()
 
 
 def may_pass(error: Exception) -> bool:
@@ -144,11 +156,23 @@ class StoredCursor:
         self._is_failing = False
 
     async def read(self) -> Any:
-        """Return the stored cursor, ``None`` if there is none. It tries until Airflow answers."""
+        """Return the stored cursor, ``None`` if there is none. It tries until Airflow answers.
+
+        It does not try again if this Airflow has no such store, because the next try would end the same.
+        """
         pause = 1.0
         while True:
             try:
                 return await self._call("get", self._key)
+            except (ImportError, AttributeError) as error:
+                self._is_failing = True
+                log.error(
+                    "This Airflow has no store for the cursor of the watcher of asset %r (%s). After each restart of"
+                    " the triggerer, the watcher begins with what ends from then on.",
+                    self._asset_name,
+                    error,
+                )
+                return None
             except Exception as error:
                 self._log_once("The cursor of the watcher of asset %r could not be read: %s It tries again.", error)
                 await asyncio.sleep(pause)

@@ -1,4 +1,4 @@
-"""Watchers on real processes: 120 ends while the triggerer is killed and stopped, ten refreshes in three seconds."""
+"""Watchers on real processes: 120 ends while the triggerer runs and while it does not, and ten refreshes at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -75,22 +74,24 @@ class Story:
         return self.codat.refreshes.add(self.refreshed.id, "invoices")
 
     def end_a_part(self, keys: list[str], number: signal.Signals | None) -> None:
-        """Let push operations end one after another. After a third, send the triggerer a signal, and start another."""
+        """Let push operations end. After a third, stop the triggerer by a signal; start another after the second."""
+        third = len(keys) // 3
         seen = self.reported("bills").total()
-
-        def end() -> None:
-            for key in keys:
-                self.codat.finish(key)
-                time.sleep(BETWEEN_ENDS)
-
-        ending = Thread(target=end)
-        ending.start()
+        self.end(keys[:third])
+        self.wait_until("a report", lambda: self.reported("bills").total() > seen)
         if number is not None:
-            self.wait_until("a report", lambda: self.reported("bills").total() > seen)
             self.airflow.stop("triggerer", number)
+        self.end(keys[third : 2 * third])
+        if number is not None:
+            assert {*keys[third : 2 * third]}.isdisjoint(self.reported("bills"))
             self.airflow.start("triggerer")
-        ending.join()
+        self.end(keys[2 * third :])
         self.wait_until("all reports", lambda: {*keys} <= {*self.reported("bills")})
+
+    def end(self, keys: list[str]) -> None:
+        for key in keys:
+            self.codat.finish(key)
+            time.sleep(BETWEEN_ENDS)
 
     def wait_until(self, what: str, holds: Any) -> None:
         self.airflow.wait_until(what, holds, timeout=PATIENCE)

@@ -23,6 +23,7 @@ def trigger(company):
     """Return a function that makes a trigger that watches the company."""
 
     def trigger(**arguments):
-        return CodatEventTrigger(**{"asset_name": "an-asset", "company_id": company.id} | arguments)
+        usual = {"asset_name": "an-asset", "company_id": company.id, "poll_interval": 60.0}
+        return CodatEventTrigger(**usual | arguments)
 
     return trigger

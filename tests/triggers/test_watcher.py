@@ -1,13 +1,21 @@
 """The trigger of asset watchers, over HTTP: what it reports, what it survives, and what it asks of Codat."""
 
+import asyncio
 import json
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pages
 import pytest
+from airflow.executors.workloads import RunTrigger
+from airflow.jobs.triggerer_job_runner import TriggerRunner
+from airflow.models.trigger import Trigger
 from trigger_runner import from_row
 from watcher_runs import ids, payloads
 
+from airflow_provider_codat.api.watching.watch import READ
+from airflow_provider_codat.demo.onboarding import example_dags
 from airflow_provider_codat.exceptions import CodatInputError
 from airflow_provider_codat.simulator import UNDECIDED, CodatSimulator, Fault, Outcome, RefreshOutcome
 from airflow_provider_codat.triggers import sender, watcher, watching
@@ -34,6 +42,32 @@ def test_its_row_has_json_primitives_and_is_the_same_at_each_parse(trigger):
     assert rows[0][1]["events"] == ["read.completed"]
 
 
+@pytest.mark.parametrize("collection", [tuple, set, frozenset, iter, lambda names: dict.fromkeys(names).keys()])
+def test_any_collection_of_names_becomes_a_list(trigger, collection):
+    events, data_types = ["bills.write.successful", "read.completed"], ["bills", "invoices", "items"]
+    _, kwargs = trigger(events=collection(events), data_types=collection(data_types)).serialize()
+    assert (kwargs["events"], kwargs["data_types"]) == (events, data_types)
+    from_row(trigger(**kwargs).serialize())
+
+
+@pytest.mark.parametrize("argument", [{"events": ["read"]}, {"poll_interval": 0}, {"made_up": 1}])
+def test_a_row_that_is_refused_fails_no_other_trigger(trigger, argument):
+    class_path, kwargs = trigger().serialize()
+    workload = RunTrigger(
+        id=1, classpath=class_path, encrypted_kwargs=Trigger.encrypt_kwargs(kwargs | argument), ti=None
+    )
+
+    async def create():
+        runner = TriggerRunner()
+        runner.to_create.append(workload)
+        await runner.create_triggers()
+        return runner.failed_triggers
+
+    [(trigger_id, error)] = asyncio.run(create())
+    assert trigger_id == 1
+    assert next(iter(argument)) in str(error)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -49,6 +83,15 @@ def test_a_wrong_argument_is_named_at_dag_parse(trigger, arguments, message):
     with pytest.raises(CodatInputError) as raised:
         trigger(**arguments)
     assert message in str(raised.value)
+
+
+def test_a_misspelled_data_type_is_named_at_dag_parse(trigger):
+    with pytest.warns(UserWarning, match=r"'invoice' is unknown .* Did you mean 'invoices'\?") as warned:
+        trigger(data_types=["invoice"])
+    assert warned[0].filename.endswith("conftest.py")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trigger(events=WRITES, data_types=["Invoices"])
 
 
 def test_an_airflow_without_watchers_is_named(trigger, monkeypatch):
@@ -89,14 +132,32 @@ def test_an_event_has_all_that_has_ended_since_the_last_poll(trigger, company, c
     assert payload["cursor"].startswith("2027-01-15T08:00:00")
 
 
-def test_refreshes_are_reported_however_they_end(trigger, company, clock, codat_simulator):
+@pytest.mark.parametrize(
+    ("arguments", "statuses"), [({}, ["Complete"]), ({"failed_reads": True}, ["Complete", "FetchError"])]
+)
+def test_refreshes_that_failed_are_reported_if_asked_for(trigger, company, clock, codat_simulator, arguments, statuses):
     add = codat_simulator.refreshes.add
     complete = add(company.id, "invoices", outcome=RefreshOutcome(latency=100))
     add(company.id, "bills", outcome=RefreshOutcome(latency=100))
     failed = add(company.id, "items", outcome=RefreshOutcome("FetchError", latency=200))
-    found = payloads(clock, 600, trigger(data_types=["invoices", "items"]))
-    assert ids(found) == [complete, failed]
-    assert [change["status"] for payload in found for change in payload["changes"]] == ["Complete", "FetchError"]
+    found = payloads(clock, 600, trigger(data_types=["invoices", "items"], **arguments))
+    assert ids(found) == [complete, failed][: len(statuses)]
+    assert [change["status"] for payload in found for change in payload["changes"]] == statuses
+
+
+def test_an_event_has_a_limited_number_of_changes_and_the_last_has_the_cursor(
+    trigger, company, clock, codat_simulator, connect
+):
+    connect(requests_per_minute=60_000)
+    first = codat_simulator.add_push(company.id, "bills", status="Success")
+    keys = []
+    add = codat_simulator.add_push
+    clock.after(70, lambda: keys.extend(add(company.id, "bills", status="Success") for _ in range(1_001)))
+    found = payloads(clock, 400, trigger(events=WRITES))
+    assert [len(payload["changes"]) for payload in found] == [500, 500, 1]
+    assert sorted(ids(found)) == sorted(keys)
+    assert first not in ids(found)
+    assert found[0]["cursor"] == found[1]["cursor"] < found[2]["cursor"]
 
 
 @pytest.mark.parametrize("order_by_support", ["honour", "ignore"])
@@ -144,6 +205,14 @@ def test_an_error_that_comes_back_is_logged_again(trigger, clock, codat_simulato
     for at in (70, 1_000):
         clock.after(at, lambda: codat_simulator.fault(Fault("gateway", status=503)))
     payloads(clock, 2_000, trigger())
+    assert logged().count("could not read what has ended") == 2
+
+
+def test_two_kinds_of_errors_by_turns_are_logged_once_each(trigger, clock, codat_simulator, logged):
+    for _ in range(3):
+        codat_simulator.fault(Fault("gateway", status=503))
+        codat_simulator.fault(Fault("status", status=404))
+    payloads(clock, 4_000, trigger())
     assert logged().count("could not read what has ended") == 2
 
 
@@ -214,10 +283,10 @@ def test_an_error_of_the_watcher_itself_ends_nothing(trigger, company, clock, co
     errors = [ValueError("made up")]
     poll = watching.Watch.poll
 
-    def fails_once(watch, time):
+    def fails_once(watch, *args):
         if errors:
             raise errors.pop()
-        return poll(watch, time)
+        return poll(watch, *args)
 
     monkeypatch.setattr(watching.Watch, "poll", fails_once)
     assert ids(payloads(clock, 4_000, trigger(events=WRITES))) == [key]
@@ -231,6 +300,11 @@ def test_it_polls_at_its_interval(trigger, clock, company):
     payloads(clock, 1_000, trigger(events=[*WRITES, "read.completed"], poll_interval=100))
     assert len(clock.requested_at(r".*/push")) == len(clock.requested_at(r".*/data/history")) in (10, 11)
     assert all(pause == pytest.approx(100, abs=1.5) for pause in clock.pauses(r".*/push")[1:])
+
+
+def test_by_default_both_kinds_of_events_take_less_than_1000_requests_a_day(company, clock):
+    payloads(clock, 21_600, CodatEventTrigger(asset_name="a", company_id=company.id, events=[*WRITES, READ]))
+    assert 0 < len(clock.requested_at()) < 250
 
 
 def test_watchers_of_one_company_share_their_requests(trigger, company, clock, codat_simulator):
@@ -251,8 +325,41 @@ def test_watchers_of_many_companies_do_not_poll_at_once(trigger, clock, codat_si
 # -- the guide ---------------------------------------------------------------------------------------------------------
 
 
+def names_in(source):
+    """Return the globals of a DAG file."""
+    known = {"__name__": "a_dag_file", "__doc__": None}
+    exec(compile(source, "a_dag_file", "exec"), known)  # noqa: S102 - our own guide or example
+    return known
+
+
 def test_the_guides_dag_has_a_watched_asset():
-    known = {}
-    exec(compile(pages.block((pages.TRIGGERS, "python", "def on_invoices")).text, pages.TRIGGERS, "exec"), known)  # noqa: S102 - our own guide
+    known = names_in(pages.block((pages.TRIGGERS, "python", "def on_invoices")).text)
     [watching] = known["invoices"].watchers
     assert watching.trigger.serialize()[1]["asset_name"] == known["invoices"].name
+
+
+#: Of the events of one asset: by a watcher, an operator and the receiver of webhooks.
+EXTRAS = [
+    {"from_trigger": True, "payload": {"changes": [{"id": "pull-1", "companyId": "c", "dataType": "bills"}]}},
+    {"companyId": "c", "connectionId": "b0b0", "dataType": "bills", "pullOperationId": "pull-2"},
+    {"companyId": "c", "connectionId": "b0b0", "dataType": "bills", "operationKey": None, "status": "Complete"},
+    {},
+]
+EVENTS = {"an-asset": [SimpleNamespace(extra=extra) for extra in EXTRAS]}
+
+
+def test_the_guides_task_reads_the_events_of_all_who_report_to_the_asset(capsys):
+    known = names_in(pages.block((pages.TRIGGERS, "python", "def on_invoices")).text)
+    known["on_invoices"]().task_dict["use"].python_callable(triggering_asset_events=EVENTS)
+    assert capsys.readouterr().out.splitlines() == ["['pull-1']", "[]", "[]", "[]"]
+
+
+def test_the_task_of_the_webhooks_guide_does_so_too():
+    known = names_in(pages.block((pages.PLUGIN, "python", 'DAG("bills_have_changed"')).text)
+    assert known["companies"].function(triggering_asset_events=EVENTS) == ["c"]
+
+
+def test_the_examples_task_does_so_too():
+    known = names_in((example_dags() / "codat_extract_on_refresh.py").read_text())
+    report = known["codat_extract_on_refresh"]().task_dict["report"].python_callable
+    assert report({"records": 3}, triggering_asset_events=EVENTS) == ["pull-1"]

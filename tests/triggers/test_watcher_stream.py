@@ -1,5 +1,6 @@
 """The stream of a watcher on Airflow 3.3: its cursor is stored once Airflow has stored the events before it."""
 
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +9,7 @@ from trigger_runner import from_row
 from watcher_runs import ids, until
 
 from airflow_provider_codat.simulator import Outcome
+from airflow_provider_codat.triggers import watching
 
 WRITES = ["{dataType}.write.successful"]
 
@@ -144,14 +146,55 @@ def test_a_cursor_that_cannot_be_stored_holds_up_no_event(trigger, stream, store
 def test_before_3_3_2_the_store_is_read_and_written_in_a_thread(trigger, stream, store, pushes, monkeypatch):
     from airflow.sdk.execution_time.context import AssetStateStoreAccessor
 
-    values = {}
+    values, threads = {}, []
+
+    def get(accessor, key, default=None):
+        threads.append(threading.get_ident())
+        return values.get(key, default)
+
+    def set_(accessor, key, value):
+        threads.append(threading.get_ident())
+        values[key] = value
+
     monkeypatch.delattr(AssetStateStoreAccessor, "aget")
     monkeypatch.delattr(AssetStateStoreAccessor, "aset")
-    monkeypatch.setattr(AssetStateStoreAccessor, "get", lambda self, key, default=None: values.get(key, default))
-    monkeypatch.setattr(AssetStateStoreAccessor, "set", lambda self, key, value: values.__setitem__(key, value))
+    monkeypatch.setattr(AssetStateStoreAccessor, "get", get)
+    monkeypatch.setattr(AssetStateStoreAccessor, "set", set_)
     keys = pushes(100, 1_000)
     assert stream(trigger(events=WRITES), 600) == (keys[:1], [])
     assert stream(trigger(events=WRITES), 2_000) == (keys[1:], [])
+    assert len(threads) > 2
+    assert threading.get_ident() not in threads
+
+
+@pytest.mark.parametrize("missing", [[""], [".aget", ".get"]])
+def test_a_watcher_without_a_store_goes_on_without_a_cursor(trigger, stream, pushes, monkeypatch, logged, missing):
+    for name in missing:
+        monkeypatch.delattr(f"airflow.sdk.execution_time.context.AssetStateStoreAccessor{name}")
+    keys = pushes(100, 1_000)
+    assert stream(trigger(events=WRITES), 2_000) == (keys, [])
+    lines = logged()
+    assert lines.count("This Airflow has no store for the cursor of the watcher of asset 'an-asset'") == 1
+    assert "could not be" not in lines
+
+
+def test_a_kill_between_the_events_of_one_poll_loses_nothing(trigger, stream, pushes, monkeypatch):
+    monkeypatch.setattr(watching, "MOST_CHANGES", 2)
+    keys = pushes(100, 100, 100, 100, 100)
+    killed_at_the_third = iter([False, False, True])
+    first, _ = stream(trigger(events=WRITES), 600, is_killed=lambda _: next(killed_at_the_third))
+    assert len(first) == 4
+    again, _ = stream(trigger(events=WRITES), 600)
+    assert sorted(again) == sorted(keys)
+
+
+def test_a_changed_interval_is_another_stream_with_the_same_cursor(trigger, stream, store, pushes):
+    keys = pushes(100, 1_000)
+    assert stream(trigger(events=WRITES), 600) == (keys[:1], [])
+    changed = trigger(events=WRITES, poll_interval=20)
+    assert changed.shared_stream_key() != trigger(events=WRITES).shared_stream_key()
+    assert changed.shared_stream_key() == trigger(events=WRITES, poll_interval=20.0).shared_stream_key()
+    assert stream(changed, 2_000) == (keys[1:], [])
 
 
 def test_watchers_of_different_assets_have_different_streams(trigger):

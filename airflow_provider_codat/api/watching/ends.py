@@ -19,17 +19,21 @@ the operation                                     the poll
 ================================================  ======================================================================
 is in ``open``, and has ended                     reports it
 is in ``ended``                                   leaves it out, even if a list that is behind shows it as not ended
-is in neither, requested at ``floor`` or later    reports it if it has ended, else adds it to ``open``
+is in neither, requested at ``floor`` or later    reports it if it has ended, else adds it to ``open``, unless it was
+                                                  requested more than 30 days ago
 is in neither, requested earlier                  leaves it out: it was reported, or had ended before the first poll
 ================================================  ======================================================================
 
 A list may show an operation up to ``LATE`` seconds after its request. So ``floor`` is at first ``LATE`` seconds before
-``newest``, and moves towards it while ``newest`` stays the same: what is requested meanwhile is newer. This compares
-times of Codat's clock with each other, and times of this machine's clock with each other.
+``newest``, and moves towards it while ``newest`` stays the same: what is requested meanwhile is newer. A request in the
+future of this machine's clock counts as one of now, so that it does not make later ones look old.
 
-A poll reads the list, newest first, to the first page that ends before ``floor``. Operations in ``open`` that these
-pages do not show are read one by one, each after a tenth of its age, at least once an hour. The first poll reads a day
-of the list and reports nothing.
+A poll reads the list, newest first, to the first page that ends before ``floor``. An operation in ``open`` that these
+pages do not show is due a tenth of its age after it was last read, at least once an hour. If several are due, the poll
+reads further pages, fewer than there are operations to find. Those that it does not find are read one by one. What
+Codat does not have in two polls, and what is still open after 30 days, leaves ``open``.
+
+The first poll reads a day of the list and reports nothing.
 """
 
 from __future__ import annotations
@@ -44,7 +48,7 @@ from airflow_provider_codat.api.errors import CodatApiError, CodatNotFoundError
 from airflow_provider_codat.api.http.paging import Page, number_after
 from airflow_provider_codat.api.http.request import Request
 from airflow_provider_codat.api.http.response import parse_datetime
-from airflow_provider_codat.api.http.steps import Steps
+from airflow_provider_codat.api.http.steps import Log, Steps
 
 LATE = 300.0
 """Seconds by which a list may show an operation later than others that were requested after it."""
@@ -54,6 +58,9 @@ FIRST_POLL_READS = 86_400.0
 
 LONGEST_PAUSE = 3600.0
 """The longest pause in seconds between two reads of an operation that the list no longer shows."""
+
+LONGEST_OPEN = 30 * 86_400.0
+"""Seconds after its request for which an operation is watched that does not end."""
 
 PAGE_SIZE = 100
 """Operations per page. Codat recommends 100 for speed."""
@@ -114,11 +121,15 @@ class Progress:
             return None
         return cls(newest, since, floor, _times(parts.get("open")), _times(parts.get("ended")))
 
-    def seen(self, newest: float, now: float) -> Self:
-        """Return the progress with ``newest`` and ``floor`` after a list was read that has shown ``newest``."""
+    def seen(self, newest: float, began: float, now: float) -> Self:
+        """Return the progress with ``newest`` and ``floor`` after a list was read that has shown ``newest``.
+
+        :param began: when its first page was read, at the earliest, in epoch seconds.
+        :param now: when its last page was read, at the latest, in epoch seconds.
+        """
         if newest > self.newest:
             return replace(self, newest=newest, since=now, floor=max(self.floor, newest - LATE))
-        return replace(self, floor=max(self.floor, self.newest - max(0.0, LATE - max(0.0, now - self.since))))
+        return replace(self, floor=max(self.floor, self.newest - max(0.0, LATE - max(0.0, began - self.since))))
 
 
 def _time(value: Any) -> float | None:
@@ -144,50 +155,84 @@ class EndsOfList(Generic[WatchedT]):
     company_id: str
     wants: Callable[[WatchedT], bool]
     progress: Progress | None = None
-    _read_at: dict[str, float] = field(default_factory=dict, init=False)  # when each was last read on its own
+    _order: str | None = field(init=False)  # the `orderBy` of the list, until Codat refuses it
+    _read_at: dict[str, float] = field(default_factory=dict, init=False)  # when an open operation was last read
+    _not_found: set[str] = field(default_factory=set, init=False)  # what Codat did not have when it was last read
 
-    def poll(self, clock: Callable[[], float]) -> Steps[tuple[Progress, list[WatchedT]]]:
+    def __post_init__(self) -> None:
+        self._order = self.kind.newest_first
+
+    def poll(self, clock: Callable[[], float], log: Log) -> Steps[tuple[Progress, list[WatchedT]]]:
         """Read the list. Return the progress to go on from, and what has ended since the last poll.
 
         :param clock: returns the time in epoch seconds.
+        :param log: gets a line for operations that are no longer watched.
         :raises CodatError: a request failed.
         """
-        listed = yield from self._read_list()
+        began = clock()
+        due = self._due(began)
+        listed = yield from self._read_list(due, began)
         now = clock()
-        # A time in the future must not make the operations of the present look old.
         newest = min(max(map(_moment, listed), default=0.0), now)
         first = Progress(newest, now, newest - FIRST_POLL_READS)
         before = self.progress or first
         shown = {each.key: each for each in listed if not each.is_terminal}
         shown |= {each.key: each for each in listed if each.is_terminal}  # read twice: the end is the later state
+        gone = yield from self._read_singly(due, shown, now)
+        oldest = now - LONGEST_OPEN
+        after, ends = advance(before, shown.values(), self.wants, before.seen(newest, began, now), gone, oldest)
+        self._log_given_up(before, shown, gone, oldest, log)
+        self._read_at |= dict.fromkeys(shown, now)
+        self._read_at = {key: at for key, at in self._read_at.items() if key in after.open}
+        self._not_found = (self._not_found & after.open.keys()) - shown.keys()
+        return after, [] if before is first else ends
+
+    def _read_singly(self, due: Iterable[str], shown: dict[str, WatchedT], now: float) -> Steps[set[str]]:
+        """Add the due operations that the list has not shown. Return those that Codat no longer has."""
         gone = set()
-        for key in [key for key in before.open if key not in shown and self._is_due(key, before.open[key], now)]:
+        for key in [key for key in due if key not in shown]:
             try:
                 shown[key] = yield self.kind.get(self.company_id, key)
             except CodatNotFoundError:
-                gone.add(key)
+                if key in self._not_found:  # the answer of a gateway would not come in two polls
+                    gone.add(key)
+                self._not_found.add(key)
             self._read_at[key] = now
-        after, ends = advance(before, shown.values(), self.wants, before.seen(newest, now), gone)
-        self._read_at = {key: at for key, at in self._read_at.items() if key in after.open}
-        return after, [] if before is first else ends
+        return gone
 
-    def _is_due(self, key: str, requested: float, now: float) -> bool:
-        return now - self._read_at.get(key, requested) >= min((now - requested) / 10, LONGEST_PAUSE)
+    def _due(self, now: float) -> dict[str, float]:
+        """Return the open operations that are due to be read, with the times of their requests."""
+        open_ = {} if self.progress is None else self.progress.open
+        return {
+            key: requested
+            for key, requested in open_.items()
+            if now - self._read_at.get(key, requested) >= min((now - requested) / 10, LONGEST_PAUSE)
+        }
 
-    def _read_list(self) -> Steps[list[WatchedT]]:
+    def _log_given_up(
+        self, before: Progress, shown: Mapping[str, WatchedT], gone: Container[str], oldest: float, log: Log
+    ) -> None:
+        given_up = [
+            key
+            for key, requested in before.open.items()
+            if requested < oldest and key not in gone and not (key in shown and shown[key].is_terminal)
+        ]
+        if given_up:
+            message = "Company %s: these have not ended for more than 30 days, and are no longer watched (%s): %s"
+            log.warning(message, self.company_id, self.kind.name, ", ".join(given_up))
+
+    def _read_list(self, due: Mapping[str, float], began: float) -> Steps[list[WatchedT]]:
         """Read pages from the newest operation on, as far back as is needed."""
-        order: str | None = self.kind.newest_first
         listed: list[ListedOperation[WatchedT]] = []
+        further = 0  # pages that are read for operations that are due
         number: int | None = 1
         while number is not None:
             try:
-                page: Page[ListedOperation[WatchedT]] = yield self.read_page(
-                    self.company_id, page=number, page_size=PAGE_SIZE, order_by=order
-                )
+                page = yield from self._read_page(number)
             except CodatApiError as error:
-                if order is None or error.status_code != 400:
+                if self._order is None or error.status_code != 400:
                     raise
-                order, listed, number = None, [], 1  # Codat does not document `orderBy` for these lists
+                self._order, listed, number = None, [], 1  # Codat does not document `orderBy` for these lists
                 continue
             following = number_after(number, page)
             listed += page.results
@@ -196,25 +241,46 @@ class EndsOfList(Generic[WatchedT]):
             is_ascending = times == sorted(times) and times[0:1] < times[-1:]
             is_descending = times == sorted(times, reverse=True) and times[-1:] < times[0:1] and 0.0 not in times
             if is_ascending and page.total and following:
-                yield from self._read_back(listed, order, -(-page.total // page.size))
+                yield from self._read_back(listed, due, -(-page.total // page.size), began)
                 break
-            number = None if is_descending and times[-1] < self._floor(listed) else following
+            if is_descending and times[-1] < self._floor(listed, began):
+                if _missing(due, listed, times[-1]) <= further + 1:
+                    break
+                further += 1
+            number = following
         return [each.operation for each in listed if each.operation is not None]
 
-    def _read_back(self, listed: list[ListedOperation[WatchedT]], order: str | None, last: int) -> Steps[None]:
+    def _read_back(
+        self, listed: list[ListedOperation[WatchedT]], due: Mapping[str, float], last: int, began: float
+    ) -> Steps[None]:
         """Read the pages of a list that begins with the oldest operation, from the last page back to the second."""
+        further = 0
         for number in range(last, 1, -1):
-            page: Page[ListedOperation[WatchedT]] = yield self.read_page(
-                self.company_id, page=number, page_size=PAGE_SIZE, order_by=order
-            )
+            page = yield from self._read_page(number)
             number_after(number, page)
             listed += page.results
-            if page.results and _requested(page.results[0]) < self._floor(listed):
-                return
+            if page.results and (oldest := _requested(page.results[0])) < self._floor(listed, began):
+                if _missing(due, listed, oldest) <= further + 1:
+                    return
+                further += 1
 
-    def _floor(self, listed: list[ListedOperation[WatchedT]]) -> float:
+    def _read_page(self, number: int) -> Steps[Page[ListedOperation[WatchedT]]]:
+        page: Page[ListedOperation[WatchedT]] = yield self.read_page(
+            self.company_id, page=number, page_size=PAGE_SIZE, order_by=self._order
+        )
+        return page
+
+    def _floor(self, listed: list[ListedOperation[WatchedT]], began: float) -> float:
         """Return the time of the oldest request that the poll has to read."""
-        return max(map(_requested, listed)) - FIRST_POLL_READS if self.progress is None else self.progress.floor
+        if self.progress is not None:
+            return self.progress.floor
+        return min(max(map(_requested, listed)), began) - FIRST_POLL_READS
+
+
+def _missing(due: Mapping[str, float], listed: Iterable[ListedOperation[WatchedT]], oldest: float) -> int:
+    """Return how many operations a list has not shown that were requested at ``oldest`` or earlier."""
+    shown = {each.operation.key for each in listed if each.operation is not None}
+    return sum(requested <= oldest and key not in shown for key, requested in due.items())
 
 
 def advance(
@@ -223,6 +289,7 @@ def advance(
     wants: Callable[[WatchedT], bool],
     seen: Progress,
     gone: Container[str],
+    oldest: float,
 ) -> tuple[Progress, list[WatchedT]]:
     """Return the progress after a poll, and what has ended since ``before``, the earliest end first.
 
@@ -230,6 +297,8 @@ def advance(
     :param wants: whether an operation is watched.
     :param seen: ``before`` with the ``newest`` and the ``floor`` after the poll.
     :param gone: operations that Codat no longer has.
+    :param oldest: operations that were requested before this time, in epoch seconds, and have not ended, are no longer
+        watched.
     """
     open_ = {key: requested for key, requested in before.open.items() if key not in gone}
     ended, ends = dict(before.ended), []
@@ -245,6 +314,7 @@ def advance(
         if wants(each):  # its data type may have been unknown before
             ended[each.key] = requested
             ends.append(each)
+    open_ = {key: requested for key, requested in open_.items() if requested >= oldest}
     kept = {key: requested for key, requested in ended.items() if requested >= seen.floor}
     return replace(seen, open=open_, ended=kept), sorted(ends, key=lambda each: (_end(each), each.key))
 

@@ -3,7 +3,8 @@
 ===================================================  ===================================================================
 event                                                means
 ===================================================  ===================================================================
-``read.completed``                                   a refresh of a data type has ended, well or badly
+``read.completed``                                   a refresh of a data type has ended as ``Complete``; with
+                                                     ``failed_reads`` also in another way
 ``{dataType}.write.successful``                      a push operation of any data type has ended as ``Success``
 ``{dataType}.write.unsuccessful``                    a push operation of any data type has ended in another way
 ``invoices.write.successful``, and so on             the same for one data type
@@ -27,7 +28,7 @@ from airflow_provider_codat.api.endpoints.pull_operations import PULL_OPERATION,
 from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION, PushOperation, push_history
 from airflow_provider_codat.api.errors import CodatInputError
 from airflow_provider_codat.api.http.request import identifier
-from airflow_provider_codat.api.http.steps import Steps
+from airflow_provider_codat.api.http.steps import Log, Steps
 from airflow_provider_codat.api.watching.ends import EndsOfList, Progress
 
 READ: Final = "read.completed"
@@ -44,6 +45,7 @@ class Subject:
     :param writes: data type and end (``successful`` or ``unsuccessful``) of the push operations, with :data:`ANY` for
         any data type.
     :param reads: whether refreshes are watched.
+    :param failed_reads: whether refreshes that ended without success are events.
     :param data_types: the data types to which ``read.completed`` and events of any data type are limited; ``None`` for
         no limit.
     """
@@ -51,10 +53,13 @@ class Subject:
     company_id: str
     writes: frozenset[tuple[str, str]]
     reads: bool
+    failed_reads: bool
     data_types: frozenset[str] | None
 
     @classmethod
-    def of(cls, company_id: str, events: Iterable[str], data_types: Iterable[str] | None) -> Self:
+    def of(
+        cls, company_id: str, events: Iterable[str], data_types: Iterable[str] | None, failed_reads: bool = False
+    ) -> Self:
         """Read the arguments of a watch.
 
         :raises CodatInputError: an argument is wrong. The message names it, its value and what is allowed.
@@ -67,13 +72,22 @@ class Subject:
                     f"events has {name!r}: give {READ!r}, '{ANY}.write.successful' or '{ANY}.write.unsuccessful', where"
                     f" a data type such as invoices can stand for {ANY}"
                 )
+        if not isinstance(failed_reads, bool):
+            raise CodatInputError(f"failed_reads is {failed_reads!r}: give True or False")
         limit = None if data_types is None else frozenset(map(_data_type, _names("data_types", data_types, "invoices")))
         return cls(
             identifier("company_id", company_id),
             frozenset((name if name == ANY else _data_type(name), end) for name, end in writes),
             READ in names,
+            failed_reads,
             limit,
         )
+
+    @property
+    def unknown_data_types(self) -> list[str]:
+        """The data types that this version does not know. Most likely they are misspelled."""
+        named = {data_type for data_type, _ in self.writes} - {ANY} | (self.data_types or set())
+        return sorted(name for name in named if known_data_type(name) is None)
 
     def key(self, codat_conn_id: str) -> str:
         """Return a short text that is the same for equal subjects on one connection, and for no others."""
@@ -82,6 +96,7 @@ class Subject:
             self.company_id,
             sorted(self.writes),
             self.reads,
+            self.failed_reads,
             self.data_types and sorted(self.data_types),
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
@@ -91,12 +106,14 @@ class Subject:
         return any(self._wants_end(push, end) for end in ("successful", "unsuccessful"))
 
     def wants_read(self, pull: PullOperation) -> bool:
-        """Whether the end of this refresh is an event. If Codat does not say its data type, it is."""
+        """Whether an end of this refresh may be an event. If Codat does not say its data type, it may."""
         return self.data_types is None or pull.data_type is None or _data_type(pull.data_type) in self.data_types
 
-    def is_event(self, push: PushOperation) -> bool:
-        """Whether the end of this push operation is an event."""
-        return self._wants_end(push, _end_of(push))
+    def is_event(self, ended: PushOperation | PullOperation) -> bool:
+        """Whether the end of this push operation or refresh is an event."""
+        if isinstance(ended, PullOperation):
+            return self.wants_read(ended) and (ended.is_success or self.failed_reads)
+        return self._wants_end(ended, _end_of(ended))
 
     def _wants_end(self, push: PushOperation, end: str) -> bool:
         if push.data_type is None:  # not known while it is pending
@@ -139,15 +156,16 @@ class Watch:
         newest = max((each.progress.newest for each in self._lists.values() if each.progress is not None), default=0.0)
         return datetime.fromtimestamp(newest, UTC).isoformat() if newest else None
 
-    def poll(self, clock: Callable[[], float]) -> Steps[list[dict[str, Any]]]:
+    def poll(self, clock: Callable[[], float], log: Log) -> Steps[list[dict[str, Any]]]:
         """Read the lists and return what has changed since the last poll, as JSON: ids and names, no records.
 
         :param clock: returns the time in epoch seconds.
+        :param log: gets a line for operations that are no longer watched.
         :raises CodatError: a request failed. The cursor has not moved.
         """
         polled = {}
         for name, ends in self._lists.items():
-            polled[name] = yield from ends.poll(clock)
+            polled[name] = yield from ends.poll(clock, log)
         changes = []
         for name, (progress, ended) in polled.items():
             self._lists[name].progress = progress
@@ -155,6 +173,8 @@ class Watch:
         return changes
 
     def _change(self, ended: PushOperation | PullOperation) -> dict[str, Any] | None:
+        if not self._subject.is_event(ended):
+            return None
         change = {
             "id": ended.key,
             "companyId": self._subject.company_id,
@@ -164,8 +184,6 @@ class Watch:
         }
         if isinstance(ended, PullOperation):
             return {"eventType": READ, **change}
-        if not self._subject.is_event(ended):
-            return None
         data_type = ANY if ended.data_type is None else _data_type(ended.data_type)
         return {"eventType": f"{data_type}.write.{_end_of(ended)}", **change, "recordId": ended.record_id}
 

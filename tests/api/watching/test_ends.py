@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from math import nan
@@ -12,11 +13,12 @@ from hypothesis import strategies as st
 
 from airflow_provider_codat.api.errors import CodatApiError, CodatNotFoundError, CodatResponseError, CodatServerError
 from airflow_provider_codat.api.watching import ends
-from airflow_provider_codat.api.watching.ends import LATE, LONGEST_PAUSE, Progress
+from airflow_provider_codat.api.watching.ends import LATE, LONGEST_OPEN, LONGEST_PAUSE, Progress
 from airflow_provider_codat.api.watching.watch import Subject, Watch
 
 COMPANY = "c0ffee00-0000-4000-8000-000000000000"
 START = 1_800_000_000.0
+LOG = logging.getLogger(__name__)
 EVENTS = ["{dataType}.write.successful", "{dataType}.write.unsuccessful"]
 
 
@@ -62,6 +64,7 @@ class Codat:
 
     :param newest_first: the order of the list without ``orderBy``.
     :param sorts: whether ``orderBy`` is supported; else it is answered with 400.
+    :param hidden: the operations for which a single request is answered with 404.
     """
 
     pushes: list[Push]
@@ -70,11 +73,12 @@ class Codat:
     now: float = 0.0
     page_size: int = 100
     requests: list[str] = field(default_factory=list)
+    hidden: set[str] = field(default_factory=set)
 
     def poll(self, watch, at):
         """Let a watch poll at a time, and return the keys of what it reports."""
         self.now = max(self.now, at)
-        return [change["id"] for change in self.run(watch.poll(lambda: START + self.now))]
+        return [change["id"] for change in self.run(watch.poll(lambda: START + self.now, LOG))]
 
     def run(self, steps):
         answer, error = None, None
@@ -94,7 +98,7 @@ class Codat:
         self.requests.append(request.path)
         _, key = request.path.split("/push")
         if key:
-            found = [push for push in self.pushes if push.key == key[1:]]
+            found = [push for push in self.pushes if push.key == key[1:] and push.key not in self.hidden]
             if not found:
                 raise CodatNotFoundError(404, "not found")
             return request.read(found[0].to_json(self.now))
@@ -193,8 +197,9 @@ def test_a_push_that_was_requested_before_others_and_ends_after_them_is_reported
     assert codat.poll(watching, 6_000) == ["slow"]
 
 
-def test_a_quiet_list_takes_one_request_a_poll():
-    codat = Codat([Push(f"op-{number}", number, 1) for number in range(5_000)])
+@pytest.mark.parametrize("sorts", [True, False])
+def test_a_quiet_list_takes_one_request_a_poll(sorts):
+    codat = Codat([Push(f"op-{number}", number, 1) for number in range(5_000)], sorts=sorts)
     watching = watch()
     codat.poll(watching, 10_000)
     codat.poll(watching, 10_000 + LATE)  # until now an operation of the last minutes could have been shown late
@@ -213,13 +218,136 @@ def test_an_operation_that_the_list_no_longer_shows_is_read_after_a_tenth_of_its
     assert 100_000 / LONGEST_PAUSE <= reads <= 60
 
 
-def test_an_operation_that_codat_no_longer_has_is_forgotten():
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_many_operations_that_the_list_shows_on_further_pages_are_read_by_page(newest_first):
+    bulk = [Push(f"op-{number}", number / 10, 900, data_type="bills") for number in range(300)]
+    codat = Codat(bulk, newest_first, sorts=newest_first)
+    watching = watch()
+    codat.poll(watching, 0)
+    reported, polls = [], range(60, 1_260, 60)
+    for at in polls:
+        reported += codat.poll(watching, at)
+    assert sorted(reported) == sorted(push.key for push in bulk)
+    single = [path for path in codat.requests if not path.endswith("/push")]
+    assert len(single) <= len(polls)
+    assert len(codat.requests) <= 5 * len(polls)
+
+
+def test_after_a_restart_open_operations_are_read_by_page():
+    codat = Codat([Push(f"op-{number}", number, 100_000) for number in range(300)])
+    watching = watch()
+    codat.poll(watching, 400)
+    codat.poll(watching, 4_000)
+    before = len(codat.requests)
+    codat.poll(watch(watching.cursor), 4_010)
+    assert len(codat.requests) - before == 3
+
+
+def test_open_operations_on_further_pages_are_read_once_an_hour_in_the_end():
+    codat = Codat([Push(f"op-{number}", number, 1_000_000) for number in range(300)])
+    watching = watch()
+    codat.poll(watching, 400)
+    codat.poll(watching, 50_000)
+    before = len(codat.requests)
+    for at in range(50_060, 50_060 + 2 * 3_600, 60):
+        codat.poll(watching, at)
+    assert len(codat.requests) - before <= 120 + 2 * 3
+
+
+def test_no_page_is_read_for_operations_that_the_first_page_would_have_shown():
+    gone = [Push(f"gone-{number}", 1_000 + number, 100_000) for number in range(5)]
+    codat = Codat([*[Push(f"op-{number}", number, 1) for number in range(500)], *gone])
+    watching = watch()
+    codat.poll(watching, 1_500)
+    codat.poll(watching, 2_000)
+    del codat.pushes[-5:]
+    before = len(codat.requests)
+    codat.poll(watching, 5_000)
+    assert sum(path.endswith("/push") for path in codat.requests[before:]) == 1
+    assert len(codat.requests) - before == 6
+
+
+def test_no_page_is_read_for_one_operation_and_at_most_one_for_two():
+    slow = [Push("slow-1", 0, 100_000), Push("slow-2", 1, 100_000)]
+    codat = Codat([*slow, *[Push(f"op-{number}", 10 + number / 100, 1) for number in range(1_000)]])
+    watching = watch()
+    codat.poll(watching, 5)
+    codat.poll(watching, 500)
+    codat.poll(watching, 1_000)
+    before = len(codat.requests)
+    codat.poll(watching, 5_000)
+    assert [path.rpartition("/")[2] for path in codat.requests[before:]] == ["push", "push", "slow-2", "slow-1"]
+    del slow[1], codat.pushes[1]
+    for at in (10_000, 20_000):  # until the second is forgotten
+        codat.poll(watching, at)
+    before = len(codat.requests)
+    codat.poll(watching, 30_000)
+    assert [path.rpartition("/")[2] for path in codat.requests[before:]] == ["push", "slow-1"]
+
+
+def test_an_operation_that_codat_does_not_have_in_two_polls_is_forgotten():
     codat = Codat([Push("gone", 0, 1_000_000)])
     watching = watch()
     codat.poll(watching, 10)
     codat.pushes.clear()
     assert codat.poll(watching, 1_000) == []
+    assert watching.cursor["writes"]["open"].keys() == {"gone"}
+    assert codat.poll(watching, 2_000) == []
     assert watching.cursor["writes"]["open"] == {}
+
+
+def test_single_answers_of_404_with_another_answer_between_them_forget_nothing():
+    push = Push("slow", 0, 90_000)
+    codat = Codat([push, *[Push(f"op-{number}", 10 + number, 1) for number in range(200)]])
+    watching = watch()
+    codat.poll(watching, 5)
+    reported = []
+    for number, at in enumerate(range(5_000, 101_000, 5_000)):
+        codat.hidden = {"slow"} if number % 2 else set()  # a gateway answers
+        reported += codat.poll(watching, at)
+    assert "slow" in reported
+
+
+@pytest.mark.parametrize("is_on_the_first_page", [True, False])
+def test_what_does_not_end_in_30_days_is_no_longer_watched(is_on_the_first_page, caplog):
+    later = [] if is_on_the_first_page else [Push(f"op-{number}", 10 + number, 1) for number in range(200)]
+    codat = Codat([Push("stuck", 0, 10 * LONGEST_OPEN), *later])
+    watching = watch()
+    codat.poll(watching, 5)
+    codat.poll(watching, LONGEST_OPEN - 10)
+    assert watching.cursor["writes"]["open"].keys() == {"stuck"}
+    for _ in range(3):
+        codat.poll(watching, LONGEST_OPEN + 10)
+    assert watching.cursor["writes"]["open"] == {}
+    [line] = caplog.messages
+    assert line.endswith("and are no longer watched (push operation): stuck")
+
+
+def test_an_end_that_is_first_seen_after_30_days_is_reported(caplog):
+    codat = Codat([Push("slow", 0, LONGEST_OPEN)])
+    watching = watch()
+    codat.poll(watching, 5)
+    codat.pushes.append(Push("later", 400, 100))
+    assert codat.poll(watching, 3 * LONGEST_OPEN) == ["later", "slow"]
+    assert caplog.messages == []
+
+
+def test_a_poll_that_takes_long_counts_from_its_first_page():
+    codat = Codat([Push("first", 0, 1)])
+    watching = watch()
+    codat.poll(watching, 5)
+    codat.pushes.append(Push("late", -100, 130, shown_after=LATE))  # the list begins to show it at 200
+    answer = codat.answer
+
+    def slow(request):
+        page = answer(request)
+        codat.now += 2 * LATE  # a pause after a 429, say
+        return page
+
+    codat.answer = slow
+    assert codat.poll(watching, 100) == []
+    codat.answer = answer
+    assert codat.poll(watching, 1_000) == ["late"]
 
 
 def test_a_list_that_falls_behind_reports_nothing_twice():
@@ -242,6 +370,32 @@ def test_a_time_in_the_future_makes_nothing_look_old():
     assert codat.poll(watching, 60) == ["next"]
 
 
+def test_what_was_requested_during_a_poll_that_takes_long_and_is_shown_late_is_reported():
+    codat = Codat([])
+    watching = watch()
+    codat.poll(watching, 5)
+    codat.pushes += [Push("newest", 650, 1), Push("late", 640, 1, shown_after=LATE)]
+    answer = codat.answer
+
+    def slow(request):
+        codat.now += 2 * LATE
+        return answer(request)
+
+    codat.answer = slow
+    assert codat.poll(watching, 100) == ["newest"]
+    codat.answer = answer
+    assert codat.poll(watching, 760) == []
+    assert codat.poll(watching, 1_000) == ["late"]
+
+
+def test_the_first_poll_reads_on_behind_a_time_in_the_future():
+    codat = Codat([Push(f"op-{number}", number, 10_000) for number in range(150)])
+    codat.pushes.append(Push("wrong-clock", 1_000_000_000, 1, shown_after=-1_000_000_000))
+    watching = watch()
+    codat.poll(watching, 200)
+    assert len(watching.cursor["writes"]["open"]) == 151
+
+
 def test_what_ends_is_reported_in_the_order_of_the_ends():
     codat = Codat([Push("a", 10, 300), Push("b", 20, 100), Push("c", 30, 200)])
     watching = watch()
@@ -254,7 +408,7 @@ def test_a_poll_that_fails_midway_is_repeated_as_a_whole():
     watching = watch()
     codat.poll(watching, 0)
     before = watching.cursor
-    steps = watching.poll(lambda: START + 500)
+    steps = watching.poll(lambda: START + 500, LOG)
     codat.now = 500
     answer = codat.answer(next(steps))
     steps.send(answer)

@@ -1,6 +1,7 @@
 """Which ends are events, what a change says, and which arguments are refused."""
 
 import json
+import logging
 
 import pytest
 
@@ -48,21 +49,36 @@ def test_a_write_whose_data_type_is_not_known_yet_is_wanted():
 )
 def test_which_reads_are_events(data_types, data_type, is_event):
     subject = Subject.of(COMPANY, ["read.completed"], data_types)
-    assert subject.wants_read(PullOperation("pull", "Complete", data_type=data_type)) is is_event
+    pull = PullOperation("pull", "Complete", data_type=data_type)
+    assert subject.wants_read(pull) is subject.is_event(pull) is is_event
     assert subject.reads
     assert not subject.writes
+
+
+@pytest.mark.parametrize("status", ["FetchError", "AuthError", "NotSupported"])
+def test_refreshes_that_changed_nothing_are_events_only_if_asked_for(status):
+    pull = PullOperation("pull", status, data_type="invoices")
+    assert not Subject.of(COMPANY, ["read.completed"], None).is_event(pull)
+    assert Subject.of(COMPANY, ["read.completed"], None, failed_reads=True).is_event(pull)
+
+
+def test_data_types_that_are_unknown_are_named():
+    subject = Subject.of(
+        COMPANY, [*ALL_WRITES, "bils.write.successful", "Bills.write.successful"], ["invoice", "items"]
+    )
+    assert subject.unknown_data_types == ["bils", "invoice"]
 
 
 def page(*operations):
     return {"results": list(operations), "pageNumber": 1, "totalResults": len(operations)}
 
 
-def changes(events, *states, data_types=None):
+def changes(events, *states, **limits):
     """Return what a watch reports of an operation that is first shown in the second poll, in these states."""
-    watch = Watch(Subject.of(COMPANY, events, data_types))
+    watch = Watch(Subject.of(COMPANY, events, limits.get("data_types"), limits.get("failed_reads", False)))
     found = []
     for operations in ([], *([state] for state in states)):
-        steps = watch.poll(lambda: 1_800_000_000.0)
+        steps = watch.poll(lambda: 1_800_000_000.0, logging.getLogger(__name__))
         try:
             steps.send(next(steps).read(page(*operations)))
         except StopIteration as end:
@@ -103,7 +119,8 @@ def test_a_change_has_the_ids_of_a_refresh():
         "requested": "2026-03-01T02:00:00",
         "errorMessage": "no",
     }
-    assert changes(["read.completed"], operation) == [
+    assert changes(["read.completed"], operation) == []
+    assert changes(["read.completed"], operation, failed_reads=True) == [
         {
             "eventType": "read.completed",
             "id": "pull-1",
@@ -141,6 +158,7 @@ def test_a_write_without_a_data_type_is_an_event_of_any_data_type():
         ({"events": ["invoices.write"]}, "events has 'invoices.write'"),
         ({"data_types": "invoices"}, "data_types is 'invoices': give a list"),
         ({"data_types": []}, "data_types is []: give a list"),
+        ({"failed_reads": 1}, "failed_reads is 1: give True or False"),
     ],
 )
 def test_a_wrong_argument_is_named(arguments, message):
@@ -162,5 +180,6 @@ def test_equal_subjects_have_equal_keys_and_others_do_not():
     ]
     assert keys[2] == keys[3]
     assert len(set(keys)) == 3
+    assert Subject.of(COMPANY, ["read.completed"], None, failed_reads=True).key("codat_default") not in keys
     assert Subject.of("other", ["read.completed"], None).key("codat_default") not in keys
     assert Subject.of(COMPANY, ["read.completed"], None).key("codat_other") not in keys
