@@ -1,10 +1,12 @@
 """``asset_events``: the alias among the outlets, and the events that a worker adds once the task has succeeded."""
 
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, Asset, TaskDeferred
+from airflow_process import Script
 from push_runs import REFUSED, TRANSACTIONS, context, defer, push, resume, run
 from refresh_runs import context as refresh_context
 from refresh_runs import refresh
@@ -22,6 +24,7 @@ try:
 except ImportError:  # Airflow 2
     from airflow.utils.context import OutletEventAccessors
 
+RUN = Script(Path(__file__).parent / "asset_events" / "run_asset_events.py")
 IDS = {"company_id": "c", "connection_id": "d", "data_type": "bills", "record": {}}
 
 
@@ -205,3 +208,20 @@ def test_an_extraction_without_records_adds_an_event_only_if_it_read_everything(
         operator.execute(given)
     assert [extra["records"] for _, extra in events_after(first)] == [0]
     assert [extra["records"] for _, extra in events_after(second)] == events
+
+
+# -- in Airflow's database ---------------------------------------------------------------------------------------------
+
+
+def test_assets_that_a_dag_names_get_events_and_queue_it():
+    run = RUN.output()
+    bills, all_invoices = data_uri("company-1", "bills"), all_data_uri("invoices")
+    assert run["state"] == "success"
+    assert [(task, uri) for task, uri, *_ in run["events"]] == [
+        ("push", bills),
+        ("push", bills),
+        ("refresh", all_invoices),
+    ]
+    assert [len(extra) for _, _, extra, _ in run["events"]] == [5, 5, 4]
+    assert [aliases for *_, aliases in run["events"]] == [0, 0, 0]
+    assert run["queued"] == [bills, all_invoices]
