@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from airflow_runs import AirflowStack
 
     from airflow_provider_codat.simulator import CodatSimulator
 
+pytestmark = pytest.mark.timeout(900)
 COMPANY = "c0ffee00-0000-4000-8000-000000000002"  # the DAGs name it
 RUNS = "/dags/codat_started_by_event/dagRuns"
 

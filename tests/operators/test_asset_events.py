@@ -215,13 +215,13 @@ def test_an_extraction_without_records_adds_an_event_only_if_it_read_everything(
 
 def test_assets_that_a_dag_names_get_events_and_queue_it():
     run = RUN.output()
-    bills, all_invoices = data_uri("company-1", "bills"), all_data_uri("invoices")
+    written, read = data_uri("company-1", "journalEntries"), all_data_uri("taxRates")
     assert run["state"] == "success"
     assert [(task, uri) for task, uri, *_ in run["events"]] == [
-        ("push", bills),
-        ("push", bills),
-        ("refresh", all_invoices),
+        ("push", written),
+        ("push", written),
+        ("refresh", read),
     ]
     assert [len(extra) for _, _, extra, _ in run["events"]] == [5, 5, 4]
     assert [aliases for *_, aliases in run["events"]] == [0, 0, 0]
-    assert run["queued"] == [bills, all_invoices]
+    assert run["queued"] == [written, read]

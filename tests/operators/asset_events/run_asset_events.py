@@ -23,6 +23,7 @@ except ImportError:  # Airflow 2
     from airflow.models.dataset import DatasetEvent as AssetEvent
 
 ID, CONNECTION = "company-1", "{{ params.connection_id }}"
+WRITTEN, READ = "journalEntries", "taxRates"  # no other script of this process names assets of these
 RECORDS = [{"reference": "INV-1"}, {"reference": "INV-2"}]
 
 with DAG("adds_asset_events", schedule=None, start_date=datetime(2026, 1, 1), params={"connection_id": ""}) as writer:
@@ -30,17 +31,17 @@ with DAG("adds_asset_events", schedule=None, start_date=datetime(2026, 1, 1), pa
         task_id="push",
         company_id=ID,
         connection_id=CONNECTION,
-        data_type="bills",
+        data_type=WRITTEN,
         deferrable=True,
         asset_events=True,
         poke_interval=0.1,
     ).expand(record=RECORDS)
     refresh = CodatRefreshOperator(
-        task_id="refresh", company_id=ID, data_types=["invoices", "items"], asset_events=True, poke_interval=0.1
+        task_id="refresh", company_id=ID, data_types=[READ, "paymentMethods"], asset_events=True, poke_interval=0.1
     )
     push >> refresh
 
-SCHEDULE = [codat_data_asset(ID, "bills"), codat_all_data_asset("invoices")]
+SCHEDULE = [codat_data_asset(ID, WRITTEN), codat_all_data_asset(READ)]
 
 with DAG("has_assets", schedule=SCHEDULE, start_date=datetime(2026, 1, 1), is_paused_upon_creation=False) as reader:
 
