@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 HOST = "api.codat.io"
 """The host in the names of assets, whatever address a connection has, such as that of a proxy."""
 
-ALIAS = "codat"
-"""The name of the ``AssetAlias`` through which operators with ``asset_events`` add their events."""
-
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
 
 

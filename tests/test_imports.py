@@ -35,7 +35,6 @@ SENSOR = {
 }
 OPERATOR = {
     *WAITING,
-    "airflow_provider_codat.assets",
     "airflow_provider_codat.tasks.asset_events",
     "airflow_provider_codat.operators",
     "airflow_provider_codat.operators.codat",

@@ -1,19 +1,18 @@
 """``asset_events``: operators that tell Airflow which assets they have changed.
 
-The outlet is an alias, not an asset. An asset as an outlet is part of the DAG file: it would remove the watchers that
-another file gives to the asset of the same name.
+The assets become outlets once the task has succeeded, so they are not part of the DAG file:
+
+- Assets of a DAG file would remove the watchers that another file gives to assets of the same names.
+- An ``AssetAlias`` of the DAG file would gather the events of all runs, and before 3.3 Airflow reads all of them each
+  time that it adds one.
 """
 
 from __future__ import annotations
 
-from collections import ChainMap
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator
-
 from airflow_provider_codat.api.errors import CodatInputError
-from airflow_provider_codat.assets import ALIAS
 from airflow_provider_codat.tasks.templates import CodatTask
 
 if TYPE_CHECKING:
@@ -31,47 +30,39 @@ class AssetEvents(CodatTask):
         if not isinstance(asset_events, bool):
             raise CodatInputError(f"asset_events is {asset_events!r}: give True or False")
         self.asset_events = asset_events
-        if asset_events:
-            self.outlets = with_alias(self.outlets)
-
-    @classmethod
-    def partial(cls, **kwargs: Any) -> Any:
-        """Begin to map the operator. The outlets of a mapped operator are part of the DAG, too."""
-        partial = super().partial(**kwargs)
-        dag, group = partial.kwargs.get("dag"), partial.kwargs.get("task_group")
-        defaults = [each.default_args or {} for each in (dag, group) if each is not None]
-        if ChainMap(partial.kwargs, *reversed(defaults)).get("asset_events"):
-            partial.kwargs["outlets"] = with_alias(partial.kwargs.get("outlets") or ())
-        return partial
 
     def post_execute(self, context: Context, result: Any = None) -> None:
-        """Add the events. Airflow calls this in a worker once the task has succeeded, after a deferral too."""
+        """Add the events. Airflow calls this in a worker once the task has succeeded, after a deferral too.
+
+        It never raises: that would fail a task whose work is done.
+        """
         super().post_execute(context, result)
-        if self.asset_events and self.ended is not None:
+        if not self.asset_events or self.ended is None:
+            return
+        try:
             add_events(self, context)
-
-
-def with_alias(outlets: Sequence[Any]) -> list[Any]:
-    """Return outlets with the alias of all events, once."""
-    from airflow.providers.common.compat.sdk import AssetAlias
-
-    alias = AssetAlias(ALIAS)
-    return [*outlets, *([] if alias in outlets else [alias])]
-
-
-def has_only_the_alias(task: BaseOperator) -> bool:
-    """Whether a task has ``asset_events`` and no outlets of its own."""
-    return getattr(task, "asset_events", False) and len(task.outlets) == 1
+        except Exception:
+            self.log.warning("The task has succeeded, but adds no asset events.", exc_info=True)
 
 
 def add_events(task: CodatTask, context: Context) -> None:
     """Add an event for each asset that a task has changed."""
-    from airflow.providers.common.compat.sdk import Asset, AssetAlias
+    from airflow.providers.common.compat.sdk import Asset
 
     from airflow_provider_codat.tasks.lineage import lineage_of
 
-    events = context["outlet_events"][AssetAlias(ALIAS)]
-    changed = (each for each in lineage_of(task).outputs if each.is_changed)
-    for each in changed:
-        for uri in (each.uri, *each.also):
-            events.add(Asset(uri), extra=each.event)
+    extras: dict[str, list[dict[str, Any]]] = {}
+    for each in lineage_of(task).outputs:
+        if each.is_changed:
+            for uri in (each.uri, *each.also):
+                extras.setdefault(uri, []).append(each.event)
+    events = [(Asset(uri), in_common(given)) for uri, given in extras.items()]
+    for asset, extra in events:
+        context["outlet_events"][asset].extra.update(extra)
+    task.outlets = [*task.outlets, *(asset for asset, _ in events if asset not in task.outlets)]
+
+
+def in_common(extras: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Return the entries that all have. Airflow takes one event of a task for an asset."""
+    first, *others = extras
+    return {name: value for name, value in first.items() if all(each.get(name) == value for each in others)}

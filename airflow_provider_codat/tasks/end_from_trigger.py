@@ -9,8 +9,6 @@ import warnings
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_codat.tasks.asset_events import has_only_the_alias
-
 ENDED_BY_A_WORKER = {
     "asset_events": "asset_events",
     "outlets": "outlets",
@@ -51,8 +49,6 @@ def why_worker_ends(task: BaseOperator) -> list[str]:
     has_no_worker = task.start_from_trigger
     by_worker = ENDED_BY_A_WORKER | (BEGUN_BY_A_WORKER if has_no_worker else {})
     lost = [argument for attribute, argument in by_worker.items() if getattr(task, attribute, None)]
-    if has_only_the_alias(task):
-        lost.remove("outlets")
     lost += overridden(type(task), frozenset() if has_no_worker else METHODS_BEFORE_THE_WAIT)
     reasons = [f"end_from_trigger does not go with {', '.join(lost)}"] if lost else []
     return reasons + ([BY_OPENLINEAGE] if is_reported(task) else [])

@@ -4,7 +4,7 @@
 task                         input                           output
 ===========================  ==============================  ====================================================
 ``CodatPushOperator``                                        the data type, one row, or those of bank transactions
-``CodatRefreshOperator``                                     the data types; once it has ended, those refreshed
+``CodatRefreshOperator``                                     the data types, without those whose refresh has failed
 ``CodatExtractOperator``     the data type                   once it has ended, the folder of its files, all rows
 ``CodatPushOperationSensor``  once it has ended, the data type
 ``CodatDataFreshnessSensor``  the data types
@@ -20,7 +20,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from airflow_provider_codat.api.data_types import known_data_type
 from airflow_provider_codat.assets import all_data_uri, data_uri
@@ -28,6 +28,9 @@ from airflow_provider_codat.tasks.data_types import read_data_types
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
+
+ALLOWED_IN_A_PATH = "/:@!$&'()*+,;=~"
+"""What the path of a URI may have beside letters, digits and ``_.-``: RFC 3986, section 3.3."""
 
 
 class Task(Protocol):
@@ -56,7 +59,7 @@ class Touched:
 
     @property
     def event(self) -> dict[str, Any]:
-        """The extra of the event. Its values are plain, because Airflow 2.11 puts them into a set."""
+        """The extra of the event."""
         known = {**self.ids, "records": self.records}
         return {name: value for name, value in known.items() if value is not None}
 
@@ -117,16 +120,17 @@ def _refresh(task: Any) -> Lineage:
     refresh = task.ended
     if refresh is None:
         return Lineage(outputs=_all_data(task))
-    refreshed = (each for each in refresh.operations if each.is_success and each.data_type)
+    not_failed = (each for each in refresh.operations if each.is_success or each in refresh.pending)
     outputs = (
         _data(
             task.company_id,
             each.data_type,
-            is_changed=True,
+            is_changed=each.is_success,
             connectionId=each.connection_id,
             pullOperationId=each.key,
         )
-        for each in refreshed
+        for each in not_failed
+        if each.data_type
     )
     failure = refresh.describe_failure() if refresh.failed else None
     return Lineage(outputs=tuple(outputs), keys=_keys(each.key for each in refresh.operations), failure=failure)
@@ -147,15 +151,17 @@ def _extraction(task: Any) -> Lineage:
     if xcom is None:
         return Lineage(inputs=(read,))
     ids = {name: xcom[name] for name in ("companyId", "connectionId", "dataType")}
-    files = Touched(_storage_uri(xcom["manifest"].rsplit("/", 2)[0]), xcom["records"], ids, is_changed=True)
+    is_changed = xcom["records"] > 0 or xcom["since"] is None  # what was read in full replaces what was there
+    files = Touched(_storage_uri(xcom["manifest"].rsplit("/", 2)[0]), xcom["records"], ids, is_changed=is_changed)
     return Lineage(inputs=(read,), outputs=(files,))
 
 
 def _storage_uri(path: str) -> str:
     """Return the URI of a path of ``ObjectStoragePath``, without the id of the connection."""
-    uri = urlsplit(path)
+    quoted = quote(path, safe=ALLOWED_IN_A_PATH)
+    uri = urlsplit(quoted)
     if not uri.scheme:
-        return f"file://{path}"
+        return f"file://{quoted}"
     return uri._replace(netloc=uri.netloc.rpartition("@")[2]).geturl()
 
 
@@ -208,6 +214,9 @@ def facets(task: Task) -> OperatorLineage[Any, Any]:
 def _dataset(uri: str) -> tuple[str, str]:
     """Return namespace and name as https://openlineage.io/docs/spec/naming says."""
     parts = urlsplit(uri)
+    if parts.scheme == "codat":
+        return f"codat://{parts.netloc}", parts.path.lstrip("/")
+    path = unquote(parts.path)
     if parts.scheme == "file":
-        return "file", parts.path
-    return f"{parts.scheme}://{parts.netloc}", parts.path.lstrip("/")
+        return "file", path
+    return f"{parts.scheme}://{parts.netloc}", path.lstrip("/")

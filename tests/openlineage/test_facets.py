@@ -122,6 +122,14 @@ def test_a_refresh(deferrable, codat, company, clock):
     assert "bills" in facets["errorMessage"]
 
 
+def test_a_refresh_that_is_not_waited_for_keeps_its_outputs(codat, company, clock):
+    operator = refresh(company, ["invoices", "bills"], wait_for_completion=False)
+    _, before, _ = reported(operator, "start")
+    operator.execute(refresh_context(operator, clock))
+    _, after, facets = reported(operator, "complete")
+    assert (after, list(facets)) == (before, ["externalQuery"])
+
+
 def test_a_refresh_of_all_data_types_names_them_once_it_has_ended(codat, company, clock):
     operator = refresh(company, None)
     assert reported(operator, "start") == ([], [], {})
@@ -142,11 +150,12 @@ def test_a_sensor_of_fresh_data(codat, company, clock):
 def test_an_extraction(codat, company, clock, tmp_path):
     codat.source(company.id, "invoices").add({"id": "i1", "totalAmount": 17})
     codat.refreshes.add(company.id, "invoices")
-    operator = CodatExtractOperator(task_id="e", company_id=company.id, data_type="invoices", path=str(tmp_path))
+    path = str(tmp_path / "Büro #1")
+    operator = CodatExtractOperator(task_id="e", company_id=company.id, data_type="invoices", path=path)
     dataset = CODAT, f"companies/{company.id}/data/invoices"
     assert reported(operator, "start") == ([dataset], [], {})
     operator.execute(context(operator))
-    files = "file", f"{tmp_path}/{company.id}/company/invoices", 1
+    files = "file", f"{path}/{company.id}/company/invoices", 1
     assert reported(operator, "complete") == ([dataset], [files], {})
 
 
