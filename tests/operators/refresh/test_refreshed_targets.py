@@ -4,7 +4,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG
 from refresh_runs import HISTORY, MODES, ids, queued, refresh, run
 
-from airflow_provider_codat.exceptions import CodatRefreshNotPossible
+from airflow_provider_codat.exceptions import CodatError, CodatRefreshNotPossible
 from airflow_provider_codat.operators.codat import CodatRefreshOperator
 from airflow_provider_codat.simulator import Fault, RefreshOutcome
 
@@ -105,6 +105,34 @@ def test_a_company_without_a_linked_connection_says_where_to_link_it(codat, cloc
     company = codat.add_company(connection_status="Deauthorized")
     with pytest.raises(CodatRefreshNotPossible, match="The customer has to authorize it at http"):
         run(refresh(company), clock)
+
+
+def connect(codat, company, *connections):
+    """Let Codat answer with these connections, each a status and a source type; the first is that of the company."""
+    others = [codat.add_connection(company.id, status).id for status, _ in connections[1:]]
+    codat.set_connection_status(company.id, connections[0][0])
+    shown = [
+        {"id": each, "status": status, "sourceType": source_type, "linkUrl": f"https://link/{each}"}
+        for each, (status, source_type) in zip([company.connection_id, *others], connections, strict=True)
+    ]
+    codat.fault(Fault("status", status=200, path=r".*/connections", body={"results": shown}, times=None))
+    return others
+
+
+@MODES
+@pytest.mark.parametrize("status", ["Deauthorized", "PendingAuth", "Unlinked"])
+@pytest.mark.parametrize("is_refused", [False, True], ids=["as the end", "at once"])
+def test_books_that_are_not_linked_beside_a_bank_say_where_to_link_them(
+    is_refused, status, deferrable, codat, company, clock
+):
+    """The bank does not have the data type: the task would be skipped, and nobody would link the books again."""
+    [bank] = connect(codat, company, (status, "Accounting"), ("Linked", "Banking"))
+    codat.refreshes.outcome(RefreshOutcome("NotSupported"), connection_id=bank)
+    if is_refused:
+        codat.fault(Fault("status", status=400, method="POST", body={"error": "Not linked"}))
+    with pytest.raises(CodatError, match=f"has to authorize it at https://link/{company.connection_id}"):
+        run(refresh(company, deferrable=deferrable), clock)
+    assert [sent.query for sent in queued(codat)] == [{"connectionId": company.connection_id}]
 
 
 # -- all data types ----------------------------------------------------------------------------------------------------
