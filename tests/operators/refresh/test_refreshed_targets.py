@@ -241,6 +241,36 @@ def test_what_codat_leaves_out_is_looked_for_during_a_minute_and_nothing_else_pa
     assert 60 <= clock.passed < 61
 
 
+def test_what_the_platform_lacks_does_not_take_a_minute(codat, company, clock):
+    """Codat queues nothing for items, although they are fetched on first link."""
+    settings(codat, company, "invoices", "bills")
+    shown = [
+        {"dataType": each, "fetchOnFirstLink": True, "syncSchedule": 24} for each in ("invoices", "bills", "items")
+    ]
+    body = {"companyId": company.id, "settings": shown}
+    codat.fault(Fault("status", status=200, path=r".*/syncSettings", body=body))
+    codat.refreshes.outcome(RefreshOutcome(latency=900))
+    xcom = run(refresh(company, None, wait_for_completion=False), clock)
+    statuses = {data_type: each["status"] for data_type, each in xcom.items()}
+    assert statuses == {"invoices": "Queued", "bills": "Queued", "items": "NotQueued"}
+    assert 3 <= clock.passed < 4
+
+
+def test_what_codat_lists_one_after_another_is_found(codat, company, clock):
+    """Two seconds lie between the first and the second, and four between the second and the third."""
+    settings(codat, company, "invoices", "bills", "items")
+    codat.fault(Fault("status", method="POST", status=204, body=""))
+    outcome = RefreshOutcome(latency=900)
+    for seconds, data_type in ((0.5, "invoices"), (2.5, "bills"), (6.5, "items")):
+        clock.after(seconds, lambda data_type=data_type: codat.refreshes.add(company.id, data_type, outcome=outcome))
+    xcom = run(refresh(company, None, wait_for_completion=False), clock)
+    assert {data_type: each["status"] for data_type, each in xcom.items()} == {
+        "invoices": "Queued",
+        "bills": "Queued",
+        "items": "Queued",
+    }
+
+
 def test_an_operation_that_codat_lists_late_is_found(codat, company, clock):
     settings(codat, company, "invoices", "bills")
     codat.fault(Fault("status", method="POST", status=204, body=""))
