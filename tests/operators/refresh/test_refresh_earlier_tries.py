@@ -150,6 +150,7 @@ def test_a_try_that_is_killed_before_it_has_read_all_keeps_what_earlier_tries_ha
     codat.refreshes.outcome(RefreshOutcome(latency=60))
     codat.fault(Fault("hold", method="GET", path=r".*/history/.*"))
     runs.lose_try(killed_after=codat.wait_until_held)
+    codat.release()
     codat.fault(Fault("hold", method="GET", path=f".*/history/{ids(codat, company, 'bills')[0]}"))
     runs.lose_try(killed_after=codat.wait_until_held)
     assert kept.get(STORED_AS)["isWhole"]
