@@ -12,12 +12,12 @@ from airflow_provider_codat.simulator import Fault, RefreshOutcome
 
 
 @MODES
-def test_each_linked_connection_is_refreshed(deferrable, codat, company, clock, logged):
+def test_each_linked_connection_is_refreshed(mode, codat, company, clock, logged):
     codat.refreshes.outcome(RefreshOutcome(latency=60))
     second = codat.add_connection(company.id)
     third = codat.add_connection(company.id, "Deauthorized")
     running = codat.refreshes.add(company.id, "bills", second.id)
-    xcom = run(refresh(company, ["invoices", "bills"], deferrable=deferrable), clock)
+    xcom = run(refresh(company, ["invoices", "bills"], **mode), clock)
     assert {each["connectionId"] for each in xcom["invoices"]} == {company.connection_id, second.id}
     assert running in [each["pullOperationId"] for each in xcom["bills"]]
     assert len(ids(codat, company)) == 4
@@ -27,9 +27,9 @@ def test_each_linked_connection_is_refreshed(deferrable, codat, company, clock, 
 
 @MODES
 @pytest.mark.parametrize("status", ["Unlinked", "Deauthorized"])
-def test_the_linked_connection_is_named_beside_an_old_one(status, deferrable, codat, company, clock, logged):
+def test_the_linked_connection_is_named_beside_an_old_one(status, mode, codat, company, clock, logged):
     old = codat.add_connection(company.id, status)
-    xcom = run(refresh(company, deferrable=deferrable), clock)
+    xcom = run(refresh(company, **mode), clock)
     assert (xcom["invoices"]["connectionId"], xcom["invoices"]["status"]) == (company.connection_id, "Complete")
     assert [sent.query for sent in queued(codat)] == [{"connectionId": company.connection_id}]
     assert f"Connection {old.id}" in logged()
@@ -55,7 +55,7 @@ def test_one_of_an_unknown_source_type_is_left_out_beside_one_that_has_the_data_
 
 
 @MODES
-def test_the_wait_ends_with_the_last_connection_whatever_the_data_status_shows(deferrable, simulate, clock):
+def test_the_wait_ends_with_the_last_connection_whatever_the_data_status_shows(mode, simulate, clock):
     """The data status lags behind, and shows an older success on the other connection."""
     codat = simulate(data_status_lag=900.0)
     company = codat.add_company()
@@ -65,7 +65,7 @@ def test_the_wait_ends_with_the_last_connection_whatever_the_data_status_shows(d
     clock.let_pass(3600)
     codat.refreshes.outcome(RefreshOutcome(latency=60), connection_id=company.connection_id)
     codat.refreshes.outcome(RefreshOutcome("FetchError", latency=600), connection_id=second.id)
-    xcom = run(refresh(company, deferrable=deferrable, fail_on_error=False), clock)
+    xcom = run(refresh(company, **mode, fail_on_error=False), clock)
     assert {each["connectionId"]: each["status"] for each in xcom["invoices"]} == {
         company.connection_id: "Complete",
         second.id: "FetchError",
@@ -75,14 +75,14 @@ def test_the_wait_ends_with_the_last_connection_whatever_the_data_status_shows(d
 
 
 @MODES
-def test_a_success_from_before_does_not_end_the_wait(deferrable, simulate, clock):
+def test_a_success_from_before_does_not_end_the_wait(mode, simulate, clock):
     """``latestSuccessfulSync`` of the data status is older than the refresh of the task."""
     codat = simulate(data_status_lag=900.0)
     company = codat.add_company()
     old = codat.refreshes.add(company.id, "invoices", requested_on=clock.time() - 7200)
     clock.let_pass(3600)
     codat.refreshes.outcome(RefreshOutcome(latency=600))
-    xcom = run(refresh(company, deferrable=deferrable), clock)
+    xcom = run(refresh(company, **mode), clock)
     assert xcom["invoices"]["pullOperationId"] == ids(codat, company)[-1] != old
     assert 4200 <= clock.passed <= 4270
 
@@ -123,7 +123,7 @@ def connect(codat, company, *connections):
 @pytest.mark.parametrize("status", ["Deauthorized", "PendingAuth", "Unlinked"])
 @pytest.mark.parametrize("is_refused", [False, True], ids=["as the end", "at once"])
 def test_books_that_are_not_linked_beside_a_bank_say_where_to_link_them(
-    is_refused, status, deferrable, codat, company, clock
+    is_refused, status, mode, codat, company, clock
 ):
     """The bank does not have the data type: the task would be skipped, and nobody would link the books again."""
     [bank] = connect(codat, company, (status, "Accounting"), ("Linked", "Banking"))
@@ -131,7 +131,7 @@ def test_books_that_are_not_linked_beside_a_bank_say_where_to_link_them(
     if is_refused:
         codat.fault(Fault("status", status=400, method="POST", body={"error": "Not linked"}))
     with pytest.raises(CodatError, match=f"has to authorize it at https://link/{company.connection_id}"):
-        run(refresh(company, deferrable=deferrable), clock)
+        run(refresh(company, **mode), clock)
     assert [sent.query for sent in queued(codat)] == [{"connectionId": company.connection_id}]
 
 
@@ -145,12 +145,12 @@ def settings(codat, company, *data_types, **others):
 
 
 @MODES
-def test_all_that_are_fetched_on_first_link(deferrable, codat, company, clock):
+def test_all_that_are_fetched_on_first_link(mode, codat, company, clock):
     settings(codat, company, "invoices", "bills", without=["items"])
     codat.refreshes.add(company.id, "invoices", requested_on=clock.time() - 3600)
     clock.let_pass(100)
     codat.refreshes.outcome(RefreshOutcome(latency=60))
-    xcom = run(refresh(company, None, deferrable=deferrable), clock)
+    xcom = run(refresh(company, None, **mode), clock)
     assert {data_type: each["status"] for data_type, each in xcom.items()} == {
         "invoices": "Complete",
         "bills": "Complete",
