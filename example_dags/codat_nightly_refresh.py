@@ -11,7 +11,7 @@
 A company that cannot be refreshed, because its customer has revoked the authorization, fails its own instances alone;
 the log of its `refresh` has the address at which the customer links it again. Then clear `refresh` with its downstream
 tasks. Each task can be cleared alone, too: `fresh` refreshes again what has become too old, and an extraction that is
-complete is not read again.
+complete is not read again. What the platform of a company does not have is left out: its extraction is skipped alone.
 
 Copy this file into your DAGs folder, put your own `path` in, and give the DAG a `schedule`. It uses the Airflow
 connection `codat_default`. For a `path` on S3, install `apache-airflow-providers-amazon[s3fs]`.
@@ -64,6 +64,7 @@ def codat_nightly_refresh() -> None:
             max_age=timedelta(hours=12),
             max_spread=timedelta(hours=2),
             refresh_if_stale=True,
+            on_not_supported="skip",
             deferrable=True,
             timeout=timedelta(hours=8),
         )
@@ -78,7 +79,7 @@ def codat_nightly_refresh() -> None:
             for data_type in DATA_TYPES
         ]
 
-        chain(refresh, fresh, *extracts)
+        chain(refresh, fresh, extracts)
         return extracts[-1].output
 
     companies = list_companies()

@@ -1,12 +1,13 @@
 """Runs the example DAGs that read data against a simulator, and prints as JSON what became of each.
 
 Airflow runs all of it in this one process. The printed value of a DAG has the ``states`` of its task instances, and the
-ids of the ``invoices`` in the files of its runs, run by run.
+``invoices`` in the files of its runs, run by run: their ids and amounts.
 """
 
 import gzip
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import mkdtemp
@@ -14,14 +15,15 @@ from threading import Event, Thread
 
 from dags_folder import dags, states
 
-from airflow_provider_codat.simulator import CodatSimulator
+from airflow_provider_codat.simulator import CodatSimulator, RefreshOutcome
 
 SETTINGS = [{"dataType": each, "syncSchedule": 24} for each in ("customers", "invoices", "payments")]
 
 
-def invoices(path: str) -> list[list[str]]:
-    manifests = sorted(Path(path).glob("*/*/invoices/*/manifest.json"), key=lambda each: each.stat().st_mtime)
-    return [sorted(map(record_id, lines(manifest.parent))) for manifest in manifests]
+def invoices(path: str, company_id: str = "*") -> list[dict[str, int]]:
+    found = Path(path).glob(f"{company_id}/*/invoices/*/manifest.json")
+    manifests = sorted(found, key=lambda each: each.stat().st_mtime)
+    return [dict(map(id_and_amount, lines(manifest.parent))) for manifest in manifests]
 
 
 def lines(folder: Path) -> Iterator[bytes]:
@@ -29,21 +31,28 @@ def lines(folder: Path) -> Iterator[bytes]:
         yield from gzip.decompress(part.read_bytes()).splitlines()
 
 
-def record_id(line: bytes) -> str:
-    return json.loads(line)["id"]
+def id_and_amount(line: bytes) -> tuple[str, int]:
+    record = json.loads(line)
+    return record["id"], record["totalAmount"]
 
 
 def nightly(dag, codat: CodatSimulator):
-    """Run it twice over two companies, of which one is not authorized."""
+    """Run it twice. One company is not authorized, and the platform of another one has no payments.
+
+    What has not changed between the runs was refreshed hours before the first one.
+    """
     company = codat.add_company()
     codat.add_company(connection_status="Deauthorized")
+    without_payments = codat.add_company()
+    codat.refreshes.outcome(RefreshOutcome("NotSupported"), company_id=without_payments.id, data_type="payments")
     source, path = codat.source(company.id, "invoices"), mkdtemp()
     for number in range(3):
-        source.add({"id": f"i{number}"})
+        source.add({"id": f"i{number}", "totalAmount": number})
+    codat.refreshes.add(company.id, "invoices", requested_on=time.time() - 7200)
     first = dag.test(run_conf={"path": path})
     source.modify("i1", totalAmount=7)
     second = dag.test(run_conf={"path": path})
-    return {"states": [states(each.run_id) for each in (first, second)], "invoices": invoices(path)}
+    return {"states": [states(each.run_id) for each in (first, second)], "invoices": invoices(path, company.id)}
 
 
 def linking(dag, codat: CodatSimulator):
@@ -57,7 +66,7 @@ def linking(dag, codat: CodatSimulator):
                 if company.id not in known and codat.count("GET", f"/companies/{company.id}/dataStatus"):
                     codat.set_sync_settings(company.id, SETTINGS)
                     connection = codat.add_connection(company.id, "PendingAuth")
-                    codat.source(company.id, "invoices").add({"id": "i1"})
+                    codat.source(company.id, "invoices").add({"id": "i1", "totalAmount": 1})
                     codat.set_connection_status(company.id, "Linked", connection.id)
                     return
 

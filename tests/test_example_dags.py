@@ -82,18 +82,20 @@ def test_it_can_be_imported_by_every_airflow(path: Path):
     runpy.run_path(str(path))
 
 
-def test_the_nightly_refresh_reads_what_has_changed_and_one_company_fails_alone():
+def test_the_nightly_refresh_reads_what_has_changed_and_a_company_that_fails_or_lacks_data_does_so_alone():
     ended = READING.output()["codat_nightly_refresh"]
     of_each = [{name.removeprefix("company."): state for name, state in states.items()} for states in ended["states"]]
     tasks = ["refresh", "fresh", "extract_payments", "extract_invoices"]
-    expected = {f"{name}[0]": "success" for name in tasks} | {f"{name}[1]": "upstream_failed" for name in tasks}
+    expected = {f"{name}[{index}]": "success" for name in tasks for index in (0, 2)}
+    expected |= {f"{name}[1]": "upstream_failed" for name in tasks}
     expected |= {"list_companies[-1]": "success", "report[-1]": "success", "refresh[1]": "failed"}
+    expected |= {"extract_payments[2]": "skipped"}
     assert of_each == [expected, expected]
-    assert ended["invoices"] == [["i0", "i1", "i2"], ["i0", "i1", "i2"]]  # the overlap of an hour has all once more
+    assert ended["invoices"] == [{"i0": 0, "i1": 1, "i2": 2}, {"i1": 7}]
 
 
 def test_a_company_is_created_linked_and_read():
     ended = READING.output()["codat_link_company"]
     names = ["create_company", "first_sync", "extract_customers", "extract_invoices", "welcome"]
     assert ended["states"] == [{f"{name}[-1]": "success" for name in names}]
-    assert ended["invoices"] == [["i1"]]
+    assert ended["invoices"] == [{"i1": 1}]

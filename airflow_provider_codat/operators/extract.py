@@ -37,9 +37,9 @@ class CodatExtractOperator(AssetEvents):
 
     In the mode ``incremental``, a run reads what Codat has changed since the last run. The time from which it reads is
     the watermark, in a file beside the runs. It is the time at which Codat's latest successful refresh was requested,
-    less the ``overlap``. It moves only once all files of a run are there, and never back. The first run reads
-    everything. So does every run for data types without a ``modifiedDate``: reports, company information,
-    ``commerce-products`` and ``commerce-locations``.
+    or an earlier one on another connection that has not ended, less the ``overlap``. It moves only once all files of a
+    run are there, and never back. The first run reads everything. So does every run for data types without a
+    ``modifiedDate``: reports, company information, ``commerce-products`` and ``commerce-locations``.
 
     If a refresh changes records while they are read, they are read again, up to six times. Nothing is complete without
     its ``manifest.json``, which is written last and names the files of the run. A retry begins again. A run that is
@@ -62,8 +62,7 @@ class CodatExtractOperator(AssetEvents):
     :param full_refresh: read everything in this run of an incremental task; default ``False``. Codat advises it now and
         then: an incremental read does not show records that Codat has removed from its data. Templated.
     :param overlap: how much earlier than the latest refresh the watermark is, a ``timedelta`` or seconds; default one
-        hour. It has to be longer than a refresh lasts if the company has several connections with this data type. With
-        one connection it only has to cover differences between Codat's clocks.
+        hour. It has to cover differences between Codat's clocks, and the time until Codat lists a refresh.
     :param page_size: items on a page, 1 to 5000; default 1000. The task needs memory for one page.
     :param file_size: compressed bytes with which a file ends, counted after each page; default 8,000,000; 0 writes a
         file for each page. The task needs memory for one file.
@@ -261,9 +260,9 @@ class CodatExtractOperator(AssetEvents):
             ended = AirflowSkipException if self.on_not_supported == "skip" else AirflowFailException
             raise ended(str(error)) from error
         parts.end()
-        watermark = extracted.watermark if subject.has_modified_date else None
+        watermark = extracted.watermark
         if watermark is None and subject.has_modified_date:
-            self.log.warning("Codat does not show when its latest refresh was requested: the watermark does not move.")
+            self.log.warning("Codat does not show when its refreshes were requested: the watermark does not move.")
         return files.complete(
             {
                 "companyId": subject.company_id,

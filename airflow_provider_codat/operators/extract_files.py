@@ -11,7 +11,9 @@ A path has a folder for each company, connection and data type, and in that a fo
 
 A run is complete once it has a manifest. Whatever happens before, the next try begins again, from the time in
 ``start.json``: other runs may have moved the watermark meanwhile. ``<instance>`` is the number of the try, and the map
-index of a mapped task. So a lost worker that goes on writing cannot change the files of the try after it. The folder of
+index of a mapped task. So a lost worker that goes on writing cannot change the files of the try after it. Nor can it
+write a second manifest, which would name parts that the other try has removed: the storage creates the file only if
+there is none. Storages that cannot do that leave the moment between the last look and the writing. The folder of
 the run does not have the map index: after a clear, a company may have another one, and its run is the same. What is
 between the manifest and the watermark can be lost too: then the next run reads from an earlier watermark, and so some
 records again.
@@ -30,6 +32,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
+from uuid import uuid4
 
 from airflow_provider_codat.api.errors import CodatInputError
 from airflow_provider_codat.api.http.response import parse_datetime
@@ -131,12 +134,16 @@ class RunFiles:
 
     def complete(self, manifest: dict[str, Any]) -> dict[str, Any]:
         """Write the manifest and return it, or return that of another try of the run that has come first."""
-        if (other := self.manifest()) is not None:
-            self.log.warning("Another try of this run has completed it meanwhile; its files count.")
-            return other
         manifest = {"task": self.task, "run": self.run, **manifest}
-        _write_json(self.manifest_path, manifest)
-        return manifest
+        other = self.manifest()
+        if other is None and not _create_json(self.manifest_path, manifest):
+            other = self.manifest()
+            if other is None:  # the storage cannot create a file only if there is none
+                _write_json(self.manifest_path, manifest)
+        if other is None or other == manifest:
+            return manifest
+        self.log.warning("Another try of this run has completed it meanwhile; its files count.")
+        return other
 
     def remove_leftovers(self, manifest: dict[str, Any]) -> None:
         """Remove the parts that the manifest does not name: those of tries that failed."""
@@ -210,20 +217,48 @@ def _read(path: Any) -> dict[str, Any] | None:
 
 def _write_json(path: Any, value: dict[str, Any]) -> None:
     """Write a file in one step: whoever reads it sees all or nothing."""
-    content = json.dumps(value, indent=2).encode()
     if path.protocol not in _LOCAL:  # object storages show a file once it is closed
-        _write(path, content)
+        _write(path, _encoded(value))
         return
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    _write(unfinished, content)
+    unfinished = _write_unfinished(path, value)
     os.replace(unfinished.path, path.path)
 
 
-def _write(path: Any, content: bytes | bytearray) -> None:
+def _create_json(path: Any, value: dict[str, Any]) -> bool:
+    """Write a file in one step if there is none; return whether it was written.
+
+    It was not if there is one, or if the storage does not know the mode ``x``.
+    """
     try:
-        file = path.open("wb")
+        if path.protocol not in _LOCAL:
+            _write(path, _encoded(value), "xb")
+            return True
+        unfinished = _write_unfinished(path, value)
+        try:
+            os.link(unfinished.path, path.path)
+        finally:
+            os.unlink(unfinished.path)
+    except Exception:  # storages tell of it in different ways; the caller meets any other error as it goes on
+        return False
+    return True
+
+
+def _write_unfinished(path: Any, value: dict[str, Any]) -> Any:
+    """Write a file beside ``path`` that no other process writes, and return its path."""
+    unfinished = path.with_name(f".{path.name}.{uuid4().hex}.unfinished")
+    _write(unfinished, _encoded(value))
+    return unfinished
+
+
+def _encoded(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, indent=2).encode()
+
+
+def _write(path: Any, content: bytes | bytearray, mode: str = "wb") -> None:
+    try:
+        file = path.open(mode)
     except FileNotFoundError:  # of file systems with folders
         path.fs.makedirs(path.parent.path, exist_ok=True)
-        file = path.open("wb")
+        file = path.open(mode)
     with file:
         file.write(content)

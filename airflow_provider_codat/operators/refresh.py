@@ -59,7 +59,8 @@ class CodatRefreshOperator(AssetEvents, WaitingTask, PacedOperator):
     :param data_types: a data type such as ``invoices``, or a list of them; ``None``, the default, for all that are
         fetched on first link in the company's sync settings. A template may render to a list as JSON. Templated.
     :param connection_id: refresh only this data connection; default each linked one of the data type's kind, or each
-        linked one if none is of its kind. Templated.
+        linked one if the company has none of its kind. If those of its kind are not linked, the task fails, and the
+        error names the address at which the customer links them again. Templated.
     :param wait_for_completion: ``False`` returns as soon as Codat has queued the refreshes; default ``True``.
     :param deferrable: wait in the triggerer instead of a worker; default Airflow's ``[operators] default_deferrable``.
     :param end_from_trigger: let the triggerer push the XCom and end the task after a success, without a worker; default

@@ -239,21 +239,23 @@ class StoragePath:
         return self.path
 
     def open(self, mode):
-        if mode == "wb":
-            return _New(self)
+        if mode in {"wb", "xb"}:
+            return _New(self, mode)
         if self.path not in self.fs.files:
             raise FileNotFoundError(self.path)
         return BytesIO(self.fs.files[self.path])
 
 
 class _New(BytesIO):
-    def __init__(self, path):
+    def __init__(self, path, mode):
         super().__init__()
-        self._path = path
+        self._path, self._mode = path, mode
 
     def __exit__(self, kind, *_):
         if kind is None:
             self._path.fs.happen()
+            if self._mode == "xb" and self._path.path in self._path.fs.files:
+                raise FileExistsError(self._path.path)
             self._path.fs.files[self._path.path] = self.getvalue()
 
 

@@ -5,13 +5,20 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
+from airflow.triggers.base import TaskSuccessEvent
 from trigger_runner import run_trigger, through_the_database
 
 from airflow_provider_codat.operators.codat import CodatRefreshOperator
+from airflow_provider_codat.triggers import operation
 
 RETRIES = 2
 HISTORY = r"/companies/[^/]+/data/history"
-MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "triggerer"])
+MODES = pytest.mark.parametrize(
+    "mode",
+    [{"deferrable": False}, {"deferrable": True}, {"end_from_trigger": True}],
+    ids=["worker", "triggerer", "without a worker"],
+)
+"""Where a task waits, and where it ends after a success, as arguments of the operator."""
 
 
 def refresh(company, data_types="invoices", **arguments):
@@ -42,8 +49,26 @@ def run(operator, clock, *how, **more):
     try:
         return through_the_database(operator.execute(given))
     except TaskDeferred as deferred:
-        event = run_trigger(deferred.trigger, clock)
-    return through_the_database(operator.resume_execution("execute_complete", {"event": event}, given))
+        event, pushed = _run_trigger(deferred.trigger, clock)
+    if pushed:
+        return pushed[0]
+    xcom = through_the_database(operator.resume_execution("execute_complete", {"event": event}, given))
+    assert not operator.end_from_trigger, "the trigger has left a success to a worker"
+    return xcom
+
+
+def _run_trigger(trigger, clock):
+    """Return the payload of a trigger's event, and the XComs with which it has ended its task."""
+    pushed = []
+
+    async def task_success(_, xcom):
+        pushed.append(through_the_database(xcom))
+        return TaskSuccessEvent()
+
+    task_instance = SimpleNamespace(dag_id="nightly", task_id="refresh", run_id="run-1", map_index=-1)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(operation, "task_success", task_success)
+        return run_trigger(trigger, clock, task_instance), pushed
 
 
 def defer(operator, clock, *how, **more):

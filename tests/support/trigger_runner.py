@@ -37,14 +37,20 @@ async def only_event(trigger: Any) -> Any:
     return through_the_database(payload)
 
 
-def run_trigger(trigger: Any, clock: VirtualClock) -> Any:
-    """Return the payload of a trigger's one event; the trigger is made again from its row, in a loop of its own."""
-    return run_triggers([trigger], clock)[0]
+def run_trigger(trigger: Any, clock: VirtualClock, task_instance: Any = None) -> Any:
+    """Return the payload of a trigger's one event; the trigger is made again from its row, in a loop of its own.
+
+    :param task_instance: the task instance that the trigger may end; default ``None``, as in ``dag.test()``.
+    """
+    return run_triggers([trigger], clock, task_instance)[0]
 
 
-def run_triggers(triggers: Iterable[Any], clock: VirtualClock) -> list[Any]:
+def run_triggers(triggers: Iterable[Any], clock: VirtualClock, task_instance: Any = None) -> list[Any]:
     """Run many triggers in one loop, as a triggerer does, and return the payload of each one's event."""
     remade = [from_row(trigger.serialize()) for trigger in triggers]
+    if task_instance is not None:
+        for each in remade:
+            each.task_instance = task_instance
     account._accounts.clear()  # the triggerer is another process than the worker
 
     async def gather() -> list[Any]:

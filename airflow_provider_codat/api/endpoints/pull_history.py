@@ -19,11 +19,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Container, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from airflow_provider_codat.api.endpoints.operation import ListedOperation
-from airflow_provider_codat.api.endpoints.pull_operations import PULL_OPERATION, PullOperation, find_pull_operations
+from airflow_provider_codat.api.endpoints.pull_operations import PULL_OPERATION, PullOperation, pull_history
 from airflow_provider_codat.api.errors import CodatApiError
 from airflow_provider_codat.api.http.paging import Page, place_after
 from airflow_provider_codat.api.http.response import parse_datetime
@@ -33,11 +32,6 @@ PAGE_SIZE = 500
 """Operations per page. A company has about 40 data types, so this shows its last ten refreshes or more."""
 
 _Listed = Page[ListedOperation[PullOperation]]
-
-
-class _AllKeys(Container[str]):
-    def __contains__(self, _: object) -> bool:
-        return True
 
 
 def read_newest(
@@ -52,18 +46,18 @@ def read_newest(
     """
     order_by: str | None = PULL_OPERATION.newest_first
     try:
-        page: _Listed = yield _page(company_id, order_by)
+        page: _Listed = yield pull_history(company_id, page=1, page_size=PAGE_SIZE, order_by=order_by)
     except CodatApiError as error:
         if error.status_code != 400:
             raise
         order_by = None
-        page = yield _page(company_id, order_by)
+        page = yield pull_history(company_id, page=1, page_size=PAGE_SIZE, order_by=order_by)
     found = _operations(page)
     if page.has_next and page.total and _is_oldest_first(found):
         return (yield from _read_backwards(company_id, page, order_by, is_enough))
     place = place_after({"page": 1, "page_size": PAGE_SIZE}, page)
     while place is not None and not (_is_newest_first(found) and is_enough(found)):
-        page = yield _page(company_id, order_by, **place)
+        page = yield pull_history(company_id, **place, order_by=order_by)
         found += _operations(page)
         place = place_after(place, page)
     found.reverse()  # of two that were requested at one time, the one that is listed first comes last
@@ -75,7 +69,9 @@ def _read_backwards(
 ) -> Steps[list[PullOperation]]:
     found: list[PullOperation] = []
     for number in range(math.ceil((first.total or 0) / first.size), 0, -1):
-        page: _Listed = first if number == 1 else (yield _page(company_id, order_by, number, first.size))
+        page = first
+        if number > 1:
+            page = yield pull_history(company_id, page=number, page_size=first.size, order_by=order_by)
         found = [*_operations(page), *found]
         if len(found) >= first.size and is_enough(found):  # the last page may have few
             break
@@ -93,10 +89,6 @@ def requested_at(operation: PullOperation) -> float:
     """Return when an operation was requested, in epoch seconds; 0 if Codat does not say."""
     requested = parse_datetime(operation.requested_on)
     return 0.0 if requested is None else requested.timestamp()
-
-
-def _page(company_id: str, order_by: str | None, page: int = 1, page_size: int = PAGE_SIZE) -> Any:
-    return find_pull_operations(company_id, _AllKeys(), page=page, page_size=page_size, order_by=order_by)
 
 
 def _operations(page: _Listed) -> list[PullOperation]:

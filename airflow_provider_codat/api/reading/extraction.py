@@ -3,7 +3,8 @@
 Codat has no cursor and no snapshot: a list is read page after page, and a refresh that ends meanwhile moves records to
 other pages, so that some come twice and others not at all. This is how nothing is lost:
 
-1. Before paging, the refreshes of the data type are read. If one may be changing records, wait.
+1. Before paging, the refreshes of the data type are read. If one may be changing records, wait. The time up to which
+   all changes are in the records is read too: see below.
 2. All pages are read, in the order of ``modifiedDate``. An incremental extraction reads the records with
    ``modifiedDate>=`` the last watermark.
 3. After paging, the refreshes are read again.
@@ -27,10 +28,11 @@ If the order of the pages may be the reason, the next reading has pages that are
 the same size, the same records could be left out again. After ``MOST_READINGS`` readings without success, an error ends
 the extraction, and nothing is handed on.
 
-The watermark of the next extraction is the time at which the latest successful refresh was requested, less an overlap.
-A refresh that ends later was requested later too, and stamps what it changes with a ``modifiedDate`` after its request,
-so the next extraction reads it. Only the refreshes of several connections can overlap: then one that was requested
-earlier may end later. The overlap covers that, and clocks of Codat's that differ. The watermark is never the largest
+The watermark of the next extraction is the time at which the latest successful refresh was requested, or one before it
+that had not ended when the pages were read, less an overlap. A refresh that ends later stamps what it changes with a
+``modifiedDate`` after its request, so the next extraction reads it. One connection has at most one refresh of a data
+type at a time, so only data of all connections of a company can have an earlier one that has not ended. The overlap
+covers clocks of Codat's that differ, and a refresh that Codat does not list yet. The watermark is never the largest
 ``modifiedDate`` that came: a refresh may stamp records with earlier dates. It is never the time of the extraction
 either: Codat may stamp records when it fetches them, long before it shows them.
 """
@@ -51,7 +53,7 @@ from airflow_provider_codat.api.errors import (
 )
 from airflow_provider_codat.api.http.paging import Page, place_after
 from airflow_provider_codat.api.http.steps import Log, Sleep, Steps
-from airflow_provider_codat.api.reading.refreshes import Refreshes, read_refreshes, read_requested
+from airflow_provider_codat.api.reading.refreshes import Refreshes, read_refreshes, read_settled_until
 from airflow_provider_codat.api.reading.rows import Rows
 from airflow_provider_codat.api.reading.subject import Record, Subject
 
@@ -108,8 +110,8 @@ class Extracted:
     """The result of an extraction.
 
     :param refresh_id: the latest successful pull operation, which all lines are from.
-    :param watermark: the time from which on the next extraction has to read, or ``None`` if Codat does not show when
-        that operation was requested.
+    :param watermark: the time from which on the next extraction has to read, or ``None`` if the records have no
+        ``modifiedDate``, or Codat does not show when the operations were requested.
     """
 
     refresh_id: str
@@ -145,15 +147,17 @@ class Extraction:
             if kept_of != before.state:
                 rows = Rows()
                 self.sink.begin()
-            problem = _merging(before) or (yield from self._read_pages(since, rows, page_size))
+            problem, settled = _merging(before), None
+            if problem is None:
+                settled = yield from self._settled_until(refresh_id)
+                problem = yield from self._read_pages(since, rows, page_size)
             if problem is None or problem.is_of_order:
                 after = yield from read_refreshes(self.subject)
                 problem = _merging(after) or _refreshed(before, after) or problem
             if problem is not None and problem.to_confirm and unconfirmed == (before.state, problem.to_confirm):
                 problem = None
             if problem is None:
-                requested = yield from read_requested(self.subject.company_id, refresh_id)
-                return Extracted(refresh_id, None if requested is None else requested - self.overlap)
+                return Extracted(refresh_id, None if settled is None else settled - self.overlap)
             if reading == MOST_READINGS:
                 raise CodatExtractionIncomplete(
                     f"{self.subject} could not be read completely in {reading} readings: {problem.text}. Nothing was"
@@ -180,6 +184,11 @@ class Extraction:
             f"{self.subject}: no refresh has succeeded, so Codat has no complete data; {was}. Refresh it with a"
             " CodatRefreshOperator, and extract once the refresh is Complete"
         )
+
+    def _settled_until(self, refresh_id: str) -> Steps[datetime | None]:
+        if not self.subject.has_modified_date:
+            return None
+        return (yield from read_settled_until(self.subject, refresh_id))
 
     def _read_pages(self, since: datetime | None, rows: Rows, page_size: int) -> Steps[_Problem | None]:
         """Read all pages from the first on, and write them."""

@@ -93,10 +93,23 @@ def _of_connection(subject: Subject) -> Steps[Refreshes]:
     )
 
 
-def read_requested(company_id: str, pull_operation_id: str) -> Steps[datetime | None]:
-    """Read when a refresh was requested; ``None`` if Codat does not show it any more."""
-    try:
-        operation: PullOperation = yield get_pull_operation(company_id, pull_operation_id)
-    except CodatNotFoundError:
-        return None
-    return parse_datetime(operation.requested_on)
+def read_settled_until(subject: Subject, successful_id: str) -> Steps[datetime | None]:
+    """Read the time up to which all changes are in the records: what the next extraction need not read again.
+
+    It is when the latest successful refresh was requested, or an earlier one that has not ended.
+
+    :return: ``None`` if Codat does not show when one of them was requested.
+    """
+    shown: list[PullOperation] = []
+    if subject.connection_id is None:
+        newest = yield from read_newest(subject.company_id)
+        shown = [each for each in newest if is_of(each, subject.data_type, None)]
+    successful = next((each for each in shown if each.key.casefold() == successful_id.casefold()), None)
+    if successful is None:
+        try:
+            successful = yield get_pull_operation(subject.company_id, successful_id)
+        except CodatNotFoundError:
+            return None
+    counted = successful, *(each for each in shown if not each.is_terminal)
+    times = [time for each in counted if (time := parse_datetime(each.requested_on)) is not None]
+    return min(times) if len(times) == len(counted) else None

@@ -54,6 +54,12 @@ from airflow_provider_codat.api.waiting.pace import Pace
 PAUSES_AFTER_ALL = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Seconds before each reading of the history after ``POST …/data/all``, a minute in all."""
 
+ENOUGH_WITHOUT_NEWS = 2
+"""After how many readings in a row with nothing new no more follow, once the history has shown what was queued.
+
+A data type that the platform lacks is never queued, so waiting for all would take the minute in most companies.
+"""
+
 
 @dataclass
 class Queueing:
@@ -61,7 +67,8 @@ class Queueing:
 
     :param data_types: what is refreshed; ``None`` for all that are fetched on first link.
     :param connection_id: the connection on which it is refreshed; ``None`` for all that are linked.
-    :param keep: stores operations for the next try. It is called after each answer.
+    :param keep: stores operations for the next try: those of this try so far, and of ``earlier_tries`` where this try
+        has none yet. It is called after each answer.
     :param clock: returns the time in epoch seconds.
     :param pace: the pauses before a refresh that is refused as *in progress* is queued again; default five
         seconds, or a tenth of the time so far.
@@ -119,8 +126,9 @@ class Queueing:
         return self._refresh(self._found)
 
     def _keep(self, *, is_whole: bool) -> None:
-        keys = {target: each.key for target, each in self._found.items() if each.key}
-        self.keep(StoredRefresh(self.max_tries, keys, is_whole))
+        stored = self.earlier_tries.stored or StoredRefresh(self.max_tries)
+        found = {target: each.key for target, each in self._found.items() if each.key}
+        self.keep(StoredRefresh(self.max_tries, {**stored.operations, **found}, is_whole or stored.is_whole))
 
     # -- targets -----------------------------------------------------------------------------------------------------
 
@@ -257,13 +265,14 @@ class Queueing:
     def _queue_all(self, data_types: list[str]) -> Steps[bool]:
         """Queue all, and find the operations, which Codat does not name; ``False`` if Codat has queued none."""
         before = yield from read_newest(self.company_id)
-        has_ended = {each.key for each in before if each.is_terminal}
+        has_ended, had = {each.key for each in before if each.is_terminal}, {each.key for each in before}
         try:
             yield from queue_refresh_all(self.company_id)
         except CodatRefreshInProgress:
             self.log.info("A data type is being refreshed already, so each is queued by itself.")
             return False
         self.log.info("Queued the refresh of all data types that are fetched on first link.")
+        number_queued, without_news = 0, 0
         for pause in PAUSES_AFTER_ALL:
             if pause:
                 yield Sleep(pause)
@@ -271,7 +280,11 @@ class Queueing:
                 if each.key not in has_ended and each.data_type in data_types:
                     target = Target(each.data_type, each.connection_id)
                     self._found[target] = fill_in(each, self.company_id, target.connection_id, target.data_type)
-            if {target.data_type for target in self._found} >= set(data_types):
+            queued = {each.key for each in self._found.values()} - had
+            without_news = 0 if len(queued) > number_queued else without_news + 1
+            number_queued = len(queued)
+            is_enough = queued and without_news >= ENOUGH_WITHOUT_NEWS
+            if is_enough or {target.data_type for target in self._found} >= set(data_types):
                 break
         self._keep(is_whole=bool(self._found))
         return bool(self._found)

@@ -1,15 +1,19 @@
 """On which connections of a company data types are refreshed, if the task names none.
 
-==========================================  ==========================================================================
-connections of the company                  a data type is refreshed
-==========================================  ==========================================================================
-only one, or none is ``Linked``             without a connection: Codat takes those that there are
-several, some are ``Linked``                on each of these whose source type is that of the data type, by name
-the same, none of them of that source type  on each of these, by name: Codat says which do not have the data type
-==========================================  ==========================================================================
+The first row that applies counts. "Of the type" are connections whose source type is that of the data type.
 
-Connections that are not ``Linked`` are left out. So is, for a data type that other connections have, a connection of a
-source type whose data types this version does not know: Codat may refuse the refresh, which would fail the task.
+=======================================  ===============================================================================
+connections of the company               a data type is refreshed
+=======================================  ===============================================================================
+only one, or none is ``Linked``          without naming a connection: Codat chooses among them
+one or more of the type are ``Linked``   on each of these
+one or more of the type, none            on each of them: Codat refuses or ends the refresh, and the task fails with the
+``Linked``                               address at which the customer links the connection again
+none of the type                         on each that is ``Linked``: Codat says which do not have the data type
+=======================================  ===============================================================================
+
+For a data type that other connections have, a connection of a source type whose data types this version does not know
+is left out: Codat may refuse the refresh, which would fail the task.
 
 Source: https://docs.codat.io/core-concepts/connections.
 """
@@ -39,7 +43,7 @@ def choose_targets(company_id: str, data_types: Sequence[str], log: Log) -> Step
     targets = [target for data_type in data_types for target in _on_each(data_type, connections)]
     for each in connections:
         left_out = [data_type for data_type in data_types if Target(data_type, each.id) not in targets]
-        if each.to_do:
+        if each.to_do and len(left_out) == len(data_types):
             log.warning("%s. It is left out.", each.to_do)
         elif left_out and each.source_type not in _KNOWN_SOURCE_TYPES:
             log.warning(
@@ -51,7 +55,7 @@ def choose_targets(company_id: str, data_types: Sequence[str], log: Log) -> Step
 
 
 def _on_each(data_type: str, connections: Sequence[DataConnection]) -> list[Target]:
-    linked = [each for each in connections if each.is_linked]
     wanted = next(source_type for start, source_type in _SOURCE_TYPES.items() if data_type.startswith(start))
-    fitting = [each for each in linked if each.source_type == wanted]
-    return [Target(data_type, each.id) for each in fitting or linked]
+    of_type = [each for each in connections if each.source_type == wanted]
+    linked = [each for each in of_type or connections if each.is_linked]
+    return [Target(data_type, each.id) for each in linked or of_type]

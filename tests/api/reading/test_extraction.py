@@ -117,7 +117,7 @@ def test_it_takes_one_request_a_page_and_three_more():
     assert (extracted.refresh_id, extracted.watermark) == ("refresh-0", EPOCH)
 
 
-@pytest.mark.parametrize("number", range(2, PAGES + 3))
+@pytest.mark.parametrize("number", range(2, PAGES + 4))
 def test_after_a_refresh_that_lands_meanwhile_all_pages_are_read_again(number):
     kept = books()
     course = Course(kept, {number: lambda: refresh(kept)})
@@ -164,7 +164,7 @@ def test_a_refresh_that_runs_before_and_fails_meanwhile_counts_as_a_change(conne
     data_type = "directCosts" if connection_id else "invoices"
     kept = books(data_type)
     refresh(kept, "Fetching")
-    course = Course(kept, {3: lambda: fail(kept)}, data_type=data_type, connection_id=connection_id)
+    course = Course(kept, {4: lambda: fail(kept)}, data_type=data_type, connection_id=connection_id)
     assert course.run().refresh_id == "refresh-0"
     course.assert_complete()
     assert course.pages == 2 * PAGES
@@ -172,7 +172,7 @@ def test_a_refresh_that_runs_before_and_fails_meanwhile_counts_as_a_change(conne
 
 def test_a_refresh_that_begins_and_fails_meanwhile_counts_as_a_change():
     kept = books()
-    course = Course(kept, {3: lambda: fail(kept)})
+    course = Course(kept, {4: lambda: fail(kept)})
     assert course.run().refresh_id == "refresh-0"
     course.assert_complete()
     assert course.pages == 2 * PAGES
@@ -181,7 +181,7 @@ def test_a_refresh_that_begins_and_fails_meanwhile_counts_as_a_change():
 def test_a_refresh_that_changes_records_at_the_end_is_waited_for():
     kept = books()
     refresh(kept, "Validating")
-    course = Course(kept, {4: lambda: kept.step(1), "pause 1": kept.finish})
+    course = Course(kept, {5: lambda: kept.step(1), "pause 1": kept.finish})
     course.run()
     course.assert_complete()
     assert (course.pages, course.pauses) == (2 * PAGES, [30])
@@ -215,7 +215,7 @@ def test_what_came_is_not_kept_over_a_refresh():
         kept.finish()
 
     # Record 5 is missing in the first reading, and in the second, whose record 1 would make up for it in the count.
-    course = Course(kept, {PAGES + 3: change_one})
+    course = Course(kept, {PAGES + 4: change_one})
     course.run()
     course.assert_complete()
 
@@ -226,7 +226,7 @@ def test_a_record_that_is_changed_without_a_refresh_does_not_make_up_for_one_tha
     def change_first():  # so that it moves to the end, and the first record of the next page to the page before
         kept.cache["r0"] = {**kept.cache.pop("r0"), "modifiedDate": kept.cache["r6"]["modifiedDate"]}
 
-    course = Course(kept, {3: change_first})
+    course = Course(kept, {4: change_first})
     course.run()
     course.assert_complete()
     assert course.pages == PAGES + 7  # the second reading has pages of one record
@@ -291,14 +291,14 @@ def test_records_without_an_id_that_come_again_do_not_stand_for_others():
 
 def test_readings_on_both_sides_of_a_refresh_do_not_confirm_each_other():
     course = balances()
-    course.events[PAGES + 3] = lambda: (course.books.add_refresh(), course.books.finish())  # after the first reading
+    course.events[PAGES + 4] = lambda: (course.books.add_refresh(), course.books.finish())  # after the first reading
     course.run()
     assert course.pages == PAGES + 7 + 7
 
 
 def test_if_codats_count_changes_without_a_refresh_the_pages_are_read_again():
     kept = books()
-    course = Course(kept, {4: lambda: kept.cache.pop("r6")})
+    course = Course(kept, {5: lambda: kept.cache.pop("r6")})
     course.run()
     course.assert_complete()
     assert course.pages == 3 + 3
@@ -328,34 +328,93 @@ def test_it_says_that_the_platform_does_not_have_the_data_type():
 
 
 def test_a_409_is_waited_out():
-    course = Course(books(), errors={3: CodatNotYetSynced(409, "still syncing")})
+    course = Course(books(), errors={4: CodatNotYetSynced(409, "still syncing")})
     course.run()
     course.assert_complete()
     assert course.pauses == [30]
 
 
 def test_no_data_are_no_records():
-    course = Course(books(), errors={2: CodatNoDataAvailable(404, "No data available")})
+    course = Course(books(), errors={3: CodatNoDataAvailable(404, "No data available")})
     assert course.run().refresh_id == "refresh-0"
     assert course.sink.lines == []
 
 
 def test_pages_that_end_early_are_read_again():
-    course = Course(books(), errors={4: CodatNoDataAvailable(404, "No data available")})
+    course = Course(books(), errors={5: CodatNoDataAvailable(404, "No data available")})
     course.run()
     course.assert_complete()
     assert course.pauses == [30]
 
 
-def test_a_refresh_that_codat_does_not_show_any_more_gives_no_watermark():
-    course = Course(books(), errors={PAGES + 3: meanings.CodatNotFoundError(404, "gone")})
+class ForgottenRefreshes(Books):
+    """Books whose list of refreshes is empty, as it is of those that are older than its first page."""
+
+    def _page(self, rows, params):
+        return super()._page([each for each in rows if "requested" not in each], params)
+
+
+def test_a_refresh_that_the_list_does_not_show_is_read_by_itself():
+    course = Course(books(cls=ForgottenRefreshes))
+    assert course.run().watermark == EPOCH + timedelta(seconds=1)
+    assert len(course.paths) == PAGES + CONSTANT + 1
+
+
+@pytest.mark.parametrize(("connection_id", "number"), [(None, 3), (CONNECTION, 2)])
+def test_a_refresh_that_codat_does_not_show_any_more_gives_no_watermark(connection_id, number):
+    data_type = "directCosts" if connection_id else "invoices"
+    kept = books(data_type, cls=Books if connection_id else ForgottenRefreshes)
+    errors = {number: meanings.CodatNotFoundError(404, "gone")}
+    course = Course(kept, errors=errors, data_type=data_type, connection_id=connection_id)
     assert course.run().watermark is None
+    course.assert_complete()
+
+
+def overlapping(status="Fetching", **fields):
+    """Return books with a refresh of another connection, which was requested a second before the latest success."""
+    kept = books()
+    earlier = kept.add_refresh(OTHER)
+    earlier.status = status
+    kept.add_refresh().status = "Complete"
+    shown = earlier.to_json
+    earlier.to_json = lambda data_type: shown(data_type) | fields
+    return kept
+
+
+@pytest.mark.parametrize(
+    ("fields", "seconds"),
+    [({}, 2), ({"status": "Complete"}, 3), ({"dataType": "bills"}, 3), ({"requested": None}, None)],
+    ids=str,
+)
+def test_the_watermark_is_not_after_the_request_of_a_refresh_that_has_not_ended(fields, seconds):
+    kept = overlapping(**fields)
+    watermark = None if seconds is None else EPOCH + timedelta(seconds=seconds)
+    assert Course(kept).run().watermark == watermark
+
+
+@pytest.mark.parametrize("number", range(3, PAGES + 4))
+def test_one_that_ends_while_the_pages_are_read_counts(number):
+    kept = overlapping()
+    end = {number: lambda: setattr(kept.refreshes[1], "status", "Complete")}
+    assert Course(kept, end).run().watermark == EPOCH + timedelta(seconds=2)
+
+
+def test_one_that_begins_after_the_latest_success_does_not_hold_the_watermark_back():
+    kept = books()
+    kept.add_refresh(OTHER).status = "Fetching"
+    assert Course(kept).run().watermark == EPOCH + timedelta(seconds=1)
+
+
+def test_of_data_without_a_modified_date_it_is_not_read():
+    course = Course(books("commerce-products"), data_type="commerce-products", connection_id=CONNECTION)
+    assert course.run().watermark is None
+    assert len(course.paths) == PAGES + 2
 
 
 def test_of_a_connection_the_refreshes_of_others_do_not_count():
     kept = books("directCosts")
     course = Course(
-        kept, {3: lambda: kept.add_refresh(OTHER)}, data_type="directCosts", connection_id=CONNECTION.upper()
+        kept, {4: lambda: kept.add_refresh(OTHER)}, data_type="directCosts", connection_id=CONNECTION.upper()
     )
     assert course.run().refresh_id == "refresh-0"
     assert (course.pages, len(course.paths)) == (PAGES, PAGES + CONSTANT)

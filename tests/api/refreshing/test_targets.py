@@ -21,6 +21,7 @@ BOOKS, BANK, SHOP, CARDS, ODD = (
 OTHER_BOOKS = DataConnection("other-books", "Linked", source_type="Accounting")
 OTHER_BANK = DataConnection("other-bank", "Linked", source_type="Banking")
 OLD = DataConnection("old", "Deauthorized", source_type="Accounting")
+NEVER = DataConnection("never", "PendingAuth", source_type="Accounting")
 
 
 def choose(connections, *data_types):
@@ -42,7 +43,9 @@ def choose(connections, *data_types):
         ([OLD], "invoices", [None]),
         ([OLD, OLD], "invoices", [None]),
         ([BOOKS, OLD], "invoices", ["accounting"]),
-        ([OLD, BANK], "invoices", ["banking"]),
+        ([OLD, BANK], "invoices", ["old"]),
+        ([OLD, NEVER, BANK, ODD], "invoices", ["old", "never"]),
+        ([OLD, BANK], "commerce-orders", ["banking"]),
         ([BOOKS, OTHER_BOOKS], "invoices", ["accounting", "other-books"]),
         ([BOOKS, BANK, SHOP], "invoices", ["accounting"]),
         ([BOOKS, BANK, OTHER_BANK], "banking-accounts", ["banking", "other-bank"]),
@@ -72,6 +75,12 @@ def test_what_is_left_out_is_logged_unless_it_has_none_of_the_data_types():
     assert lines[0].startswith("Connection old is Deauthorized")
     assert "Connection odd has the source type None, whose data types this version does not know" in lines[1]
     assert "left out for invoices, bills" in lines[1]
+
+
+def test_a_connection_that_is_refreshed_although_it_is_not_linked_is_not_said_to_be_left_out():
+    targets, lines = choose([OLD, BANK], "invoices", "banking-accounts")
+    assert targets == [Target("invoices", "old"), Target("banking-accounts", "banking")]
+    assert lines == []
 
 
 def test_a_connection_of_an_unknown_source_type_that_is_refreshed_is_not_logged():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
+import os
 import re
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -11,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+from extract_story import Storage, StoragePath
 
 from airflow_provider_codat.exceptions import (
     CodatError,
@@ -18,8 +21,10 @@ from airflow_provider_codat.exceptions import (
     CodatInputError,
 )
 from airflow_provider_codat.operators.codat import CodatExtractOperator
-from airflow_provider_codat.operators.extract_files import safe_name
+from airflow_provider_codat.operators.extract_files import RunFiles, safe_name
 from airflow_provider_codat.simulator import RefreshOutcome
+
+QUIET = logging.getLogger("quiet")
 
 
 @pytest.fixture
@@ -216,22 +221,20 @@ def test_equal_records_without_an_id_come_as_often_as_codat_has_them(codat, comp
     assert sorted(each["balance"]["current"] for each in records(run(balances))) == [1.0, 2.0, 2.0, 2.0, 3.0]
 
 
-@pytest.mark.parametrize(("overlap", "found"), [(0, []), (timedelta(minutes=10), ["i1"])])
-def test_the_overlap_covers_a_refresh_of_another_connection_that_ends_later(simulate, clock, tmp_path, overlap, found):
+def test_a_refresh_of_another_connection_that_ends_later_than_the_overlap_loses_nothing(simulate, clock, tmp_path):
+    """One is requested, and is still running when another one, which was requested later, has ended."""
     codat = simulate(modified_date_at="request")
     company = codat.add_company()
     other = codat.add_connection(company.id)
     codat.source(company.id, "invoices").add({"id": "i1"})
     codat.source(company.id, "invoices", other.id).add({"id": "i2"})
-    codat.refreshes.add(company.id, "invoices", outcome=RefreshOutcome(latency=600))
-    clock.let_pass(300)
+    codat.refreshes.add(company.id, "invoices", outcome=RefreshOutcome(latency=3 * 3600))
+    clock.let_pass(2 * 3600)
     codat.refreshes.add(company.id, "invoices", connection_id=other.id)
-    extract = CodatExtractOperator(
-        task_id="extract", company_id=company.id, data_type="invoices", path=str(tmp_path), overlap=overlap
-    )
+    extract = CodatExtractOperator(task_id="extract", company_id=company.id, data_type="invoices", path=str(tmp_path))
     assert ids(run(extract, "run-1")) == ["i2"]
-    clock.let_pass(301)  # the first refresh has ended
-    assert [each for each in ids(run(extract, "run-2")) if each == "i1"] == found
+    clock.let_pass(3601)  # the first refresh has ended
+    assert "i1" in ids(run(extract, "run-2"))
 
 
 def test_data_of_a_company_are_those_of_all_its_connections(codat, company, operator):
@@ -258,21 +261,21 @@ def test_company_information_is_one_record(codat, company, operator):
     assert len(records(run(operator(data_type="company")))) == 1
 
 
-def test_the_log_says_from_when_and_why(codat, company, clock, invoices, operator, capsys):
+def test_the_log_says_from_when_and_why(codat, company, clock, invoices, operator, logged):
     run(operator(), "run-1")
     run(operator(mode="full"), "run-2")
     run(operator(full_refresh=True), "run-3")
     run(operator(), "run-4")
     codat.refreshes.add(company.id, "company")
     run(operator(data_type="company"), "run-5")
-    lines = re.findall(r"Extracting \w+ of company [-\w]+: (.*?)[.] ", capsys.readouterr().out)
-    if lines:  # Airflow 2 logs elsewhere
-        assert lines[:3] == [
-            "everything, because there was no watermark when the run began",
-            "everything, because the mode is full",
-            "everything, because full_refresh is set",
-        ]
-        assert lines[4] == "everything, because company have no modifiedDate"
+    lines = list(dict.fromkeys(re.findall(r"Extracting \w+ of company [-\w]+: (.*?)\.(?: |$)", logged(), re.MULTILINE)))
+    assert lines[:3] == [
+        "everything, because there was no watermark when the run began",
+        "everything, because the mode is full",
+        "everything, because full_refresh is set",
+    ]
+    assert lines[3].startswith("what Codat has changed since 20")
+    assert lines[4:] == ["everything, because company have no modifiedDate"]
 
 
 def test_an_unsupported_data_type_skips_or_fails_the_task(codat, company, operator):
@@ -331,6 +334,68 @@ def test_another_try_that_has_come_first_counts(codat, invoices, operator, monke
     xcom = run(late)
     assert [Path(path).name for path in xcom["paths"]] == ["part-2-00001.jsonl.gz"]
     assert [path.name for path in Path(xcom["manifest"]).parent.glob("part-*")] == ["part-2-00001.jsonl.gz"]
+
+
+def test_a_lost_try_that_wakes_up_as_it_writes_its_manifest_does_not_replace_that_of_another_try(
+    codat, invoices, operator, clock, company
+):
+    """It has seen that there is no manifest. Then another try completes the run, and removes the parts of the lost."""
+    lost = operator(mode="full")
+    find, completed = lost._files, []
+
+    def files(*arguments):
+        found = find(*arguments)
+        look, looks = found.manifest, []
+
+        def manifest():
+            looks.append(look())
+            if len(looks) == 2:  # the first is before it reads
+                clock.let_pass(60)
+                invoices.modify("i3", totalAmount=30)
+                codat.refreshes.add(company.id, "invoices")
+                completed.append(run(operator(mode="full"), try_number=2))
+            return looks[-1]
+
+        found.manifest = manifest
+        return found
+
+    lost._files = files
+    xcom = run(lost)
+    assert [xcom] == completed
+    place = Path(xcom["manifest"]).parent
+    kept = json.loads((place / "manifest.json").read_text())
+    assert [each["name"] for each in kept["files"]] == ["part-2-00001.jsonl.gz"]
+    assert sorted(each.name for each in place.iterdir()) == ["manifest.json", "part-2-00001.jsonl.gz", "start.json"]
+
+
+def test_an_object_storage_keeps_the_manifest_that_came_first():
+    """A try begins to write its manifest, and another one completes the run before the file is there."""
+    storage = Storage(lambda: None)
+
+    def complete(part):
+        return RunFiles(StoragePath(storage, "model"), "run-1", "dag.task", QUIET).complete({"files": [{"name": part}]})
+
+    def let_the_other_come_first():
+        storage.happen = lambda: None
+        complete("part-2")
+
+    storage.happen = let_the_other_come_first
+    manifest = complete("part-1")
+    assert manifest["files"] == [{"name": "part-2"}]
+    assert storage.json("manifest.json") == {"model/run-1/manifest.json": manifest}
+
+
+@pytest.mark.parametrize("error", [NotImplementedError, ValueError, PermissionError])
+def test_a_storage_that_cannot_create_a_file_only_once_is_written_to_all_the_same(
+    error, invoices, operator, monkeypatch
+):
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr(os, "link", refuse)
+    first = run(operator())
+    assert Path(first["manifest"]).exists()
+    assert run(operator(), try_number=2) == first
 
 
 @pytest.mark.parametrize("text", ["scheduled__2026-03-01T02:00:00+00:00", "a/b", "..", "a" * 300, "ä"])

@@ -139,6 +139,25 @@ def test_a_worker_that_is_killed_before_it_queues_again_leaves_one_refresh_of_ea
     assert (len(ids(codat, company, "invoices")), len(ids(codat, company, "bills"))) == (1, 1)
 
 
+def test_a_try_that_is_killed_before_it_has_read_all_keeps_what_earlier_tries_have_stored(
+    simulate, clock, tmp_path, store
+):
+    """The list does not show the refreshes yet, so the third try has them from the store, or queues them again."""
+    codat = simulate(list_lag=10_000.0)
+    company = codat.add_company()
+    kept = FileStore(tmp_path / "store")
+    runs = TaskDriver(lambda: refresh(company, ["invoices", "bills"]), clock, kept)
+    codat.refreshes.outcome(RefreshOutcome(latency=60))
+    codat.fault(Fault("hold", method="GET", path=r".*/history/.*"))
+    runs.lose_try(killed_after=codat.wait_until_held)
+    codat.release()
+    codat.fault(Fault("hold", method="GET", path=f".*/history/{ids(codat, company, 'bills')[0]}"))
+    runs.lose_try(killed_after=codat.wait_until_held)
+    assert kept.get(STORED_AS)["isWhole"]
+    assert runs.run_try().state == "success"
+    assert len(queued(codat)) == 2
+
+
 # -- retries -----------------------------------------------------------------------------------------------------------
 
 

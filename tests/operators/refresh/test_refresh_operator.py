@@ -9,7 +9,9 @@ from refresh_runs import HISTORY, MODES, context, ids, queued, refresh, run
 
 from airflow_provider_codat.api.endpoints.pull_operations import WHAT_TO_DO
 from airflow_provider_codat.exceptions import (
+    CodatAuthenticationError,
     CodatError,
+    CodatForbiddenError,
     CodatInputError,
     CodatNotFoundError,
     CodatRefreshFailed,
@@ -26,9 +28,9 @@ FINAL = {"AuthError", "PermissionsError"}
 
 
 @MODES
-def test_a_refresh_is_queued_and_waited_for_and_its_xcom_has_its_operation(deferrable, codat, company, clock):
+def test_a_refresh_is_queued_and_waited_for_and_its_xcom_has_its_operation(mode, codat, company, clock):
     codat.refreshes.outcome(RefreshOutcome(latency=100))
-    xcom = run(refresh(company, "invoices", deferrable=deferrable), clock)
+    xcom = run(refresh(company, "invoices", **mode), clock)
     [operation] = codat.refreshes.of_company(company.id)
     assert xcom == {
         "invoices": {
@@ -48,10 +50,10 @@ def test_a_refresh_is_queued_and_waited_for_and_its_xcom_has_its_operation(defer
 
 
 @MODES
-def test_several_data_types_are_waited_for_together(deferrable, codat, company, clock):
+def test_several_data_types_are_waited_for_together(mode, codat, company, clock):
     for number, data_type in enumerate(("bills", "invoices", "items"), start=1):
         codat.refreshes.outcome(RefreshOutcome(latency=40 * number), data_type=data_type)
-    xcom = run(refresh(company, ["items", "bills", "invoices", "bills"], deferrable=deferrable), clock)
+    xcom = run(refresh(company, ["items", "bills", "invoices", "bills"], **mode), clock)
     assert {data_type: each["status"] for data_type, each in xcom.items()} == dict.fromkeys(
         ("items", "bills", "invoices"), "Complete"
     )
@@ -120,9 +122,9 @@ def test_it_is_not_run_outside_of_a_task(company):
 @MODES
 @pytest.mark.parametrize("fail_on_error", [True, False])
 @pytest.mark.parametrize("status", [each for each in WHAT_TO_DO if each != "NotSupported"])
-def test_an_end_with_an_error(status, fail_on_error, deferrable, codat, company, clock):
+def test_an_end_with_an_error(status, fail_on_error, mode, codat, company, clock):
     codat.refreshes.outcome(RefreshOutcome(status, latency=20, error_message="It broke."), data_type="bills")
-    operator = refresh(company, ["invoices", "bills"], deferrable=deferrable, fail_on_error=fail_on_error)
+    operator = refresh(company, ["invoices", "bills"], **mode, fail_on_error=fail_on_error)
     if not fail_on_error:
         xcom = run(operator, clock)
         assert (xcom["bills"]["status"], xcom["bills"]["errorMessage"]) == (status, "It broke.")
@@ -139,11 +141,11 @@ def test_an_end_with_an_error(status, fail_on_error, deferrable, codat, company,
 
 
 @MODES
-def test_an_authorization_that_has_expired_names_the_address_to_link_again(deferrable, codat, company, clock):
+def test_an_authorization_that_has_expired_names_the_address_to_link_again(mode, codat, company, clock):
     codat.refreshes.outcome(RefreshOutcome(latency=60))
     clock.after(30, lambda: codat.set_connection_status(company.id, "Deauthorized"))
     with pytest.raises(CodatRefreshNotPossible, match="The customer has to authorize it at http"):
-        run(refresh(company, deferrable=deferrable), clock)
+        run(refresh(company, **mode), clock)
 
 
 def test_the_failure_is_told_even_if_the_connections_cannot_be_read(codat, company, clock):
@@ -158,14 +160,14 @@ def test_the_failure_is_told_even_if_the_connections_cannot_be_read(codat, compa
 @pytest.mark.parametrize("data_types", ["bills", ["bills", "invoices"]])
 @pytest.mark.parametrize("is_refused", [False, True], ids=["as the end", "at once"])
 def test_a_data_type_that_the_platform_does_not_have(
-    is_refused, data_types, on_not_supported, deferrable, codat, company, clock, logged
+    is_refused, data_types, on_not_supported, mode, codat, company, clock, logged
 ):
     if is_refused:
         body = {"statusCode": 404, "error": "Datatype bills is not supported by platform Xero."}
         codat.fault(Fault("status", status=404, body=body, path=r".*/queue/bills"))
     else:
         codat.refreshes.outcome(RefreshOutcome("NotSupported", latency=20), data_type="bills")
-    operator = refresh(company, data_types, deferrable=deferrable, on_not_supported=on_not_supported)
+    operator = refresh(company, data_types, **mode, on_not_supported=on_not_supported)
     if on_not_supported == "fail":
         with pytest.raises(CodatRefreshNotPossible, match="does not have bills: leave it out of data_types"):
             run(operator, clock)
@@ -175,21 +177,21 @@ def test_a_data_type_that_the_platform_does_not_have(
     else:
         xcom = run(operator, clock)
         assert (xcom["invoices"]["status"], xcom["bills"]["status"]) == ("Complete", "NotSupported")
-        assert "does not have bills: left out" in logged()
+        assert ("bills: NotSupported" if "end_from_trigger" in mode else "does not have bills: left out") in logged()
 
 
 @MODES
-def test_a_status_that_this_version_does_not_know_is_waited_out(deferrable, codat, company, clock, logged):
+def test_a_status_that_this_version_does_not_know_is_waited_out(mode, codat, company, clock, logged):
     codat.refreshes.outcome(RefreshOutcome(latency=50, course=["Queued", "Reconciling"]))
-    assert run(refresh(company, deferrable=deferrable), clock)["invoices"]["status"] == "Complete"
+    assert run(refresh(company, **mode), clock)["invoices"]["status"] == "Complete"
     assert logged().count("'Reconciling', which this version does not know") <= 2  # structlog, and a copy
 
 
 @MODES
 @pytest.mark.parametrize("flags", [{"is_completed": True}, {"is_errored": True}])
-def test_an_unknown_word_ends_a_refresh_if_a_flag_says_so(flags, deferrable, codat, company, clock):
+def test_an_unknown_word_ends_a_refresh_if_a_flag_says_so(flags, mode, codat, company, clock):
     codat.refreshes.outcome(RefreshOutcome("Reconciling", latency=20, **flags))
-    operator = refresh(company, deferrable=deferrable)
+    operator = refresh(company, **mode)
     if "is_completed" in flags:
         assert run(operator, clock)["invoices"]["status"] == "Reconciling"
     else:
@@ -202,10 +204,37 @@ def test_an_unknown_word_ends_a_refresh_if_a_flag_says_so(flags, deferrable, cod
 
 @MODES
 @pytest.mark.parametrize("kind", ["gateway", "reset", "truncated", "html"])
-def test_a_check_that_fails_is_made_up_for_by_the_next(kind, deferrable, codat, company, clock):
+def test_a_check_that_fails_is_made_up_for_by_the_next(kind, mode, codat, company, clock):
     codat.refreshes.outcome(RefreshOutcome(latency=12))
     codat.fault(Fault(kind, path=HISTORY + ".*", status=503))
-    assert run(refresh(company, deferrable=deferrable), clock)["invoices"]["status"] == "Complete"
+    assert run(refresh(company, **mode), clock)["invoices"]["status"] == "Complete"
+
+
+@MODES
+@pytest.mark.parametrize(("status", "error"), [(401, CodatAuthenticationError), (403, CodatForbiddenError)])
+def test_a_check_that_is_refused_ends_the_try_and_the_next_one_waits_for_the_same_refresh(
+    status, error, mode, codat, company, clock
+):
+    codat.refreshes.outcome(RefreshOutcome(latency=600))
+    codat.fault(Fault("status", status=status, path=HISTORY + ".*", times=None))
+    with pytest.raises(error):
+        run(refresh(company, **mode), clock)
+    assert clock.passed < 60
+    codat.clear_faults()
+    xcom = run(refresh(company, **mode), clock, try_number=2)
+    assert [(xcom["invoices"]["pullOperationId"], xcom["invoices"]["status"])] == [(ids(codat, company)[0], "Complete")]
+    assert len(queued(codat)) == 1
+
+
+@MODES
+def test_a_check_that_comes_too_often_is_made_up_for_when_codat_allows_it(mode, codat, company, clock):
+    """The worker waits for longer than the 60 seconds that its requests wait for one answer."""
+    codat.refreshes.outcome(RefreshOutcome(latency=20))
+    codat.fault(Fault("status", status=429, headers={"Retry-After": "300"}, path=HISTORY + ".*"))
+    assert run(refresh(company, **mode), clock)["invoices"]["status"] == "Complete"
+    first, second, *_ = clock.requested_at(HISTORY + ".*")
+    assert first < 20
+    assert 300 <= second - first < 340
 
 
 TYPES = ["bills", "invoices", "items", "payments", "suppliers", "customers"]
@@ -255,26 +284,26 @@ def test_one_that_the_page_does_not_show_is_read_by_itself(codat, company, clock
 
 
 @MODES
-def test_an_operation_that_cannot_be_read_at_first_is_waited_for(deferrable, codat, company, clock):
+def test_an_operation_that_cannot_be_read_at_first_is_waited_for(mode, codat, company, clock):
     codat.refreshes.outcome(RefreshOutcome(latency=12))
     codat.fault(Fault("not_found", path=HISTORY + "/.*", times=3))
-    assert run(refresh(company, deferrable=deferrable), clock)["invoices"]["status"] == "Complete"
+    assert run(refresh(company, **mode), clock)["invoices"]["status"] == "Complete"
 
 
 @MODES
-def test_an_operation_that_stays_missing_fails_the_task(deferrable, codat, company, clock):
+def test_an_operation_that_stays_missing_fails_the_task(mode, codat, company, clock):
     codat.refreshes.outcome(RefreshOutcome(latency=1200))
     codat.fault(Fault("not_found", path=HISTORY + ".*", times=None))
     with pytest.raises(CodatNotFoundError):
-        run(refresh(company, deferrable=deferrable), clock)
+        run(refresh(company, **mode), clock)
     assert 60 <= clock.passed <= 90
 
 
 @MODES
-def test_a_pause_at_codat_is_logged_and_no_check_comes_before_its_end(deferrable, codat, company, clock, logged):
+def test_a_pause_at_codat_is_logged_and_no_check_comes_before_its_end(mode, codat, company, clock, logged):
     """Fetching begins after 20 s, and is paused for 300 s. The last check before shows when the pause ends."""
     codat.refreshes.outcome(RefreshOutcome(latency=400, paused_for=300))
-    run(refresh(company, deferrable=deferrable), clock)
+    run(refresh(company, **mode), clock)
     seen = [at for at in clock.requested_at(HISTORY + ".*") if 20 <= at < 320]
     assert len(seen) == 1
     assert "Fetching (Paused until 2027-01-15T08:05:20" in logged()
@@ -301,10 +330,10 @@ def test_the_default_pace_reaches_ten_minutes(codat, company, clock):
 
 
 @MODES
-def test_the_wait_ends_after_a_day_and_the_refresh_goes_on(deferrable, codat, company, clock):
+def test_the_wait_ends_after_a_day_and_the_refresh_goes_on(mode, codat, company, clock):
     codat.refreshes.outcome(RefreshOutcome(latency=1e6, course=["Queued"], status_description="The machine is off"))
     with pytest.raises(CodatWaitTimeout) as raised:
-        run(refresh(company, ["invoices", "bills"], deferrable=deferrable), clock)
+        run(refresh(company, ["invoices", "bills"], **mode), clock)
     assert 86400 <= clock.passed < 86402
     assert names_all(raised.value, ("Queued (The machine is off)", "refresh itself goes on at Codat", company.id))
     assert raised.value.last_status == ("invoices Queued (The machine is off), bills Queued (The machine is off)")

@@ -4,7 +4,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG
 from refresh_runs import HISTORY, MODES, ids, queued, refresh, run
 
-from airflow_provider_codat.exceptions import CodatRefreshNotPossible
+from airflow_provider_codat.exceptions import CodatError, CodatRefreshNotPossible
 from airflow_provider_codat.operators.codat import CodatRefreshOperator
 from airflow_provider_codat.simulator import Fault, RefreshOutcome
 
@@ -12,12 +12,12 @@ from airflow_provider_codat.simulator import Fault, RefreshOutcome
 
 
 @MODES
-def test_each_linked_connection_is_refreshed(deferrable, codat, company, clock, logged):
+def test_each_linked_connection_is_refreshed(mode, codat, company, clock, logged):
     codat.refreshes.outcome(RefreshOutcome(latency=60))
     second = codat.add_connection(company.id)
     third = codat.add_connection(company.id, "Deauthorized")
     running = codat.refreshes.add(company.id, "bills", second.id)
-    xcom = run(refresh(company, ["invoices", "bills"], deferrable=deferrable), clock)
+    xcom = run(refresh(company, ["invoices", "bills"], **mode), clock)
     assert {each["connectionId"] for each in xcom["invoices"]} == {company.connection_id, second.id}
     assert running in [each["pullOperationId"] for each in xcom["bills"]]
     assert len(ids(codat, company)) == 4
@@ -27,9 +27,9 @@ def test_each_linked_connection_is_refreshed(deferrable, codat, company, clock, 
 
 @MODES
 @pytest.mark.parametrize("status", ["Unlinked", "Deauthorized"])
-def test_the_linked_connection_is_named_beside_an_old_one(status, deferrable, codat, company, clock, logged):
+def test_the_linked_connection_is_named_beside_an_old_one(status, mode, codat, company, clock, logged):
     old = codat.add_connection(company.id, status)
-    xcom = run(refresh(company, deferrable=deferrable), clock)
+    xcom = run(refresh(company, **mode), clock)
     assert (xcom["invoices"]["connectionId"], xcom["invoices"]["status"]) == (company.connection_id, "Complete")
     assert [sent.query for sent in queued(codat)] == [{"connectionId": company.connection_id}]
     assert f"Connection {old.id}" in logged()
@@ -55,7 +55,7 @@ def test_one_of_an_unknown_source_type_is_left_out_beside_one_that_has_the_data_
 
 
 @MODES
-def test_the_wait_ends_with_the_last_connection_whatever_the_data_status_shows(deferrable, simulate, clock):
+def test_the_wait_ends_with_the_last_connection_whatever_the_data_status_shows(mode, simulate, clock):
     """The data status lags behind, and shows an older success on the other connection."""
     codat = simulate(data_status_lag=900.0)
     company = codat.add_company()
@@ -65,7 +65,7 @@ def test_the_wait_ends_with_the_last_connection_whatever_the_data_status_shows(d
     clock.let_pass(3600)
     codat.refreshes.outcome(RefreshOutcome(latency=60), connection_id=company.connection_id)
     codat.refreshes.outcome(RefreshOutcome("FetchError", latency=600), connection_id=second.id)
-    xcom = run(refresh(company, deferrable=deferrable, fail_on_error=False), clock)
+    xcom = run(refresh(company, **mode, fail_on_error=False), clock)
     assert {each["connectionId"]: each["status"] for each in xcom["invoices"]} == {
         company.connection_id: "Complete",
         second.id: "FetchError",
@@ -75,14 +75,14 @@ def test_the_wait_ends_with_the_last_connection_whatever_the_data_status_shows(d
 
 
 @MODES
-def test_a_success_from_before_does_not_end_the_wait(deferrable, simulate, clock):
+def test_a_success_from_before_does_not_end_the_wait(mode, simulate, clock):
     """``latestSuccessfulSync`` of the data status is older than the refresh of the task."""
     codat = simulate(data_status_lag=900.0)
     company = codat.add_company()
     old = codat.refreshes.add(company.id, "invoices", requested_on=clock.time() - 7200)
     clock.let_pass(3600)
     codat.refreshes.outcome(RefreshOutcome(latency=600))
-    xcom = run(refresh(company, deferrable=deferrable), clock)
+    xcom = run(refresh(company, **mode), clock)
     assert xcom["invoices"]["pullOperationId"] == ids(codat, company)[-1] != old
     assert 4200 <= clock.passed <= 4270
 
@@ -107,6 +107,34 @@ def test_a_company_without_a_linked_connection_says_where_to_link_it(codat, cloc
         run(refresh(company), clock)
 
 
+def connect(codat, company, *connections):
+    """Let Codat answer with these connections, each a status and a source type; the first is that of the company."""
+    others = [codat.add_connection(company.id, status).id for status, _ in connections[1:]]
+    codat.set_connection_status(company.id, connections[0][0])
+    shown = [
+        {"id": each, "status": status, "sourceType": source_type, "linkUrl": f"https://link/{each}"}
+        for each, (status, source_type) in zip([company.connection_id, *others], connections, strict=True)
+    ]
+    codat.fault(Fault("status", status=200, path=r".*/connections", body={"results": shown}, times=None))
+    return others
+
+
+@MODES
+@pytest.mark.parametrize("status", ["Deauthorized", "PendingAuth", "Unlinked"])
+@pytest.mark.parametrize("is_refused", [False, True], ids=["as the end", "at once"])
+def test_books_that_are_not_linked_beside_a_bank_say_where_to_link_them(
+    is_refused, status, mode, codat, company, clock
+):
+    """The bank does not have the data type: the task would be skipped, and nobody would link the books again."""
+    [bank] = connect(codat, company, (status, "Accounting"), ("Linked", "Banking"))
+    codat.refreshes.outcome(RefreshOutcome("NotSupported"), connection_id=bank)
+    if is_refused:
+        codat.fault(Fault("status", status=400, method="POST", body={"error": "Not linked"}))
+    with pytest.raises(CodatError, match=f"has to authorize it at https://link/{company.connection_id}"):
+        run(refresh(company, **mode), clock)
+    assert [sent.query for sent in queued(codat)] == [{"connectionId": company.connection_id}]
+
+
 # -- all data types ----------------------------------------------------------------------------------------------------
 
 
@@ -117,12 +145,12 @@ def settings(codat, company, *data_types, **others):
 
 
 @MODES
-def test_all_that_are_fetched_on_first_link(deferrable, codat, company, clock):
+def test_all_that_are_fetched_on_first_link(mode, codat, company, clock):
     settings(codat, company, "invoices", "bills", without=["items"])
     codat.refreshes.add(company.id, "invoices", requested_on=clock.time() - 3600)
     clock.let_pass(100)
     codat.refreshes.outcome(RefreshOutcome(latency=60))
-    xcom = run(refresh(company, None, deferrable=deferrable), clock)
+    xcom = run(refresh(company, None, **mode), clock)
     assert {data_type: each["status"] for data_type, each in xcom.items()} == {
         "invoices": "Complete",
         "bills": "Complete",
@@ -211,6 +239,36 @@ def test_what_codat_leaves_out_is_looked_for_during_a_minute_and_nothing_else_pa
         "bills": ("Queued", key),
     }
     assert 60 <= clock.passed < 61
+
+
+def test_what_the_platform_lacks_does_not_take_a_minute(codat, company, clock):
+    """Codat queues nothing for items, although they are fetched on first link."""
+    settings(codat, company, "invoices", "bills")
+    shown = [
+        {"dataType": each, "fetchOnFirstLink": True, "syncSchedule": 24} for each in ("invoices", "bills", "items")
+    ]
+    body = {"companyId": company.id, "settings": shown}
+    codat.fault(Fault("status", status=200, path=r".*/syncSettings", body=body))
+    codat.refreshes.outcome(RefreshOutcome(latency=900))
+    xcom = run(refresh(company, None, wait_for_completion=False), clock)
+    statuses = {data_type: each["status"] for data_type, each in xcom.items()}
+    assert statuses == {"invoices": "Queued", "bills": "Queued", "items": "NotQueued"}
+    assert 3 <= clock.passed < 4
+
+
+def test_what_codat_lists_one_after_another_is_found(codat, company, clock):
+    """Two seconds lie between the first and the second, and four between the second and the third."""
+    settings(codat, company, "invoices", "bills", "items")
+    codat.fault(Fault("status", method="POST", status=204, body=""))
+    outcome = RefreshOutcome(latency=900)
+    for seconds, data_type in ((0.5, "invoices"), (2.5, "bills"), (6.5, "items")):
+        clock.after(seconds, lambda data_type=data_type: codat.refreshes.add(company.id, data_type, outcome=outcome))
+    xcom = run(refresh(company, None, wait_for_completion=False), clock)
+    assert {data_type: each["status"] for data_type, each in xcom.items()} == {
+        "invoices": "Queued",
+        "bills": "Queued",
+        "items": "Queued",
+    }
 
 
 def test_an_operation_that_codat_lists_late_is_found(codat, company, clock):

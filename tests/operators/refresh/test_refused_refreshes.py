@@ -31,11 +31,11 @@ def refuse(codat, status, text, *, data_type=".*", times=1):
 
 @MODES
 @pytest.mark.parametrize("status", [400, 409])
-def test_a_refresh_that_is_running_is_adopted(status, deferrable, simulate, clock):
+def test_a_refresh_that_is_running_is_adopted(status, mode, simulate, clock):
     codat = simulate(refresh_conflict_status=status)
     company = codat.add_company()
     key = codat.refreshes.add(company.id, "invoices", outcome=RefreshOutcome(latency=60))
-    xcom = run(refresh(company, deferrable=deferrable), clock)
+    xcom = run(refresh(company, **mode), clock)
     assert (xcom["invoices"]["pullOperationId"], xcom["invoices"]["status"]) == (key, "Complete")
     assert len(ids(codat, company)) == 1
     assert 60 <= clock.passed <= 67
@@ -55,13 +55,13 @@ UNNAMED = "DatasetAlreadyInProgressException: the previous sync of invoices is s
 
 @MODES
 @STATUSES
-def test_a_refresh_that_is_running_unnamed_is_found_in_the_history(status, deferrable, codat, company, clock):
+def test_a_refresh_that_is_running_unnamed_is_found_in_the_history(status, mode, codat, company, clock):
     codat.refreshes.add(company.id, "invoices", requested_on=clock.time() - 3600)
     clock.let_pass(10)
     key = codat.refreshes.add(company.id, "invoices", outcome=RefreshOutcome(latency=60))
     codat.refreshes.add(company.id, "bills", outcome=RefreshOutcome(latency=900))
     refuse(codat, status, UNNAMED, times=None)
-    xcom = run(refresh(company, deferrable=deferrable), clock)
+    xcom = run(refresh(company, **mode), clock)
     assert (xcom["invoices"]["pullOperationId"], xcom["invoices"]["status"]) == (key, "Complete")
     assert len(queued(codat)) == 1
     assert 70 <= clock.passed <= 77
@@ -153,32 +153,32 @@ def test_a_list_that_cannot_be_read_does_not_end_the_task(path, codat, company, 
 
 
 @MODES
-def test_it_is_queued_again_until_the_timeout(deferrable, codat, company, clock):
+def test_it_is_queued_again_until_the_timeout(mode, codat, company, clock):
     refuse(codat, 409, UNNAMED, times=None)
     with pytest.raises(CodatWaitTimeout, match="does not show by which pull operation") as raised:
-        run(refresh(company, timeout=1000, max_wait=60, deferrable=deferrable), clock)
+        run(refresh(company, timeout=1000, max_wait=60, **mode), clock)
     assert isinstance(raised.value.__cause__, CodatRefreshInProgress)
     assert 1000 <= clock.passed < 1002
     assert max(clock.pauses(QUEUE + ".*")) == pytest.approx(60, abs=1)
 
 
 @MODES
-def test_the_others_are_queued_before_it_is_queued_again_and_the_timeout_counts_once(deferrable, codat, company, clock):
+def test_the_others_are_queued_before_it_is_queued_again_and_the_timeout_counts_once(mode, codat, company, clock):
     codat.refreshes.outcome(RefreshOutcome(latency=1e6))
     refuse(codat, 409, UNNAMED, data_type="invoices", times=None)
     clock.after(300, codat.clear_faults)
     with pytest.raises(CodatWaitTimeout) as raised:
-        run(refresh(company, ["invoices", "bills"], timeout=1000, deferrable=deferrable), clock)
+        run(refresh(company, ["invoices", "bills"], timeout=1000, **mode), clock)
     assert [sent.path.rpartition("/")[2] for sent in queued(codat)][:3] == ["invoices", "bills", "invoices"]
     assert 1000 <= clock.passed < 1002
     assert raised.value.last_status == "invoices Queued, bills Queued"
 
 
 @MODES
-def test_after_the_timeout_the_others_still_have_their_ends(deferrable, codat, company, clock):
+def test_after_the_timeout_the_others_still_have_their_ends(mode, codat, company, clock):
     codat.refreshes.outcome(RefreshOutcome(latency=60))
     refuse(codat, 409, UNNAMED, data_type="invoices", times=None)
-    operator = refresh(company, ["invoices", "bills"], timeout=1000, deferrable=deferrable, fail_on_error=False)
+    operator = refresh(company, ["invoices", "bills"], timeout=1000, **mode, fail_on_error=False)
     xcom = run(operator, clock)
     assert (xcom["invoices"]["status"], xcom["bills"]["status"]) == ("Refused", "Complete")
     assert "does not show by which pull operation" in xcom["invoices"]["errorMessage"]
@@ -189,11 +189,11 @@ def test_after_the_timeout_the_others_still_have_their_ends(deferrable, codat, c
 
 @MODES
 @pytest.mark.parametrize("status", [400, 402, 403, 404, 409, 500])
-def test_the_others_are_queued_and_waited_for_before_the_task_fails(status, deferrable, codat, company, clock):
+def test_the_others_are_queued_and_waited_for_before_the_task_fails(status, mode, codat, company, clock):
     codat.refreshes.outcome(RefreshOutcome(latency=60))
     refuse(codat, status, "Not this one", data_type="invoices", times=None)
     with pytest.raises(CodatRefreshFailed) as raised:
-        run(refresh(company, ["invoices", "bills", "items"], deferrable=deferrable), clock)
+        run(refresh(company, ["invoices", "bills", "items"], **mode), clock)
     lines = str(raised.value).splitlines()
     assert lines[1].startswith("The refresh of invoices was not queued: Codat answered ")
     assert lines[1].endswith(": Not this one")
@@ -204,22 +204,22 @@ def test_the_others_are_queued_and_waited_for_before_the_task_fails(status, defe
 
 
 @MODES
-def test_each_refusal_and_each_error_is_named(deferrable, codat, company, clock):
+def test_each_refusal_and_each_error_is_named(mode, codat, company, clock):
     refuse(codat, 403, "No rights", data_type="invoices")
     refuse(codat, 402, "Not in the plan", data_type="items")
     codat.refreshes.outcome(RefreshOutcome("FetchError", latency=20), data_type="bills")
     with pytest.raises(CodatRefreshFailed) as raised:
-        run(refresh(company, ["invoices", "bills", "items", "payments"], deferrable=deferrable), clock)
+        run(refresh(company, ["invoices", "bills", "items", "payments"], **mode), clock)
     said = str(raised.value)
     assert all(each in said for each in ("No rights", "Not in the plan", "bills ended as FetchError"))
     assert "The others: payments Complete" in said
 
 
 @MODES
-def test_a_refusal_is_an_outcome_if_errors_do_not_fail_the_task(deferrable, codat, company, clock):
+def test_a_refusal_is_an_outcome_if_errors_do_not_fail_the_task(mode, codat, company, clock):
     codat.refreshes.outcome(RefreshOutcome(latency=60))
     refuse(codat, 402, "Not in the plan", data_type="invoices")
-    xcom = run(refresh(company, ["invoices", "bills"], deferrable=deferrable, fail_on_error=False), clock)
+    xcom = run(refresh(company, ["invoices", "bills"], **mode, fail_on_error=False), clock)
     assert (xcom["invoices"]["status"], xcom["invoices"]["pullOperationId"]) == ("Refused", None)
     assert "Not in the plan" in xcom["invoices"]["errorMessage"]
     assert xcom["bills"]["status"] == "Complete"
