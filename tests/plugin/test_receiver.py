@@ -171,6 +171,12 @@ def test_a_message_is_looked_for_from_when_it_was_generated(generated, written, 
     assert database.counts() == {BILLS: events}
 
 
+def test_a_message_of_the_first_day_of_all_is_taken(receiver, database):
+    database.add(BILLS)
+    body = write(generated_at="0001-01-01T00:00:00Z")
+    assert [receiver.take(body).json()["status"] for _ in range(2)] == ["stored", "known"]
+
+
 def test_a_message_that_comes_many_times_at_once_is_stored_once(receiver, database, together):
     database.add(BILLS, ANY_BILLS, MAILBOX)
     body = write()
