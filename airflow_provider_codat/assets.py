@@ -31,13 +31,15 @@ if TYPE_CHECKING:
 HOST = "api.codat.io"
 """The host in the names of assets, whatever address a connection has, such as that of a proxy."""
 
+_GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
 
 
 def codat_data_asset(company_id: str, data_type: str, *, host: str = HOST, **kwargs: Any) -> Asset:
     """Return the asset of a data type of one company.
 
-    :param company_id: the company. An asset has no templates: its name is fixed at DAG parse.
+    :param company_id: the company. A GUID is written in lower case, as Codat does. An asset has no templates: its name
+        is fixed at DAG parse.
     :param data_type: a data type such as ``invoices``.
     :param host: the host in the name; default ``api.codat.io``, which the operators use.
     :param kwargs: what Airflow's ``Asset`` takes beside name and URI: ``extra``, and from Airflow 3 on ``group`` and
@@ -77,7 +79,7 @@ def data_uri(company_id: str, data_type: str, *, host: str = HOST) -> str:
     :param host: the host in the URI; default ``api.codat.io``.
     :raises CodatInputError: an argument is wrong.
     """
-    return _uri(host, "companies", identifier("company_id", company_id), "data", _data_type(data_type))
+    return _uri(host, "companies", _company_id(company_id), "data", _data_type(data_type))
 
 
 def all_data_uri(data_type: str, *, host: str = HOST) -> str:
@@ -156,6 +158,12 @@ def _uri(host: str, *segments: str) -> str:
         shown = "host" if "@" in str(host) else f"host {host!r}"
         raise CodatInputError(f"{shown} is no host name: give one such as {HOST!r}, without a scheme or a user")
     return f"codat://{host.lower()}{path(*segments)}"
+
+
+def _company_id(value: str) -> str:
+    """Return an id as Codat writes it: a GUID in lower case."""
+    company_id = identifier("company_id", value)
+    return company_id.lower() if _GUID.fullmatch(company_id) else company_id
 
 
 def _data_type(value: str) -> str:

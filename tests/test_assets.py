@@ -31,6 +31,8 @@ HAS_NAMES = not airflow_version.startswith("2.")
     [
         (assets.codat_data_asset(COMPANY, "invoices"), OF_ONE),
         (assets.codat_data_asset(COMPANY, "Invoices", host="API.codat.io"), OF_ONE),
+        (assets.codat_data_asset(COMPANY.upper(), "invoices"), OF_ONE),
+        (assets.codat_data_asset("Hat-Shop", "invoices"), OF_ONE.replace(COMPANY, "Hat-Shop")),
         (assets.codat_all_data_asset("invoices"), OF_ANY),
         (assets.codat_all_data_asset("accounts"), "codat://api.codat.io/data/chartOfAccounts"),
         (assets.codat_webhook_asset("codat_default"), MAILBOX),
@@ -73,6 +75,7 @@ def test_a_uri_that_a_user_writes_is_the_same_asset(uri):
     [
         (OF_ONE.replace("api", "API"), OF_ONE),
         (OF_ONE.replace("invoices", "Invoices"), OF_ONE),
+        (OF_ONE.replace(COMPANY, COMPANY.upper()), OF_ONE),
         ("codat://api.codat.io/data/accounts", "codat://api.codat.io/data/chartOfAccounts"),
         (f"{OF_ONE}?page=1", OF_ONE),
         (OF_ANY.replace("voice", "v%6Fice"), OF_ANY),

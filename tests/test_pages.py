@@ -178,7 +178,7 @@ def test_the_table_of_calls_names_calls_of_the_hook():
 
 @pytest.mark.parametrize(
     ("page", "head", "count"),
-    [(OPERATORS, "what happens", 3), (PLUGIN, "what happens", 2), (SENSORS, "what happens", 8)],
+    [(OPERATORS, "what happens", 3), (PLUGIN, "what happens", 4), (SENSORS, "what happens", 8)],
 )
 def test_the_log_lines_of_the_tables_are_those_of_the_code(page: str, head: str, count: int):
     tables = re.findall(

@@ -1,9 +1,9 @@
 """Hints of webhooks: what the receiver in the API server leaves for the triggers, in Airflow's asset state store.
 
 A mailbox is one JSON value of one asset (``assets.webhook_uri`` names it), with the latest webhooks of one connection.
-Nothing takes them out: each reader remembers the number of the last hint that it has seen. A hint says when to ask
-Codat, never what Codat would answer. So a reader that misses one, or reads one that is not true, asks later or once
-more.
+Nothing takes them out: a reader reads all of them each time, and tells by their numbers which are new. A hint says when
+to ask Codat, never what Codat would answer. So a reader that misses one, or reads one that is not true, asks later or
+once more.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class WebhookHint:
 
     :param at: when it was received, in epoch seconds.
     :param id: the id of the message, which is the same in every attempt to deliver it.
-    :param type: Codat's ``eventType``.
+    :param type: Codat's ``eventType``, for a person who looks into the store.
     :param company: default ``None``, for an event of no company.
     :param operation: the key of the push operation that ended; default ``None``, for other events.
     :param data_types: the data types that were written or read; default none.
@@ -52,7 +52,7 @@ def add_hint(mailbox: Any, hint: WebhookHint) -> dict[str, Any]:
 
     :param mailbox: the stored value. Anything else is an empty mailbox.
     """
-    seq = last_number(mailbox) + 1
+    seq = _last_number(mailbox) + 1
     added = {
         "seq": seq,
         "at": hint.at,
@@ -68,18 +68,15 @@ def add_hint(mailbox: Any, hint: WebhookHint) -> dict[str, Any]:
     return {"seq": seq, "events": events}
 
 
-def read_hints(mailbox: Any, after: int = 0) -> list[WebhookHint]:
+def read_hints(mailbox: Any) -> list[WebhookHint]:
     """Return the hints in the order in which they were added. What cannot be read is left out.
 
     :param mailbox: the stored value. Anything else is an empty mailbox.
-    :param after: the number of the last hint that the reader has seen; default 0, none. If it is above
-        :func:`last_number`, the mailbox was emptied since, and all hints are new.
     """
-    seen = after if after <= last_number(mailbox) else 0
-    return [hint for hint in map(_read, _events(mailbox)) if hint is not None and hint.seq > seen]
+    return [hint for hint in map(_read, _events(mailbox)) if hint is not None]
 
 
-def last_number(mailbox: Any) -> int:
+def _last_number(mailbox: Any) -> int:
     """Return the number of the last hint that was added; 0 for an empty mailbox."""
     match mailbox:
         case {"seq": int(seq)} if seq > 0:
@@ -96,7 +93,7 @@ def _events(mailbox: Any) -> list[Any]:
 
 def _read(event: Any) -> WebhookHint | None:
     match event:
-        case {"seq": int(seq), "at": int() | float() as at, "id": str(message_id), "type": str(event_type)}:
+        case {"seq": int(seq), "at": int() | float() as at, "id": str(message_id), "type": str(event_type)} if seq > 0:
             data_types = event.get("dataTypes")
             return WebhookHint(
                 at,

@@ -6,6 +6,7 @@ the API server and in ``airflow plugins``.
 
 from __future__ import annotations
 
+import logging
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +14,8 @@ from airflow.providers.common.compat.sdk import AirflowPlugin
 
 FIRST_VERSION = (3, 1, 1)
 """The first Airflow whose API server reads connections for a plugin."""
+
+log = logging.getLogger(__name__)
 
 
 class CodatPlugin(AirflowPlugin):
@@ -25,15 +28,19 @@ class CodatPlugin(AirflowPlugin):
 
     @cached_property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]  # a plain attribute of the base
-        """The receiver, if this Airflow can have one."""
+        """The receiver, if this Airflow can have one. An error is logged: it would stop the whole API server."""
         from airflow import __version__
         from airflow.providers.common.compat.sdk import conf
         from packaging.version import Version
 
         if Version(__version__).release < FIRST_VERSION:
             return []
-        from airflow_provider_codat.plugin.app import PREFIX, receiver
-
         names = conf.get("codat", "webhook_connections", fallback="").split(",")
-        app = receiver([name.strip() for name in names if name.strip()])
+        try:
+            from airflow_provider_codat.plugin.app import PREFIX, receiver
+
+            app = receiver([name.strip() for name in names if name.strip()])
+        except Exception:
+            log.exception("The API server receives no webhooks of Codat, because the receiver cannot be loaded")
+            return []
         return [{"name": "Codat webhooks", "app": app, "url_prefix": PREFIX}]

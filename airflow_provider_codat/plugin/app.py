@@ -9,7 +9,7 @@
 status  when
 ======  ================================================================================
 200     the message is stored, or was stored before
-400     it is verified, but is not an event of Codat
+400     it is verified, but is not an event of Codat; or the client has gone before the end of the body
 401     it is not verified: signature, timestamp, headers
 404     ``[codat] webhook_connections`` does not name the connection
 405     another method than ``POST``
@@ -28,6 +28,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -35,6 +36,7 @@ from http import HTTPStatus
 from threading import BoundedSemaphore
 from typing import Any
 
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -42,8 +44,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from airflow_provider_codat.api.endpoints.webhook_events import read_webhook
+from airflow_provider_codat.api.endpoints.webhook_signature import check_signing_headers
 from airflow_provider_codat.api.errors import CodatInputError, CodatWebhookRefused
-from airflow_provider_codat.assets import webhook_uri
+from airflow_provider_codat.assets import all_data_uri, webhook_uri
 from airflow_provider_codat.plugin import store
 from airflow_provider_codat.plugin.body import read_body
 from airflow_provider_codat.plugin.events import delivery_of
@@ -91,6 +94,10 @@ class _Receiver:
         codat_conn_id = request.path_params["codat_conn_id"]
         if codat_conn_id not in self._conn_ids:
             raise HTTPException(404, "[codat] webhook_connections does not name this connection")
+        try:  # before the request has a place: whoever cannot sign takes none by a body that is slow to come
+            check_signing_headers(request.headers, time.time())
+        except CodatWebhookRefused as error:
+            raise HTTPException(401, str(error)) from None
         return await self._answer(request, partial(self._take, codat_conn_id, request.headers))
 
     async def health(self, request: Request) -> Response:
@@ -111,6 +118,7 @@ class _Receiver:
         except TimeoutError:
             raise HTTPException(503, f"there was no answer within {ANSWER_TIMEOUT:.0f} seconds") from None
         except Exception as error:
+            _log_if_unexpected(error)
             raise HTTPException(503, _in_words(error)) from error
         finally:
             # A thread cannot be stopped. So the place is free only when the thread has ended, even after the answer.
@@ -142,19 +150,22 @@ class _Receiver:
         return {"status": "known" if stored.is_known else "stored"}
 
     def _report(self, _: bytes) -> dict[str, Any]:
-        missing = {name: list(self._missing(name)) for name in sorted(self._conn_ids)}
+        has_data_assets = store.has_data_assets()
+        missing = {name: [*self._missing(name, has_data_assets)] for name in sorted(self._conn_ids)}
         return {
             "status": "incomplete" if any(missing.values()) or not missing else "healthy",
             "hints": store.HAS_HINTS,
+            "data_assets": has_data_assets,
             "connections": {
                 name: {"path": f"{PREFIX}/webhooks/{name}", "missing": parts} for name, parts in missing.items()
             },
         }
 
-    def _missing(self, codat_conn_id: str) -> Iterator[str]:
+    def _missing(self, codat_conn_id: str, has_data_assets: bool) -> Iterator[str]:
         try:
             self._secrets.of(codat_conn_id)
         except Exception as error:
+            _log_if_unexpected(error)
             log.warning("%s", _in_words(error))
             yield "a connection with a signing secret in its extra 'webhook_secrets': the server's log says more"
         try:
@@ -164,6 +175,8 @@ class _Receiver:
         else:
             if store.HAS_HINTS and mailbox not in store.active_assets([mailbox]):
                 yield f"a DAG that names the asset {mailbox}"
+        if not store.HAS_HINTS and not has_data_assets:
+            yield f"a DAG that names an asset of Codat's data, such as {all_data_uri('bills')}"
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -176,6 +189,16 @@ async def _refused(request: Request, error: Exception) -> Response:
     return JSONResponse(
         {"error": HTTPStatus(error.status_code).phrase}, error.status_code, {**(error.headers or {}), **retry}
     )
+
+
+def _log_if_unexpected(error: Exception) -> None:
+    """Log where an error comes from, unless it is one of a connection or of the database, which pass or are mended.
+
+    It is logged as text: if the variable ``DEV`` is set, Airflow shows the local variables of a traceback, and those
+    have secrets.
+    """
+    if not isinstance(error, CodatInputError | AirflowNotFoundException) and not hasattr(error, "orig"):
+        log.error("An unexpected error:\n%s", "".join(traceback.format_exception(error)))
 
 
 def _in_words(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
@@ -25,15 +26,21 @@ async def read_body(request: Request) -> bytes:
     """
     if (encoding := request.headers.get("content-encoding", "identity")).strip().lower() != "identity":
         raise HTTPException(415, f"a compressed body ({encoding[:20]!r}) is not read")
+    with suppress(ValueError):
+        _check_size(int(request.headers.get("content-length", "0")))
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_TIMEOUT):
             async for chunk in request.stream():
                 body += chunk
-                if len(body) > LARGEST_BODY:
-                    raise HTTPException(413, f"the body has more than {LARGEST_BODY} bytes")
+                _check_size(len(body))
     except TimeoutError:
         raise HTTPException(408, f"the body did not arrive within {BODY_TIMEOUT:.0f} seconds") from None
     except ClientDisconnect:
         raise HTTPException(400, "the client has gone before the end of the body") from None
     return bytes(body)
+
+
+def _check_size(size: int) -> None:
+    if size > LARGEST_BODY:
+        raise HTTPException(413, f"the body has more than {LARGEST_BODY} bytes")

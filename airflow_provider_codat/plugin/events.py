@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from airflow_provider_codat.api.endpoints.pull_operations import COMPLETE
@@ -22,15 +23,18 @@ class Delivery:
 
     :param message_id: the same in all attempts to deliver the message.
     :param event_id: Codat's id of the event, or ``None``.
+    :param generated_at: when Codat made the event, or ``None``.
     :param changes: the URI of an asset and the extra of its event, for each asset event that is due.
     :param mailbox: the URI of the asset that has the mailbox.
+    :param hint: for the mailbox, or ``None`` if nobody can wait for what has happened.
     """
 
     message_id: str
     event_id: str | None
+    generated_at: datetime | None
     changes: tuple[tuple[str, dict[str, Any]], ...]
     mailbox: str
-    hint: WebhookHint
+    hint: WebhookHint | None
 
 
 def delivery_of(webhook: WebhookEvent, message_id: str, codat_conn_id: str, received_at: float) -> Delivery:
@@ -38,12 +42,18 @@ def delivery_of(webhook: WebhookEvent, message_id: str, codat_conn_id: str, rece
 
     :param received_at: in epoch seconds.
     """
-    data_types = tuple(dict.fromkeys(each.data_type for each in webhook.data_types))
-    hint = WebhookHint(
-        received_at, message_id, webhook.event_type, webhook.company_id, webhook.operation_key, data_types
-    )
     changes = tuple(_changes(webhook, message_id, codat_conn_id))
-    return Delivery(message_id, webhook.id, changes, webhook_uri(codat_conn_id), hint)
+    hint = _hint(webhook, message_id, received_at)
+    return Delivery(message_id, webhook.id, webhook.generated_at, changes, webhook_uri(codat_conn_id), hint)
+
+
+def _hint(webhook: WebhookEvent, message_id: str, received_at: float) -> WebhookHint | None:
+    """Return the hint for those who wait: for an operation or for data types, always of a company."""
+    company_id, operation = webhook.company_id, webhook.operation_key
+    data_types = tuple(dict.fromkeys(each.data_type for each in webhook.data_types))
+    if company_id is None or not (operation or data_types):
+        return None
+    return WebhookHint(received_at, message_id, webhook.event_type, company_id, operation, data_types)
 
 
 def _changes(webhook: WebhookEvent, message_id: str, codat_conn_id: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -6,6 +6,8 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
 
 from airflow_provider_codat.api.endpoints.webhook_signature import known_secret, verified_message_id
 from airflow_provider_codat.api.errors import CodatInputError, CodatWebhookRefused
@@ -15,7 +17,8 @@ CONNECTION_TTL = 60.0
 """Seconds after which a message has the connection read again. A secret that was removed is valid for that long."""
 
 REFUSED_TTL = 5.0
-"""The same in seconds for a message that no secret verifies, since a secret may have been added."""
+"""The same in seconds for a message that no secret verifies, and for a connection that cannot be read or has no secret,
+since that may have been mended."""
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +27,7 @@ class Secrets:
     """The secrets of the connections that a process has read. The methods block while they read a connection."""
 
     def __init__(self) -> None:
-        self._read: dict[str, tuple[float, tuple[str, ...]]] = {}
+        self._read: dict[str, tuple[float, tuple[str, ...] | _Failure]] = {}
 
     def verify(self, codat_conn_id: str, headers: Mapping[str, str], body: bytes) -> str:
         """Return the id of a message that a secret of the connection verifies.
@@ -41,21 +44,41 @@ class Secrets:
             return verified_message_id(headers, body, fresh, time.time())
 
     def of(self, codat_conn_id: str, max_age: float = CONNECTION_TTL) -> tuple[str, ...]:
-        """Return the well-formed secrets of a connection.
+        """Return the well-formed secrets of a connection. An error is raised again for 5 seconds.
 
         :param max_age: seconds since the connection was read; default 60.
         :raises CodatInputError: the connection is malformed or has none.
         """
-        read_at, secrets = self._read.get(codat_conn_id, (-math.inf, ()))
-        if time.monotonic() - read_at >= (max_age if secrets else REFUSED_TTL):
-            secrets = tuple(_well_formed_secrets(codat_conn_id))
-            self._read[codat_conn_id] = time.monotonic(), secrets
-        if not secrets:
-            raise CodatInputError(
-                f"connection {codat_conn_id!r} has no signing secret in its extra 'webhook_secrets': copy it, 'whsec_'"
-                " included, from the webhook's endpoint in the Codat Portal"
-            )
-        return secrets
+        read_at, found = self._read.get(codat_conn_id, (-math.inf, ()))
+        if time.monotonic() - read_at >= (REFUSED_TTL if isinstance(found, _Failure) else max_age):
+            found = _secrets_or_failure(codat_conn_id)
+            self._read[codat_conn_id] = time.monotonic(), found
+        if isinstance(found, _Failure):
+            raise found.error.with_traceback(found.traceback)
+        return found
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """Why a connection could not be read.
+
+    :param traceback: as it was then; each time that the error is raised adds to its own.
+    """
+
+    error: Exception
+    traceback: TracebackType | None
+
+
+def _secrets_or_failure(codat_conn_id: str) -> tuple[str, ...] | _Failure:
+    try:
+        if secrets := tuple(_well_formed_secrets(codat_conn_id)):
+            return secrets
+        raise CodatInputError(
+            f"connection {codat_conn_id!r} has no signing secret in its extra 'webhook_secrets': copy it, 'whsec_'"
+            " included, from the webhook's endpoint in the Codat Portal"
+        )
+    except Exception as error:
+        return _Failure(error, error.__traceback__)
 
 
 def _well_formed_secrets(codat_conn_id: str) -> Iterator[str]:

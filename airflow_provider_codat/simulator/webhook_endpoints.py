@@ -22,7 +22,7 @@ _MOST_CONSUMERS = 50
 def is_address(value: Any) -> bool:
     """Return whether messages could be sent to an address."""
     try:
-        parts = urlsplit(value if is_text(value) else "")
+        parts = urlsplit(value if is_text(value) and value.isascii() else "")
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port that is no number, a malformed IPv6 address
         return False

@@ -47,7 +47,7 @@ def test_a_message_that_two_api_servers_get_at_once_is_one_event(
         airflow.wait_until(f"the receiver of {server}", lambda server=server: is_healthy(server), timeout=600)
     messages = {f"msg_{number}": write(key=f"push-{number}") for number in range(MESSAGES)}
 
-    async def send_all() -> list[set[str]]:
+    async def send_all() -> list[list[str]]:
         async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
 
             async def send(server: str, name: str, body: bytes) -> httpx.Response:
@@ -57,16 +57,18 @@ def test_a_message_that_two_api_servers_get_at_once_is_one_event(
                     if answer.status_code not in {429, 503}:
                         return answer
 
-            async def send_to_both(name: str, body: bytes) -> set[str]:
+            async def send_to_both(name: str, body: bytes) -> list[str]:
                 answers = await asyncio.gather(*(send(server, name, body) for server in servers))
-                return {answer.json()["status"] for answer in answers}
+                return [answer.json()["status"] for answer in answers]
 
             began = time.monotonic()
             statuses = [await send_to_both(name, body) for name, body in messages.items()]
             print(f"{MESSAGES} messages to two API servers in {time.monotonic() - began:.1f} s", flush=True)
             return statuses
 
-    assert asyncio.run(send_all()) == [{"stored", "known"}] * MESSAGES
+    for statuses in asyncio.run(send_all()):
+        # Both are known if the answer that it was stored came too late, and the message was sent again.
+        assert sorted(statuses) in [["known", "stored"], ["known", "known"]]
     query = """
         SELECT event.extra ->> 'messageId', count(*) FROM asset_event event JOIN asset ON asset.id = event.asset_id
         WHERE asset.uri = %(uri)s GROUP BY 1

@@ -21,6 +21,16 @@ HAS_RECEIVER = Version(airflow_version).release >= FIRST_VERSION
 collect_ignore = [] if HAS_RECEIVER else ["test_receiver.py", "test_refusals.py"]
 
 
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the receiver an hour for each request, so that no test depends on how loaded the machine is."""
+    if HAS_RECEIVER:
+        from airflow_provider_codat.plugin import app, body
+
+        monkeypatch.setattr(app, "ANSWER_TIMEOUT", 3600.0)
+        monkeypatch.setattr(body, "BODY_TIMEOUT", 3600.0)
+
+
 @pytest.fixture(scope="session")
 def tables() -> Database:
     from webhook_runs import Database

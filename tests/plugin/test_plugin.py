@@ -35,6 +35,15 @@ def test_airflow_gets_the_app_from_3_1_1_on():
         assert [(each["url_prefix"], type(each["app"])) for each in apps] == [("/codat", Starlette)]
 
 
+def test_a_receiver_that_cannot_be_loaded_does_not_stop_the_api_server(monkeypatch, logged):
+    monkeypatch.setattr(airflow, "__version__", "3.1.1")
+    monkeypatch.setitem(sys.modules, f"{PLUGIN}.app", None)
+    assert CodatPlugin().fastapi_apps == []
+    text = logged()
+    assert "The API server receives no webhooks of Codat, because the receiver cannot be loaded" in text
+    assert f"import of {PLUGIN}.app halted" in text
+
+
 def test_a_process_that_asks_for_no_app_loads_nothing_of_it():
     code = f"""
 import sys

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from datetime import UTC, datetime, timedelta
+from traceback import extract_tb
 
 import pytest
 from airflow.models.asset import AssetEvent
@@ -25,10 +26,12 @@ from webhook_messages import (
 )
 from webhook_runs import Receiver
 
-from airflow_provider_codat.assets import data_uri
+from airflow_provider_codat.api.errors import CodatInputError
+from airflow_provider_codat.assets import all_data_uri, data_uri
 from airflow_provider_codat.plugin import secrets as secrets_module
-from airflow_provider_codat.plugin.store import DUPLICATES, HAS_HINTS
+from airflow_provider_codat.plugin.store import CLOCKS, DUPLICATES, HAS_HINTS
 
+MINUTE = timedelta(minutes=1)
 INVOICES = data_uri(COMPANY, "invoices")
 
 
@@ -66,26 +69,30 @@ def test_a_read_is_an_event_of_each_data_type(receiver, database):
 
 
 @pytest.mark.parametrize(
-    ("body", "changed"),
+    ("body", "changed", "hints"),
     [
-        (write(status="Failed"), []),
-        (write(status="TimedOut"), []),
-        (read(bills="FetchError"), []),
-        (read(bills="FetchError", invoices="Complete"), [INVOICES]),
-        (message("bills.write.successful", {"id": "push-1"}), [BILLS]),
-        (message("bills.write.unsuccessful", {"id": "push-1"}), []),
-        (message("read.completed", {"dataTypes": [{"dataType": "bills"}]}), [BILLS]),
-        (message("connection.connected", {"connection": {"id": "b0b0", "status": "Linked"}}), []),
-        (message("client.rateLimit.reached", {}), []),
-        (message("something.new", {}), []),
+        (write(status="Failed"), [], 1),
+        (write(status="TimedOut"), [], 1),
+        (read(bills="FetchError"), [], 1),
+        (read(bills="FetchError", invoices="Complete"), [INVOICES], 1),
+        (message("bills.write.successful", {"id": "push-1"}), [BILLS], 1),
+        (message("bills.write.unsuccessful", {"id": "push-1"}), [], 1),
+        (message("read.completed", {"dataTypes": [{"dataType": "bills"}]}), [BILLS], 1),
+        (message("read.completed", {"dataTypes": []}), [], 0),
+        (message("bills.write.unsuccessful", {"id": "push-1", "referenceCompany": None}), [], 0),
+        (message("connection.connected", {"connection": {"id": "b0b0", "status": "Linked"}}), [], 0),
+        (message("client.rateLimit.reached", {}), [], 0),
+        (message("something.new", {}), [], 0),
     ],
     ids=lambda value: value.decode()[43:110] if isinstance(value, bytes) else None,
 )
-def test_only_data_that_may_have_changed_starts_dags_and_everything_wakes_waits(body, changed, receiver, database):
+def test_data_that_may_have_changed_starts_dags_and_what_has_ended_wakes_waits(
+    body, changed, hints, receiver, database
+):
     database.add(BILLS, INVOICES, MAILBOX)
     assert receiver.take(body).status_code == 200
     assert list(database.counts()) == changed
-    assert len(database.hints()) == HAS_HINTS
+    assert len(database.hints()) == hints * HAS_HINTS
 
 
 def test_an_asset_that_no_dag_names_gets_nothing(receiver, database, logged):
@@ -111,11 +118,12 @@ def test_what_comes_again_is_known(second, receiver, database):
         assert len(database.hints()) == HAS_HINTS
 
 
-def test_a_hint_that_comes_again_is_known(receiver, database):
+@pytest.mark.parametrize("message_id", ["msg_1", "m" * 100], ids=["short", "longer than a hint has it"])
+def test_a_hint_that_comes_again_is_known(message_id, receiver, database):
     database.add(MAILBOX)
-    body = message("connection.connected", {"connection": {"id": "b0b0", "status": "Linked"}})
+    body = write(status="Failed")
     again = "known" if HAS_HINTS else "stored"  # nothing is there that could tell
-    assert [receiver.take(body).json()["status"] for _ in range(2)] == ["stored", again]
+    assert [receiver.take(body, message_id).json()["status"] for _ in range(2)] == ["stored", again]
     assert len(database.hints()) == HAS_HINTS
 
 
@@ -137,6 +145,36 @@ def test_a_message_is_known_for_two_weeks(age, events, receiver, database):
         session.execute(update(AssetEvent).values(timestamp=datetime.now(UTC) - age))
     receiver.take(body)
     assert database.counts() == {BILLS: events}
+
+
+@pytest.mark.parametrize(
+    ("generated", "written", "events"),
+    [
+        (timedelta(days=13), timedelta(days=13), 1),
+        (timedelta(days=13), timedelta(days=1), 1),
+        (timedelta(days=5), timedelta(days=5) + CLOCKS - MINUTE, 1),
+        (timedelta(days=5), timedelta(days=5) + CLOCKS + MINUTE, 2),
+        (-CLOCKS + MINUTE, timedelta(0), 1),
+        (-CLOCKS - MINUTE, timedelta(days=13), 1),
+        (None, timedelta(days=13), 1),
+    ],
+    ids=["a replay", "late", "the clocks differ", "before it was generated", "ahead", "far ahead", "without a date"],
+)
+def test_a_message_is_looked_for_from_when_it_was_generated(generated, written, events, receiver, database):
+    database.add(BILLS)
+    now = datetime.now(UTC)
+    body = write(generated_at=None if generated is None else (now - generated).isoformat())
+    receiver.take(body)
+    with create_session(scoped=False) as session:
+        session.execute(update(AssetEvent).values(timestamp=now - written))
+    receiver.take(body)
+    assert database.counts() == {BILLS: events}
+
+
+def test_a_message_of_the_first_day_of_all_is_taken(receiver, database):
+    database.add(BILLS)
+    body = write(generated_at="0001-01-01T00:00:00Z")
+    assert [receiver.take(body).json()["status"] for _ in range(2)] == ["stored", "known"]
 
 
 def test_a_message_that_comes_many_times_at_once_is_stored_once(receiver, database, together):
@@ -204,6 +242,34 @@ def test_a_removed_secret_is_refused_within_a_minute(receiver, connection, passi
     assert receiver.take(write(), secret=SECRET).status_code == 401
 
 
+@pytest.mark.parametrize("value", [None, '{"conn_type": "codat", "password": ""}'], ids=["missing", "malformed"])
+def test_a_connection_that_cannot_be_read_is_looked_up_every_5_seconds(
+    value, receiver, connection, passing, monkeypatch
+):
+    monkeypatch.delenv("AIRFLOW_CONN_CODAT_DEFAULT")
+    if value is not None:
+        monkeypatch.setenv("AIRFLOW_CONN_CODAT_DEFAULT", value)
+    assert receiver.take(write()).status_code == 503
+    connection(SECRET)
+    passing.passed = secrets_module.REFUSED_TTL - 1
+    assert receiver.take(write()).status_code == 503
+    passing.passed = secrets_module.REFUSED_TTL
+    assert receiver.take(write()).status_code == 200
+
+
+def test_an_error_that_is_raised_again_does_not_grow(connection):
+    connection()
+    secrets = secrets_module.Secrets()
+
+    def frames():
+        with pytest.raises(CodatInputError) as raised:
+            secrets.of("codat_default")
+        return len(extract_tb(raised.value.__traceback__))
+
+    frames()
+    assert frames() == frames()
+
+
 # -- health ------------------------------------------------------------------------------------------------------------
 
 
@@ -214,19 +280,45 @@ def health(receiver):
 
 
 def test_health_names_the_connections(receiver, database):
-    database.add(MAILBOX)
+    database.add(MAILBOX, BILLS)
     assert health(receiver) == {
         "status": "healthy",
         "hints": HAS_HINTS,
+        "data_assets": True,
         "connections": {"codat_default": {"path": "/codat/webhooks/codat_default", "missing": []}},
     }
+
+
+A_DATA_ASSET = f"a DAG that names an asset of Codat's data, such as {ANY_BILLS}"
+"""What health says is missing where webhooks would lead to nothing."""
+
+
+@pytest.mark.parametrize(
+    ("uri", "is_active", "is_of_data"),
+    [
+        (BILLS, True, True),
+        (ANY_BILLS, True, True),
+        (BILLS, False, False),
+        (all_data_uri("bills", host="codat.example"), True, False),
+        ("s3://bucket/data/bills", True, False),
+    ],
+    ids=["of a company", "of any company", "no more", "of another host", "of another system"],
+)
+def test_health_tells_whether_a_dag_can_be_started(uri, is_active, is_of_data, receiver, database):
+    database.add(MAILBOX)
+    database.add(uri, is_active=is_active)
+    report = health(receiver)
+    assert report["data_assets"] is is_of_data
+    missing = [] if is_of_data or HAS_HINTS else [A_DATA_ASSET]
+    assert report["connections"]["codat_default"]["missing"] == missing
+    assert report["status"] == ("incomplete" if missing else "healthy")
 
 
 def test_health_is_as_the_guide_prints_it(receiver):
     printed = json.loads(block((PLUGIN, "json", "codat_default")).text)
     if not HAS_HINTS:
-        printed = {**printed, "status": "healthy", "hints": False}
-        printed["connections"]["codat_default"]["missing"] = []
+        printed["hints"] = False
+        printed["connections"]["codat_default"]["missing"] = [A_DATA_ASSET]
     assert health(receiver) == printed
 
 
@@ -237,11 +329,12 @@ def test_health_tells_what_is_missing(secrets, receiver, connection, logged):
     assert report["status"] == "incomplete"
     missing = report["connections"]["codat_default"]["missing"]
     assert "a signing secret in its extra 'webhook_secrets'" in missing[0]
-    assert [f"a DAG that names the asset {MAILBOX}"] * HAS_HINTS == missing[1:]
+    assert missing[1:] == [f"a DAG that names the asset {MAILBOX}" if HAS_HINTS else A_DATA_ASSET]
     text = logged()
     assert "connection 'codat_default' has no signing secret in its extra 'webhook_secrets'" in text
     assert "whsec_short" not in text
 
 
 def test_health_without_any_connection_is_incomplete(database):
-    assert health(Receiver([])) == {"status": "incomplete", "hints": HAS_HINTS, "connections": {}}
+    expected = {"status": "incomplete", "hints": HAS_HINTS, "data_assets": False, "connections": {}}
+    assert health(Receiver([])) == expected

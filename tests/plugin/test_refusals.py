@@ -7,17 +7,20 @@ import gzip
 import json
 import time
 from contextlib import contextmanager
+from datetime import datetime
 
 import pytest
 from airflow.utils.session import create_session
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
-from webhook_messages import ANY_BILLS, BILLS, MAILBOX, OTHER_SECRET, PATH, SECRET, signed, write
+from webhook_messages import ANY_BILLS, BILLS, MAILBOX, OTHER_SECRET, PATH, SECRET, message, signed, write
 from webhook_runs import Receiver
 
 from airflow_provider_codat.plugin import app as app_module
 from airflow_provider_codat.plugin import body as body_module
+from airflow_provider_codat.plugin import secrets as secrets_module
+from airflow_provider_codat.plugin.store import HAS_HINTS
 
 BODY = write()
 NOT_TEXT = b"\xff\xfe" + BODY
@@ -39,25 +42,31 @@ def an_hour_ahead():
     return signed(BODY, at=time.time() + 3600)
 
 
+LACKING = "the request lacks one of the headers"
+NO_MATCH = "no signature matches"
+NO_NUMBER = "the timestamp is not a number of seconds"
 UNVERIFIED = {
-    "no headers": dict,
-    "no signature": lambda: without("webhook-signature"),
-    "no id": lambda: without("webhook-id"),
-    "no timestamp": lambda: without("webhook-timestamp"),
-    "of another secret": lambda: signed(BODY, secret=OTHER_SECRET),
-    "of another body": lambda: signed(BODY + b" "),
-    "of another id": lambda: instead(id="msg_2"),
-    "an entry without a value": lambda: instead(signature="v1"),
-    "an entry of three parts": lambda: instead(signature="v1,a,b"),
-    "an entry that is not base64": lambda: instead(signature="v1,\xff\xfe"),
-    "another version": lambda: instead(signature=signed(BODY)["webhook-signature"].replace("v1,", "v1a,")),
-    "an old timestamp": an_hour_old,
-    "a timestamp ahead": an_hour_ahead,
-    "a timestamp of 5,000 digits": lambda: instead(timestamp="9" * 5000),
-    "a timestamp that is no number": lambda: instead(timestamp="now"),
-    "half a family of headers": lambda: {"svix-id": "msg_1", **without("webhook-id")},
+    "no headers": (dict, LACKING),
+    "no signature": (lambda: without("webhook-signature"), LACKING),
+    "no id": (lambda: without("webhook-id"), LACKING),
+    "no timestamp": (lambda: without("webhook-timestamp"), LACKING),
+    "of another secret": (lambda: signed(BODY, secret=OTHER_SECRET), NO_MATCH),
+    "of another body": (lambda: signed(BODY + b" "), NO_MATCH),
+    "of another id": (lambda: instead(id="msg_2"), NO_MATCH),
+    "an entry without a value": (lambda: instead(signature="v1"), NO_MATCH),
+    "an entry of three parts": (lambda: instead(signature="v1,a,b"), NO_MATCH),
+    "an entry that is not base64": (lambda: instead(signature="v1,\xff\xfe"), NO_MATCH),
+    "another version": (
+        lambda: instead(signature=signed(BODY)["webhook-signature"].replace("v1,", "v1a,")),
+        "no entry of version v1",
+    ),
+    "an old timestamp": (an_hour_old, "seconds behind this machine's clock"),
+    "a timestamp ahead": (an_hour_ahead, "seconds ahead of this machine's clock"),
+    "a timestamp of 5,000 digits": (lambda: instead(timestamp="9" * 5000), NO_NUMBER),
+    "a timestamp that is no number": (lambda: instead(timestamp="now"), NO_NUMBER),
+    "half a family of headers": (lambda: {"svix-id": "msg_1", **without("webhook-id")}, LACKING),
 }
-"""Headers of the body BODY -> 401."""
+"""Headers of the body BODY -> 401, and the reason in the log."""
 
 UNREADABLE = {
     "empty": b"",
@@ -69,6 +78,18 @@ UNREADABLE = {
     "a number of 5,000 digits": b'{"eventType": ' + b"9" * 5000 + b"}",
 }
 """Signed bodies -> 400."""
+
+
+class Recorded:
+    """A body without end. ``read`` is how many of its parts were read."""
+
+    def __init__(self):
+        self.read = 0
+
+    async def parts(self):
+        while True:
+            self.read += 1
+            yield b" " * 65_536
 
 
 @pytest.fixture
@@ -84,6 +105,7 @@ def refused(receiver, database, logged):
         assert answer.headers.get("retry-after") == retry_after
         assert f"with {status}: " in shown
         assert reason in shown
+        assert "Traceback" not in shown
         for secret in (SECRET, SECRET.removeprefix("whsec_"), "Hat Shop", signed(BODY)["webhook-signature"]):
             assert secret not in shown + answer.text
         assert (database.counts(), database.hints()) == ({}, [])
@@ -92,10 +114,19 @@ def refused(receiver, database, logged):
     return refused
 
 
-@pytest.mark.parametrize("headers", UNVERIFIED.values(), ids=UNVERIFIED)
-def test_what_is_not_verified_is_refused(headers, refused):
+@pytest.mark.parametrize(("headers", "reason"), UNVERIFIED.values(), ids=UNVERIFIED)
+def test_what_is_not_verified_is_refused(headers, reason, refused):
     headers = {name: value.encode("latin-1") for name, value in headers().items()}
-    refused(401, "", content=BODY, headers=headers)
+    refused(401, reason, content=BODY, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"), [(dict, LACKING), (an_hour_old, "seconds behind")], ids=["no headers", "an old timestamp"]
+)
+def test_a_body_is_not_read_if_the_headers_show_that_it_is_not_codats(headers, reason, refused):
+    body = Recorded()
+    refused(401, reason, content=body.parts(), headers=headers())
+    assert body.read == 0
 
 
 def test_a_body_that_is_not_verified_is_not_parsed(refused):
@@ -122,7 +153,7 @@ def test_a_connection_that_is_not_named_is_not_looked_up(refused, connection, mo
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"])
 def test_another_method_is_refused(method, refused):
-    answer = refused(405, "", method=method, content=BODY, headers=signed(BODY))
+    answer = refused(405, "Method Not Allowed", method=method, content=BODY, headers=signed(BODY))
     assert answer.headers["allow"] == "POST"
 
 
@@ -133,15 +164,22 @@ def test_a_compressed_body_is_refused(encoding, refused):
 
 
 def test_a_large_body_is_refused_while_it_comes(refused):
-    sent = []
+    body = Recorded()
+    refused(413, "more than 1048576 bytes", content=body.parts(), headers=signed(BODY))
+    assert body.read == 17
 
-    async def endless():
-        while True:
-            sent.append(0)
-            yield b" " * 65_536
 
-    refused(413, "more than 1048576 bytes", content=endless(), headers=signed(BODY))
-    assert len(sent) == 17
+def test_a_body_that_is_said_to_be_large_is_not_read(refused):
+    body = Recorded()
+    headers = {**signed(BODY), "content-length": "1048577"}
+    refused(413, "more than 1048576 bytes", content=body.parts(), headers=headers)
+    assert body.read == 0
+
+
+@pytest.mark.parametrize("length", ["1048576", "-1", "x", "9" * 5000], ids=len)
+def test_a_small_body_is_read_whatever_is_said_of_its_size(length, receiver, database):
+    headers = {**signed(BODY), "content-length": length}
+    assert receiver.send(content=BODY, headers=headers).status_code == 200
 
 
 def test_a_slow_body_is_refused(refused, monkeypatch):
@@ -192,11 +230,49 @@ def locked_database():
         session.rollback()
 
 
-def test_a_message_comes_again_while_the_database_is_locked(refused, receiver, database):
+def test_a_message_comes_again_while_the_database_is_locked(receiver, database, logged):
+    database.add(BILLS)
     with locked_database():
         answer = receiver.take(BODY)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
     assert database.counts() == {}
+    text = logged()
+    assert "with 503: OperationalError: database is locked" in text
+    assert "Traceback" not in text
+
+
+CONNECTED = message("connection.connected", {"connection": {"id": "b0b0", "status": "Linked"}})
+
+
+@pytest.mark.parametrize("body", [CONNECTED] if HAS_HINTS else [CONNECTED, write(status="Failed")])
+def test_a_message_that_leads_to_nothing_takes_no_lock(body, receiver, database):
+    database.add(BILLS, MAILBOX)
+    with locked_database():
+        assert receiver.take(body).json() == {"status": "stored"}
+
+
+def test_where_an_unexpected_error_comes_from_is_in_the_log(receiver, monkeypatch, caplog, logged):
+    def broken(_):
+        raise LookupError("no such thing")
+
+    monkeypatch.setattr(app_module.store, "store", broken)
+    answer = receiver.take(BODY)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
+    assert [record.exc_info for record in caplog.records if record.levelname == "ERROR"] == [None]
+    text = logged()
+    assert "An unexpected error:" in text
+    assert f'test_refusals.py", line {broken.__code__.co_firstlineno + 1}, in broken' in text
+    assert "with 503: LookupError: no such thing" in text
+    assert SECRET not in text
+
+
+def test_health_tells_where_an_unexpected_error_comes_from(receiver, database, monkeypatch, logged):
+    def broken(_):
+        raise LookupError("no such thing")
+
+    monkeypatch.setattr(secrets_module, "CodatHook", broken)
+    assert receiver.send("GET", "/codat/health").json()["status"] == "incomplete"
+    assert f'test_refusals.py", line {broken.__code__.co_firstlineno + 1}, in broken' in logged()
 
 
 def test_an_answer_does_not_wait_for_a_database_that_hangs(receiver, monkeypatch, logged):
@@ -219,6 +295,7 @@ def test_too_many_requests_at_once_are_told_to_come_later(connection, database, 
 
     async def one_more():
         await places.wait()
+        assert (await receiver.asend(content=BODY)).status_code == 401  # it would take no place
         answer = await receiver.asend(content=BODY, headers=signed(BODY))
         go_on.set()
         return answer
@@ -230,11 +307,12 @@ def test_too_many_requests_at_once_are_told_to_come_later(connection, database, 
     assert "with 429: 3 requests are under way" in logged()
     # Each of them has left its place, and so does one whose body is refused.
     for _ in range(4):
-        assert receiver.send(content=BODY, headers={"content-encoding": "gzip"}).status_code == 415
-    assert {answer.status_code for answer in together(*(receiver.asend(content=BODY) for _ in range(3)))} == {401}
+        assert receiver.send(content=BODY, headers={**signed(BODY), "content-encoding": "gzip"}).status_code == 415
+    others = (receiver.asend(content=BODY, headers=signed(BODY, secret=OTHER_SECRET)) for _ in range(3))
+    assert {answer.status_code for answer in together(*others)} == {401}
 
 
-# -- anything ----------------------------------------------------------------------------------------------------------
+# -- anything: a hundred examples, or as many as CODAT_TEST_EXAMPLES says ----------------------------------------------
 
 VALUES = st.binary(max_size=80) | st.text(st.characters(max_codepoint=255), max_size=80).map(
     lambda value: value.encode("latin-1")
@@ -252,7 +330,10 @@ PAYLOADS = JSON | st.fixed_dictionaries({}, optional=FIELDS)
 TYPES = JSON | st.sampled_from(
     ["bills.write.successful", "read.completed", "connection.created", "\x00.write.successful"]
 )
-EVENTS = st.fixed_dictionaries({}, optional={"id": JSON, "eventType": TYPES, "payload": PAYLOADS})
+DATES = JSON | st.datetimes().map(datetime.isoformat)
+EVENTS = st.fixed_dictionaries(
+    {}, optional={"id": JSON, "eventType": TYPES, "generatedDate": DATES, "payload": PAYLOADS}
+)
 BODIES = (
     st.binary(max_size=200)
     | JSON.map(lambda value: json.dumps(value).encode())

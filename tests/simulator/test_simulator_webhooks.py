@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import time
@@ -435,9 +436,10 @@ def test_there_are_at_most_50_consumers(told):
     assert [told.post("/webhooks", json=wanted).status_code for _ in range(51)] == [201] * 50 + [400]
 
 
-def test_what_no_message_can_be_sent_to_is_refused(told):
-    with pytest.raises(ValueError, match=r"url is 'example\.com'"):
-        told.codat.webhooks.add("example.com", WRITES)
+@pytest.mark.parametrize("url", ["example.com", "http://localhost:1/\u00fc", "http://localhost:1/?\u00fc"])
+def test_what_no_message_can_be_sent_to_is_refused(told, url):
+    with pytest.raises(ValueError, match=re.escape(f"url is {url!r}")):
+        told.codat.webhooks.add(url, WRITES)
 
 
 def test_a_receiver_may_use_the_simulator_while_it_receives(inbox):

@@ -23,20 +23,30 @@ MAILBOX = webhook_uri("codat_default")
 PATH = "/codat/webhooks/codat_default"
 
 
-def message(event_type: str, payload: Mapping[str, Any], event_id: str | None = None) -> bytes:
+GENERATED_AT = "2026-01-02T03:04:05Z"
+
+
+def message(
+    event_type: str, payload: Mapping[str, Any], event_id: str | None = None, generated_at: str | None = GENERATED_AT
+) -> bytes:
     """Return the body of a webhook in Codat's shape."""
     payload = {"referenceCompany": {"id": COMPANY, "name": "Hat Shop"}, **payload}
     event_id = event_id or str(uuid.uuid4())
-    envelope = {"id": event_id, "eventType": event_type, "generatedDate": "2026-01-02T03:04:05Z", "payload": payload}
+    envelope = {"id": event_id, "eventType": event_type, "generatedDate": generated_at, "payload": payload}
     return json.dumps(envelope).encode()
 
 
 def write(
-    data_type: str = "bills", *, status: str = "Success", key: str = "push-1", event_id: str | None = None
+    data_type: str = "bills",
+    *,
+    status: str = "Success",
+    key: str = "push-1",
+    event_id: str | None = None,
+    generated_at: str | None = GENERATED_AT,
 ) -> bytes:
     outcome = "successful" if status == "Success" else "unsuccessful"
     payload = {"id": key, "type": "Create", "connectionId": "b0b0", "status": status, "record": {"id": "9"}}
-    return message(f"{data_type}.write.{outcome}", payload, event_id)
+    return message(f"{data_type}.write.{outcome}", payload, event_id, generated_at)
 
 
 def read(**statuses: str) -> bytes:

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from airflow_provider_codat.api.errors import CodatInputError, CodatWebhookRefused
 from airflow_provider_codat.api.http.request import identifier
-from airflow_provider_codat.api.http.response import id_or_none, parse_json, text_or_none
+from airflow_provider_codat.api.http.response import id_or_none, parse_datetime, parse_json, text_or_none
 
 _LONGEST_EVENT_TYPE = 255
 _WRITE = re.compile(r"(?P<data_type>.+)\.write\.(?:un)?successful")
@@ -52,6 +53,7 @@ class WebhookEvent:
     :param operation_key: the key of the push operation that a write event is about, or ``None``.
     :param status: the status of the push operation or of the connection, or ``None``.
     :param data_types: the data types that a read or a write is about; default none.
+    :param generated_at: when Codat made the event, or ``None``.
 
     Source: https://docs.codat.io/using-the-api/webhooks/event-types.
     """
@@ -63,6 +65,7 @@ class WebhookEvent:
     operation_key: str | None = None
     status: str | None = None
     data_types: tuple[WebhookDataType, ...] = ()
+    generated_at: datetime | None = None
 
     @property
     def is_write(self) -> bool:
@@ -104,7 +107,8 @@ def read_webhook(body: bytes) -> WebhookEvent:
             f"the body has no eventType of 1 to {_LONGEST_EVENT_TYPE} printable characters, and no such type"
         )
     payload = message.get("payload")
-    return _event(_id(message.get("id")), event_type, {} if payload is None else _object(payload, "the payload"))
+    event = _event(_id(message.get("id")), event_type, {} if payload is None else _object(payload, "the payload"))
+    return replace(event, generated_at=parse_datetime(message.get("generatedDate")))
 
 
 def _event(event_id: str | None, event_type: str, payload: dict[str, Any]) -> WebhookEvent:

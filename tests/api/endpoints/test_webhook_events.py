@@ -1,4 +1,5 @@
 import json
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import example, given
@@ -92,6 +93,22 @@ def test_what_kind_of_event_it_is(event_type, kinds):
     assert {kind for kind in ("is_write", "is_read", "is_connection", "is_company") if getattr(event, kind)} == kinds
 
 
+@pytest.mark.parametrize(
+    ("text", "generated_at"),
+    [
+        ("2026-03-01T02:07:11.5021334Z", datetime(2026, 3, 1, 2, 7, 11, 502133, UTC)),
+        ("2026-03-01T02:07:11", datetime(2026, 3, 1, 2, 7, 11, tzinfo=UTC)),
+        ("2026-03-01T02:07:11+02:00", datetime(2026, 3, 1, 0, 7, 11, tzinfo=UTC)),
+        ("0001-01-01T00:00:00+23:00", None),
+        ("yesterday", None),
+        (1772330831, None),
+        (None, None),
+    ],
+)
+def test_when_codat_made_an_event(text, generated_at):
+    assert read_webhook(body(generatedDate=text)).generated_at == generated_at
+
+
 @pytest.mark.parametrize("value", [None, 7.5, True, [], {}, "", "a/b", "a b", "..", "x" * 129, "{{ x }}", "\ud800?"])
 def test_what_is_no_id_is_not_taken_for_one(value):
     payload = {
@@ -152,7 +169,7 @@ TYPES = st.sampled_from(["read.completed", "bills.write.successful", "connection
 
 @given(
     st.binary()
-    | st.builds(body, TYPES | JSON, PAYLOAD | JSON, id=JSON)
+    | st.builds(body, TYPES | JSON, PAYLOAD | JSON, id=JSON, generatedDate=JSON)
     | st.builds(lambda value: json.dumps(value).encode(), JSON)
 )
 @example(b'{"eventType": "x", "id": ' + b"9" * 5000 + b"}")

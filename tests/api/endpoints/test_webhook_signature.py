@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_codat.api.endpoints.webhook_signature import (
     TOLERANCE,
+    check_signing_headers,
     known_secret,
     signed_headers,
     verified_message_id,
@@ -109,6 +110,26 @@ def test_anything_else_is_refused_with_the_reason(change, reason):
     with pytest.raises(CodatWebhookRefused, match=reason):
         verified_message_id(**{"headers": HEADERS, "body": BODY, "secrets": [SECRET], "now": AT, **change})
     refusal(**change)
+
+
+@pytest.mark.parametrize(
+    ("headers", "now"),
+    [
+        ({}, AT),
+        ({**HEADERS, "webhook-id": "a.b"}, AT),
+        ({**HEADERS, "webhook-timestamp": "x"}, AT),
+        (HEADERS, AT + TOLERANCE + 1),
+    ],
+    ids=["missing", "id", "timestamp", "late"],
+)
+def test_headers_alone_are_refused_as_with_a_body(headers, now):
+    with pytest.raises(CodatWebhookRefused) as raised:
+        check_signing_headers(headers, now)
+    assert str(raised.value) == refusal(headers=headers, now=now)
+
+
+def test_whether_a_signature_matches_is_not_for_the_headers_to_say():
+    check_signing_headers(with_signature("v1,AAAA"), AT + TOLERANCE)
 
 
 TEXT = st.text() | st.text(st.characters(codec=None))
