@@ -24,7 +24,7 @@ SHARE_OF_AGE = 0.1
 
 WEBHOOK_PAUSE = 120.0
 """The shortest default pause in seconds while webhooks announce the ends. If a webhook is lost, the end is seen as much
-later, and so is that the webhooks have stopped."""
+later, or later by the usual pause if that is longer. So is that the webhooks have stopped."""
 
 
 @dataclass(frozen=True)
