@@ -10,7 +10,14 @@ from airflow_provider_codat.api.waiting.pace import Pace
 from airflow_provider_codat.api.waiting.webhooks import ENOUGH, GRACE
 from airflow_provider_codat.simulator import Outcome
 from airflow_provider_codat.triggers import shared_polls
-from airflow_provider_codat.triggers.webhook_mailbox import LONGEST_READ, PAUSE_AFTER_ERROR, READ_EVERY, has_mailbox
+from airflow_provider_codat.triggers.shared_polls import SharedPolls
+from airflow_provider_codat.triggers.webhook_mailbox import (
+    LONGEST_READ,
+    PAUSE_AFTER_ERROR,
+    READ_EVERY,
+    MailboxReader,
+    has_mailbox,
+)
 
 NEVER = 10**6
 
@@ -106,6 +113,14 @@ def test_a_connection_id_that_cannot_be_in_a_uri_is_logged_once_and_the_waits_go
     assert waits.run() == ["Success"] * 2
     assert len(messages(logged, "Connection 'codat/default': webhooks wake no waits: codat_conn_id")) == 1
     assert mailbox.reads == []
+
+
+def test_for_a_connection_id_that_cannot_be_in_a_uri_no_reader_runs():
+    async def tasks():
+        MailboxReader("codat/default", SharedPolls("codat/default")).start()
+        return asyncio.all_tasks() - {asyncio.current_task()}
+
+    assert asyncio.run(tasks()) == set()
 
 
 def test_a_mailbox_that_cannot_be_read_is_logged_once_and_read_again_later(

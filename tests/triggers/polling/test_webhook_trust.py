@@ -14,6 +14,7 @@ from airflow_provider_codat.api.refreshing.freshness import FreshnessWait, Requi
 from airflow_provider_codat.api.waiting.pace import WEBHOOK_PAUSE, Pace
 from airflow_provider_codat.api.waiting.wait import OperationWait
 from airflow_provider_codat.api.waiting.webhooks import ENOUGH, GRACE
+from airflow_provider_codat.api.webhook_hints import MOST_HINTS
 from airflow_provider_codat.simulator import Outcome, RefreshOutcome
 from airflow_provider_codat.triggers import company_poll, shared_polls
 from airflow_provider_codat.triggers.shared_polls import SharedPolls, wait_for_end
@@ -282,6 +283,18 @@ def test_ends_that_come_one_at_a_time_count_as_missed(waits, codat, company, pus
     assert second <= 5.0
 
 
+def test_a_hint_that_comes_after_the_last_wait_has_ended_counts(waits, clock, codat, company, push, mailbox, trust):
+    """Until the next wait begins, later hints may have taken its place in the mailbox."""
+    others = codat.add_company()
+    key = codat.add_push(others.id, outcome=Outcome(latency=78.0))
+    waits.add_paced(others, key, Pace(5.0, False), patience=600, after=70.0)
+    mailbox.hint_after(85.0, others, operation=key)
+    clock.after(150.0, lambda: mailbox.hint(others, operation="another", times=MOST_HINTS))
+    waits.add_paced(company, push(NEVER), Pace(5.0), patience=480, after=200.0)
+    waits.run()
+    assert rests(clock, company)
+
+
 def test_each_line_is_logged_once_an_hour(waits, codat, mailbox, logged, monkeypatch):
     monkeypatch.setattr(shared_polls, "LOG_EVERY", 1000.0)
     announced = [codat.add_company() for _ in range(4)]
@@ -295,7 +308,8 @@ def test_each_line_is_logged_once_an_hour(waits, codat, mailbox, logged, monkeyp
     assert text.count("are not relied on (push operation)") == 2
 
 
-def test_the_event_loop_goes_on_while_the_waits_of_many_companies_look_for_hints(codat, waits, clock):
+@pytest.mark.parametrize("work", [lambda polls: polls.hear({}), lambda polls: polls.cannot_hear()])
+def test_the_event_loop_goes_on_while_the_waits_of_many_companies_hear_of_webhooks(work, codat, waits, clock):
     """Each company has one wait only."""
 
     async def ticks_while(work):
@@ -309,7 +323,10 @@ def test_the_event_loop_goes_on_while_the_waits_of_many_companies_look_for_hints
         polls = SharedPolls("codat_default")
         await polls.sender.open(clock.time() + 60.0)
         for number in range(1000):
-            polls.poll_for(OperationWait(PUSH_OPERATION, f"company-{number}", "push-1", waits.log))
-        return await ticks_while(polls.hear({}))
+            poll = polls.poll_for(OperationWait(PUSH_OPERATION, f"company-{number}", "push-1", waits.log))
+        await polls.hear({})
+        for _ in range(ENOUGH):
+            poll._trust.announced("company-1")
+        return await ticks_while(work(polls))
 
     assert clock.run(look()) >= 10
