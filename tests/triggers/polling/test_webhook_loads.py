@@ -64,6 +64,8 @@ def test_waits_that_begin_one_by_one_share_fewer_checks(last_status, most, play)
     load = play(over=1200.0, last_status=last_status)
     assert load.a_push <= most
     assert load.delays[-1] <= LATE
+    polled = play(over=1200.0, last_status=last_status, is_trusted=False, is_announced=lambda _: False)
+    assert load.a_push <= polled.a_push / 5
 
 
 def test_after_the_start_of_a_triggerer_the_pace_is_the_usual_one_until_ends_were_announced(play):
