@@ -95,7 +95,7 @@ class CompanyPoll:
         due = min(max(due, wait.not_before), max(deadline, now))
         end = asyncio.get_running_loop().create_future()
         subscription = Subscription(wait, pace, began, due, deadline, end)
-        if self._trust.is_given:
+        if self._trust.is_given(self.company_id):
             subscription.rest(now)
         self._subscriptions.setdefault(wait.key.casefold(), []).append(subscription)
         self._reschedule(wait.key.casefold())
@@ -135,21 +135,32 @@ class CompanyPoll:
 
     async def hurry(self) -> None:
         """Go back to the usual pace, because webhooks do not announce the ends any more."""
+        soon = time.monotonic() + random.random() * FIRST_CHECK_WITHIN  # noqa: S311 - no secret
         async for key in in_slices(list(self._subscriptions)):
             for each in self._waiting_for(key):
-                each.hurry()
+                each.hurry(soon)
             self._reschedule(key)
         self._sender.wake(self)
 
-    def _count_end(self, ended: list[Subscription]) -> None:
+    def _count_end(self, answered: list[Subscription]) -> None:
         """Count whether a hint has announced the end of an operation, once for all who wait for it."""
-        if any(each.is_hinted for each in ended):
-            self._trust.announced()
+        now = time.monotonic()
+        ended = [each for each in answered if self._is_announced_by_webhooks(each)]
+        if any(each.is_announced(now) for each in ended):
+            self._trust.announced(self.company_id)
             return
         for each in ended:
             if each.had_status:
-                self._trust.unannounced(each.seen_end(time.monotonic(), _to_epoch()))
+                self._trust.unannounced(each.seen_end(now, _to_epoch()))
                 return
+
+    def _is_announced_by_webhooks(self, subscription: Subscription) -> bool:
+        """Whether a wait has ended with what webhooks tell of: not with a timeout, nor with work for a worker."""
+        end = subscription.end
+        if not end.done() or end.exception() is not None:
+            return False
+        is_operation = isinstance(self.kind, OperationKind)
+        return is_operation or bool(subscription.wait.end(end.result()).is_success)
 
     # -- what the sender calls ---------------------------------------------------------------------------------------
 
@@ -191,8 +202,9 @@ class CompanyPoll:
         async for key in in_slices(shown):
             waiting = self._waiting_for(key)
             for subscription in waiting:
-                subscription.answered(shown[key], check.began, time.monotonic(), may_rest=self._trust.is_given)
-            self._count_end([each for each in waiting if each.end.done()])
+                may_rest = self._trust.is_given(self.company_id)
+                subscription.answered(shown[key], check.began, time.monotonic(), may_rest=may_rest)
+            self._count_end(waiting)
             self._reschedule(key)
 
     async def failed(self, check: Check, error: CodatError) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
@@ -18,12 +19,24 @@ from airflow_provider_codat.api.webhook_hints import read_hints
 from airflow_provider_codat.triggers.company_poll import CompanyPoll
 from airflow_provider_codat.triggers.company_requests import CompanyRequests
 from airflow_provider_codat.triggers.sender import Sender
+from airflow_provider_codat.triggers.slices import in_slices
 from airflow_provider_codat.triggers.thread_log import ThreadLog
 from airflow_provider_codat.triggers.webhook_mailbox import MailboxReader, has_mailbox
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_provider_codat.api.waiting.pace import Pace
     from airflow_provider_codat.api.waiting.wait import Wait
+
+LOG_EVERY = 3600.0
+"""Seconds in which each line about one kind of operation is logged at most once."""
+
+_RELIED_ON = (
+    "Webhooks of connection %r have announced the last %d ends (%s). Waits that no webhook wakes are checked every"
+    " %.0f s from now on."
+)
+_NOT_RELIED_ON = "Webhooks of connection %r are not relied on (%s): %s. All waits go on at the usual pace."
 
 log = ThreadLog(logging.getLogger(__name__))
 
@@ -55,7 +68,8 @@ class SharedPolls:
         self._orders: defaultdict[str, ListOrder] = defaultdict(ListOrder)
         self._trusts: defaultdict[str, Trust] = defaultdict(Trust)
         self._polls: dict[tuple[str, str], CompanyPoll] = {}
-        self._trusted: set[str] = set()  # the kinds of which the log says so
+        self._trusted: set[str] = set()  # the kinds whose webhooks were trusted after the last read
+        self._logged_at: dict[tuple[str, str], float] = {}  # by message and kind
         self._hints = Hints()
         self._mailbox = MailboxReader(codat_conn_id, self) if has_mailbox(codat_conn_id) else None
         self._requests: dict[str, CompanyRequests] = {}
@@ -86,41 +100,39 @@ class SharedPolls:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether there are waits."""
-        return bool(self._polls)
+        """Whether there are waits, or ends that a hint may still announce."""
+        return bool(self._polls) or any(trust.has_open_ends for trust in self._trusts.values())
 
     async def hear(self, mailbox: Any) -> None:
         """Check the operations at once that the hints of webhooks name."""
         self._hints.read(read_hints(mailbox))
-        for poll in list(self._polls.values()):
+        async for poll in in_slices(list(self._polls.values())):
             await poll.hear(self._hints)
         for kind, trust in list(self._trusts.items()):
-            was_given = trust.is_given
             missed = trust.heard(self._hints, time.monotonic())
-            if trust.is_given and kind not in self._trusted:
+            if missed:
+                await self._hurry(kind, f"none has announced an end at company {missed[0].company_id}")
+            if trust.is_earned and kind not in self._trusted:
                 self._trusted.add(kind)
-                message = (
-                    "Webhooks of connection %r have announced the last %d ends (%s). Waits that no webhook wakes are"
-                    " checked every %.0f s from now on."
-                )
-                log.info(message, self._name, ENOUGH, kind, WEBHOOK_PAUSE)
-            elif was_given and missed is not None:
-                await self._hurry(kind, f"none has announced an end at company {missed.company_id}")
+                self._log_rarely(log.info, _RELIED_ON, kind, ENOUGH, kind, WEBHOOK_PAUSE)
 
     async def cannot_hear(self) -> None:
         """Go on at the usual pace, because the mailbox cannot be read."""
         for kind, trust in list(self._trusts.items()):
-            was_given = trust.is_given
-            trust.cannot_hear()
-            if was_given:
+            if trust.cannot_hear():
                 await self._hurry(kind, "they cannot be read")
 
     async def _hurry(self, kind: str, reason: str) -> None:
         self._trusted.discard(kind)
-        message = "Webhooks of connection %r are not relied on (%s): %s. All waits go on at the usual pace."
-        log.warning(message, self._name, kind, reason)
-        for poll in list(self._polls.values()):  # one of another kind is checked once more than necessary
+        self._log_rarely(log.warning, _NOT_RELIED_ON, kind, kind, reason)
+        async for poll in in_slices([each for each in self._polls.values() if each.kind.name == kind]):
             await poll.hurry()
+
+    def _log_rarely(self, write: Callable[..., None], message: str, kind: str, *values: Any) -> None:
+        now = time.monotonic()
+        if now - self._logged_at.get((message, kind), -math.inf) >= LOG_EVERY:
+            self._logged_at[message, kind] = now
+            write(message, self._name, *values)
 
 
 _polls: dict[asyncio.AbstractEventLoop, dict[str, SharedPolls]] = {}

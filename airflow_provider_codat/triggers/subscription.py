@@ -7,9 +7,9 @@ an answer that shows no end                     after the usual pause, which ``P
                                                 the ends, after a longer one
 a hint of a webhook                             at once, but not before the ``Retry-After`` of the last check, and at
                                                 least the interval after the last check that followed a hint
-an answer to that check that shows no end       after the usual pause: Codat may show the end a moment later
+an answer to that check that shows no end       after the interval: Codat may show the end a moment later
 an error of a check, if the wait goes on        after the usual pause; if a hint is not answered yet, after the interval
-webhooks do not announce the ends any more      at the time that it would have without webhooks
+webhooks do not announce the ends any more      at the time that it would have without webhooks, but not at once for all
 ==============================================  ======================================================================
 """
 
@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_codat.api.errors import CodatError
-from airflow_provider_codat.api.waiting.webhooks import Hints, SeenEnd
+from airflow_provider_codat.api.waiting.webhooks import HINT_LASTS, Hints, SeenEnd
 
 if TYPE_CHECKING:
     from airflow_provider_codat.api.waiting.pace import Pace
@@ -49,7 +49,8 @@ class Subscription:
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
     _names: frozenset[str] = field(init=False)
     _hint_number: int = 0
-    _hinted_at: float | None = None  # until a check has answered the hint
+    _heard_at: float = -math.inf  # when the last hint came
+    _hinted_at: float | None = None  # the same, until a check has answered the hint
     _hints_from: float = -math.inf
 
     def __post_init__(self) -> None:
@@ -69,7 +70,9 @@ class Subscription:
         follows_hint = self._hinted_at is not None and self._hinted_at <= checked_at
         if follows_hint:
             self._hinted_at, self._hints_from = None, checked_at + self.pace.interval
-        self._reschedule(checked_at, now, may_rest=may_rest and not follows_hint)
+        self._reschedule(checked_at, now, may_rest=may_rest)
+        if follows_hint:
+            self.due = min(self.due, self.usual_due, now + self.pace.interval)
 
     def failed(self, error: CodatError, checked_at: float, now: float) -> None:
         """Process the error of a check that began at ``checked_at``."""
@@ -102,19 +105,18 @@ class Subscription:
 
     # -- webhooks ----------------------------------------------------------------------------------------------------
 
-    @property
-    def is_hinted(self) -> bool:
-        """Whether a hint has come that no check has answered."""
-        return self._hinted_at is not None
+    def is_announced(self, now: float) -> bool:
+        """Return whether a hint has come that announces the end. One that names data types does so for a while."""
+        return self._hint_number > 0 and (not self.wait.data_types or now - self._heard_at <= HINT_LASTS)
 
     def rest(self, now: float) -> None:
         """Put off the first check, because webhooks announce the ends, if a worker has seen the status."""
         if self.had_status:
             self._plan(self.usual_due - now, now, may_rest=True)
 
-    def hurry(self) -> None:
-        """Go back to the usual pace."""
-        self.due = min(self.due, self.usual_due)
+    def hurry(self, not_before: float) -> None:
+        """Go back to the usual pace, with no check before a time if the next one was planned for later."""
+        self.due = min(self.due, max(self.usual_due, not_before))
 
     def hear(self, hints: Hints, now: float, to_epoch: float) -> bool:
         """Plan a check if there is a new hint, and return whether there is one.
@@ -124,7 +126,7 @@ class Subscription:
         number = hints.number(self.wait.company_id, self._names, self.began + to_epoch)
         is_new = number > self._hint_number
         if is_new:
-            self._hint_number, self._hinted_at = number, now
+            self._hint_number, self._heard_at, self._hinted_at = number, now, now
             self._follow_hint(now)
         return is_new
 

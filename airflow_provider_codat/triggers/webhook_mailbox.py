@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from airflow.providers.common.compat.sdk import conf
 from asgiref.sync import sync_to_async
 
+from airflow_provider_codat.api.errors import CodatInputError
 from airflow_provider_codat.api.webhook_hints import MAILBOX_KEY
 from airflow_provider_codat.assets import webhook_uri
 from airflow_provider_codat.triggers.thread_log import ThreadLog
@@ -43,7 +44,7 @@ class Listener(Protocol):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether there are waits."""
+        """Whether it waits for something, so that the mailbox has to be read."""
 
     async def hear(self, mailbox: Any) -> None:
         """Process the content of the mailbox."""
@@ -53,7 +54,7 @@ class Listener(Protocol):
 
 
 class MailboxReader:
-    """Reads the mailbox of a connection while its listener has waits."""
+    """Reads the mailbox of a connection while its listener waits for something."""
 
     def __init__(self, codat_conn_id: str, listener: Listener) -> None:
         self._name = codat_conn_id
@@ -62,6 +63,11 @@ class MailboxReader:
         self._is_supported = True
         self._has_failed = False
         self._is_known_empty = False
+        try:
+            self._asset = webhook_uri(codat_conn_id)
+        except CodatInputError as error:
+            self._is_supported = False
+            log.warning("Connection %r: webhooks wake no waits: %s", codat_conn_id, error)
 
     def start(self) -> None:
         """Read from now on, unless this is done already."""
@@ -76,9 +82,8 @@ class MailboxReader:
 
     async def _read(self) -> float:
         """Read, and return the seconds until the next read."""
-        asset = webhook_uri(self._name)
         # A read is never cancelled: the next answer of Airflow's supervisor would be taken for that of this read.
-        reading = asyncio.create_task(_mailbox_of(asset))
+        reading = asyncio.create_task(_mailbox_of(self._asset))
         try:
             done, _ = await asyncio.wait([reading], timeout=LONGEST_READ)
             if not done:
@@ -92,7 +97,7 @@ class MailboxReader:
             await self._failed(repr(error))
             return PAUSE_AFTER_ERROR
         else:
-            self._succeeded(mailbox, asset)
+            self._succeeded(mailbox)
         return READ_EVERY
 
     async def _failed(self, reason: str) -> None:
@@ -102,7 +107,7 @@ class MailboxReader:
             log.warning(message, self._name, reason)
         self._has_failed = True
 
-    def _succeeded(self, mailbox: Any, asset: str) -> None:
+    def _succeeded(self, mailbox: Any) -> None:
         if self._has_failed:
             log.info("The webhooks of connection %r can be read again.", self._name)
         self._has_failed = False
@@ -111,7 +116,7 @@ class MailboxReader:
                 "No webhook has arrived for connection %r so far. If this lasts, check that a DAG names the asset %r,"
                 " and that Codat sends webhooks to this Airflow.",
                 self._name,
-                asset,
+                self._asset,
             )
         self._is_known_empty = not mailbox
 

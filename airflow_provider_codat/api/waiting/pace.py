@@ -23,8 +23,8 @@ SHARE_OF_AGE = 0.1
 """The default pause, as a share of the time waited so far."""
 
 WEBHOOK_PAUSE = 120.0
-"""The shortest default pause in seconds while webhooks announce the ends. If a webhook is lost, the end is seen as much
-later, and so is that the webhooks have stopped."""
+"""The shortest default pause in seconds while webhooks announce the ends. If a webhook is lost, the end is seen so much
+later, or by the usual pause if that is longer. The same holds for the first end after the webhooks have stopped."""
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,21 @@
 
 A hint names an operation, or data types that were read. It causes a check, and never says how an operation has ended.
 While hints come before the ends are seen, other checks are rare. This is decided for each kind of operation, because
-an account may send webhooks for pushes only. The end of an operation counts as follows:
+an account may send webhooks for pushes only, and for each company, because it may send them for some companies only.
+The end of an operation counts as follows:
 
 ===========================================================  ===========================================================
 a hint                                                       the end is
 ===========================================================  ===========================================================
 came before the check that has shown the end, or up to       announced. After ``ENOUGH`` announced ends in a row, hints
-``GRACE`` seconds after it                                   are trusted
-did not come, and an earlier check had shown the operation   missed: hints are not trusted any more
-as not ended
+``GRACE`` seconds after it                                   are trusted, at all companies
+did not come, and an earlier check had shown the operation   missed: hints are not trusted any more. Its company then
+as not ended                                                 counts by itself until ``ENOUGH`` of its ends in a row were
+                                                             announced. Until then, it does not count for the others
 did not come, and there was no earlier check                 not counted: its hint may be older than the mailbox
 ===========================================================  ===========================================================
 
-While the mailbox cannot be read, hints are not trusted either.
+A timeout does not count. While the mailbox cannot be read, hints are not trusted either.
 """
 
 from __future__ import annotations
@@ -31,6 +33,9 @@ ENOUGH = 5
 GRACE = 15.0
 """Seconds from the check that has shown an end to the last hint that announces it. Codat delivers a webhook at once. If
 that fails, it does so again after 5 seconds."""
+
+HINT_LASTS = 120.0
+"""Seconds for which a hint of data types announces an end. One that came earlier may be about an earlier refresh."""
 
 CLOCKS = 60.0
 """Seconds by which the clocks of the API server and the triggerer may differ."""
@@ -103,42 +108,67 @@ class Trust:
     """
 
     is_reading: bool = False
-    _announced: int = 0
+    _announced: int = 0  # in a row, of all companies that are not doubted
+    _doubted: dict[str, int] = field(default_factory=dict)  # by company: announced ends since the last missed one
     _open: list[SeenEnd] = field(default_factory=list)  # no hint has come yet
 
     @property
-    def is_given(self) -> bool:
-        """Whether hints are trusted."""
+    def is_earned(self) -> bool:
+        """Whether hints are trusted, except those of doubted companies."""
         return self._announced >= ENOUGH
 
-    def announced(self) -> None:
+    def is_given(self, company_id: str) -> bool:
+        """Return whether hints of a company are trusted."""
+        return self.is_earned and company_id not in self._doubted
+
+    @property
+    def has_open_ends(self) -> bool:
+        """Whether there are ends of which it is not known yet whether a hint announces them."""
+        return bool(self._open)
+
+    def announced(self, company_id: str) -> None:
         """Count an end that a hint has announced."""
-        self._announced += self.is_reading
+        if not self.is_reading:
+            return
+        if company_id not in self._doubted:
+            self._announced += 1
+            return
+        self._doubted[company_id] += 1
+        if self._doubted[company_id] >= ENOUGH:
+            del self._doubted[company_id]
+
+    def _missed(self, company_id: str) -> None:
+        if company_id not in self._doubted:
+            self._announced = 0
+        self._doubted[company_id] = 0
 
     def unannounced(self, end: SeenEnd) -> None:
         """Note an end that no hint has announced so far, of an operation that a check had shown as not ended."""
         if self.is_reading:
             self._open.append(end)
 
-    def heard(self, hints: Hints, now: float) -> SeenEnd | None:
-        """Record that the mailbox was read. Return an end that was missed, if there is one.
+    def heard(self, hints: Hints, now: float) -> list[SeenEnd]:
+        """Record that the mailbox was read. Return the ends that were missed although hints were trusted.
 
         :param now: the time in monotonic seconds.
         """
         self.is_reading = True
-        still_open, missed = [], None
+        still_open, missed = [], []
         for end in self._open:
             if hints.number(end.company_id, end.names, end.since) > end.number:
-                self._announced += 1
+                self.announced(end.company_id)
             elif now - end.seen_at > GRACE:
-                missed = end
+                missed.append(end)
             else:
                 still_open.append(end)
         self._open = still_open
-        if missed is not None:
-            self._announced = 0
-        return missed
+        unexpected = [each for each in missed if self.is_given(each.company_id)]
+        for each in missed:
+            self._missed(each.company_id)
+        return unexpected
 
-    def cannot_hear(self) -> None:
-        """Record that the mailbox cannot be read."""
+    def cannot_hear(self) -> bool:
+        """Record that the mailbox cannot be read. Return whether hints were trusted."""
+        was_earned = self.is_earned
         self.is_reading, self._announced, self._open = False, 0, []
+        return was_earned

@@ -81,86 +81,141 @@ def test_numbers_never_shrink_and_grow_with_each_hint(growth):
 # -- trust -------------------------------------------------------------------------------------------------------------
 
 
-def end(number=0, *, at=0.0, key="push-1", names=None):
-    return SeenEnd("company-1", names or frozenset({key}), BEGAN, at, number)
+def end(number=0, *, at=0.0, key="push-1", names=None, company="company-1"):
+    return SeenEnd(company, names or frozenset({key}), BEGAN, at, number)
+
+
+def announce(trust, company="company-1"):
+    for _ in range(ENOUGH):
+        trust.announced(company)
+
+
+def miss(trust, company):
+    trust.unannounced(end(company=company, at=-GRACE - 1))
+    return trust.heard(hints(), 0.0)
 
 
 def trusted():
     trust = Trust(is_reading=True)
-    for _ in range(ENOUGH):
-        trust.announced()
-    assert trust.is_given
+    announce(trust)
+    assert trust.is_given("company-1")
     return trust
 
 
 def test_trust_takes_enough_announced_ends_in_a_row():
     trust = Trust(is_reading=True)
-    for _ in range(ENOUGH - 1):
-        trust.announced()
-        assert not trust.is_given
-    trust.announced()
-    assert trust.is_given
+    for number in range(ENOUGH - 1):
+        trust.announced(f"company-{number}")
+        assert not trust.is_given("company-1")
+    trust.announced("company-9")
+    assert trust.is_given("company-1")
 
 
 def test_nothing_counts_while_the_mailbox_is_not_read():
     trust = Trust()
-    for _ in range(2 * ENOUGH):
-        trust.announced()
+    announce(trust)
     trust.unannounced(end(at=-100.0))
-    assert not trust.is_given
-    assert trust.heard(hints(), 0.0) is None
+    assert not trust.is_earned
+    assert not trust.has_open_ends
 
 
 def test_a_mailbox_that_cannot_be_read_ends_the_trust():
     trust = trusted()
-    trust.cannot_hear()
-    assert not trust.is_given
-    trust.announced()
-    assert trust.heard(hints(), 0.0) is None
-    assert not trust.is_given
+    trust.unannounced(end())
+    assert trust.cannot_hear()
+    assert not trust.is_earned
+    assert not trust.has_open_ends
+    announce(trust)
+    assert not trust.is_earned
+    assert not trust.cannot_hear()
 
 
 def test_an_end_without_a_hint_is_missed_after_the_grace():
     trust, missed = trusted(), end(at=50.0)
     trust.unannounced(missed)
-    assert trust.heard(hints(), 50.0 + GRACE) is None
-    assert trust.is_given
-    assert trust.heard(hints(), 50.0 + GRACE + 1) == missed
-    assert not trust.is_given
-    assert trust.heard(hints(), 50.0 + GRACE + 2) is None
+    assert trust.heard(hints(), 50.0 + GRACE) == []
+    assert trust.has_open_ends
+    assert trust.is_given("company-1")
+    assert trust.heard(hints(), 50.0 + GRACE + 1) == [missed]
+    assert not trust.has_open_ends
+    assert not trust.is_given("company-1")
+    assert trust.heard(hints(), 50.0 + GRACE + 2) == []
 
 
 def test_a_hint_within_the_grace_announces_an_end_that_was_seen_before():
     trust = Trust(is_reading=True)
     for number in range(ENOUGH):
         trust.unannounced(end(key=f"push-{number}"))
-    assert trust.heard(hints(*(hint(1 + number, operation=f"push-{number}") for number in range(ENOUGH))), 1.0) is None
-    assert trust.is_given
+    assert trust.heard(hints(*(hint(1 + number, operation=f"push-{number}") for number in range(ENOUGH))), 1.0) == []
+    assert trust.is_given("company-1")
 
 
 def test_a_hint_that_the_wait_knew_does_not_announce_its_end():
     """It was about an earlier refresh of the same data type, or not true."""
     trust = trusted()
     trust.unannounced(end(3, names=TYPES))
-    assert trust.heard(hints(hint(3, data_types=["bills"])), GRACE + 1) is not None
-    assert not trust.is_given
+    assert len(trust.heard(hints(hint(3, data_types=["bills"])), GRACE + 1)) == 1
+    assert not trust.is_given("company-1")
 
 
-@given(st.lists(st.sampled_from(["announced", "late", "missed", "broken"]), max_size=40))
-def test_trust_is_given_exactly_after_enough_announced_ends_since_the_last_trouble(story):
-    trust, in_a_row, seq, mailbox = Trust(is_reading=True), 0, 0, []
-    for number, what in enumerate(story):
+def test_a_missed_end_ends_the_trust_in_all_companies():
+    trust = trusted()
+    assert len(miss(trust, "company-2")) == 1
+    assert not trust.is_given("company-1")
+
+
+def test_further_ends_of_a_company_whose_end_was_missed_do_not_count_for_others():
+    trust = Trust(is_reading=True)
+    miss(trust, "company-2")
+    announce(trust, "company-1")
+    assert trust.is_given("company-1")
+    assert not trust.is_given("company-2")
+    assert miss(trust, "company-2") == []
+    assert trust.is_given("company-1")
+
+
+def test_announced_ends_of_a_company_whose_end_was_missed_count_for_it_alone():
+    trust = Trust(is_reading=True)
+    miss(trust, "company-2")
+    for _ in range(ENOUGH - 1):
+        trust.announced("company-2")
+    miss(trust, "company-2")
+    announce(trust, "company-2")
+    assert not trust.is_earned
+    announce(trust, "company-1")
+    assert trust.is_given("company-2")
+
+
+EVENTS = st.sampled_from(["announced", "late", "missed", "broken"])
+
+
+@given(st.lists(st.tuples(EVENTS, st.sampled_from(["company-1", "company-2"])), max_size=60))
+def test_trust_is_what_the_table_of_the_module_says(story):
+    trust, seq, mailbox = Trust(is_reading=True), 0, []
+    in_a_row, doubted = 0, {}
+    for number, (what, company) in enumerate(story):
         now, key = number * 100.0, f"push-{number}"
         if what == "announced":
-            trust.announced()
+            trust.announced(company)
         elif what == "broken":
             trust.cannot_hear()
         else:
-            trust.unannounced(end(key=key, at=now))
+            trust.unannounced(end(key=key, at=now, company=company))
         if what == "late":
             seq += 1
-            mailbox = [*mailbox, hint(seq, operation=key)][-3:]
+            mailbox = [*mailbox, hint(seq, operation=key, company=company)][-3:]
+        was_given = trust.is_given(company)
         missed = trust.heard(hints(*mailbox), now + GRACE + 1)
-        assert (missed is not None) == (what == "missed")
-        in_a_row = in_a_row + 1 if what in {"announced", "late"} else 0
-        assert trust.is_given == (in_a_row >= ENOUGH)
+        assert bool(missed) == (what == "missed" and was_given)
+        if what == "broken":
+            in_a_row = 0
+        elif what == "missed":
+            in_a_row *= company in doubted
+            doubted[company] = 0
+        elif company in doubted:
+            doubted[company] += 1
+            doubted = {name: count for name, count in doubted.items() if count < ENOUGH}
+        else:
+            in_a_row += 1
+        for each in ("company-1", "company-2"):
+            assert trust.is_given(each) == (in_a_row >= ENOUGH and each not in doubted)

@@ -58,10 +58,14 @@ def test_an_operation_costs_one_and_a_half_requests_and_its_end_is_seen_at_once(
     assert load.delays[-1] <= LATE
 
 
-def test_the_same_for_waits_that_workers_defer_one_by_one(play):
-    load = play(over=300.0, last_status="Pending")
-    assert load.a_push <= 1.5
+@pytest.mark.parametrize(("last_status", "most"), [("Pending", 2.0), (None, 3.0)])
+def test_waits_that_begin_one_by_one_share_fewer_checks(last_status, most, play):
+    """Without a worker that has seen the status, each of them also needs a first check: it may have ended long ago."""
+    load = play(over=1200.0, last_status=last_status)
+    assert load.a_push <= most
     assert load.delays[-1] <= LATE
+    polled = play(over=1200.0, last_status=last_status, is_trusted=False, is_announced=lambda _: False)
+    assert load.a_push <= polled.a_push / 5
 
 
 def test_after_the_start_of_a_triggerer_the_pace_is_the_usual_one_until_ends_were_announced(play):

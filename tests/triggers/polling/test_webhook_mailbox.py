@@ -1,15 +1,23 @@
 """The mailbox of webhooks is read once for all waits, and waits go on without it."""
 
 import asyncio
+import os
 
 import pytest
 from hint_mailbox import DELIVERY, LATE, Mailbox
 
 from airflow_provider_codat.api.waiting.pace import Pace
-from airflow_provider_codat.api.waiting.webhooks import ENOUGH
+from airflow_provider_codat.api.waiting.webhooks import ENOUGH, GRACE
 from airflow_provider_codat.simulator import Outcome
 from airflow_provider_codat.triggers import shared_polls
-from airflow_provider_codat.triggers.webhook_mailbox import LONGEST_READ, PAUSE_AFTER_ERROR, READ_EVERY, has_mailbox
+from airflow_provider_codat.triggers.shared_polls import SharedPolls
+from airflow_provider_codat.triggers.webhook_mailbox import (
+    LONGEST_READ,
+    PAUSE_AFTER_ERROR,
+    READ_EVERY,
+    MailboxReader,
+    has_mailbox,
+)
 
 NEVER = 10**6
 
@@ -46,7 +54,7 @@ def test_nothing_is_read_without_waits(waits, company, push, mailbox):
     waits.add(company, push(8.0))
     waits.add(company, push(NEVER), after=100.0, timeout=10.0)
     waits.run(asyncio.sleep(200.0))
-    assert [at for at in mailbox.reads if 10 + READ_EVERY < at < 100] == []
+    assert [at for at in mailbox.reads if 10 + GRACE + 2 * READ_EVERY < at < 100] == []
     assert [at for at in mailbox.reads if 100 <= at <= 110] != []
     assert mailbox.reads[-1] < 110 + 2 * READ_EVERY
 
@@ -94,6 +102,27 @@ def test_an_airflow_without_the_store_logs_it_once_and_the_waits_go_on(
     assert len(messages(logged, "webhooks wake no waits before Airflow 3.3")) == 1
 
 
+def test_a_connection_id_that_cannot_be_in_a_uri_is_logged_once_and_the_waits_go_on(
+    codat, waits, company, push, mailbox, logged, monkeypatch
+):
+    monkeypatch.setenv("AIRFLOW__CODAT__WEBHOOK_CONNECTIONS", "codat/default")
+    monkeypatch.setenv("AIRFLOW_CONN_CODAT/DEFAULT", os.environ["AIRFLOW_CONN_CODAT_DEFAULT"])
+    waits.add(company, push(30.0), conn_id="codat/default")
+    another = codat.add_company()
+    waits.add(another, codat.add_push(another.id, outcome=Outcome(latency=10)), after=40.0, conn_id="codat/default")
+    assert waits.run() == ["Success"] * 2
+    assert len(messages(logged, "Connection 'codat/default': webhooks wake no waits: codat_conn_id")) == 1
+    assert mailbox.reads == []
+
+
+def test_for_a_connection_id_that_cannot_be_in_a_uri_no_reader_runs():
+    async def tasks():
+        MailboxReader("codat/default", SharedPolls("codat/default")).start()
+        return asyncio.all_tasks() - {asyncio.current_task()}
+
+    assert asyncio.run(tasks()) == set()
+
+
 def test_a_mailbox_that_cannot_be_read_is_logged_once_and_read_again_later(
     waits, clock, company, push, mailbox, logged
 ):
@@ -118,11 +147,12 @@ def test_a_mailbox_that_was_never_used_is_logged_once_with_what_to_check(waits, 
 
 
 @pytest.mark.parametrize("content", ["text", {"seq": "x"}, {"seq": 3, "events": [None, {"seq": 1}]}, [1]])
-def test_a_mailbox_that_is_malformed_is_an_empty_one(content, waits, company, push, mailbox):
+def test_a_mailbox_that_is_malformed_is_an_empty_one(content, waits, company, push, mailbox, logged):
     mailbox.content = content
-    key = push(30.0)
-    waits.add(company, key)
+    waits.add(company, push(30.0))
     assert waits.run() == ["Success"]
+    assert len(mailbox.reads) > 3
+    assert messages(logged, "cannot be read") == []
 
 
 @pytest.fixture

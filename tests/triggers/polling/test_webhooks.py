@@ -1,4 +1,4 @@
-"""Hints of webhooks wake waits, and checks are rare while the hints come."""
+"""Hints of webhooks wake waits."""
 
 import asyncio
 
@@ -12,9 +12,9 @@ from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION
 from airflow_provider_codat.api.refreshing.freshness import FreshnessWait, Requirement
 from airflow_provider_codat.api.refreshing.outcome import Refresh
 from airflow_provider_codat.api.refreshing.wait import RefreshWait
-from airflow_provider_codat.api.waiting.pace import WEBHOOK_PAUSE, Pace
+from airflow_provider_codat.api.waiting.pace import Pace
 from airflow_provider_codat.api.waiting.wait import OperationWait
-from airflow_provider_codat.api.waiting.webhooks import CLOCKS, ENOUGH, GRACE, Hints
+from airflow_provider_codat.api.waiting.webhooks import CLOCKS, HINT_LASTS, Hints
 from airflow_provider_codat.api.webhook_hints import WebhookHint
 from airflow_provider_codat.simulator import Fault, Outcome, RefreshOutcome
 from airflow_provider_codat.triggers.shared_polls import wait_for_end
@@ -38,19 +38,6 @@ def company(codat):
 def push(codat, company):
     """Return a function that adds a push that ends after so many seconds, and returns its key."""
     return lambda lasts: codat.add_push(company.id, outcome=Outcome(latency=lasts))
-
-
-@pytest.fixture
-def trust(codat, company, waits, mailbox):
-    """Let webhooks announce the ends of pushes of another company in the first minute."""
-    another = codat.add_company()
-    for number in range(ENOUGH):
-        lasts = 12.0 + number * 8.0
-
-        def requested(key, lasts=lasts):
-            mailbox.hint_after(lasts + DELIVERY, another, operation=key)
-
-        waits.add_arriving(codat, another, lasts, requested=requested)
 
 
 def checked_at(clock, company):
@@ -91,15 +78,16 @@ def test_a_hint_from_before_the_wait_counts(waits, company, push, mailbox):
     assert waits.ended_at[key] <= 50.0 + READ_EVERY + 0.1
 
 
-def test_a_hint_of_an_operation_that_has_not_ended_costs_one_request(waits, clock, company, push, mailbox):
+def test_a_hint_of_an_operation_that_has_not_ended_costs_two_requests(waits, clock, company, push, mailbox):
     key = push(NEVER)
     waits.add_paced(company, key, **OLD, patience=150)
     mailbox.hint_after(30.0, company, operation=key)
     [error] = waits.run()
     assert "had not ended after" in str(error)
-    _, by_hint, *later = clock.requested_at(BY_KEY)
+    _, by_hint, again, *later = clock.requested_at(BY_KEY)
     assert 30.0 <= by_hint <= 30.0 + READ_EVERY + 0.1
-    assert later == pytest.approx([by_hint + (1000 + by_hint) / 10, 150.0], abs=0.2)
+    assert again == pytest.approx(by_hint + PACE.interval, abs=0.2)
+    assert later == pytest.approx([again + (1000 + again) / 10, 150.0], abs=0.2)
 
 
 def test_the_same_hint_many_times_causes_a_check_an_interval(waits, clock, company, push, mailbox):
@@ -108,15 +96,15 @@ def test_the_same_hint_many_times_causes_a_check_an_interval(waits, clock, compa
     for seconds in range(1, 200):
         mailbox.hint_after(float(seconds), company, operation=key, times=3)
     waits.run()
-    assert len(clock.requested_at(BY_KEY)) <= 2 + 200 / PACE.interval
+    assert len(clock.requested_at(BY_KEY)) == pytest.approx(200 / PACE.interval, abs=2)
 
 
-def test_200_hints_of_a_company_cause_one_request(waits, clock, codat, company, mailbox):
+def test_200_hints_of_a_company_cause_one_request_and_another_after_the_interval(waits, clock, codat, company, mailbox):
     for key in pushes(codat, company, 200, latency=NEVER):
         waits.add_paced(company, key, **OLD, patience=90)
         mailbox.hint_after(30.0, company, operation=key)
     waits.run()
-    assert len([at for at in clock.requested_at(LIST) if 30 <= at < 80]) == 1
+    assert len([at for at in clock.requested_at(LIST) if 30 <= at < 80]) == 2
     assert clock.requested_at(BY_KEY) == []
 
 
@@ -227,109 +215,20 @@ def test_a_hint_of_a_data_type_wakes_the_waits_for_fresh_data(waits, clock, coda
     assert waits.ended_at["fresh"] <= 40.0 + LATE
 
 
-# -- checks become rare ------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("data_types", "later", "expected"),
+    [((), 10_000.0, True), (("bills",), HINT_LASTS, True), (("bills",), HINT_LASTS + 1, False)],
+)
+def test_for_how_long_a_hint_announces_an_end(data_types, later, expected, waits):
+    wait = OperationWait(PUSH_OPERATION, "company-1", "push-1", waits.log, data_types=data_types)
+    names = {"data_types": data_types} if data_types else {"operation": "push-1"}
+    hints = Hints()
+    hints.read([WebhookHint(0.0, "msg_1", "any", "company-1", **names, seq=1)])
 
+    async def subscription():
+        return Subscription(wait, PACE, 0.0, 10.0, 1000.0, asyncio.get_running_loop().create_future())
 
-def test_while_hints_announce_the_ends_a_wait_is_checked_every_two_minutes(waits, clock, company, push, trust):
-    key = push(NEVER)
-    waits.add_paced(company, key, Pace(5.0), patience=700, after=70.0)
-    waits.run()
-    at_rest = [at for at in checked_at(clock, company) if at > 80]
-    assert at_rest == pytest.approx([70.0 + WEBHOOK_PAUSE * number for number in range(1, 6)] + [770.0], abs=1.0)
-
-
-def test_the_deadline_is_met(waits, company, push, trust):
-    key = push(99.0)
-    waits.add_paced(company, key, Pace(5.0), patience=30, after=70.0)
-    assert waits.run()[-1] == "Success"
-    assert waits.ended_at[key] == pytest.approx(100.0, abs=0.5)
-
-
-@pytest.mark.parametrize("backoff", [False, True])
-def test_a_pace_that_the_user_has_chosen_stays(backoff, waits, clock, company, push, trust):
-    key = push(NEVER)
-    waits.add_paced(company, key, Pace(5.0, backoff, 20.0), patience=200, after=70.0)
-    waits.run()
-    assert max(clock.pauses(f"/companies/{company.id}/.*")) <= 21.0
-
-
-@pytest.mark.parametrize(("last_status", "first_check"), [(None, 70.0), ("Pending", 70.0 + WEBHOOK_PAUSE)])
-def test_the_first_check_rests_if_a_worker_has_seen_the_status(
-    last_status, first_check, waits, clock, company, push, trust
-):
-    key = push(NEVER)
-    waits.add_paced(company, key, Pace(5.0), patience=250, after=70.0, last_status=last_status)
-    waits.run()
-    assert checked_at(clock, company)[0] == pytest.approx(first_check, abs=1.0)
-
-
-def test_after_a_hint_that_no_answer_confirms_the_next_check_comes_at_the_usual_pace(
-    waits, clock, company, push, mailbox, trust
-):
-    """Codat may send the webhook before its API shows the end."""
-    key = push(103.0)
-    waits.add_paced(company, key, Pace(5.0), patience=700, after=70.0)
-    mailbox.hint_after(100.0, company, operation=key)
-    waits.run()
-    assert waits.ended_at[key] <= 100.0 + READ_EVERY + 2 * 5.0
-
-
-def test_a_missed_end_brings_the_usual_pace_back_for_all_waits_at_once(waits, clock, codat, company, push, trust):
-    others = codat.add_company()
-    waits.add_paced(company, push(NEVER), Pace(5.0), patience=600, after=70.0)
-    missed = codat.add_push(others.id, outcome=Outcome(latency=85.0))
-    waits.add_paced(others, missed, Pace(5.0), patience=600, after=70.0)
-    waits.run()
-    noticed = waits.ended_at[missed] + GRACE
-    after = [at for at in checked_at(clock, company) if at > waits.ended_at[missed] + 1]
-    assert noticed <= after[0] <= noticed + 2 * READ_EVERY
-    assert after[1] - after[0] <= 25.0
-
-
-def test_a_hint_that_comes_soon_after_the_end_was_seen_counts_as_well(
-    waits, clock, codat, company, push, mailbox, trust
-):
-    waits.add_paced(company, push(NEVER), Pace(5.0), patience=600, after=70.0)
-    others = codat.add_company()
-    late = codat.add_push(others.id, outcome=Outcome(latency=78.0))
-    waits.add_paced(others, late, Pace(5.0, False), patience=600, after=70.0)
-    mailbox.hint_after(80.0 + GRACE - 2 * READ_EVERY, others, operation=late)
-    waits.run()
-    at_rest = [at for at in checked_at(clock, company) if 80 < at < 600]
-    assert at_rest[1] - at_rest[0] == pytest.approx(WEBHOOK_PAUSE, abs=1.0)
-
-
-def rests(clock, company):
-    """Return whether the wait on a company is checked every two minutes at last."""
-    return clock.pauses(f"/companies/{company.id}/.*")[-1] == pytest.approx(WEBHOOK_PAUSE, abs=1.0)
-
-
-def test_an_end_that_the_first_check_shows_counts_neither_way(waits, clock, codat, company, push, trust):
-    others = codat.add_company()
-    waits.add_paced(
-        others, codat.add_push(others.id, outcome=Outcome(latency=60.0)), Pace(5.0), patience=90, after=70.0
-    )
-    waits.add_paced(company, push(NEVER), Pace(5.0), patience=480, after=70.0)
-    waits.run()
-    assert rests(clock, company)
-
-
-def test_a_missed_end_of_a_refresh_says_nothing_about_pushes(waits, clock, codat, company, push, trust):
-    key = codat.refreshes.add(company.id, "bills", outcome=RefreshOutcome(latency=100.0))
-    others = codat.add_company()
-    waits.add_paced(company, key, Pace(5.0), patience=600, kind=PULL_OPERATION, data_types=("bills",))
-    waits.add_paced(
-        others, codat.add_push(others.id, outcome=Outcome(latency=NEVER)), Pace(5.0), patience=480, after=70.0
-    )
-    waits.run()
-    assert rests(clock, others)
-
-
-def test_the_end_of_one_operation_counts_once_for_all_who_wait_for_it(waits, clock, codat, company, push, mailbox):
-    others, key = codat.add_company(), push(30.0)
-    for _ in range(ENOUGH):
-        waits.add_paced(company, key, **OLD, patience=3600)
-    mailbox.hint_after(30.0 + DELIVERY, company, operation=key)
-    waits.add_paced(others, codat.add_push(others.id, outcome=Outcome(latency=NEVER)), Pace(5.0), patience=480)
-    waits.run()
-    assert max(clock.pauses(f"/companies/{others.id}/.*")) < 60.0
+    subscribed = asyncio.run(subscription())
+    assert not subscribed.is_announced(12.0)
+    subscribed.hear(hints, 12.0, 0.0)
+    assert subscribed.is_announced(12.0 + later) is expected
