@@ -55,7 +55,7 @@ def press_test(browser: Browser, airflow: AirflowStack, title: str) -> str:
 def form(browser: Browser, airflow: AirflowStack, codat: CodatSimulator) -> Form:
     """Add a connection, with a key that is none."""
     address = urlsplit(codat.url)
-    browser.resize(1280, 1500)
+    browser.resize(1280, 1800)
     browser.open(f"{airflow.url}/connections")
     browser.click(button("Add Connection"))
     browser.fill(field("connection_id"), "codat_default")
