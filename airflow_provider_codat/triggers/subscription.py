@@ -126,6 +126,8 @@ class Subscription:
         number = hints.number(self.wait.company_id, self._names, self.began + to_epoch)
         is_new = number > self._hint_number
         if is_new:
+            if self._hinted_at is None:
+                self.context.run(self.wait.log.info, "A webhook is about %s: it is checked now.", self.wait.what)
             self._hint_number, self._heard_at, self._hinted_at = number, now, now
             self._follow_hint(now)
         return is_new

@@ -90,6 +90,15 @@ def test_a_hint_of_an_operation_that_has_not_ended_costs_two_requests(waits, clo
     assert later == pytest.approx([again + (1000 + again) / 10, 150.0], abs=0.2)
 
 
+def test_the_log_of_the_task_says_what_has_caused_the_check(waits, company, push, mailbox):
+    key = push(30.0)
+    waits.add_paced(company, key, **OLD, patience=150)
+    mailbox.hint_after(31.0, company, operation=key, times=3)
+    assert waits.run() == ["Success"]
+    said = [line for line in waits.log.lines if "webhook" in line[-1]]
+    assert said == [(key, f"A webhook is about push operation {key}: it is checked now.")]
+
+
 def test_the_same_hint_many_times_causes_a_check_an_interval(waits, clock, company, push, mailbox):
     key = push(NEVER)
     waits.add_paced(company, key, **OLD, patience=200)
