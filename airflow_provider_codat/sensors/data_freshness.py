@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from airflow_provider_codat.tasks.stale_refreshes import StaleRefreshes
 
 ON_NOT_SUPPORTED = ("fail", "skip")
+NO_DATA_TYPES = "data_types is None: give a data type, or a list of them"
 
 
 class CodatDataFreshnessSensor(WaitingSensor):
@@ -120,7 +122,7 @@ class CodatDataFreshnessSensor(WaitingSensor):
         self.on_not_supported = on_not_supported
         self.check_ids("company_id")
         if data_types is None:
-            raise CodatInputError("data_types is None: give a data type, or a list of them")
+            raise CodatInputError(NO_DATA_TYPES)
         if on_not_supported not in ON_NOT_SUPPORTED:
             raise CodatInputError(
                 f"on_not_supported is {on_not_supported!r}: give one of {', '.join(ON_NOT_SUPPORTED)}"
@@ -145,7 +147,9 @@ class CodatDataFreshnessSensor(WaitingSensor):
     def _requirement(self) -> Requirement:
         from airflow_provider_codat.api.refreshing.freshness import Requirement
 
-        data_types = read_data_types(self.data_types) or ()
+        data_types = read_data_types(self.data_types)
+        if data_types is None:
+            raise CodatInputError(NO_DATA_TYPES)
         return Requirement(data_types, self.max_age, _epoch(self.since), self.max_spread)
 
     @cached_property
@@ -161,7 +165,7 @@ class CodatDataFreshnessSensor(WaitingSensor):
     def _refreshes(self) -> StaleRefreshes:
         from airflow_provider_codat.tasks.stale_refreshes import StaleRefreshes
 
-        return StaleRefreshes(self.company_id, self.log, is_one_process=self.deferrable or not self.reschedule)
+        return StaleRefreshes(self.company_id, self.log, is_rescheduled=self.reschedule and not self.deferrable)
 
     @property
     def not_ended_text(self) -> str:
@@ -181,6 +185,8 @@ class CodatDataFreshnessSensor(WaitingSensor):
         seen = self.check()
         if seen is not None:
             seen = self._act(context, seen)
+        if self.deferrable or (seen is not None and seen.is_success):
+            self._warn_of_several_connections()
         if seen is None or not seen.is_success:
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(True, self.result(seen))
@@ -189,32 +195,51 @@ class CodatDataFreshnessSensor(WaitingSensor):
         """Queue refreshes, leave out what the platform does not have, and return what is known of the rest."""
         if seen.is_success:
             return seen
-        self._leave_out(seen.not_supported if self._has_one_connection(seen) else ())
-        if seen.to_queue:
-            needed = partial(self._wait.requirement.to_queue, seen, now=time.time())
-            if error := self._refreshes.queue(self.hook, context, needed):
+        seen = self._as_counted(seen)
+        needed = partial(self._wait.requirement.to_queue, seen, now=time.time())
+        if self.refresh_if_stale and needed(self._refreshes.queued):
+            error = self._refreshes.queue(self.hook, context, needed)
+            if error is not None:
                 self._wait.pause_after(error, time.time())
         self._leave_out(self._refreshes.not_supported)
         return seen.of(self._wait.requirement.data_types)
 
-    def _has_one_connection(self, seen: Freshness) -> bool:
-        """Whether a status counts for the company: with several connections, Codat does not say whose it shows."""
+    def _as_counted(self, seen: Freshness) -> Freshness:
+        """Leave out what is not supported. With several connections, it counts as stale: any may have that status."""
         if not seen.not_supported:
-            return False
+            return seen
         try:
             linked = [each for each in self.hook.list_data_connections(self.company_id).results if each.is_linked]
         except CodatError as error:
             self._wait.failed(error, time.time())
-            return False
-        if len(linked) > 1:
-            self._wait.reports_not_supported = False
-            names = ", ".join(seen.not_supported)
+            return seen
+        if len(linked) <= 1:
+            self._leave_out(seen.not_supported)
+            return seen
+        self._wait.reports_not_supported = False
+        self.log.warning(
+            "Codat shows NotSupported for %s. The wait goes on, because company %s has %d linked connections, and"
+            " Codat does not say whose status it shows.",
+            *(", ".join(seen.not_supported), self.company_id, len(linked)),
+        )
+        return replace(seen, not_supported=())
+
+    def _warn_of_several_connections(self) -> None:
+        from airflow_provider_codat.api.refreshing.targets import choose_targets
+
+        try:
+            data_types = self._wait.requirement.data_types
+            targets = self.hook.run(choose_targets(self.company_id, data_types, self.log), attempts=1)
+        except CodatError as error:
+            self.log.warning("The connections of company %s could not be read: %s", self.company_id, error)
+            return
+        count = Counter(each.data_type for each in targets)
+        if several := [data_type for data_type in data_types if count[data_type] > 1]:
             self.log.warning(
-                "Codat shows NotSupported for %s. The wait goes on, because company %s has %d linked connections, and"
-                " Codat does not say whose status it shows.",
-                *(names, self.company_id, len(linked)),
+                "Company %s has several connections with %s. Codat shows only the newest refresh of a data type, so the"
+                " data of another connection may be older.",
+                *(self.company_id, ", ".join(several)),
             )
-        return len(linked) <= 1
 
     def _leave_out(self, not_supported: Collection[str]) -> None:
         requirement = self._wait.requirement
@@ -256,6 +281,7 @@ class CodatDataFreshnessSensor(WaitingSensor):
             max_spread=requirement.max_spread,
             queued=None if wait.queued is None else sorted(wait.queued),
             reports_not_supported=wait.reports_not_supported,
+            queued_on=self._refreshes.queued_on,
         )
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
@@ -278,7 +304,7 @@ class CodatDataFreshnessSensor(WaitingSensor):
         """Go on with the wait of a trigger, and return when it began, in epoch seconds."""
         match event:
             case {"wait": {"since": int() | float() as since, "queued": list() | None as queued} as before}:
-                self._refreshes.queued.update(queued or ())
+                self._refreshes.resume(queued or (), before.get("queuedOn"))
                 self._wait.requirement = replace(self._requirement, data_types=tuple(seen.synced))
                 self._wait.reports_not_supported = before.get("reportsNotSupported") is True
                 self._wait.last_status = seen.status

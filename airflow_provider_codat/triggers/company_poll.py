@@ -141,8 +141,9 @@ class CompanyPoll:
             self._reschedule(key)
         self._sender.wake(self)
 
-    def _count_end(self, ended: list[Subscription]) -> None:
+    def _count_end(self, waiting: list[Subscription]) -> None:
         """Count whether a hint has announced the end of an operation, once for all who wait for it."""
+        ended = [each for each in waiting if each.end.done() and each.wait.ended_at_codat]
         if any(each.is_hinted for each in ended):
             self._trust.announced()
             return
@@ -192,7 +193,7 @@ class CompanyPoll:
             waiting = self._waiting_for(key)
             for subscription in waiting:
                 subscription.answered(shown[key], check.began, time.monotonic(), may_rest=self._trust.is_given)
-            self._count_end([each for each in waiting if each.end.done()])
+            self._count_end(waiting)
             self._reschedule(key)
 
     async def failed(self, check: Check, error: CodatError) -> None:
