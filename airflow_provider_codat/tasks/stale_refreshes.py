@@ -102,11 +102,11 @@ class StaleRefreshes:
             errors = dict.fromkeys((each for each in data_types if each not in self.queued), error)
             if _will_pass(error):
                 self._log.warning("The refresh of %s was not queued: %s", ", ".join(errors), error)
-        for data_type, error in errors.items():
-            if not _will_pass(error):
-                if isinstance(error, CodatApiError):
-                    error.hint = f"The refresh of {data_type} was not queued. {error.hint or INSTEAD}"
-                raise error
+        for data_type, reason in errors.items():
+            if not _will_pass(reason):
+                if isinstance(reason, CodatApiError):
+                    reason.hint = f"The refresh of {data_type} was not queued. {reason.hint or INSTEAD}"
+                raise reason
         if errors:
             self._log.info("The next check queues the refresh of %s again.", ", ".join(errors))
         return next(iter(errors.values()), None)

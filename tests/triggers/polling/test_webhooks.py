@@ -333,3 +333,27 @@ def test_the_end_of_one_operation_counts_once_for_all_who_wait_for_it(waits, clo
     waits.add_paced(others, codat.add_push(others.id, outcome=Outcome(latency=NEVER)), Pace(5.0), patience=480)
     waits.run()
     assert max(clock.pauses(f"/companies/{others.id}/.*")) < 60.0
+
+
+def test_data_that_becomes_stale_with_time_counts_neither_way(waits, clock, codat, company, mailbox):
+    """The wait ends, because a worker has to queue a refresh. No webhook announces that."""
+
+    def wait_for(where, data_types, queued=None, **requirement):
+        needed = Requirement(data_types, **requirement)
+        wait = FreshnessWait.of(where.id, needed, waits.log, clock.time, queued=queued)
+        waits.coroutines.append(wait_for_end("codat_default", wait, Pace(5.0), clock.time() + 700))
+        return wait
+
+    for lasts in range(10, 10 + 10 * ENOUGH, 10):  # webhooks announce these ends
+        another = codat.add_company()
+        codat.refreshes.add(another.id, "invoices", outcome=RefreshOutcome(latency=float(lasts)))
+        mailbox.hint_after(lasts + DELIVERY, another, data_types=["invoices"])
+        wait_for(another, ("invoices",))
+    aging = codat.add_company()
+    codat.refreshes.add(aging.id, "invoices")
+    aged = wait_for(aging, ("invoices", "bills"), queued=["bills"], max_age=150.0)
+    wait_for(company, ("bills",))
+    waits.run()
+    assert aged.freshness.to_queue == ("invoices",)
+    *_, at_rest, _ = clock.pauses(f"/companies/{company.id}/.*")  # the last one is cut short by the deadline
+    assert at_rest == pytest.approx(WEBHOOK_PAUSE, abs=1.0)
