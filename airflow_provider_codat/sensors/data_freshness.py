@@ -39,15 +39,18 @@ class CodatDataFreshnessSensor(WaitingSensor):
     With ``refresh_if_stale`` it queues a refresh of each data type, once, when it finds that it is not fresh: at the
     first check or later. With ``max_spread``, it also queues those that would be too far apart from the others after
     that. It then waits until a refresh succeeds, whoever has queued that. If a refresh cannot be queued because of a
-    transient error, the next check tries again.
+    transient error, the next check tries again. If several connections of the company have a data type, it is queued
+    on each, and a refusal of one of them is only logged.
 
     A data type that is not fresh, and whose last refresh ended as ``NotSupported``, never becomes fresh: the platform
     does not have it. ``on_not_supported`` says what the task does then. If the company has several linked connections,
-    Codat does not say whose status it shows: then the wait goes on.
+    Codat does not say whose status it shows: then the wait goes on. For the same reason, data that is fresh may be
+    older on one of several connections, which is logged.
 
     The XCom has the time of the last successful refresh of each data type, ISO 8601 in UTC.
 
-    One request shows all data types of a company. In the triggerer, all waits on a company share it.
+    One request shows all data types of a company. In the triggerer, all waits on a company share it. The company's
+    connections are read once.
 
     :param company_id: the company. Templated.
     :param data_types: a data type such as ``invoices``, or a list of them. A template may render to a list as JSON.
@@ -205,7 +208,7 @@ class CodatDataFreshnessSensor(WaitingSensor):
         return seen.of(self._wait.requirement.data_types)
 
     def _as_counted(self, seen: Freshness) -> Freshness:
-        """Leave out what is not supported. With several connections, it counts as stale: any may have that status."""
+        """Leave out what is not supported. With several connections, it is only stale: Codat names none of them."""
         if not seen.not_supported:
             return seen
         try:
@@ -236,8 +239,8 @@ class CodatDataFreshnessSensor(WaitingSensor):
         count = Counter(each.data_type for each in targets)
         if several := [data_type for data_type in data_types if count[data_type] > 1]:
             self.log.warning(
-                "Company %s has several connections with %s. Codat shows only the newest refresh of a data type, so the"
-                " data of another connection may be older.",
+                "Company %s has several connections with %s. Codat does not say which of them it has refreshed, so the"
+                " data of another one may be older.",
                 *(self.company_id, ", ".join(several)),
             )
 

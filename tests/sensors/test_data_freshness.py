@@ -229,7 +229,7 @@ def test_with_several_connections_the_status_may_be_that_of_another(mode, sense,
     assert "has 2 linked connections" in logged()
 
 
-SEVERAL = "has several connections with bills. Codat shows only the newest refresh"
+SEVERAL = "has several connections with bills. Codat does not say which of them"
 
 
 @EACH_MODE

@@ -195,7 +195,7 @@ def test_without_a_store_a_first_check_needs_no_list(mode, sense, codat):
 
 @EACH_STORE
 def test_a_worker_that_is_killed_between_two_connections_does_not_queue_on_the_first_again(
-    has_store, codat, company, second, clock, tmp_path
+    has_store, codat, company, second, clock, tmp_path, store
 ):
     codat.refreshes.outcome(RefreshOutcome("FetchError"))
     kept = FileStore(tmp_path / "store") if has_store else None
