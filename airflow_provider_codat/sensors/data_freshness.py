@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from airflow_provider_codat.tasks.stale_refreshes import StaleRefreshes
 
 ON_NOT_SUPPORTED = ("fail", "skip")
+NO_DATA_TYPES = "data_types is None: give a data type, or a list of them"
 
 
 class CodatDataFreshnessSensor(WaitingSensor):
@@ -37,15 +39,18 @@ class CodatDataFreshnessSensor(WaitingSensor):
     With ``refresh_if_stale`` it queues a refresh of each data type, once, when it finds that it is not fresh: at the
     first check or later. With ``max_spread``, it also queues those that would be too far apart from the others after
     that. It then waits until a refresh succeeds, whoever has queued that. If a refresh cannot be queued because of a
-    transient error, the next check tries again.
+    transient error, the next check tries again. If several connections of the company have a data type, it is queued
+    on each, and a refusal of one of them is only logged.
 
     A data type that is not fresh, and whose last refresh ended as ``NotSupported``, never becomes fresh: the platform
     does not have it. ``on_not_supported`` says what the task does then. If the company has several linked connections,
-    Codat does not say whose status it shows: then the wait goes on.
+    Codat does not say whose status it shows: then the wait goes on. For the same reason, data that is fresh may be
+    older on one of several connections, which is logged.
 
     The XCom has the time of the last successful refresh of each data type, ISO 8601 in UTC.
 
-    One request shows all data types of a company. In the triggerer, all waits on a company share it.
+    One request shows all data types of a company. In the triggerer, all waits on a company share it. The company's
+    connections are read once.
 
     :param company_id: the company. Templated.
     :param data_types: a data type such as ``invoices``, or a list of them. A template may render to a list as JSON.
@@ -120,7 +125,7 @@ class CodatDataFreshnessSensor(WaitingSensor):
         self.on_not_supported = on_not_supported
         self.check_ids("company_id")
         if data_types is None:
-            raise CodatInputError("data_types is None: give a data type, or a list of them")
+            raise CodatInputError(NO_DATA_TYPES)
         if on_not_supported not in ON_NOT_SUPPORTED:
             raise CodatInputError(
                 f"on_not_supported is {on_not_supported!r}: give one of {', '.join(ON_NOT_SUPPORTED)}"
@@ -145,7 +150,9 @@ class CodatDataFreshnessSensor(WaitingSensor):
     def _requirement(self) -> Requirement:
         from airflow_provider_codat.api.refreshing.freshness import Requirement
 
-        data_types = read_data_types(self.data_types) or ()
+        data_types = read_data_types(self.data_types)
+        if data_types is None:
+            raise CodatInputError(NO_DATA_TYPES)
         return Requirement(data_types, self.max_age, _epoch(self.since), self.max_spread)
 
     @cached_property
@@ -161,7 +168,7 @@ class CodatDataFreshnessSensor(WaitingSensor):
     def _refreshes(self) -> StaleRefreshes:
         from airflow_provider_codat.tasks.stale_refreshes import StaleRefreshes
 
-        return StaleRefreshes(self.company_id, self.log, is_one_process=self.deferrable or not self.reschedule)
+        return StaleRefreshes(self.company_id, self.log, is_rescheduled=self.reschedule and not self.deferrable)
 
     @property
     def not_ended_text(self) -> str:
@@ -181,6 +188,8 @@ class CodatDataFreshnessSensor(WaitingSensor):
         seen = self.check()
         if seen is not None:
             seen = self._act(context, seen)
+        if self.deferrable or (seen is not None and seen.is_success):
+            self._warn_of_several_connections()
         if seen is None or not seen.is_success:
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(True, self.result(seen))
@@ -189,32 +198,51 @@ class CodatDataFreshnessSensor(WaitingSensor):
         """Queue refreshes, leave out what the platform does not have, and return what is known of the rest."""
         if seen.is_success:
             return seen
-        self._leave_out(seen.not_supported if self._has_one_connection(seen) else ())
-        if seen.to_queue:
-            needed = partial(self._wait.requirement.to_queue, seen, now=time.time())
-            if error := self._refreshes.queue(self.hook, context, needed):
+        seen = self._as_counted(seen)
+        needed = partial(self._wait.requirement.to_queue, seen, now=time.time())
+        if self.refresh_if_stale and needed(self._refreshes.queued):
+            error = self._refreshes.queue(self.hook, context, needed)
+            if error is not None:
                 self._wait.pause_after(error, time.time())
         self._leave_out(self._refreshes.not_supported)
         return seen.of(self._wait.requirement.data_types)
 
-    def _has_one_connection(self, seen: Freshness) -> bool:
-        """Whether a status counts for the company: with several connections, Codat does not say whose it shows."""
+    def _as_counted(self, seen: Freshness) -> Freshness:
+        """Leave out what is not supported. With several connections, it is only stale: Codat names none of them."""
         if not seen.not_supported:
-            return False
+            return seen
         try:
             linked = [each for each in self.hook.list_data_connections(self.company_id).results if each.is_linked]
         except CodatError as error:
             self._wait.failed(error, time.time())
-            return False
-        if len(linked) > 1:
-            self._wait.reports_not_supported = False
-            names = ", ".join(seen.not_supported)
+            return seen
+        if len(linked) <= 1:
+            self._leave_out(seen.not_supported)
+            return seen
+        self._wait.reports_not_supported = False
+        self.log.warning(
+            "Codat shows NotSupported for %s. The wait goes on, because company %s has %d linked connections, and"
+            " Codat does not say whose status it shows.",
+            *(", ".join(seen.not_supported), self.company_id, len(linked)),
+        )
+        return replace(seen, not_supported=())
+
+    def _warn_of_several_connections(self) -> None:
+        from airflow_provider_codat.api.refreshing.targets import choose_targets
+
+        try:
+            data_types = self._wait.requirement.data_types
+            targets = self.hook.run(choose_targets(self.company_id, data_types, self.log), attempts=1)
+        except CodatError as error:
+            self.log.warning("The connections of company %s could not be read: %s", self.company_id, error)
+            return
+        count = Counter(each.data_type for each in targets)
+        if several := [data_type for data_type in data_types if count[data_type] > 1]:
             self.log.warning(
-                "Codat shows NotSupported for %s. The wait goes on, because company %s has %d linked connections, and"
-                " Codat does not say whose status it shows.",
-                *(names, self.company_id, len(linked)),
+                "Company %s has several connections with %s. Codat does not say which of them it has refreshed, so the"
+                " data of another one may be older.",
+                *(self.company_id, ", ".join(several)),
             )
-        return len(linked) <= 1
 
     def _leave_out(self, not_supported: Collection[str]) -> None:
         requirement = self._wait.requirement
@@ -256,6 +284,7 @@ class CodatDataFreshnessSensor(WaitingSensor):
             max_spread=requirement.max_spread,
             queued=None if wait.queued is None else sorted(wait.queued),
             reports_not_supported=wait.reports_not_supported,
+            queued_on=self._refreshes.queued_on,
         )
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
@@ -278,7 +307,7 @@ class CodatDataFreshnessSensor(WaitingSensor):
         """Go on with the wait of a trigger, and return when it began, in epoch seconds."""
         match event:
             case {"wait": {"since": int() | float() as since, "queued": list() | None as queued} as before}:
-                self._refreshes.queued.update(queued or ())
+                self._refreshes.resume(queued or (), before.get("queuedOn"))
                 self._wait.requirement = replace(self._requirement, data_types=tuple(seen.synced))
                 self._wait.reports_not_supported = before.get("reportsNotSupported") is True
                 self._wait.last_status = seen.status

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pkgutil
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ class RefreshState:
 
     def __init__(self, context: Context) -> None:
         self._store = TaskStore(context, STORED_AS)
+        self._context = context
         self._ti: Any = context["ti"]
         self._dag_run: Any = context.get("dag_run")
 
@@ -34,15 +36,32 @@ class RefreshState:
         """Airflow's ``max_tries``, one less than the number of the last try. A clear raises it."""
         return int(self._ti.max_tries)
 
+    @property
+    def first_check(self) -> float | None:
+        """When a sensor in ``reschedule`` mode was checked first since it was cleared, in epoch seconds.
+
+        ``None`` if this is the first check.
+        """
+        ti = self._ti
+        if hasattr(ti, "get_first_reschedule_date"):
+            first = ti.get_first_reschedule_date(self._context)
+        else:  # Airflow 2
+            ask = pkgutil.resolve_name("airflow.sensors.base:_orig_start_date")
+            first = ask(ti.dag_id, ti.task_id, ti.run_id, ti.map_index, self._first_try)
+        return first.timestamp() if isinstance(first, datetime) else None
+
+    @property
+    def _first_try(self) -> int:
+        return self.max_tries - (self._ti.task.retries or 0) + 1
+
     def earlier_tries(self) -> EarlierTries:
         """Return what is known of the tries since the task was cleared."""
-        first_try = self.max_tries - (self._ti.task.retries or 0) + 1
         stored = StoredRefresh.from_json(self._store.get())
         if stored is not None and stored.max_tries < self.max_tries:
             stored = None
         began = getattr(self._dag_run, "start_date", None)
         since = began.timestamp() if isinstance(began, datetime) else math.inf
-        return EarlierTries(self._ti.try_number <= first_try, stored, since)
+        return EarlierTries(self._ti.try_number <= self._first_try, stored, since)
 
     def keep(self, refresh: StoredRefresh) -> None:
         """Store a refresh for the next try."""

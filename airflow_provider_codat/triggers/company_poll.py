@@ -145,7 +145,8 @@ class CompanyPoll:
     def _count_end(self, answered: list[Subscription]) -> None:
         """Count whether a hint has announced the end of an operation, once for all who wait for it."""
         now = time.monotonic()
-        ended = [each for each in answered if self._is_announced_by_webhooks(each)]
+        # A timeout is no end at Codat, nor is work for a worker.
+        ended = [each for each in answered if each.has_ended and each.wait.ended_at_codat]
         if any(each.is_announced(now) for each in ended):
             self._trust.announced(self.company_id)
             return
@@ -153,14 +154,6 @@ class CompanyPoll:
             if each.had_status:
                 self._trust.unannounced(each.seen_end(now, _to_epoch()))
                 return
-
-    def _is_announced_by_webhooks(self, subscription: Subscription) -> bool:
-        """Whether a wait has ended with what webhooks tell of: not with a timeout, nor with work for a worker."""
-        end = subscription.end
-        if not end.done() or end.exception() is not None:
-            return False
-        is_operation = isinstance(self.kind, OperationKind)
-        return is_operation or bool(subscription.wait.end(end.result()).is_success)
 
     # -- what the sender calls ---------------------------------------------------------------------------------------
 

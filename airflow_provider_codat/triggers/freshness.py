@@ -45,6 +45,9 @@ class CodatDataFreshnessTrigger(WaitTrigger):
         refresh. Default ``None``: the task queues none.
     :param reports_not_supported: whether the trigger fires when a data type that is not fresh has the status
         ``NotSupported``; default ``False``.
+    :param queued_on: data type -> id of a connection -> id of the pull operation that the task has queued on it, for
+        data types that are not queued on all connections yet. The trigger passes it on to the worker. Default
+        ``None``, none.
 
     Source: https://docs.codat.io/core-concepts/status and
     https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/deferring.html.
@@ -70,6 +73,7 @@ class CodatDataFreshnessTrigger(WaitTrigger):
     waiting_since: float | None = None
     queued: list[str] | None = None
     reports_not_supported: bool = False
+    queued_on: dict[str, dict[str, str]] | None = None
 
     def _wait(self) -> FreshnessWait:
         return FreshnessWait.of(
@@ -96,6 +100,7 @@ class CodatDataFreshnessTrigger(WaitTrigger):
             "since": self.waiting_since,
             "queued": self.queued,
             "reportsNotSupported": self.reports_not_supported,
+            "queuedOn": self.queued_on or {},
         }
         return TriggerEvent({**events.ended(operation), "wait": wait})
 

@@ -105,6 +105,11 @@ class Subscription:
 
     # -- webhooks ----------------------------------------------------------------------------------------------------
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether a check has shown the end."""
+        return self.end.done() and self.end.exception() is None
+
     def is_announced(self, now: float) -> bool:
         """Return whether a hint has come that announces the end. One that names data types does so for a while."""
         return self._hint_number > 0 and (not self.wait.data_types or now - self._heard_at <= HINT_LASTS)

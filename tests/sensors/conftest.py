@@ -43,8 +43,8 @@ def sense(company, clock, monkeypatch, store):
     """Return a function that runs a sensor in a mode, and returns its XCom. Its ``driver`` is that of the last run."""
     began = clock.now()
 
-    def sense(mode, data_types="invoices", *, has_store=True, try_number=1, **arguments):
-        ti = {"task": SimpleNamespace(retries=1), "try_number": try_number, "max_tries": 1}
+    def sense(mode, data_types="invoices", *, has_store=True, try_number=1, max_tries=1, **arguments):
+        ti = {"task": SimpleNamespace(retries=1), "try_number": try_number, "max_tries": max_tries}
         context = {"dag_run": SimpleNamespace(start_date=began, clear_number=0)}
         context |= {"task_state_store": store} if has_store else {}
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException
-from sensor_driver import MODES
+from sensor_driver import MODES, Driver
 from virtual_clock import START
 
 from airflow_provider_codat.exceptions import (
@@ -18,6 +18,7 @@ from airflow_provider_codat.sensors.codat import CodatDataFreshnessSensor
 from airflow_provider_codat.simulator import Fault
 
 HOUR = 3600.0
+CONNECTIONS = r"/companies/[^/]+/connections"
 EACH_MODE = pytest.mark.parametrize("mode", MODES)
 
 
@@ -130,6 +131,19 @@ def test_a_wrong_literal_fails_at_dag_parse(arguments, says):
 
 
 @EACH_MODE
+def test_data_types_that_are_rendered_to_none_fail_before_any_request(mode, codat, company, clock, monkeypatch):
+    def make(**how):
+        given = {"task_id": "fresh", "company_id": company.id, "data_types": "{{ params.data_types }}"}
+        sensor = CodatDataFreshnessSensor(**given, **how)
+        sensor.data_types = None  # as Airflow renders it with native objects
+        return sensor
+
+    with pytest.raises(CodatInputError, match="data_types is None: give a data type"):
+        Driver(clock, monkeypatch).run(mode, make)
+    assert codat.requests == []
+
+
+@EACH_MODE
 @pytest.mark.parametrize("codat", [{"data_status_lag": 300}], indirect=True)
 def test_a_refresh_that_the_data_status_shows_late_counts_when_it_is_shown(mode, sense, refreshed, clock):
     refreshed("invoices", 5 * HOUR)
@@ -215,9 +229,51 @@ def test_with_several_connections_the_status_may_be_that_of_another(mode, sense,
     assert "has 2 linked connections" in logged()
 
 
+SEVERAL = "has several connections with bills. Codat does not say which of them"
+
+
+@EACH_MODE
+@pytest.mark.parametrize("is_fresh", [True, False])
+@pytest.mark.parametrize("end_from_trigger", [True, False])
+def test_a_gate_over_several_connections_says_what_it_cannot_see(
+    is_fresh, end_from_trigger, mode, sense, refreshed, codat, company, logged
+):
+    codat.add_connection(company.id)
+    refreshed("bills", 60 if is_fresh else -600)
+    arguments = {"end_from_trigger": True} if end_from_trigger and mode == "deferrable" else {}
+    assert sense(mode, "bills", **arguments)
+    assert logged().count(SEVERAL) == 1
+    assert codat.count("GET", CONNECTIONS) == 1
+
+
+@EACH_MODE
+def test_a_gate_over_the_only_connection_with_the_data_type_says_nothing(
+    mode, sense, refreshed, codat, company, logged
+):
+    bank = codat.add_connection(company.id)
+    connections = [
+        {"id": company.connection_id, "status": "Linked", "sourceType": "Accounting"},
+        {"id": bank.id, "status": "Linked", "sourceType": "Banking"},
+    ]
+    codat.fault(Fault("status", status=200, path=CONNECTIONS, body={"results": connections}))
+    refreshed("bills", 60)
+    assert sense(mode, "bills")
+    assert SEVERAL not in logged()
+
+
+@EACH_MODE
+def test_connections_that_cannot_be_read_do_not_keep_a_gate_closed(mode, sense, refreshed, codat, clock, logged):
+    refreshed("bills", 60)
+    codat.fault(Fault("status", status=403, path=CONNECTIONS, times=None))
+    began = clock.passed
+    assert sense(mode, "bills")
+    assert (clock.passed, codat.count("GET", CONNECTIONS)) == (began, 1)
+    assert "could not be read: Codat answered 403" in logged()
+
+
 @EACH_MODE
 def test_if_the_connections_cannot_be_read_the_next_check_reads_them(mode, sense, refreshed, codat):
     refreshed("bills", 60, "NotSupported")
-    codat.fault(Fault("gateway", status=503, path=r"/companies/[^/]+/connections", times=12))
+    codat.fault(Fault("gateway", status=503, path=CONNECTIONS, times=12))
     with pytest.raises(CodatRefreshNotPossible):
         sense(mode, "bills")

@@ -1,5 +1,7 @@
 """The sensor of fresh data with ``refresh_if_stale``: what it queues, and how often."""
 
+import re
+
 import pytest
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException
 from refresh_runs import queued
@@ -170,7 +172,9 @@ def test_a_transient_error_while_queueing_only_delays_the_refresh(
         "bills",
     }
     assert len(codat.refreshes.of_company(company.id)) == 2
-    assert "The refresh of invoices was not queued: " in logged()
+    said = logged()
+    assert re.search("The refresh of invoices(, bills)? was not queued: ", said)
+    assert "The next check queues the refresh of invoices" in said
 
 
 @EACH_MODE
@@ -262,4 +266,4 @@ def test_while_the_data_status_lags_one_refresh_is_queued(has_store, mode, sense
     refreshed("invoices", 5 * HOUR)
     refreshed("invoices", 60)
     assert sense(mode, max_age=HOUR, refresh_if_stale=True, has_store=has_store)
-    assert len(types_queued(codat)) <= 1
+    assert types_queued(codat) == ["invoices"]

@@ -86,7 +86,7 @@ class Driver:
     def _execute(self, sensor: CodatPushOperationSensor, first_reschedule: datetime | None = None) -> Any:
         airflow_sensor_module = sys.modules[BaseSensorOperator.__module__]
         if hasattr(airflow_sensor_module, "_orig_start_date"):  # Airflow 2 asks its database
-            self._monkeypatch.setattr(airflow_sensor_module, "_orig_start_date", lambda **_: first_reschedule)
+            self._monkeypatch.setattr(airflow_sensor_module, "_orig_start_date", lambda *_, **__: first_reschedule)
         with ExitStack() as limits:
             if sensor.execution_timeout is not None:
                 seconds = sensor.execution_timeout.total_seconds()
@@ -95,8 +95,7 @@ class Driver:
             return sensor.execute(self._context_of(sensor, first_reschedule))
 
     def _context_of(self, sensor: CodatPushOperationSensor, first_reschedule: datetime | None = None) -> dict[str, Any]:
-        task_instance = SimpleNamespace(
-            get_first_reschedule_date=lambda context: first_reschedule,
-            **{"max_tries": 0, "dag_id": "d", "task_id": sensor.task_id, "run_id": "r", "map_index": -1, **self._ti},
-        )
-        return {"ti": task_instance, **self._context}
+        given = {"max_tries": 0, "dag_id": "d", "task_id": sensor.task_id, "run_id": "r", "map_index": -1, **self._ti}
+        if not hasattr(sys.modules[BaseSensorOperator.__module__], "_orig_start_date"):  # Airflow 3
+            given["get_first_reschedule_date"] = lambda context: first_reschedule
+        return {"ti": SimpleNamespace(**given), **self._context}

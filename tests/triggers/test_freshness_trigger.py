@@ -116,7 +116,7 @@ def test_a_wait_more_costs_no_request(queued, codat, company, refreshed, clock):
     ("arguments", "queue", "not_supported"),
     [
         ({"queued": []}, ["bills", "items"], []),
-        ({"queued": ["bills"]}, ["items"], []),
+        ({"queued": ["bills"], "queued_on": {"items": {"one": "two"}}}, ["items"], []),
         ({"queued": [], "reports_not_supported": True}, ["bills"], ["items"]),
         ({"queued": ["bills"], "reports_not_supported": True}, [], ["items"]),
     ],
@@ -135,6 +135,7 @@ def test_it_fires_when_a_worker_has_something_to_do(arguments, queue, not_suppor
         "since": given["waiting_since"],
         "queued": arguments["queued"],
         "reportsNotSupported": arguments.get("reports_not_supported", False),
+        "queuedOn": arguments.get("queued_on", {}),
     }
 
 

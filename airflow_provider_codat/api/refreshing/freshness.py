@@ -19,8 +19,8 @@ a data type                                            the worker
 =====================================================  ===============================================================
 is stale, and its current status is ``NotSupported``   leaves it out, or fails the task
 is stale, and no refresh of it was queued by the task  queues one
-is fresh, but is further before now than               queues one, too: once the others are refreshed, it would be
-``max_spread``, while others are queued                stale
+is fresh, but was refreshed longer than                queues one, too: after the refresh of the others, it would be
+``max_spread`` ago, while others are queued            further than ``max_spread`` before them
 =====================================================  ===============================================================
 
 Source: https://docs.codat.io/core-concepts/status.
@@ -260,6 +260,11 @@ class FreshnessWait(Wait):
     def end(self, state: CompanyStatus) -> Any:
         """Return what the wait has ended with: the freshness."""
         return self.freshness
+
+    @property
+    def ended_at_codat(self) -> bool:
+        """Whether a refresh has made the data fresh. Data becomes stale with time, which no webhook announces."""
+        return self.freshness is not None and self.freshness.is_success
 
     def timed_out(self, seconds: float) -> CodatWaitTimeout:
         """Return the error for a wait that ended after this many seconds."""

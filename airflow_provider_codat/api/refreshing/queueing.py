@@ -73,6 +73,7 @@ class Queueing:
     :param pace: the pauses before a refresh that is refused as *in progress* is queued again; default five
         seconds, or a tenth of the time so far.
     :param timeout: seconds for which it is queued again; default 0, it is not.
+    :param targets: what is refreshed, instead of ``data_types`` and ``connection_id``; default ``None``.
 
     ``errors`` has the error of each target that was refused.
     """
@@ -88,6 +89,7 @@ class Queueing:
     pace: Pace = field(default_factory=lambda: Pace(5.0))
     timeout: float = 0.0
     jitter: Callable[[], float] = random.random
+    targets: Sequence[Target] | None = None
     errors: dict[Target, CodatError] = field(default_factory=dict, init=False)
     _found: dict[Target, PullOperation] = field(default_factory=dict, init=False)
 
@@ -98,7 +100,9 @@ class Queueing:
             before is stored.
         """
         stored = self.earlier_tries.stored
-        if self.data_types is not None:
+        if self.targets is not None:
+            targets = list(self.targets)
+        elif self.data_types is not None:
             targets = yield from self._targets(self.data_types)
         elif stored is not None and stored.is_whole:
             targets = list(stored.operations)

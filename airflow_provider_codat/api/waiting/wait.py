@@ -83,6 +83,11 @@ class Wait(ABC):
         """Return what the wait has ended with: the state that was read last."""
         return state
 
+    @property
+    def ended_at_codat(self) -> bool:
+        """Whether the wait ended because something has ended at Codat, which a webhook announces."""
+        return True
+
     def failed(self, error: CodatError, now: float) -> None:
         """Record that a check ended with an error.
 
