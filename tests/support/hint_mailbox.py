@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 from company_waits import TASK
 
+from airflow_provider_codat.api.waiting.pace import Pace
 from airflow_provider_codat.api.webhook_hints import WebhookHint, add_hint
 from airflow_provider_codat.triggers.webhook_mailbox import READ_EVERY
 
@@ -14,6 +15,14 @@ DELIVERY = 0.5
 
 LATE = DELIVERY + READ_EVERY + 0.1
 """The longest delay in seconds of an end that a hint announces. An answer takes no time in tests."""
+
+PACE = Pace(5.0, None, None)
+
+OLD = {"pace": PACE, "age": 1000.0}
+"""A wait whose usual pause is 100 seconds."""
+
+NEVER = 10**6
+"""Seconds that no test lasts."""
 
 CONTEXT = "airflow.sdk.execution_time.context"
 

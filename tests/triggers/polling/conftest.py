@@ -4,6 +4,7 @@ import pytest
 from company_waits import Waits
 from hint_mailbox import Mailbox
 
+from airflow_provider_codat.simulator import Outcome
 from airflow_provider_codat.triggers import company_poll
 
 
@@ -31,3 +32,14 @@ def mailbox(clock, monkeypatch):
     mailbox = Mailbox(clock)
     mailbox.install(monkeypatch)
     return mailbox
+
+
+@pytest.fixture
+def company(codat):
+    return codat.add_company()
+
+
+@pytest.fixture
+def push(codat, company):
+    """Return a function that adds a push that ends after so many seconds, and returns its key."""
+    return lambda lasts: codat.add_push(company.id, outcome=Outcome(latency=lasts))

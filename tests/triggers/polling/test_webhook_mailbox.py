@@ -4,7 +4,7 @@ import asyncio
 import os
 
 import pytest
-from hint_mailbox import DELIVERY, LATE, Mailbox
+from hint_mailbox import DELIVERY, LATE, NEVER, Mailbox
 
 from airflow_provider_codat.api.waiting.pace import Pace
 from airflow_provider_codat.api.waiting.webhooks import ENOUGH, GRACE
@@ -18,18 +18,6 @@ from airflow_provider_codat.triggers.webhook_mailbox import (
     MailboxReader,
     has_mailbox,
 )
-
-NEVER = 10**6
-
-
-@pytest.fixture
-def company(codat):
-    return codat.add_company()
-
-
-@pytest.fixture
-def push(codat, company):
-    return lambda lasts: codat.add_push(company.id, outcome=Outcome(latency=lasts))
 
 
 def messages(logged, what):

@@ -6,7 +6,7 @@ import random
 
 import pytest
 from company_waits import pushes
-from hint_mailbox import DELIVERY
+from hint_mailbox import DELIVERY, NEVER, OLD
 
 from airflow_provider_codat.api.endpoints.pull_operations import PULL_OPERATION
 from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION
@@ -19,22 +19,6 @@ from airflow_provider_codat.simulator import Outcome, RefreshOutcome
 from airflow_provider_codat.triggers import company_poll, shared_polls
 from airflow_provider_codat.triggers.shared_polls import SharedPolls, wait_for_end
 from airflow_provider_codat.triggers.webhook_mailbox import READ_EVERY
-
-OLD = {"pace": Pace(5.0, None, None), "age": 1000.0}
-"""A wait whose usual pause is 100 seconds."""
-
-NEVER = 10**6
-
-
-@pytest.fixture
-def company(codat):
-    return codat.add_company()
-
-
-@pytest.fixture
-def push(codat, company):
-    """Return a function that adds a push that ends after so many seconds, and returns its key."""
-    return lambda lasts: codat.add_push(company.id, outcome=Outcome(latency=lasts))
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from company_waits import BY_KEY, LIST, pushes
-from hint_mailbox import DELIVERY, LATE
+from hint_mailbox import DELIVERY, LATE, NEVER, OLD, PACE
 
 from airflow_provider_codat.api.endpoints.operation import NotEnded
 from airflow_provider_codat.api.endpoints.pull_operations import PULL_OPERATION
@@ -16,28 +16,10 @@ from airflow_provider_codat.api.waiting.pace import Pace
 from airflow_provider_codat.api.waiting.wait import OperationWait
 from airflow_provider_codat.api.waiting.webhooks import CLOCKS, HINT_LASTS, Hints
 from airflow_provider_codat.api.webhook_hints import WebhookHint
-from airflow_provider_codat.simulator import Fault, Outcome, RefreshOutcome
+from airflow_provider_codat.simulator import Fault, RefreshOutcome
 from airflow_provider_codat.triggers.shared_polls import wait_for_end
 from airflow_provider_codat.triggers.subscription import Subscription
 from airflow_provider_codat.triggers.webhook_mailbox import READ_EVERY
-
-PACE = Pace(5.0, None, None)
-
-OLD = {"pace": PACE, "age": 1000.0}
-"""A wait whose usual pause is 100 seconds."""
-
-NEVER = 10**6
-
-
-@pytest.fixture
-def company(codat):
-    return codat.add_company()
-
-
-@pytest.fixture
-def push(codat, company):
-    """Return a function that adds a push that ends after so many seconds, and returns its key."""
-    return lambda lasts: codat.add_push(company.id, outcome=Outcome(latency=lasts))
 
 
 def checked_at(clock, company):
