@@ -5,7 +5,7 @@ name and URI                                               stands for
 =========================================================  =====================================================
 ``codat://api.codat.io/companies/<id>/data/<data type>``   a data type of one company
 ``codat://api.codat.io/data/<data type>``                  a data type of any company
-``codat://api.codat.io/webhooks/<connection id>``          the webhooks of an Airflow connection, for their hints
+``codat://api.codat.io/webhooks/<connection id>``          the hints of webhooks, in its store; it gets no events
 =========================================================  =====================================================
 
 Airflow tells assets apart by name, and allows one name for each URI. So :func:`sanitize_uri` refuses another spelling
@@ -61,7 +61,7 @@ def codat_all_data_asset(data_type: str, *, host: str = HOST, **kwargs: Any) -> 
 
 
 def codat_webhook_asset(codat_conn_id: str, *, host: str = HOST, **kwargs: Any) -> Asset:
-    """Return the asset of the webhooks that arrive for an Airflow connection.
+    """Return the asset whose store has the hints of an Airflow connection's webhooks. It never gets an event.
 
     :param codat_conn_id: the id of the Airflow connection.
     :param host: the host in the name; default ``api.codat.io``.

@@ -59,7 +59,8 @@ def get_provider_info() -> dict[str, Any]:
                     "webhook_connections": {
                         "description": (
                             "From Airflow 3.1.1 on: the ids of the connections whose webhooks the API server receives,"
-                            " separated by commas. The path of each is /codat/webhooks/ and the id. Default none."
+                            " separated by commas. The path of each is /codat/webhooks/ and the id. On Airflow 3.3"
+                            " triggerers need it, too: webhooks then wake tasks that wait. Default none."
                         ),
                         "type": "string",
                         "version_added": "0.2.0",

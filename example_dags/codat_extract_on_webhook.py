@@ -41,7 +41,7 @@ def codat_extract_on_webhook() -> None:
     @task(inlets=[codat_webhook_asset("codat_default")])
     def changed(triggering_asset_events: Any = None) -> list[str]:
         events = [event for of_asset in (triggering_asset_events or {}).values() for event in of_asset]
-        return sorted({event.extra["companyId"] for event in events if "companyId" in event.extra})
+        return sorted({event.extra["companyId"] for event in events if event.extra.get("companyId")})
 
     CodatExtractOperator.partial(
         task_id="extract", data_type=DATA_TYPE, path="{{ var.value.get('codat_path', '/var/lib/codat') }}"

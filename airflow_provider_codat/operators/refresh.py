@@ -40,7 +40,7 @@ class CodatRefreshOperator(AssetEvents, WaitingTask, PacedOperator):
     each data type, or goes on with one that is running already, and waits for its pull operation. That takes seconds to
     days: an online platform may limit requests until the next day, and a program on the customer's machine is read only
     while that machine runs. So the pauses between checks reach ten minutes. In the triggerer all waits on a company
-    share one request.
+    share their requests.
 
     The XCom has an entry for each data type: ``status`` (``Complete``, ``NotSupported``, and so on), the
     ``pullOperationId``, ``connectionId``, ``statusDescription``, ``errorMessage``, ``requested`` and ``completed``. If
@@ -72,9 +72,9 @@ class CodatRefreshOperator(AssetEvents, WaitingTask, PacedOperator):
         ``max_wait``.
     :param max_wait: the longest pause in seconds, unless ``exponential_backoff`` is ``False``; default 600 (ten
         minutes); ``None`` for no bound.
-    :param timeout: seconds to queue and to wait in one try; default a day, as long as a source may stop a refresh at
-        its limit. A refresh that Codat refuses as in progress, without showing by which operation, is queued again
-        for as long.
+    :param timeout: the most seconds that one try takes, to queue and to wait together; default a day, because a source
+        at its request limit may go on only the next day. If Codat says that a refresh is in progress, but shows no such
+        operation, the task requests the refresh again until then.
     :param on_not_supported: what to do about a data type that the platform does not have: ``skip``, the default, goes
         on without it, and skips the task if none is left; ``fail`` fails the task. With ``data_types=None`` it is
         always ``skip``.

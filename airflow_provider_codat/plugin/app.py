@@ -94,7 +94,7 @@ class _Receiver:
         codat_conn_id = request.path_params["codat_conn_id"]
         if codat_conn_id not in self._conn_ids:
             raise HTTPException(404, "[codat] webhook_connections does not name this connection")
-        try:  # before the request has a place: whoever cannot sign takes none by a body that is slow to come
+        try:  # before the request has a place: one without these headers takes none
             check_signing_headers(request.headers, time.time())
         except CodatWebhookRefused as error:
             raise HTTPException(401, str(error)) from None

@@ -29,7 +29,7 @@ NO_DATA_TYPES = "data_types is None: give a data type, or a list of them"
 
 
 class CodatDataFreshnessSensor(WaitingSensor):
-    """Waits until data types of a company are fresh: Codat has read each from its source lately enough.
+    """Waits until data types of a company are fresh: Codat has read each from its source recently enough.
 
     Reads of Codat's API return what Codat has read at the last successful refresh. The sensor passes when this is not
     older than ``max_age``, and not before ``since``; with neither, when each data type was refreshed once. With
@@ -37,8 +37,8 @@ class CodatDataFreshnessSensor(WaitingSensor):
     status of the last refresh does not count: an error does not make older data unusable.
 
     With ``refresh_if_stale`` it queues a refresh of each data type, once, when it finds that it is not fresh: at the
-    first check or later. With ``max_spread``, it also queues those that would be too far apart from the others after
-    that. It then waits until a refresh succeeds, whoever has queued that. If a refresh cannot be queued because of a
+    first check or later. With ``max_spread``, it also queues each fresh data type that would be too old once the others
+    are refreshed. Any successful refresh counts, whoever has requested it. If a refresh cannot be queued because of a
     transient error, the next check tries again. If several connections of the company have a data type, it is queued
     on each, and a refusal of one of them is only logged.
 
@@ -50,7 +50,7 @@ class CodatDataFreshnessSensor(WaitingSensor):
     The XCom has the time of the last successful refresh of each data type, ISO 8601 in UTC.
 
     One request shows all data types of a company. In the triggerer, all waits on a company share it. The company's
-    connections are read once.
+    connections are read once, and before it queues a refresh.
 
     :param company_id: the company. Templated.
     :param data_types: a data type such as ``invoices``, or a list of them. A template may render to a list as JSON.

@@ -55,8 +55,8 @@ class CodatEventTrigger(Base):
     Transient errors never end it. It polls again later, and logs each kind of error once.
 
     From Airflow 3.3 on, it loses nothing while the triggerer is down or restarts; changes can then come twice. Airflow
-    3.1 and 3.2 have no place for its cursor: after a restart it reports what ends from then on. Either way, it begins
-    with what ends after its first poll, and needs Airflow 3.1.
+    3.1 and 3.2 have no place for its cursor: after a restart it reports what ends from then on. A new
+    watcher reports only what ends after its first poll. It needs Airflow 3.1.
 
     :param asset_name: the name of the watched asset, below which Airflow 3.3 stores the cursor.
     :param company_id: the company. For several companies, give the asset a watcher for each.
@@ -68,11 +68,11 @@ class CodatEventTrigger(Base):
     :param failed_reads: whether ``read.completed`` also reports refreshes that ended otherwise than as ``Complete``,
         such as ``FetchError`` or ``AuthError``; default ``False``, because they have changed no records.
     :param codat_conn_id: the id of the Airflow connection; default ``codat_default``.
-    :param poll_interval: seconds between two polls, default 300. A poll is one request for push operations, and one for
-        refreshes.
+    :param poll_interval: seconds between two polls, default 300. A poll is one request for push operations and one for
+        refreshes, if ``events`` has them.
     :raises CodatInputError: an argument is wrong, or Airflow is older than 3.1.
 
-    A watcher with other ``events``, ``data_types`` or ``failed_reads`` is another one, with a cursor of its own.
+    A watcher whose other arguments than ``poll_interval`` change is another one, with a cursor of its own.
 
     Source: https://docs.codat.io/using-the-api/webhooks/event-types and
     https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/event-scheduling.html.

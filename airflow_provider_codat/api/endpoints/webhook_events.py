@@ -1,7 +1,7 @@
 """What the body of a webhook says.
 
-A message may come late, twice or out of order, and whoever learns the secret can forge it. So it is a hint that
-something has happened: what the state is, only Codat's API says.
+A message may come late, twice or out of order, and whoever learns the secret can forge it. So it only says that
+something may have happened. Read the state from Codat's API.
 
 Codat's documentation and its API description differ in some shapes, and new event types come without notice. So fields
 that are missing or of another type read as ``None``, and an unknown event type is kept as it is.
