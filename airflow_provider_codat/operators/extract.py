@@ -38,8 +38,8 @@ class CodatExtractOperator(AssetEvents):
     In the mode ``incremental``, a run reads what Codat has changed since the last run. The time from which it reads is
     the watermark, in a file beside the runs. It is the time at which Codat's latest successful refresh was requested,
     less the ``overlap``. If an earlier refresh on another connection still runs, its time counts instead. It moves only
-    once all files of a run are there, and never back. The first run reads everything. So does every run for data types without a
-    ``modifiedDate``: reports, company information, ``commerce-products`` and ``commerce-locations``.
+    once all files of a run are there, and never back. The first run reads everything. So does every run for data types
+    without a ``modifiedDate``: reports, company information, ``commerce-products`` and ``commerce-locations``.
 
     If a refresh changes records while they are read, they are read again, up to five times. Nothing is complete without
     its ``manifest.json``, which is written last and names the files of the run. A retry begins again. A run that is
