@@ -47,6 +47,8 @@ def codat_nightly_refresh() -> None:
     def list_companies() -> list[str]:
         return [company.id for company in CodatHook().iterate_companies()]
 
+    extracts: list[CodatExtractOperator] = []
+
     @task_group
     def company(company_id: str) -> XComArg:
         refresh = CodatRefreshOperator(
@@ -69,7 +71,7 @@ def codat_nightly_refresh() -> None:
             timeout=timedelta(hours=8),
         )
 
-        extracts = [
+        extracts.extend(
             CodatExtractOperator(
                 task_id=f"extract_{data_type}",
                 company_id=company_id,
@@ -77,8 +79,7 @@ def codat_nightly_refresh() -> None:
                 path="{{ params.path }}",
             )
             for data_type in DATA_TYPES
-        ]
-
+        )
         chain(refresh, fresh, extracts)
         return extracts[-1].output
 
@@ -93,7 +94,8 @@ def codat_nightly_refresh() -> None:
         print(f"{len(through)} companies are up to date, with {invoices} invoices; {missing} are not.")
         return {"upToDate": len(through), "notUpToDate": missing, "invoices": invoices}
 
-    report(companies, company.expand(company_id=companies))
+    # The report comes after all extractions, so that it decides how the run ends.
+    chain(extracts, report(companies, company.expand(company_id=companies)))
 
 
 codat_nightly_refresh()
