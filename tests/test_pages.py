@@ -224,6 +224,7 @@ def test_every_benchmark_command_is_one():
         "lateness",
         "mapped",
         "webhooks",
+        "woken",
     }
     for module, arguments in commands:
         import_module(f"benchmarks.{module}")._parser().parse_args(arguments.split())
