@@ -1,4 +1,4 @@
-"""``CodatDataFreshnessSensor`` waits until Codat has read data types of a company from their source lately enough."""
+"""``CodatDataFreshnessSensor`` waits until Codat has read data types of a company from their source recently enough."""
 
 from __future__ import annotations
 

@@ -196,9 +196,15 @@ class Bench:
         )
 
 
+def _way(name: str) -> str:
+    if name not in WAYS:
+        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(WAYS)}")
+    return name
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.woken", description=__doc__.splitlines()[0])
-    parser.add_argument("ways", nargs="*", help=f"{', '.join(WAYS)}; default each of them")
+    parser.add_argument("ways", nargs="*", type=_way, help=f"{', '.join(WAYS)}; default each of them")
     for name, (kind, default, help_) in {
         "waits": (int, 200, "how many, ten on each company"),
         "shortest": (float, 5.0, "the duration of the shortest operation in seconds"),

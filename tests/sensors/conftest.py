@@ -3,11 +3,11 @@
 from types import SimpleNamespace
 
 import pytest
+from refresh_runs import refreshes
 from sensor_driver import Driver
 from trigger_runner import through_the_database
 
 from airflow_provider_codat.sensors.codat import CodatDataFreshnessSensor
-from airflow_provider_codat.simulator import RefreshOutcome
 from airflow_provider_codat.tasks.start_from_trigger import triggerer_starts_tasks
 
 collect_ignore = [] if triggerer_starts_tasks() else ["test_start_from_trigger.py"]
@@ -29,13 +29,7 @@ def company(codat):
 
 @pytest.fixture
 def refreshed(codat, company, clock):
-    """Return a function that adds a refresh that ended this many seconds ago, or ends in so many seconds."""
-
-    def refreshed(data_type, ago, status="Complete"):
-        lasts = RefreshOutcome(status, latency=max(-ago, 0))
-        return codat.refreshes.add(company.id, data_type, outcome=lasts, requested_on=clock.time() - max(ago, 0))
-
-    return refreshed
+    return refreshes(codat, company, clock)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from airflow.triggers.base import TaskSuccessEvent
 from trigger_runner import run_trigger, through_the_database
 
 from airflow_provider_codat.operators.codat import CodatRefreshOperator
+from airflow_provider_codat.simulator import RefreshOutcome
 from airflow_provider_codat.triggers import operation
 
 RETRIES = 2
@@ -86,3 +87,13 @@ def queued(codat):
 def ids(codat, company, data_type=None):
     """Return the ids of a company's pull operations, oldest first."""
     return [each["id"] for each in codat.refreshes.of_company(company.id, data_type)]
+
+
+def refreshes(codat, company, clock):
+    """Return a function that adds a refresh that ended this many seconds ago, or ends in so many seconds."""
+
+    def refreshed(data_type, ago, status="Complete"):
+        lasts = RefreshOutcome(status, latency=max(-ago, 0))
+        return codat.refreshes.add(company.id, data_type, outcome=lasts, requested_on=clock.time() - max(ago, 0))
+
+    return refreshed

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.triggers.base import TaskSuccessEvent
+from refresh_runs import refreshes
 from trigger_runner import from_row, run_trigger, run_triggers, through_the_database
 
-from airflow_provider_codat.simulator import RefreshOutcome
 from airflow_provider_codat.triggers import operation
 from airflow_provider_codat.triggers.codat import CodatDataFreshnessTrigger
 
@@ -31,13 +31,7 @@ def company(codat):
 
 @pytest.fixture
 def refreshed(codat, company, clock):
-    """Return a function that adds a refresh that ended this many seconds ago, or ends in so many seconds."""
-
-    def refreshed(data_type, ago, status="Complete"):
-        lasts = RefreshOutcome(status, latency=max(-ago, 0))
-        return codat.refreshes.add(company.id, data_type, outcome=lasts, requested_on=clock.time() - max(ago, 0))
-
-    return refreshed
+    return refreshes(codat, company, clock)
 
 
 def iso(moment):
