@@ -82,6 +82,7 @@ def test_a_paused_dag_that_has_never_run_is_enough_for_hints(airflow: AirflowSta
     assert airflow.call("GET", "/dags/codat_hints")["is_paused"]
     assert airflow.call("GET", "/dags/codat_hints/dagRuns")["dag_runs"] == []
     path, message_id = PATH.replace("codat_default", "codat_hinted"), f"msg_{time.time_ns()}"
-    assert deliver(anybody, write("suppliers"), message_id, path) == {"status": "stored"}  # of an asset that no DAG names
+    # No DAG names an asset of this data type.
+    assert deliver(anybody, write("suppliers"), message_id, path) == {"status": "stored"}
     said = airflow.processes.output("api-server")
     assert re.search(rf"received webhook '{message_id}'.*: new asset events 0, hints 1", said)

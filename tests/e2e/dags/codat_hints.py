@@ -1,4 +1,4 @@
-"""A paused DAG that names the asset of a connection's hints, as the guide of the plugin shows. No other DAG names it."""
+"""A paused DAG that names the asset of a connection's hints, as the guide of the receiver shows. No other names it."""
 
 from __future__ import annotations
 
