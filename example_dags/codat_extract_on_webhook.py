@@ -6,8 +6,8 @@
 | `extract` | reads, for each of them, what Codat has changed since its last run into files |
 
 A webhook only says where to look. `extract` reads on from its own watermark for the company, so it loses nothing if
-several webhooks start one run. Airflow before 3.4 may start no run for the last of several webhooks. Extract every
-company once a day, too, with `codat_nightly_refresh`.
+several webhooks start one run. Airflow may start no run for the last of several webhooks. Extract every company once a
+day, too, with `codat_nightly_refresh`.
 
 Copy this file into your DAGs folder, set up the receiver of webhooks as the guide of the plugin says, and set Airflow's
 variable `codat_path` to the folder or URI of the files. It needs Airflow 3.1.1, and uses the Airflow connection

@@ -41,10 +41,13 @@ class CodatExtractOperator(AssetEvents):
     once all files of a run are there, and never back. The first run reads everything. So does every run for data types
     without a ``modifiedDate``: reports, company information, ``commerce-products`` and ``commerce-locations``.
 
-    If a refresh changes records while they are read, they are read again, up to five times. Nothing is complete without
-    its ``manifest.json``, which is written last and names the files of the run. A retry begins again. A run that is
-    complete, and is cleared, returns its manifest and reads nothing. To read a run again, delete its manifest and clear
-    the task.
+    If a refresh changes records while they are read, they are read again, up to five times. While a refresh may be
+    changing them, the task pauses before it reads again, in the worker: 30, 60, 120, 240 and 300 seconds, 12.5 minutes
+    in all. To wait longer, put a ``CodatRefreshOperator`` before it.
+
+    Nothing is complete without its ``manifest.json``, which is written last and names the files of the run. A retry
+    begins again. A run that is complete, and is cleared, returns its manifest and reads nothing. To read a run again,
+    delete its manifest and clear the task.
 
     The XCom is ``{companyId, connectionId, dataType, manifest, paths, records, since, watermark}``, never a record.
 

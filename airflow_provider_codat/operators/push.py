@@ -79,9 +79,9 @@ class CodatPushOperator(AssetEvents, PushTask, PacedOperator):
     :param end_from_trigger: let the triggerer push the XCom and end the task after a success, without a worker, as for
         the sensor; default ``False``. It makes the operator deferrable.
     :param poke_interval: the shortest pause between two checks in seconds, default 5.
-    :param exponential_backoff: ``True`` doubles the pause after each check, and ``False`` keeps it at
-        ``poke_interval``, as in Airflow; default ``None``: the pause is a tenth of the time waited so far, at least
-        ``poke_interval``.
+    :param exponential_backoff: ``True`` for Airflow's backoff: a random pause between a bound and twice the bound; the
+        bound doubles after each check. ``False`` for pauses of ``poke_interval``. Default ``None``: a tenth of the time
+        waited so far, at least ``poke_interval``.
     :param max_wait: the longest pause in seconds, unless ``exponential_backoff`` is ``False``; default 60; ``None`` for
         no bound.
     :param timeout: seconds to wait in one try; default Airflow's ``[sensors] default_timeout``, seven days.

@@ -66,10 +66,10 @@ class CodatRefreshOperator(AssetEvents, WaitingTask, PacedOperator):
     :param end_from_trigger: let the triggerer push the XCom and end the task after a success, without a worker; default
         ``False``. It makes the operator deferrable.
     :param poke_interval: the shortest pause between two checks in seconds, default 5.
-    :param exponential_backoff: ``True`` doubles the pause after each check, and ``False`` keeps it at
-        ``poke_interval``, as in Airflow; default ``None``: the pause is a tenth of the time waited so far, at least
-        ``poke_interval``. If Codat has paused the refresh until a given time, the next check is at that time, or after
-        ``max_wait``.
+    :param exponential_backoff: ``True`` for Airflow's backoff: a random pause between a bound and twice the bound; the
+        bound doubles after each check. ``False`` for pauses of ``poke_interval``. Default ``None``: a tenth of the time
+        waited so far, at least ``poke_interval``; if Codat has paused the refresh until a given time, until then, at
+        most ``max_wait``.
     :param max_wait: the longest pause in seconds, unless ``exponential_backoff`` is ``False``; default 600 (ten
         minutes); ``None`` for no bound.
     :param timeout: the most seconds that one try takes, to queue and to wait together; default a day, because a source

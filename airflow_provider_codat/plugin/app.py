@@ -1,26 +1,26 @@
 """The receiver of webhooks, an ASGI app that Airflow's API server mounts below ``/codat``.
 
 ====================================  ======================================================================
-``POST /codat/webhooks/<connection>``  one message of Codat
+``POST /codat/webhooks/<connection>``  one webhook of Codat
 ``GET /codat/health``                  which connections are served, and what is missing
 ====================================  ======================================================================
 
 ======  ================================================================================
 status  when
 ======  ================================================================================
-200     the message is stored, or was stored before
-400     it is verified, but is not an event of Codat; or the client has gone before the end of the body
+200     the webhook is stored, or was stored before
+400     it is verified, but its body is no event of Codat; or the client has gone before the end of the body
 401     it is not verified: signature, timestamp, headers
 404     ``[codat] webhook_connections`` does not name the connection
 405     another method than ``POST``
 408     the body came too slowly: within the limit, or while others needed its place
 413     the body is too large
 415     the body is compressed
-429     too many messages at once
+429     too many requests at once
 503     the connection or the database cannot be read, or the time is up; nothing is lost, since Codat sends it again
 ======  ================================================================================
 
-Airflow's login does not apply to the apps of plugins, so a signature is all that proves a message.
+Airflow's login does not apply to the apps of plugins, so a signature is all that proves a webhook.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class _Receiver:
         try:
             webhook = read_webhook(body)
         except CodatWebhookRefused as error:
-            raise HTTPException(400, f"message {message_id!r}: {error}") from None
+            raise HTTPException(400, f"webhook {message_id!r}: {error}") from None
         stored = store.store(delivery_of(webhook, message_id, codat_conn_id, time.time()))
         log.info(
             "Connection %r received webhook %r, %r of company %s: new asset events %d, hints %d; known before %d.",

@@ -20,9 +20,9 @@ MESSAGE_ID, EVENT_ID = "messageId", "eventId"
 
 @dataclass(frozen=True)
 class Delivery:
-    """One verified message, for a transaction.
+    """One verified webhook, for a transaction.
 
-    :param message_id: the same in all attempts to deliver the message.
+    :param message_id: the id of the webhook, the same in all attempts to deliver it.
     :param event_id: Codat's id of the event, or ``None``.
     :param generated_at: when Codat made the event, or ``None``.
     :param changes: the URI of an asset and the extra of its event, for each asset event that is due.
@@ -39,7 +39,7 @@ class Delivery:
 
 
 def delivery_of(webhook: WebhookEvent, message_id: str, codat_conn_id: str, received_at: float) -> Delivery:
-    """Return what a message means.
+    """Return what a webhook means.
 
     :param received_at: in epoch seconds.
     """

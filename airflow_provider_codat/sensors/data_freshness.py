@@ -66,9 +66,9 @@ class CodatDataFreshnessSensor(WaitingSensor):
     :param codat_conn_id: the id of the Airflow connection; default ``codat_default``. Templated.
     :param deferrable: wait in the triggerer instead of a worker; default Airflow's ``[operators] default_deferrable``.
     :param poke_interval: the shortest pause between two checks in seconds, default 60.
-    :param exponential_backoff: ``True`` doubles the pause after each check, and ``False`` keeps it at
-        ``poke_interval``, as in Airflow; default ``None``: the pause is a tenth of the time waited so far, at least
-        ``poke_interval``.
+    :param exponential_backoff: ``True`` for Airflow's backoff: a random pause between a bound and twice the bound; the
+        bound doubles after each check. ``False`` for pauses of ``poke_interval``. Default ``None``: a tenth of the time
+        waited so far, at least ``poke_interval``.
     :param max_wait: the longest pause in seconds, unless ``exponential_backoff`` is ``False``; default 600.
     :param end_from_trigger: let the triggerer push the XCom and end the task, without a worker; default ``False``.
     :param kwargs: what every sensor takes: ``timeout`` in seconds (default Airflow's ``[sensors] default_timeout``,

@@ -34,8 +34,9 @@ class CodatDataFreshnessTrigger(WaitTrigger):
     :param deadline: when to stop waiting, in epoch seconds; default 0, which checks once.
     :param not_before: the earliest time of the first check, in epoch seconds; default 0.
     :param poke_interval: the shortest pause between two checks in seconds, default 60.
-    :param exponential_backoff: ``True`` doubles the pause after each check, ``False`` keeps it; default ``None``: the
-        pause is a tenth of the time waited so far, at least ``poke_interval``.
+    :param exponential_backoff: ``True`` for Airflow's backoff: a random pause between a bound and twice the bound; the
+        bound doubles after each check. ``False`` for pauses of ``poke_interval``. Default ``None``: a tenth of the time
+        waited so far, at least ``poke_interval``.
     :param max_wait: the longest pause in seconds, default 600; ``None`` for no bound.
     :param last_status: what the worker has seen before it deferred; default ``None``.
     :param end_from_trigger: whether the trigger ends the task, without a worker; default ``False``.

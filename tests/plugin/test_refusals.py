@@ -136,7 +136,7 @@ def test_a_body_that_is_not_verified_is_not_parsed(refused):
 
 @pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE)
 def test_a_verified_body_that_is_no_event_is_refused(body, refused):
-    refused(400, "message 'msg_1': the body ", content=body, headers=signed(body))
+    refused(400, "webhook 'msg_1': the body ", content=body, headers=signed(body))
 
 
 @pytest.mark.parametrize(
