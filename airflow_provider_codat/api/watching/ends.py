@@ -40,6 +40,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -142,6 +143,22 @@ def _times(value: Any) -> dict[str, float]:
     return {key: time for key, each in times.items() if (time := _time(each)) is not None}
 
 
+@dataclass(frozen=True)
+class Polled(Generic[WatchedT]):
+    """What a poll has found.
+
+    :param progress: what to go on from.
+    :param ends: what has ended since the last poll, the earliest end first.
+    :param read_at: when open operations were last read, by key, in epoch seconds.
+    :param not_found: the open operations that Codat did not have when they were last read.
+    """
+
+    progress: Progress
+    ends: list[WatchedT]
+    read_at: Mapping[str, float]
+    not_found: AbstractSet[str]
+
+
 @dataclass
 class EndsOfList(Generic[WatchedT]):
     """The list of one company and kind of operation, poll by poll.
@@ -156,14 +173,18 @@ class EndsOfList(Generic[WatchedT]):
     wants: Callable[[WatchedT], bool]
     progress: Progress | None = None
     _order: str | None = field(init=False)  # the `orderBy` of the list, until Codat refuses it
-    _read_at: dict[str, float] = field(default_factory=dict, init=False)  # when an open operation was last read
-    _not_found: set[str] = field(default_factory=set, init=False)  # what Codat did not have when it was last read
+    _read_at: Mapping[str, float] = field(default_factory=dict, init=False)
+    _not_found: AbstractSet[str] = field(default_factory=frozenset, init=False)
 
     def __post_init__(self) -> None:
         self._order = self.kind.newest_first
 
-    def poll(self, clock: Callable[[], float], log: Log) -> Steps[tuple[Progress, list[WatchedT]]]:
-        """Read the list. Return the progress to go on from, and what has ended since the last poll.
+    def accept(self, polled: Polled[WatchedT]) -> None:
+        """Go on from a poll. Without this, the next one finds the same."""
+        self.progress, self._read_at, self._not_found = polled.progress, polled.read_at, polled.not_found
+
+    def poll(self, clock: Callable[[], float], log: Log) -> Steps[Polled[WatchedT]]:
+        """Read the list, and return what it shows.
 
         :param clock: returns the time in epoch seconds.
         :param log: gets a line for operations that are no longer watched.
@@ -178,27 +199,25 @@ class EndsOfList(Generic[WatchedT]):
         before = self.progress or first
         shown = {each.key: each for each in listed if not each.is_terminal}
         shown |= {each.key: each for each in listed if each.is_terminal}  # read twice: the end is the later state
-        gone = yield from self._read_singly(due, shown, now)
+        missing = yield from self._read_singly(due, shown)
+        gone = missing & self._not_found  # the answer of a gateway would not come in two polls
         oldest = now - LONGEST_OPEN
         after, ends = advance(before, shown.values(), self.wants, before.seen(newest, began, now), gone, oldest)
         self._log_given_up(before, shown, gone, oldest, log)
-        self._read_at |= dict.fromkeys(shown, now)
-        self._read_at = {key: at for key, at in self._read_at.items() if key in after.open}
-        self._not_found = (self._not_found & after.open.keys()) - shown.keys()
-        return after, [] if before is first else ends
+        read_at = {**self._read_at, **dict.fromkeys((*due, *shown), now)}
+        read_at = {key: at for key, at in read_at.items() if key in after.open}
+        not_found = ((self._not_found | missing) & after.open.keys()) - shown.keys()
+        return Polled(after, [] if before is first else ends, read_at, not_found)
 
-    def _read_singly(self, due: Iterable[str], shown: dict[str, WatchedT], now: float) -> Steps[set[str]]:
-        """Add the due operations that the list has not shown. Return those that Codat no longer has."""
-        gone = set()
+    def _read_singly(self, due: Iterable[str], shown: dict[str, WatchedT]) -> Steps[set[str]]:
+        """Add the due operations that the list has not shown. Return those that Codat does not have."""
+        missing = set()
         for key in [key for key in due if key not in shown]:
             try:
                 shown[key] = yield self.kind.get(self.company_id, key)
             except CodatNotFoundError:
-                if key in self._not_found:  # the answer of a gateway would not come in two polls
-                    gone.add(key)
-                self._not_found.add(key)
-            self._read_at[key] = now
-        return gone
+                missing.add(key)
+        return missing
 
     def _due(self, now: float) -> dict[str, float]:
         """Return the open operations that are due to be read, with the times of their requests."""

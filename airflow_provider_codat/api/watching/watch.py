@@ -161,15 +161,15 @@ class Watch:
 
         :param clock: returns the time in epoch seconds.
         :param log: gets a line for operations that are no longer watched.
-        :raises CodatError: a request failed. The cursor has not moved.
+        :raises CodatError: a request failed. The next poll finds the same.
         """
         polled = {}
         for name, ends in self._lists.items():
             polled[name] = yield from ends.poll(clock, log)
         changes = []
-        for name, (progress, ended) in polled.items():
-            self._lists[name].progress = progress
-            changes += [change for each in ended if (change := self._change(each)) is not None]
+        for name, found in polled.items():
+            self._lists[name].accept(found)
+            changes += [change for each in found.ends if (change := self._change(each)) is not None]
         return changes
 
     def _change(self, ended: PushOperation | PullOperation) -> dict[str, Any] | None:
