@@ -30,8 +30,9 @@ future of this machine's clock counts as one of now, so that it does not make la
 
 A poll reads the list, newest first, to the first page that ends before ``floor``. An operation in ``open`` that these
 pages do not show is due a tenth of its age after it was last read, at least once an hour. If several are due, the poll
-reads further pages, fewer than there are operations to find. Those that it does not find are read one by one. What
-Codat does not have in two polls, and what is still open after 30 days, leaves ``open``.
+reads further pages, fewer than there are operations to find. Those that it does not find are read one by one. One that
+cannot be read is read again when it is due next, and holds up no other. What Codat does not have in two polls, and what
+is still open after 30 days, leaves ``open``.
 
 The first poll reads a day of the list and reports nothing.
 """
@@ -45,10 +46,18 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from airflow_provider_codat.api.endpoints.operation import ListedOperation, Operation, OperationKind
-from airflow_provider_codat.api.errors import CodatApiError, CodatNotFoundError
+from airflow_provider_codat.api.errors import (
+    CodatApiError,
+    CodatAuthenticationError,
+    CodatConnectionError,
+    CodatError,
+    CodatNotFoundError,
+    CodatRateLimited,
+)
 from airflow_provider_codat.api.http.paging import Page, number_after
 from airflow_provider_codat.api.http.request import Request
 from airflow_provider_codat.api.http.response import parse_datetime
+from airflow_provider_codat.api.http.retry import retry_after
 from airflow_provider_codat.api.http.steps import Log, Steps
 
 LATE = 300.0
@@ -175,6 +184,7 @@ class EndsOfList(Generic[WatchedT]):
     _order: str | None = field(init=False)  # the `orderBy` of the list, until Codat refuses it
     _read_at: Mapping[str, float] = field(default_factory=dict, init=False)
     _not_found: AbstractSet[str] = field(default_factory=frozenset, init=False)
+    _unreadable: set[str] = field(default_factory=set, init=False)  # open operations of which a failed read is logged
 
     def __post_init__(self) -> None:
         self._order = self.kind.newest_first
@@ -187,8 +197,8 @@ class EndsOfList(Generic[WatchedT]):
         """Read the list, and return what it shows.
 
         :param clock: returns the time in epoch seconds.
-        :param log: gets a line for operations that are no longer watched.
-        :raises CodatError: a request failed.
+        :param log: gets a line for operations that cannot be read, or are no longer watched.
+        :raises CodatError: a request failed, for a reason that is not in one operation alone.
         """
         began = clock()
         due = self._due(began)
@@ -199,17 +209,18 @@ class EndsOfList(Generic[WatchedT]):
         before = self.progress or first
         shown = {each.key: each for each in listed if not each.is_terminal}
         shown |= {each.key: each for each in listed if each.is_terminal}  # read twice: the end is the later state
-        missing = yield from self._read_singly(due, shown)
+        missing = yield from self._read_singly(due, shown, log)
         gone = missing & self._not_found  # the answer of a gateway would not come in two polls
         oldest = now - LONGEST_OPEN
         after, ends = advance(before, shown.values(), self.wants, before.seen(newest, began, now), gone, oldest)
         self._log_given_up(before, shown, gone, oldest, log)
         read_at = {**self._read_at, **dict.fromkeys((*due, *shown), now)}
         read_at = {key: at for key, at in read_at.items() if key in after.open}
+        self._unreadable = (self._unreadable & after.open.keys()) - shown.keys()
         not_found = ((self._not_found | missing) & after.open.keys()) - shown.keys()
         return Polled(after, [] if before is first else ends, read_at, not_found)
 
-    def _read_singly(self, due: Iterable[str], shown: dict[str, WatchedT]) -> Steps[set[str]]:
+    def _read_singly(self, due: Iterable[str], shown: dict[str, WatchedT], log: Log) -> Steps[set[str]]:
         """Add the due operations that the list has not shown. Return those that Codat does not have."""
         missing = set()
         for key in [key for key in due if key not in shown]:
@@ -217,6 +228,13 @@ class EndsOfList(Generic[WatchedT]):
                 shown[key] = yield self.kind.get(self.company_id, key)
             except CodatNotFoundError:
                 missing.add(key)
+            except CodatError as error:
+                if not _is_of_one(error):
+                    raise
+                if key not in self._unreadable:
+                    message = "Company %s: %s %s cannot be read, so its end is not seen: %s"
+                    log.warning(message, self.company_id, self.kind.name, key, error)
+                self._unreadable.add(key)
         return missing
 
     def _due(self, now: float) -> dict[str, float]:
@@ -294,6 +312,12 @@ class EndsOfList(Generic[WatchedT]):
         if self.progress is not None:
             return self.progress.floor
         return min(max(map(_requested, listed)), began) - FIRST_POLL_READS
+
+
+def _is_of_one(error: CodatError) -> bool:
+    """Whether the read of an operation has failed in a way that says nothing about other operations."""
+    is_of_all = isinstance(error, CodatConnectionError | CodatAuthenticationError | CodatRateLimited)
+    return not is_of_all and retry_after(error) is None
 
 
 def _missing(due: Mapping[str, float], listed: Iterable[ListedOperation[WatchedT]], oldest: float) -> int:

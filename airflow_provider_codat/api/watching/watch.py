@@ -160,7 +160,7 @@ class Watch:
         """Read the lists and return what has changed since the last poll, as JSON: ids and names, no records.
 
         :param clock: returns the time in epoch seconds.
-        :param log: gets a line for operations that are no longer watched.
+        :param log: gets a line for operations that cannot be read, or are no longer watched.
         :raises CodatError: a request failed. The next poll finds the same.
         """
         polled = {}

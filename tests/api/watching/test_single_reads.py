@@ -1,4 +1,4 @@
-"""Operations that the list no longer shows: reads of a poll that fails later."""
+"""Operations that the list no longer shows: a read of one that fails, and reads of a poll that fails later."""
 
 import logging
 from datetime import UTC, datetime
@@ -6,7 +6,15 @@ from datetime import UTC, datetime
 import pytest
 
 from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION, push_history
-from airflow_provider_codat.api.errors import CodatConnectionError, CodatError, CodatNotFoundError
+from airflow_provider_codat.api.errors import (
+    CodatAuthenticationError,
+    CodatConnectionError,
+    CodatError,
+    CodatNotFoundError,
+    CodatRateLimited,
+    CodatResponseError,
+    CodatServerError,
+)
 from airflow_provider_codat.api.watching.ends import EndsOfList
 from airflow_provider_codat.api.watching.watch import Subject, Watch
 
@@ -58,6 +66,44 @@ def poll(ends, at, singly, *, is_accepted=True):
 
 
 DONE = operation("done", -1, "Success")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [CodatServerError(500, "a bug"), CodatServerError(504, "too slow"), CodatResponseError("there is no status")],
+    ids=str,
+)
+def test_an_operation_that_cannot_be_read_holds_up_no_other(error, caplog):
+    ends = ends_of("broken", "done")
+    assert poll(ends, 1_000, {"broken": error, "done": DONE}) == ["done", "new-2"]
+    assert poll(ends, 2_000, {"broken": error}) == []
+    [line] = caplog.messages
+    assert "push operation broken cannot be read, so its end is not seen" in line
+    assert str(error) in line
+    assert poll(ends, 2_060, {}) == []  # it is not due yet
+    assert poll(ends, 3_000, {"broken": operation("broken", -1, "Failed")}) == ["broken"]
+
+
+def test_a_key_that_cannot_be_in_a_url_holds_up_no_other(caplog):
+    assert poll(ends_of("a b", "done"), 1_000, {"done": DONE}) == ["done", "new-2"]
+    assert "push operation a b cannot be read" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [CodatConnectionError("reset"), CodatAuthenticationError(401, "who?"), CodatRateLimited(429, "later")],
+    ids=str,
+)
+def test_an_error_that_other_requests_would_get_too_fails_the_poll(error):
+    with pytest.raises(type(error)):
+        poll(ends_of("broken", "done"), 1_000, {"broken": error})
+
+
+def test_a_retry_after_fails_the_poll_so_that_it_is_obeyed():
+    error = CodatServerError(503, "maintenance")
+    error.retry_after = 600.0
+    with pytest.raises(CodatServerError):
+        poll(ends_of("broken", "done"), 1_000, {"broken": error})
 
 
 def test_what_a_poll_has_read_before_it_fails_is_read_again_by_the_next():
