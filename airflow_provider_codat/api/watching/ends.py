@@ -39,7 +39,6 @@ The first poll reads a day of the list and reports nothing.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Container, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, field, replace
@@ -71,6 +70,9 @@ LONGEST_PAUSE = 3600.0
 
 LONGEST_OPEN = 30 * 86_400.0
 """Seconds after its request for which an operation is watched that does not end."""
+
+LATEST_TIME = 253_402_300_800.0
+"""The year 10000 in epoch seconds. A larger number in a stored cursor is no time."""
 
 PAGE_SIZE = 100
 """Operations per page. Codat recommends 100 for speed."""
@@ -143,8 +145,8 @@ class Progress:
 
 
 def _time(value: Any) -> float | None:
-    is_time = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if is_time else None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and abs(value) < LATEST_TIME else None
 
 
 def _times(value: Any) -> dict[str, float]:
