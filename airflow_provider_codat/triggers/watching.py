@@ -179,13 +179,14 @@ class StoredCursor:
                 pause = min(2 * pause, SLOW)
 
     async def write(self, cursor: dict[str, Any]) -> None:
-        """Store a cursor, or log why that failed: the stored cursor is then older, and changes can come again."""
+        """Store a cursor, or log why that failed: the stored cursor is then older, or there is none."""
         try:
             await self._call("set", self._key, cursor)
         except Exception as error:
             self._log_once(
                 "The cursor of the watcher of asset %r could not be stored: %s Check that asset_name is the name of the"
-                " watched asset. After a restart of the triggerer, changes can come again.",
+                " watched asset. After a restart of the triggerer, the watcher goes on from the last cursor that was"
+                " stored. Without one, it begins with what ends from then on.",
                 error,
             )
         else:

@@ -1,4 +1,4 @@
-"""``asset_events``: the alias among the outlets, and the events that a worker adds once the task has succeeded."""
+"""``asset_events``: the outlets and events that a worker adds once the task has succeeded."""
 
 import warnings
 from pathlib import Path

@@ -163,16 +163,16 @@ class Watch:
         """Read the lists and return what has changed since the last poll, as ``api.changes`` writes it.
 
         :param clock: returns the time in epoch seconds.
-        :param log: gets a line for operations that are no longer watched.
-        :raises CodatError: a request failed. The cursor has not moved.
+        :param log: gets a line for operations that cannot be read, or are no longer watched.
+        :raises CodatError: a request failed. The next poll finds the same.
         """
         polled = {}
         for name, ends in self._lists.items():
             polled[name] = yield from ends.poll(clock, log)
         changes = []
-        for name, (progress, ended) in polled.items():
-            self._lists[name].progress = progress
-            changes += [change for each in ended if (change := self._change(each)) is not None]
+        for name, found in polled.items():
+            self._lists[name].accept(found)
+            changes += [change for each in found.ends if (change := self._change(each)) is not None]
         return changes
 
     def _change(self, ended: PushOperation | PullOperation) -> dict[str, Any] | None:

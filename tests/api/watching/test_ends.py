@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
-from math import nan
+from math import inf, nan
 
 import pytest
 from hypothesis import given, settings
@@ -453,7 +453,7 @@ def test_another_page_than_the_requested_one_fails_the_poll(newest_first):
         [],
         {},
         {"open": {"a": 1}},
-        *({"newest": each, "since": 1, "floor": 1} for each in (None, True, "1", nan)),
+        *({"newest": each, "since": 1, "floor": 1} for each in (None, True, "1", nan, inf, 1e12, 10**400)),
     ],
 )
 def test_a_cursor_that_cannot_be_read_is_none(stored):
