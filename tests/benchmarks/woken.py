@@ -17,8 +17,8 @@ faulty
     30 % of the messages are lost, the others come twice and up to five seconds late, in random order. Of every fifth
     operation a stranger claims the success early.
 stopping
-    After half of the ends no more webhooks are sent. The figures are those of the ends afterwards. The first of them are
-    seen when the next rare check is due, so up to two minutes late; then the triggerer goes back to the usual pace.
+    After half of the ends no more webhooks are sent. The figures are those of the ends afterwards. The first of them
+    are seen when the next rare check is due, up to two minutes late. Then the triggerer goes back to the usual pace.
 stopped
     No more webhooks are sent, and the triggerer has noticed it before the waits start.
 
