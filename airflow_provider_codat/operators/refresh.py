@@ -17,6 +17,7 @@ from airflow_provider_codat.exceptions import CodatRefreshFailed, CodatRefreshNo
 from airflow_provider_codat.links.codat import store_company_link
 from airflow_provider_codat.tasks.asset_events import AssetEvents
 from airflow_provider_codat.tasks.data_types import read_data_types
+from airflow_provider_codat.tasks.templates import task_instance
 from airflow_provider_codat.tasks.waiting import PacedOperator, WaitingTask
 
 if TYPE_CHECKING:
@@ -186,12 +187,8 @@ class CodatRefreshOperator(AssetEvents, WaitingTask, PacedOperator):
 
         :raises CodatInputError: an argument is wrong, or the context has no task instance; nothing was sent.
         """
-        store_company_link(context.get("ti"), self.company_id)
-        if context.get("ti") is None:
-            raise CodatInputError(
-                "the context has no ti (task instance), by which the operator finds the refreshes of an earlier try."
-                " Test the task with dag.test(), which makes one"
-            )
+        ti = task_instance(context, "by which the operator finds the refreshes of an earlier try")
+        store_company_link(ti, self.company_id)
         began = time.time()
         refresh = self._queue(context)
         if refresh.is_terminal or not self.wait_for_completion:
@@ -290,12 +287,6 @@ class CodatRefreshOperator(AssetEvents, WaitingTask, PacedOperator):
         :param outcome: what it reports.
         """
         self._reported = outcome
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Continue after a deferral: with the trigger's event, or after a timeout or a failure of the trigger."""
-        if next_method == "__fail__":
-            raise self.error_without_event(next_kwargs or {})
-        return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
         """Log that Codat cannot cancel the refresh. Airflow calls this when a user or a limit ends the try."""

@@ -33,6 +33,7 @@ from airflow_provider_codat.links.codat import CodatCompanyLink
 
 if TYPE_CHECKING:
     import jinja2
+    from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_codat.hooks.codat import CodatHook
@@ -204,6 +205,19 @@ def _render(source: str, env: jinja2.Environment, context: Mapping[str, Any]) ->
         return str(value) if isinstance(value, Undefined) else value
     except Exception:
         env.handle_exception()
+
+
+def task_instance(context: Context, role: str) -> Any:
+    """Return the task instance of a context. ``role`` says in an error what the task needs it for.
+
+    :raises CodatInputError: the context has none.
+    """
+    ti = context.get("ti")
+    if ti is None:
+        raise CodatInputError(
+            f"the context has no ti (task instance), {role}. Test the task with dag.test(), which makes one"
+        )
+    return ti
 
 
 def rendered(name: str, value: Any) -> Any:

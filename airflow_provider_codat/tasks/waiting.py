@@ -203,6 +203,12 @@ class WaitingTask(CodatTask):
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Continue after a deferral: with the trigger's event, or after a timeout or a failure of the trigger."""
+        if next_method == "__fail__":
+            raise self.error_without_event(next_kwargs or {})
+        return super().resume_execution(next_method, next_kwargs, context)
+
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Return the XCom for the trigger's event, or raise the task's error. Without an event the task fails."""
         return self.result(self.outcome_of_event(event))

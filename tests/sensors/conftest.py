@@ -23,11 +23,6 @@ def codat(simulate, clock, request):
 
 
 @pytest.fixture
-def company(codat):
-    return codat.add_company()
-
-
-@pytest.fixture
 def refreshed(codat, company, clock):
     return refreshes(codat, company, clock)
 
