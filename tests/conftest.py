@@ -9,7 +9,6 @@ import os
 import shutil
 import sys
 import tempfile
-import threading
 from datetime import timedelta
 from time import time as real_time
 from typing import TYPE_CHECKING, Any
@@ -74,16 +73,13 @@ def _accounts_are_new(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def codat_simulator(request: pytest.FixtureRequest) -> Iterator[CodatSimulator]:
-    """Run a simulator as the package's own fixture does, on the test's ``clock`` if it has one, and cheaper.
+    """Run a simulator as the package's own fixture does, on the test's ``clock`` if it has one.
 
-    It ends while the next test runs, for that takes 0.1 s; and its key is always the same, for Airflow's secrets masker
-    takes longer with each key that it ever saw.
+    Its key is always the same, for Airflow's secrets masker takes longer with each key that it ever saw.
     """
     time = request.getfixturevalue("clock").time if "clock" in request.fixturenames else real_time
-    codat = CodatSimulator(api_key="the-key-of-all-tests", clock=time)
-    codat.start()
-    yield codat
-    threading.Thread(target=codat.stop, daemon=True).start()
+    with CodatSimulator(api_key="the-key-of-all-tests", clock=time) as codat:
+        yield codat
 
 
 @pytest.fixture
