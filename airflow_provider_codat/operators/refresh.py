@@ -13,10 +13,10 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, conf
 from airflow_provider_codat.api.data_types import known_data_type
 from airflow_provider_codat.api.errors import CodatError, CodatInputError
 from airflow_provider_codat.api.http.request import identifier
+from airflow_provider_codat.api.refreshing.arguments import read_data_types
 from airflow_provider_codat.exceptions import CodatRefreshFailed, CodatRefreshNotPossible
 from airflow_provider_codat.links.codat import store_company_link
 from airflow_provider_codat.tasks.asset_events import AssetEvents
-from airflow_provider_codat.tasks.data_types import read_data_types
 from airflow_provider_codat.tasks.templates import task_instance
 from airflow_provider_codat.tasks.waiting import PacedOperator, WaitingTask
 

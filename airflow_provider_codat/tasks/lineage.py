@@ -24,8 +24,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 from airflow_provider_codat.api.changes import Change, change
 from airflow_provider_codat.api.data_types import known_data_type
+from airflow_provider_codat.api.refreshing.arguments import read_data_types
 from airflow_provider_codat.assets import all_data_uri, data_uri
-from airflow_provider_codat.tasks.data_types import read_data_types
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage

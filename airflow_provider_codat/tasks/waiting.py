@@ -167,8 +167,8 @@ class WaitingTask(CodatTask):
             "deadline": deadline,
             "not_before": not_before,
             "waiting_since": started,
-            **what,
             **self.trigger_arguments(),
+            **what,
         }
         self.defer(
             trigger=pkgutil.resolve_name(self.trigger_class_path)(**arguments),

@@ -1,6 +1,6 @@
-"""Requests about one company that watchers send through the sender, one at a time for each watcher.
+"""Requests about one company that belong to no shared poll, one at a time for each trigger that asks.
 
-Watchers of one company ask the same at the same time. Equal requests are sent once, as long as the first of them waits
+Triggers of one company ask the same at the same time. Equal requests are sent once, as long as the first of them waits
 in the queue. A request that is already sent is not shared.
 """
 
@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_codat.api.errors import CodatError
+from airflow_provider_codat.api.http.request import Request
 from airflow_provider_codat.triggers.sender import Place, Sender
 
 if TYPE_CHECKING:
-    from airflow_provider_codat.api.http.request import Request
+    from airflow_provider_codat.api.http.steps import Steps
 
 T = TypeVar("T")
 
@@ -40,7 +41,7 @@ class _Question:
 
 
 class CompanyRequests:
-    """A company in the sender's queue whose requests come from watchers."""
+    """A company in the sender's queue whose requests come from single triggers, such as watchers."""
 
     def __init__(self, sender: Sender) -> None:
         self.place = Place()
@@ -60,6 +61,23 @@ class CompanyRequests:
             self._sender.wake(self)
         answer: T = await asyncio.shield(question.answer)
         return answer
+
+    async def run(self, steps: Steps[T]) -> T:
+        """Run steps that only send requests, and return their result. The connection must be open."""
+        answer: Any = None
+        error: CodatError | None = None
+        while True:
+            try:
+                step = steps.send(answer) if error is None else steps.throw(error)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            answer = error = None
+            if isinstance(step, Request):
+                try:
+                    answer = await self.ask(step)
+                except CodatError as failure:
+                    error = failure
 
     # -- what the sender calls ---------------------------------------------------------------------------------------
 

@@ -21,18 +21,13 @@ import logging
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from airflow_provider_codat.api.errors import CodatApiError, CodatError, CodatInputError
-from airflow_provider_codat.api.http.request import Request
 from airflow_provider_codat.api.http.retry import can_be_waited_out, retry_after
 from airflow_provider_codat.api.watching.watch import Subject, Watch
-from airflow_provider_codat.triggers.company_requests import CompanyRequests
 from airflow_provider_codat.triggers.shared_polls import polls_on
 from airflow_provider_codat.triggers.thread_log import ThreadLog
-
-if TYPE_CHECKING:
-    from airflow_provider_codat.api.http.steps import Steps
 
 T = TypeVar("T")
 
@@ -61,7 +56,7 @@ async def polls(
     while True:
         try:
             await shared.sender.open(time.time() + CONNECTION_PATIENCE)
-            changes = await _run(watch.poll(time.time, log), requests)
+            changes = await requests.run(watch.poll(time.time, log))
         except Exception as error:
             pause = trouble.failed(error)
         else:
@@ -80,24 +75,6 @@ def _slices(changes: list[T]) -> Iterator[list[T]]:
     """Yield changes in slices for an event each, at least one."""
     for start in range(0, max(1, len(changes)), MOST_CHANGES):
         yield changes[start : start + MOST_CHANGES]
-
-
-async def _run(steps: Steps[T], requests: CompanyRequests) -> T:
-    """Run steps that send requests, and return their result."""
-    answer: Any = None
-    error: CodatError | None = None
-    while True:
-        try:
-            step = steps.send(answer) if error is None else steps.throw(error)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        answer = error = None
-        if isinstance(step, Request):
-            try:
-                answer = await requests.ask(step)
-            except CodatError as failure:
-                error = failure
 
 
 def _until_next_poll(company_id: str, poll_interval: float) -> float:
