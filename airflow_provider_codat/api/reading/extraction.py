@@ -97,7 +97,7 @@ class _Problem:
 
     text: str
     keeps_rows: bool = False
-    to_confirm: tuple[int, int] | None = None
+    to_confirm: int | None = None
     passes: bool = False
 
     @property
@@ -119,7 +119,7 @@ class _Progress:
     page_size: int
     rows: Rows = field(default_factory=Rows)
     kept_of: State | None = None
-    unconfirmed: tuple[State, tuple[int, int]] | None = None
+    unconfirmed: tuple[State, int] | None = None
     pause: float = FIRST_PAUSE
 
     def is_confirmed(self, refreshes: Refreshes, problem: _Problem) -> bool:
