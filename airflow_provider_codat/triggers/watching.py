@@ -12,6 +12,10 @@ unknown company, a wrong field)
 ==========================================  ==========================================================================
 
 Each kind of error is logged once until the polls succeed again, which is logged, too.
+
+A poll begins anew after an error, so one of many pages might never end. So a request that is not the first of its poll
+is sent again after a transient error: after the pauses of ``AGAIN_AFTER``, or after its ``Retry-After`` if that is not
+long.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ import asyncio
 import logging
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_codat.api.errors import CodatApiError, CodatError, CodatInputError
@@ -38,6 +42,12 @@ T = TypeVar("T")
 
 SLOW = 300.0
 """The longest pause in seconds after a failed poll, unless ``poll_interval`` or a ``Retry-After`` is longer."""
+
+AGAIN_AFTER = (2.0, 10.0, 30.0)
+"""Seconds after which a request is sent again that is not the first of its poll."""
+
+LONGEST_RETRY_AFTER = 60.0
+"""The longest ``Retry-After`` in seconds that a poll waits out. After a longer one the poll fails, which is logged."""
 
 MOST_CHANGES = 500
 """The most changes in an event. 500 of them are about 130 KB."""
@@ -86,6 +96,7 @@ async def _run(steps: Steps[T], requests: CompanyRequests) -> T:
     """Run steps that send requests, and return their result."""
     answer: Any = None
     error: CodatError | None = None
+    pauses: Sequence[float] = ()
     while True:
         try:
             step = steps.send(answer) if error is None else steps.throw(error)
@@ -95,9 +106,23 @@ async def _run(steps: Steps[T], requests: CompanyRequests) -> T:
         answer = error = None
         if isinstance(step, Request):
             try:
-                answer = await requests.ask(step)
+                answer = await _ask(step, requests, pauses)
             except CodatError as failure:
                 error = failure
+            pauses = AGAIN_AFTER
+
+
+async def _ask(request: Request[T], requests: CompanyRequests, pauses: Iterable[float]) -> T:
+    """Send a request and return its answer. After a transient error, send it again after each pause."""
+    for pause in pauses:
+        try:
+            return await requests.ask(request)
+        except CodatError as error:
+            at_least = retry_after(error) or 0.0
+            if not may_pass(error) or at_least > LONGEST_RETRY_AFTER:
+                raise
+            await asyncio.sleep(max(pause, at_least))
+    return await requests.ask(request)
 
 
 def _until_next_poll(company_id: str, poll_interval: float) -> float:
