@@ -9,7 +9,6 @@ import os
 import shutil
 import sys
 import tempfile
-import threading
 from datetime import timedelta
 from time import time as real_time
 from typing import TYPE_CHECKING, Any
@@ -48,6 +47,8 @@ if TYPE_CHECKING:
     from push_runs import Store
     from virtual_clock import VirtualClock
 
+    from airflow_provider_codat.simulator import Company
+
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Start the scripts and commands of the test modules: they run while other tests do."""
@@ -72,16 +73,13 @@ def _accounts_are_new(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def codat_simulator(request: pytest.FixtureRequest) -> Iterator[CodatSimulator]:
-    """Run a simulator as the package's own fixture does, on the test's ``clock`` if it has one, and cheaper.
+    """Run a simulator as the package's own fixture does, on the test's ``clock`` if it has one.
 
-    It ends while the next test runs, for that takes 0.1 s; and its key is always the same, for Airflow's secrets masker
-    takes longer with each key that it ever saw.
+    Its key is always the same, for Airflow's secrets masker takes longer with each key that it ever saw.
     """
     time = request.getfixturevalue("clock").time if "clock" in request.fixturenames else real_time
-    codat = CodatSimulator(api_key="the-key-of-all-tests", clock=time)
-    codat.start()
-    yield codat
-    threading.Thread(target=codat.stop, daemon=True).start()
+    with CodatSimulator(api_key="the-key-of-all-tests", clock=time) as codat:
+        yield codat
 
 
 @pytest.fixture
@@ -153,6 +151,17 @@ def simulate(clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
     yield simulate
     for codat in started:
         codat.stop()
+
+
+@pytest.fixture
+def codat(codat_simulator: CodatSimulator, codat_connection: object, clock: VirtualClock) -> CodatSimulator:
+    """Return a simulator that tasks use by ``codat_default``, in virtual time."""
+    return codat_simulator
+
+
+@pytest.fixture
+def company(codat: CodatSimulator) -> Company:
+    return codat.add_company()
 
 
 @pytest.fixture

@@ -54,6 +54,9 @@ CONFIG = {
     "no_proxy": "127.0.0.1,localhost",
 }
 
+#: Seconds after which a DAG file is parsed again: the files do not change, and by default it is done every 30 seconds.
+RARELY = "600"
+
 AIRFLOW_2 = Flavour(
     api="/api/v1",
     health="/health",
@@ -72,6 +75,7 @@ AIRFLOW_2 = Flavour(
     config={
         "AIRFLOW__API__AUTH_BACKENDS": "airflow.providers.fab.auth_manager.api.auth.backend.basic_auth",
         "AIRFLOW__CORE__EXECUTOR": "SequentialExecutor",
+        "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": RARELY,
         "AIRFLOW__WEBSERVER__SECRET_KEY": "{secret}",
     },
 )
@@ -97,6 +101,7 @@ AIRFLOW_3 = Flavour(
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": "{home}/passwords.json",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "{username}:admin",
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": "{home}/bundles",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": RARELY,
         # A worker can miss the end of its task, and then notices it at the next heartbeat.
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     },

@@ -134,7 +134,24 @@ def _unless_null(keyword: str) -> Callable[..., Iterator[ValidationError]]:
     return checked
 
 
-_Validator = extend(Draft202012Validator, {name: _unless_null(name) for name in ("type", "enum", "$ref")})
+#: Items that have passed, as JSON with the ``id`` of the schema, which is kept: most items of a list were in another one.
+_passed: set[tuple[int, str]] = set()
+
+
+def _items(validator: Any, items: Any, instance: Any, schema: Mapping[str, Any]) -> Iterator[ValidationError]:
+    """Check each item of an array that has not passed before."""
+    for place, item in enumerate(instance if isinstance(instance, list) else ()):
+        key = (id(items), json.dumps(item))
+        if key not in _passed:
+            errors = list(validator.descend(item, items, path=place))
+            if not errors:
+                _passed.add(key)
+            yield from errors
+
+
+_Validator = extend(
+    Draft202012Validator, {"items": _items} | {name: _unless_null(name) for name in ("type", "enum", "$ref")}
+)
 
 
 class Operation:

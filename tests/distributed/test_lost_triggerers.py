@@ -1,4 +1,4 @@
-"""400 waits that lose one triggerer after the other: one is frozen, the other killed for good."""
+"""240 waits that lose one triggerer after the other: one is frozen, the other killed for good."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_the_one_triggerer_takes_all_waits_then_the_other(story: Story) -> None:
 
 
 def test_every_task_ends_in_the_state_its_operation_asks_for(story: Story) -> None:
-    assert len(story.waits.runs.keys) == 400
+    assert len(story.waits.runs.keys) == 240
     assert story.waits.runs.states() == story.waits.expected_states()
 
 

@@ -1,4 +1,4 @@
-"""400 waits on 20 companies, which end part by part while Airflow loses processes and servers."""
+"""240 waits on 20 companies, which end part by part while Airflow loses processes and servers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 COMPANIES = 20
 #: Waits of each company with a worker, and as many without.
-EACH = 10
+EACH = 6
 #: Parts of the waits that end one after the other.
 PARTS = 5
 #: One operation in so many fails.

@@ -44,10 +44,14 @@ def dags() -> Iterator[Path]:
 def airflow(codat: CodatSimulator) -> Iterator[AirflowStack]:
     with AirflowStack(
         *dags(),
-        connections={"codat_default": codat.connection(webhook_secrets=SECRET), "codat_hasty": hasty(codat)},
+        connections={
+            "codat_default": codat.connection(webhook_secrets=SECRET),
+            "codat_hinted": codat.connection(webhook_secrets=SECRET),
+            "codat_hasty": hasty(codat),
+        },
         env={
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
-            "AIRFLOW__CODAT__WEBHOOK_CONNECTIONS": "codat_default",
+            "AIRFLOW__CODAT__WEBHOOK_CONNECTIONS": "codat_default,codat_hinted",
             # Without a Fernet key trigger arguments are stored in plain text, so that a leak into them can be seen.
             "AIRFLOW__CORE__FERNET_KEY": "",
             # A worker tells every second that it lives. One that was killed is missed after so many, not after 300.

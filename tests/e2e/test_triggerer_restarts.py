@@ -1,247 +1,150 @@
-"""70 waits outlive their triggerer, which is stopped, killed, and started again each time: on real processes."""
+"""Waits and watchers outlive their triggerer, which is stopped, killed, and started again: on real processes."""
 
 from __future__ import annotations
 
 import json
 import signal
-import sqlite3
-import time
-from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 from airflow_runs import AirflowStack
+from e2e.waits import CONN_ID, COUNT, NEVER, SHORT_TIMEOUT, Waits
+from e2e.watchers import A_PART, EXAMPLE, Watchers, write_example
 
-from airflow_provider_codat.simulator import UNDECIDED, CodatSimulator, Outcome
+from airflow_provider_codat.simulator import CodatSimulator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from airflow_provider_codat.simulator import Company
+# A start of Airflow, 90 starts of a worker, and five of a triggerer.
+pytestmark = pytest.mark.timeout(1800)
 
-# A start of Airflow and 140 starts of a worker: about a minute on two cores with nothing else to do.
-pytestmark = pytest.mark.timeout(1200)
-#: Seconds that one step may take.
-PATIENCE = 400
-
-DAG_FILE = Path(__file__).with_name("dags") / "codat_many_waits.py"
-#: How many operations end at each of five moments, and how many never do.
-AT_ONCE, NEVER = 13, 5
-COUNT = 5 * AT_ONCE + NEVER
-#: Seconds the latter are waited for: longer than from the first of these waits to the triggerer's stop.
-SHORT_TIMEOUT = 45
-
-REFUSED = Outcome("Failed", error_message="The ledger is closed.", errors=["supplierRef: is unknown"])
-#: How operations end, in turns, and whether the wait is to fail if that is no success.
-ENDS = [*[(Outcome(), True)] * 7, (REFUSED, True), (REFUSED, False), (Outcome("TimedOut"), True)]
-
-
-@dataclass(frozen=True)
-class Wait:
-    """One of the mapped sensors.
-
-    :param arguments: what it is given.
-    :param outcome: how its operation ends.
-    """
-
-    arguments: dict[str, Any]
-    outcome: Outcome
-
-    @property
-    def key(self) -> str:
-        return self.arguments["push_operation_key"]
-
-    @property
-    def state(self) -> str:
-        """The state in which the task must end."""
-        if self.outcome is UNDECIDED:
-            return "failed"
-        is_good = self.outcome.status == "Success" or not self.arguments["fail_on_unsuccessful"]
-        return "success" if is_good else "failed"
-
-
-class Deferral(NamedTuple):
-    """What Airflow's database holds of a deferred task: the trigger's arguments to the letter, and Airflow's limit."""
-
-    arguments: str
-    limit: str
-
-
-class Moment(NamedTuple):
-    """The deferred tasks of a moment by trigger, and the ids of the triggerers that hold them."""
-
-    deferrals: dict[int, Deferral]
-    triggerers: set[int | None]
-
-
-class Story:
-    """What happens, and what is seen of it.
-
-    :param airflow: with the DAG.
-    :param codat: with companies; the last one's operations never end.
-    """
-
-    def __init__(self, airflow: AirflowStack, codat: CodatSimulator) -> None:
-        self.airflow = airflow
-        self.codat = codat
-        *companies, self.silent = codat.companies
-        self.waits = [
-            self._wait(companies[number % len(companies)], *ENDS[number % len(ENDS)]) for number in range(COUNT - NEVER)
-        ]
-        # Airflow starts them in this order, so these have just begun when all are deferred.
-        self.waits += [self._wait(self.silent, UNDECIDED, timeout=SHORT_TIMEOUT) for _ in range(NEVER)]
-        self.moments: list[Moment] = []
-        self.statuses: list[int] = []
-
-    def _wait(
-        self, company: Company, outcome: Outcome, fail_on_unsuccessful: bool = True, timeout: float = 3600
-    ) -> Wait:
-        arguments = {
-            "company_id": company.id,
-            "push_operation_key": self.codat.add_push(company.id),
-            "timeout": timeout,
-            "fail_on_unsuccessful": fail_on_unsuccessful,
-        }
-        return Wait(arguments, outcome)
-
-    def play(self) -> None:
-        """Let operations end just before the triggerer is stopped and while it is, the same with a kill, and after."""
-        waits = iter(self.waits)
-        parts = [[next(waits) for _ in range(AT_ONCE)] for _ in range(5)]
-        self.run = self.airflow.trigger("codat_many_waits", {"waits": [wait.arguments for wait in self.waits]})
-        self.wait_until_the_triggerer_has(COUNT)
-
-        self.finish_and_wait_for_a_report(parts[0])
-        self.statuses.append(self.airflow.stop("triggerer"))
-        self.finish(parts[1])
-        self.wait_for_the_short_timeouts()
-        self.checks_before_the_start = self.checks_of_the_silent()
-        self.airflow.start("triggerer")
-        self.wait_until_the_triggerer_has(3 * AT_ONCE)
-
-        self.finish_and_wait_for_a_report(parts[2])
-        self.statuses.append(self.airflow.stop("triggerer", signal.SIGKILL))
-        self.finish(parts[3])
-        self.moments.append(self.moment())
-        self.airflow.start("triggerer")
-        self.wait_until_the_triggerer_has(AT_ONCE)
-
-        self.finish(parts[4])
-        self.airflow.wait_until("the end", lambda: self.run.state in ("failed", "success"), timeout=PATIENCE)
-
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        with closing(sqlite3.connect(self.airflow.home / "airflow.db", timeout=60)) as database:
-            return database.execute(query).fetchall()
-
-    def moment(self) -> Moment:
-        rows = self.rows(
-            "SELECT trigger.id, kwargs, trigger_timeout, triggerer_id"
-            " FROM trigger JOIN task_instance ON task_instance.trigger_id = trigger.id"
-        )
-        return Moment({id: Deferral(kwargs, limit) for id, kwargs, limit, _ in rows}, {row[-1] for row in rows})
-
-    def wait_until_the_triggerer_has(self, count: int) -> None:
-        """Wait until so many deferred tasks are left, and the triggerer that was started last has them all."""
-
-        def has_them() -> bool:
-            ((newest,),) = self.rows("SELECT max(id) FROM job WHERE job_type = 'TriggererJob'")
-            now = self.moment()
-            return len(now.deferrals) == count and now.triggerers == {newest}
-
-        self.airflow.wait_until(f"{count} waits in the triggerer", has_them, timeout=PATIENCE)
-        self.moments.append(self.moment())
-
-    def finish(self, waits: Sequence[Wait]) -> None:
-        for wait in waits:
-            self.codat.finish(wait.key, wait.outcome)
-
-    def finish_and_wait_for_a_report(self, waits: Sequence[Wait]) -> None:
-        """End operations and wait for the first of them to be reported: what comes next meets the others midway."""
-        before = len(self.moment().deferrals)
-        self.finish(waits)
-        self.airflow.wait_until("a report", lambda: len(self.moment().deferrals) < before, timeout=PATIENCE)
-
-    def wait_for_the_short_timeouts(self) -> None:
-        now = self.moment()
-        self.moments.append(now)
-        arguments = [json.loads(deferral.arguments) for deferral in now.deferrals.values()]
-        deadlines = [each["deadline"] for each in arguments if each["company_id"] == self.silent.id]
-        assert len(deadlines) == NEVER, "a short timeout has passed before the triggerer was stopped"
-        self.airflow.wait_until("the deadlines", lambda: time.time() > max(deadlines), timeout=PATIENCE)
-
-    def checks_of_the_silent(self) -> int:
-        return self.codat.count("GET", f"/companies/{self.silent.id}/push.*")
+HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
-def story() -> Iterator[Story]:
+def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Waits, Watchers]]:
+    """Play both stories, one after the other, on one Airflow of their own: the triggerer of the other tests stays."""
+    folder = tmp_path_factory.mktemp("watchers")
     with (
-        CodatSimulator(company_count=5) as codat,
-        # One of its own: the triggerer of the other tests stays.
+        CodatSimulator(company_count=5) as waited,
+        CodatSimulator(company_count=2) as watched,
         AirflowStack(
-            DAG_FILE,
-            connections={"codat_default": codat.connection_uri},
+            HERE / "dags" / "codat_many_waits.py",
+            HERE / "watcher_dags",
+            write_example(folder, watched.companies[1].id),
+            connections={"codat_default": watched.connection_uri, CONN_ID: waited.connection_uri},
             env={
+                "CODAT_WATCHED": watched.companies[0].id,
                 # Without a Fernet key trigger arguments are stored in plain text.
                 "AIRFLOW__CORE__FERNET_KEY": "",
                 # A triggerer that was killed keeps its triggers until its heartbeat is that old.
                 "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
                 "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
+                # Files are parsed again and again: a watcher that another file takes away would show.
+                "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
             },
         ) as airflow,
     ):
-        story = Story(airflow, codat)
-        story.play()
-        yield story
+        waits, watchers = Waits(airflow, waited), Watchers(airflow, watched, folder / "files")
+        waits.play()
+        watchers.play()
+        yield waits, watchers
 
 
-def test_the_triggerer_was_stopped_and_killed_and_another_took_over(story: Story) -> None:
-    assert story.statuses == [0, -signal.SIGKILL]
-    deferred, stopped, started, killed, started_again = story.moments
+@pytest.fixture
+def waits(stories: tuple[Waits, Watchers]) -> Waits:
+    return stories[0]
+
+
+@pytest.fixture
+def watchers(stories: tuple[Waits, Watchers]) -> Watchers:
+    return stories[1]
+
+
+# -- the waits ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_triggerer_was_stopped_and_killed_and_another_took_over(waits: Waits) -> None:
+    assert waits.statuses == [0, -signal.SIGKILL]
+    deferred, stopped, started, killed, started_again = waits.moments
     assert stopped.triggerers == deferred.triggerers
     assert killed.triggerers == started.triggerers
     assert len(deferred.triggerers | started.triggerers | started_again.triggerers) == 3
 
 
-def test_every_task_ends_in_the_state_its_operation_asks_for(story: Story) -> None:
-    states = {f"landed[{index}]": wait.state for index, wait in enumerate(story.waits)}
-    assert story.run.states() == {"list_waits": "success", **states}
+def test_every_task_ends_in_the_state_its_operation_asks_for(waits: Waits) -> None:
+    states = {f"landed[{index}]": wait.state for index, wait in enumerate(waits.waits)}
+    assert waits.run.states() == {"list_waits": "success", **states}
 
 
-def test_the_xcom_is_the_operation(story: Story) -> None:
+def test_the_xcom_is_the_operation(waits: Waits) -> None:
     expected = {}
-    for index, wait in enumerate(story.waits):
+    for index, wait in enumerate(waits.waits):
         if wait.state == "success":
-            operation = story.codat.push(wait.key)
+            operation = waits.codat.push(wait.key)
             record_ids = [change["recordRef"]["id"] for change in operation["changes"]]
             expected[index] = {**operation, "recordId": record_ids[0] if record_ids else None}
-    rows = story.rows("SELECT map_index, value FROM xcom WHERE task_id = 'landed' AND key = 'return_value'")
+    rows = waits.rows("SELECT map_index, value FROM xcom WHERE task_id = 'landed' AND key = 'return_value'")
     assert {index: json.loads(value) for index, value in rows} == expected
-    assert story.run.xcom("landed", map_index=0) == expected[0]
+    assert waits.run.xcom("landed", map_index=0) == expected[0]
 
 
-def test_no_deadline_moves(story: Story) -> None:
-    first, *later = story.moments
+def test_no_deadline_moves(waits: Waits) -> None:
+    first, *later = waits.moments
     assert len(first.deferrals) == COUNT
     for moment in later:
         assert moment.deferrals.items() <= first.deferrals.items()
 
 
-def test_a_deadline_that_passed_without_a_triggerer_is_met_by_the_next(story: Story) -> None:
+def test_a_deadline_that_passed_without_a_triggerer_is_met_by_the_next(waits: Waits) -> None:
     # One check each at most: a wait that began anew would take nine.
-    assert story.checks_of_the_silent() - story.checks_before_the_start <= NEVER
+    assert waits.checks_of_the_silent() - waits.checks_before_the_start <= NEVER
     for index in range(COUNT - NEVER, COUNT):
         report = f"had not ended within the timeout of 0:00:{SHORT_TIMEOUT}; last status seen: Pending"
-        assert report in story.run.log("landed", index)
+        assert report in waits.run.log("landed", index)
 
 
-def test_no_operation_is_reported_twice(story: Story) -> None:
+def test_no_operation_is_reported_twice(waits: Waits) -> None:
     events: dict[int, list[str]] = {}
-    for index, event in story.rows("SELECT map_index, event FROM log WHERE task_id = 'landed' ORDER BY id"):
+    for index, event in waits.rows("SELECT map_index, event FROM log WHERE task_id = 'landed' ORDER BY id"):
         events.setdefault(index, []).append(event)
-    assert events == {index: ["running", "deferred", "running", wait.state] for index, wait in enumerate(story.waits)}
-    for index, wait in enumerate(story.waits[:-NEVER]):
-        assert story.run.log("landed", index).count(f"{wait.key} ended as {wait.outcome.status}.") == 1
-    assert story.rows("SELECT id FROM trigger") == []
+    assert events == {index: ["running", "deferred", "running", wait.state] for index, wait in enumerate(waits.waits)}
+    for index, wait in enumerate(waits.waits[:-NEVER]):
+        assert waits.run.log("landed", index).count(f"{wait.key} ended as {wait.outcome.status}.") == 1
+    assert waits.rows("SELECT id FROM trigger WHERE classpath NOT LIKE '%.CodatEventTrigger'") == []
+
+
+# -- the watchers ------------------------------------------------------------------------------------------------------
+
+
+def test_no_end_is_lost_while_the_triggerer_is_killed_and_stopped(watchers: Watchers) -> None:
+    reported = watchers.reported("bills")
+    assert {*reported} == {*watchers.keys}
+    # What was reported when a signal came, and whose cursor was not stored yet, comes again. Nothing else does.
+    twice = {key for key, count in reported.items() if count > 1}
+    assert twice <= {*watchers.keys[:-A_PART]}
+    print(f"{len(twice)} of {len(reported)} changes came twice, in {len(watchers.events('bills'))} asset events")
+
+
+def test_ten_refreshes_in_three_seconds_are_reported_once_and_their_records_are_read(watchers: Watchers) -> None:
+    reported = watchers.reported("invoices")
+    assert len(reported) == 11
+    assert {*reported.values()} == {1}
+    assert watchers.has_all_invoices()
+    assert watchers.runs("failed") == 0
+
+
+def test_a_watched_asset_starts_dags_of_its_own_file_and_of_others(watchers: Watchers) -> None:
+    for dag_id in ("codat_watched_pushes", "codat_watched_by_name", EXAMPLE):
+        assert watchers.runs("success", dag_id) >= 1
+
+
+def test_a_file_that_names_the_asset_by_a_reference_leaves_the_watcher_alone(watchers: Watchers) -> None:
+    assert watchers.trigger_ids() == watchers.triggers_before
+
+
+def test_each_watcher_has_one_cursor(watchers: Watchers) -> None:
+    cursors = watchers.cursors()
+    assert len({key for key, _ in cursors}) == len(cursors) == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -12,6 +11,10 @@ from airflow_provider_codat.simulator import CodatSimulator, Company
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+#: Each client would make one of its own, although it needs none: that takes longer than most tests.
+TLS = httpx.create_ssl_context()
 
 
 class Clock:
@@ -28,7 +31,7 @@ class Client(httpx.Client):
     """An HTTP client for a simulator, with one company of it."""
 
     def __init__(self, codat: CodatSimulator) -> None:
-        super().__init__(base_url=codat.url, headers=codat.auth_headers)
+        super().__init__(base_url=codat.url, headers=codat.auth_headers, verify=TLS)
         self.codat = codat
         self.company: Company = codat.add_company(name="Corner Shop")
 
@@ -97,7 +100,7 @@ def simulate(clock: Clock) -> Iterator[Callable[..., Client]]:
     yield start
     for client in clients:
         client.close()
-        threading.Thread(target=client.codat.stop).start()
+        client.codat.stop()
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_serves_from_enter_to_exit_and_leaves_no_thread_behind():
-    before = set(threading.enumerate())  # the simulators of earlier tests may still be ending
+    before = set(threading.enumerate())  # threads of earlier tests may still be ending
     with CodatSimulator() as codat:
         assert httpx.get(f"{codat.url}/companies", headers=codat.auth_headers).status_code == 200
     assert set(threading.enumerate()) <= before

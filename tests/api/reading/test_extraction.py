@@ -311,6 +311,16 @@ def test_it_gives_up_if_refreshes_land_in_each_reading():
         Course(kept, events).run()
 
 
+def test_it_waits_twelve_and_a_half_minutes_for_a_refresh_that_may_change_records():
+    kept = books()
+    refresh(kept, "Processing")
+    course = Course(kept)
+    with pytest.raises(CodatExtractionIncomplete, match="a refresh may be changing the records"):
+        course.run()
+    assert course.pauses == [30, 60, 120, 240, 300]
+    assert sum(course.pauses) == 12.5 * 60
+
+
 def test_without_a_successful_refresh_it_says_to_refresh():
     empty = Books("invoices", "merge", is_stable=True, tape=Tape(b""))
     with pytest.raises(CodatExtractionIncomplete, match=r"there was none yet\. Refresh it with a CodatRefreshOperator"):

@@ -14,7 +14,7 @@ def waiting_takes_no_time(request):
 @pytest.fixture
 def codat(request, monkeypatch):
     """Return a simulator; its arguments come from an indirect parameter."""
-    with CodatSimulator(**getattr(request, "param", {})) as codat:
+    with CodatSimulator(api_key="the-key-of-all-tests", **getattr(request, "param", {})) as codat:
         monkeypatch.setenv("AIRFLOW_CONN_CODAT_DEFAULT", codat.connection_uri)
         yield codat
 

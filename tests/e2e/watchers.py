@@ -1,4 +1,4 @@
-"""Watchers on real processes: 120 ends while the triggerer runs and while it does not, and ten refreshes at once."""
+"""Two watchers: 120 ends while the triggerer runs and while it does not, and ten refreshes at once."""
 
 from __future__ import annotations
 
@@ -10,31 +10,28 @@ import sqlite3
 import time
 from collections import Counter
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-from airflow_runs import AirflowStack
-
+from airflow_provider_codat.api.changes import changes_in
 from airflow_provider_codat.assets import data_uri
 from airflow_provider_codat.demo.onboarding import example_dags
 from airflow_provider_codat.simulator import UNDECIDED, CodatSimulator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
-pytestmark = pytest.mark.timeout(900)
+    from airflow_runs import AirflowStack
+
 #: Seconds that one step may take.
 PATIENCE = 300
 
-DAGS = Path(__file__).with_name("watcher_dags")
 EXAMPLE = "codat_extract_on_refresh"
 #: Push operations that end around each signal to the triggerer, and after the last; seconds between two ends.
 A_PART, BETWEEN_ENDS = 40, 0.1
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, None]
 
 
-class Story:
+class Watchers:
     """What happens, and what is seen of it: in the database of Airflow, and in the files of the example.
 
     :param airflow: with the DAGs of this test and the example.
@@ -116,7 +113,8 @@ class Story:
             "SELECT asset_event.extra FROM asset_event JOIN asset ON asset.id = asset_id WHERE name = ?",
             data_uri(company.id, data_type),
         )
-        return [[change["id"] for change in json.loads(extra)["payload"]["changes"]] for (extra,) in extras]
+        key = "pushOperationKey" if data_type == "bills" else "pullOperationId"
+        return [[change[key] for change in changes_in(json.loads(extra))] for (extra,) in extras]
 
     def reported(self, data_type: str) -> Counter[str]:
         return Counter(id for event in self.events(data_type) for id in event)
@@ -135,60 +133,13 @@ class Story:
         return self.invoices <= self.extracted()
 
 
-@pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    folder = tmp_path_factory.mktemp("watchers")
-    with CodatSimulator(company_count=2) as codat:
-        example = (example_dags() / f"{EXAMPLE}.py").read_text()
-        constants = {"COMPANY_ID": codat.companies[1].id, "PATH": str(folder / "files"), "POLL_INTERVAL": 1.0}
-        for name, value in constants.items():
-            example, count = re.subn(rf"^{name} = .*$", f"{name} = {value!r}", example, flags=re.MULTILINE)
-            assert count == 1
-        (folder / f"{EXAMPLE}.py").write_text(example)
-        with AirflowStack(
-            DAGS,
-            folder / f"{EXAMPLE}.py",
-            connections={"codat_default": codat.connection_uri},
-            env={
-                "CODAT_WATCHED": codat.companies[0].id,
-                # A triggerer that was killed keeps its triggers until its heartbeat is that old.
-                "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
-                "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
-                # Files are parsed again and again: a watcher that another file takes away would show.
-                "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
-            },
-        ) as airflow:
-            story = Story(airflow, codat, folder / "files")
-            story.play()
-            yield story
-
-
-def test_no_end_is_lost_while_the_triggerer_is_killed_and_stopped(story: Story) -> None:
-    reported = story.reported("bills")
-    assert {*reported} == {*story.keys}
-    # What was reported when a signal came, and whose cursor was not stored yet, comes again. Nothing else does.
-    twice = {key for key, count in reported.items() if count > 1}
-    assert twice <= {*story.keys[:-A_PART]}
-    print(f"{len(twice)} of {len(reported)} changes came twice, in {len(story.events('bills'))} asset events")
-
-
-def test_ten_refreshes_in_three_seconds_are_reported_once_and_their_records_are_read(story: Story) -> None:
-    reported = story.reported("invoices")
-    assert len(reported) == 11
-    assert {*reported.values()} == {1}
-    assert story.has_all_invoices()
-    assert story.runs("failed") == 0
-
-
-def test_a_watched_asset_starts_dags_of_its_own_file_and_of_others(story: Story) -> None:
-    for dag_id in ("codat_watched_pushes", "codat_watched_by_name", EXAMPLE):
-        assert story.runs("success", dag_id) >= 1
-
-
-def test_a_file_that_names_the_asset_by_a_reference_leaves_the_watcher_alone(story: Story) -> None:
-    assert story.trigger_ids() == story.triggers_before
-
-
-def test_each_watcher_has_one_cursor(story: Story) -> None:
-    cursors = story.cursors()
-    assert len({key for key, _ in cursors}) == len(cursors) == 2
+def write_example(folder: Path, company_id: str) -> Path:
+    """Write the example with the constants of a test to a file, and return its path. It will write to ``folder``."""
+    example = (example_dags() / f"{EXAMPLE}.py").read_text()
+    constants = {"COMPANY_ID": company_id, "PATH": str(folder / "files"), "POLL_INTERVAL": 1.0}
+    for name, value in constants.items():
+        example, count = re.subn(rf"^{name} = .*$", f"{name} = {value!r}", example, flags=re.MULTILINE)
+        assert count == 1
+    path = folder / f"{EXAMPLE}.py"
+    path.write_text(example)
+    return path
