@@ -12,6 +12,9 @@ unknown company, a wrong field)
 ==========================================  ==========================================================================
 
 Each kind of error is logged once until the polls succeed again, which is logged, too.
+
+A poll begins anew after an error, so one of many pages might never end. So a request that is not its first is sent
+again: see ``CompanyRequests.run``.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from airflow_provider_codat.exceptions import CodatInputError
 from airflow_provider_codat.simulator import UNDECIDED, CodatSimulator, Fault, Outcome, RefreshOutcome
 from airflow_provider_codat.triggers import sender, watcher, watching
 from airflow_provider_codat.triggers.codat import CodatEventTrigger
+from airflow_provider_codat.triggers.company_requests import LONGEST_RETRY_AFTER
 from airflow_provider_codat.triggers.watching import SLOW
 
 GOLDEN = json.loads(Path(__file__).with_name("golden_event_trigger_kwargs.json").read_text())
@@ -223,6 +224,31 @@ def test_a_retry_after_is_obeyed(trigger, clock, codat_simulator):
     payloads(clock, 1_500, trigger(poll_interval=100))
     first, second, *_ = clock.requested_at()
     assert second - first >= 1_000
+
+
+@pytest.mark.parametrize("faults", [[Fault("gateway", status=503)], [Fault("status", status=429, retry_after=5)]])
+def test_a_poll_of_many_pages_ends_though_some_requests_fail(faults, trigger, company, clock, codat_simulator, connect):
+    connect(requests_per_minute=60_000)
+    keys = []
+
+    def burst():
+        keys.extend(codat_simulator.add_push(company.id, "bills", status="Success") for _ in range(1_500))
+        codat_simulator.random_faults(faults, probability=0.2, seed=1)
+
+    clock.after(70, burst)
+    assert sorted(ids(payloads(clock, 900, trigger(events=WRITES)))) == sorted(keys)
+
+
+def test_a_later_request_waits_for_a_short_retry_after_and_a_long_one_fails_the_poll(
+    trigger, clock, codat_simulator, logged
+):
+    for seconds in (LONGEST_RETRY_AFTER + 1, LONGEST_RETRY_AFTER):
+        codat_simulator.fault(Fault("gateway", status=503, retry_after=seconds, path="/.*/history"))
+    payloads(clock, 350, trigger(events=[*WRITES, READ], poll_interval=200))
+    assert logged().count("could not read what has ended") == 1
+    _, failed, _, refused, again, *_ = clock.requested_at()
+    assert refused - failed == pytest.approx(200, abs=1.5)
+    assert again - refused == pytest.approx(LONGEST_RETRY_AFTER, abs=1.5)
 
 
 def test_a_refused_key_is_tried_again_slowly_and_a_corrected_one_is_used(
