@@ -34,8 +34,9 @@ def hasty(codat: CodatSimulator) -> str:
 
 
 def dags() -> Iterator[Path]:
-    """Yield the examples, which run on every Airflow, and the DAGs of the tests that run on the newest."""
+    """Yield the examples and the DAGs that run on every Airflow, and those of the tests that run on the newest."""
     yield example_dags()
+    yield Path(__file__).with_name("dags_of_each_version")
     if version("apache-airflow") >= "3.3":
         yield Path(__file__).with_name("dags")
 

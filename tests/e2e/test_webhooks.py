@@ -66,7 +66,7 @@ def test_a_webhook_starts_a_dag_and_leaves_a_hint(airflow: AirflowStack, anybody
 
     [mailbox] = airflow.call("GET", "/assets", params={"uri_pattern": MAILBOX})["assets"]
     stored = airflow.call("GET", f"/assets/{mailbox['id']}/state-store/{MAILBOX_KEY}")["value"]
-    assert [hint.id for hint in read_hints(stored)] == [message_id]
+    assert message_id in [hint.id for hint in read_hints(stored)]
 
     said = airflow.processes.output("api-server")
     assert f"received webhook '{message_id}', 'bills.write.successful'" in said

@@ -157,6 +157,14 @@ class WokenWaits:
         by_task = {(run_id, task_id): state for run_id, task_id, state in rows}
         return {wait.key: by_task[self._task(wait)] for wait in waits}
 
+    def triggerer(self, wait: Woken) -> str:
+        """Return the id of the triggerer's job that the wait was in, which Airflow puts into the name of the log."""
+        return self._logs[wait.key].suffixes[-2].removeprefix(".")
+
+    def has_been_woken(self, wait: Woken) -> bool:
+        """Return whether the log says that a webhook woke the wait."""
+        return " it is checked now" in self._logs[wait.key].read_text()
+
     def _task(self, wait: Woken) -> tuple[str, str]:
         parts = dict(part.split("=", 1) for part in self._logs[wait.key].parts if "=" in part)
         return parts["run_id"], parts["task_id"]
