@@ -70,6 +70,8 @@ def _changes(webhook: WebhookEvent, message_id: str, codat_conn_id: str) -> Iter
                 "operationKey": webhook.operation_key,
                 "status": each.status,
                 "codatConnId": codat_conn_id,
+                # Without it, Airflow's interface names no source, and links to a task that does not exist.
+                "from_rest_api": True,
             }
             if webhook.company_id is not None:
                 yield data_uri(webhook.company_id, each.data_type), extra

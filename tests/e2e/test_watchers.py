@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 import signal
 import sqlite3
 import time
@@ -15,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow_runs import AirflowStack
+from edited_examples import with_constants
 
 from airflow_provider_codat.assets import data_uri
-from airflow_provider_codat.demo.onboarding import example_dags
 from airflow_provider_codat.simulator import UNDECIDED, CodatSimulator
 
 if TYPE_CHECKING:
@@ -139,15 +138,11 @@ class Story:
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("watchers")
     with CodatSimulator(company_count=2) as codat:
-        example = (example_dags() / f"{EXAMPLE}.py").read_text()
-        constants = {"COMPANY_ID": codat.companies[1].id, "PATH": str(folder / "files"), "POLL_INTERVAL": 1.0}
-        for name, value in constants.items():
-            example, count = re.subn(rf"^{name} = .*$", f"{name} = {value!r}", example, flags=re.MULTILINE)
-            assert count == 1
-        (folder / f"{EXAMPLE}.py").write_text(example)
+        files = folder / "files"
+        example = with_constants(EXAMPLE, folder, COMPANY_ID=codat.companies[1].id, PATH=str(files), POLL_INTERVAL=1.0)
         with AirflowStack(
             DAGS,
-            folder / f"{EXAMPLE}.py",
+            example,
             connections={"codat_default": codat.connection_uri},
             env={
                 "CODAT_WATCHED": codat.companies[0].id,
@@ -158,7 +153,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
                 "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
             },
         ) as airflow:
-            story = Story(airflow, codat, folder / "files")
+            story = Story(airflow, codat, files)
             story.play()
             yield story
 
