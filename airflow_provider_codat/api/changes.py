@@ -39,5 +39,5 @@ def changes_in(extra: Any) -> list[dict[str, Any]]:
         case {"payload": {"changes": list(changes)}}:
             return [dict(each) for each in changes if isinstance(each, Mapping)]
         case {"dataType": str()}:
-            return [dict(extra)]
+            return [{name: value for name, value in extra.items() if name in Change.__annotations__}]
     return []

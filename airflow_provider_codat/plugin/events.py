@@ -72,6 +72,8 @@ def _changes(webhook: WebhookEvent, message_id: str, codat_conn_id: str) -> Iter
                 messageId=message_id,
                 eventId=webhook.id,
             )
+            # Without it, Airflow's interface names no source, and links to a task that does not exist.
+            extra["from_rest_api"] = True
             if webhook.company_id is not None:
                 yield data_uri(webhook.company_id, each.data_type), extra
             yield all_data_uri(each.data_type), extra

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 import signal
 import sqlite3
 import time
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_codat.api.changes import changes_in
 from airflow_provider_codat.assets import data_uri
-from airflow_provider_codat.demo.onboarding import example_dags
 from airflow_provider_codat.simulator import UNDECIDED, CodatSimulator
 
 if TYPE_CHECKING:
@@ -131,15 +129,3 @@ class Watchers:
 
     def has_all_invoices(self) -> bool:
         return self.invoices <= self.extracted()
-
-
-def write_example(folder: Path, company_id: str) -> Path:
-    """Write the example with the constants of a test to a file, and return its path. It will write to ``folder``."""
-    example = (example_dags() / f"{EXAMPLE}.py").read_text()
-    constants = {"COMPANY_ID": company_id, "PATH": str(folder / "files"), "POLL_INTERVAL": 1.0}
-    for name, value in constants.items():
-        example, count = re.subn(rf"^{name} = .*$", f"{name} = {value!r}", example, flags=re.MULTILINE)
-        assert count == 1
-    path = folder / f"{EXAMPLE}.py"
-    path.write_text(example)
-    return path

@@ -50,6 +50,7 @@ def test_a_write_is_an_event_of_its_assets_and_a_hint(receiver, database, logged
         "status": "Success",
         "pushOperationKey": "push-1",
         "codatConnId": "codat_default",
+        "from_rest_api": True,
     }
     assert database.events() == {BILLS: [extra], ANY_BILLS: [extra]}
     for hint in database.hints():
