@@ -54,7 +54,7 @@ class Touched:
 
     uri: str
     records: int | None = None
-    event: Mapping[str, Any] = field(default_factory=dict)
+    event: dict[str, Any] = field(default_factory=dict)
     also: tuple[str, ...] = ()
     is_changed: bool = False
 
@@ -74,26 +74,19 @@ def lineage_of(task: Task) -> Lineage:
     return Lineage() if task.lineage is None else DESCRIPTIONS[task.lineage](task)
 
 
-def _data(
-    task: Any, data_type: str, records: int | None = None, *, is_changed: bool = False, **entries: Unpack[Change]
-) -> Touched:
+def _data(task: Any, data_type: str, *, is_changed: bool = False, **entries: Unpack[Change]) -> Touched:
     return Touched(
         uri=data_uri(task.company_id, data_type),
-        records=records,
-        event=_event(task, data_type, records, **entries),
+        records=entries.get("records"),
+        event=_event(task, data_type, **entries),
         also=(all_data_uri(data_type),),
         is_changed=is_changed,
     )
 
 
-def _event(task: Any, data_type: str, records: int | None, **entries: Unpack[Change]) -> dict[str, Any]:
-    known = change(
-        companyId=task.company_id,
-        dataType=known_data_type(data_type) or data_type,
-        records=records,
-        codatConnId=task.codat_conn_id,
-    )
-    return {**known, **change(**entries)}
+def _event(task: Any, data_type: str, **entries: Unpack[Change]) -> dict[str, Any]:
+    name = known_data_type(data_type) or data_type
+    return {**change(companyId=task.company_id, dataType=name, codatConnId=task.codat_conn_id), **change(**entries)}
 
 
 def _push(task: Any) -> Lineage:
@@ -103,12 +96,12 @@ def _push(task: Any) -> Lineage:
     written = _data(
         task,
         task.data_type,
-        _records(task.record) if is_written else None,
         is_changed=is_written,
         connectionId=task.connection_id,
         status=operation and operation.status,
         pushOperationKey=key,
         recordId=operation and operation.record_id,
+        records=_records(task.record) if is_written else None,
     )
     return Lineage(outputs=(written,), keys=_keys([key]), failure=_failure(operation))
 
@@ -163,7 +156,11 @@ def _extraction(task: Any) -> Lineage:
     if xcom is None:
         return Lineage(inputs=(read,))
     event = _event(
-        task, xcom["dataType"], xcom["records"], companyId=xcom["companyId"], connectionId=xcom["connectionId"]
+        task,
+        xcom["dataType"],
+        companyId=xcom["companyId"],
+        connectionId=xcom["connectionId"],
+        records=xcom["records"],
     )
     is_changed = xcom["records"] > 0 or xcom["since"] is None  # what was read in full replaces what was there
     files = Touched(_storage_uri(xcom["manifest"].rsplit("/", 2)[0]), xcom["records"], event, is_changed=is_changed)
