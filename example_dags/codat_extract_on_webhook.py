@@ -21,7 +21,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import dag, task
 
-from airflow_provider_codat.assets import codat_all_data_asset, codat_webhook_asset
+from airflow_provider_codat.assets import codat_all_data_asset, codat_changes, codat_webhook_asset
 from airflow_provider_codat.operators.codat import CodatExtractOperator
 
 DATA_TYPE = "invoices"
@@ -40,8 +40,8 @@ def codat_extract_on_webhook() -> None:
 
     @task(inlets=[codat_webhook_asset("codat_default")])
     def changed(triggering_asset_events: Any = None) -> list[str]:
-        events = [event for of_asset in (triggering_asset_events or {}).values() for event in of_asset]
-        return sorted({event.extra["companyId"] for event in events if event.extra.get("companyId")})
+        changes = codat_changes(triggering_asset_events)
+        return sorted({change["companyId"] for change in changes if "companyId" in change})
 
     CodatExtractOperator.partial(
         task_id="extract", data_type=DATA_TYPE, path="{{ var.value.get('codat_path', '/var/lib/codat') }}"

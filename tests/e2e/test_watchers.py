@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow_runs import AirflowStack
 
+from airflow_provider_codat.api.changes import changes_in
 from airflow_provider_codat.assets import data_uri
 from airflow_provider_codat.demo.onboarding import example_dags
 from airflow_provider_codat.simulator import UNDECIDED, CodatSimulator
@@ -116,7 +117,8 @@ class Story:
             "SELECT asset_event.extra FROM asset_event JOIN asset ON asset.id = asset_id WHERE name = ?",
             data_uri(company.id, data_type),
         )
-        return [[change["id"] for change in json.loads(extra)["payload"]["changes"]] for (extra,) in extras]
+        key = "pushOperationKey" if data_type == "bills" else "pullOperationId"
+        return [[change[key] for change in changes_in(json.loads(extra))] for (extra,) in extras]
 
     def reported(self, data_type: str) -> Counter[str]:
         return Counter(id for event in self.events(data_type) for id in event)

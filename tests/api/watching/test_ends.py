@@ -78,7 +78,7 @@ class Codat:
     def poll(self, watch, at):
         """Let a watch poll at a time, and return the keys of what it reports."""
         self.now = max(self.now, at)
-        return [change["id"] for change in self.run(watch.poll(lambda: START + self.now, LOG))]
+        return [change["pushOperationKey"] for change in self.run(watch.poll(lambda: START + self.now, LOG))]
 
     def run(self, steps):
         answer, error = None, None
@@ -119,7 +119,7 @@ class Codat:
 
 
 def watch(cursor=None, *, events=EVENTS, data_types=None):
-    return Watch(Subject.of(COMPANY, events, data_types), cursor)
+    return Watch(Subject.of(COMPANY, events, data_types), "codat_default", cursor)
 
 
 seconds = st.integers(min_value=0, max_value=2_000).map(float)
