@@ -140,9 +140,9 @@ class Checks:
             # With less of the processor, Airflow would take its own processes for dead.
             self.step("distributed", self.distribute, is_first=True)
             self.step("browser", self.browse)
-            self.step("the official client", self.use_official_client)
-            self.step("S3", self.write_to_s3)
-            self.step("OpenLineage", self.report_lineage)
+            self.step("the official client", partial(self.test_group, "sdk"))
+            self.step("S3", partial(self.test_group, "s3"))
+            self.step("OpenLineage", partial(self.test_group, "openlineage"))
             self.step("lint and types", self.lint)
 
     def step(self, name: str, work: Callable[[Output], None], *, is_first: bool = False) -> None:
@@ -277,18 +277,6 @@ class Checks:
         if not all(Path(os.environ.get(name, usual)).exists() for name, usual in wanted.items()):
             self.apt_install(output, "chromium", "chromium-driver")
         self.test_group("browser", output)
-
-    def use_official_client(self, output: Output) -> None:
-        """Run the tests with Codat's own client against the simulator, on the newest Airflow."""
-        self.test_group("sdk", output)
-
-    def write_to_s3(self, output: Output) -> None:
-        """Run the tests that write to an S3 API, on the newest Airflow."""
-        self.test_group("s3", output)
-
-    def report_lineage(self, output: Output) -> None:
-        """Run the tests of what OpenLineage gets to know, on the newest Airflow."""
-        self.test_group("openlineage", output)
 
     def distribute(self, output: Output) -> None:
         """Run the tests of an Airflow with PostgreSQL, Redis and Celery."""

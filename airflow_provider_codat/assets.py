@@ -17,9 +17,11 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from airflow_provider_codat.api.changes import changes_in
 from airflow_provider_codat.api.data_types import KNOWN_DATA_TYPES, known_data_type
 from airflow_provider_codat.api.errors import CodatInputError
 from airflow_provider_codat.api.http.request import identifier, path
@@ -69,6 +71,21 @@ def codat_webhook_asset(codat_conn_id: str, *, host: str = HOST, **kwargs: Any) 
     :raises CodatInputError: an argument is wrong.
     """
     return _asset(webhook_uri(codat_conn_id, host=host), **kwargs)
+
+
+def codat_changes(triggering_asset_events: Mapping[Any, Any] | None) -> list[dict[str, Any]]:
+    """Return the changes at Codat of which the asset events of a DAG run say, whoever has added the events.
+
+    Operators with ``asset_events``, watchers and the receiver of webhooks add them. Each change is a dict of ids, names
+    and counts, never records: ``companyId``, ``dataType``, ``connectionId``, ``status``, ``codatConnId``, and
+    ``pushOperationKey`` of a write or ``pullOperationId`` of a refresh. An entry that is not known is missing. The
+    guide of the watchers (``triggers/README.md``) lists all entries. Events that others have added are left out.
+
+    :param triggering_asset_events: what Airflow gives a task under this name; on Airflow 2.11
+        ``triggering_dataset_events``. ``None`` counts as no events.
+    """
+    events = [event for of_asset in (triggering_asset_events or {}).values() for event in of_asset]
+    return [each for event in events for each in changes_in(event.extra)]
 
 
 def data_uri(company_id: str, data_type: str, *, host: str = HOST) -> str:

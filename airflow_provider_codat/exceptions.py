@@ -21,7 +21,7 @@ error                              what happened, and whether a retry of the tas
 ``CodatIdempotencyKeyReused``      another write used the same idempotency key; a retry does not help
 ``CodatWaitTimeout``               the wait ended before its operation, which goes on
 ``CodatExtractionIncomplete``      the records could not be read completely; a retry may help
-``CodatWebhookRefused``            a message is not proved to be a webhook of Codat's, or cannot be read as one
+``CodatWebhookRefused``            a request is not proved to be a webhook of Codat's, or cannot be read as one
 ``CodatSyncSettingsNotApplied``    Codat accepted sync settings, but reading them back shows others
 ``CodatWriteOutcomeUnknown``       it is not known whether a record was written; it is not sent again: no retry
 ``CodatPushOperationFailed``       a push operation ended without success, which is final: no retry

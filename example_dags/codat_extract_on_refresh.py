@@ -21,7 +21,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import dag, task
 
-from airflow_provider_codat.assets import codat_data_asset, data_uri
+from airflow_provider_codat.assets import codat_changes, codat_data_asset, data_uri
 from airflow_provider_codat.operators.codat import CodatExtractOperator
 from airflow_provider_codat.triggers.codat import CodatEventTrigger
 
@@ -75,10 +75,9 @@ def codat_extract_on_refresh() -> Any:
 
         @task
         def report(extracted: dict[str, Any], triggering_asset_events: Any = None) -> list[str]:
-            events = [event for events in triggering_asset_events.values() for event in events]
-            # Only the watcher's events have a payload. Those of operators and webhooks start the DAG, too.
-            changes = [change for event in events for change in event.extra.get("payload", {}).get("changes", [])]
-            refreshes = [change["id"] for change in changes]
+            changes = codat_changes(triggering_asset_events)
+            # The events of operators and webhooks start the DAG, too. A webhook does not name the refresh.
+            refreshes = [change["pullOperationId"] for change in changes if "pullOperationId" in change]
             print(f"{extracted['records']} records came after the refreshes {refreshes}.")
             return refreshes
 

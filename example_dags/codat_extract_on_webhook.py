@@ -6,8 +6,8 @@
 | `extract` | reads, for each of them, what Codat has changed since its last run into files |
 
 A webhook only says where to look. `extract` reads on from its own watermark for the company, so it loses nothing if
-several webhooks start one run. Airflow before 3.4 may start no run for the last of several webhooks. Extract every
-company once a day, too, with `codat_nightly_refresh`.
+several webhooks start one run. Airflow may start no run for the last of several webhooks. Extract every company once a
+day, too, with `codat_nightly_refresh`.
 
 Copy this file into your DAGs folder, set up the receiver of webhooks as the guide of the plugin says, and set Airflow's
 variable `codat_path` to the folder or URI of the files. It needs Airflow 3.1.1, and uses the Airflow connection
@@ -21,7 +21,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import dag, task
 
-from airflow_provider_codat.assets import codat_all_data_asset, codat_webhook_asset
+from airflow_provider_codat.assets import codat_all_data_asset, codat_changes, codat_webhook_asset
 from airflow_provider_codat.operators.codat import CodatExtractOperator
 
 DATA_TYPE = "invoices"
@@ -40,8 +40,8 @@ def codat_extract_on_webhook() -> None:
 
     @task(inlets=[codat_webhook_asset("codat_default")])
     def changed(triggering_asset_events: Any = None) -> list[str]:
-        events = [event for of_asset in (triggering_asset_events or {}).values() for event in of_asset]
-        return sorted({event.extra["companyId"] for event in events if event.extra.get("companyId")})
+        changes = codat_changes(triggering_asset_events)
+        return sorted({change["companyId"] for change in changes if "companyId" in change})
 
     CodatExtractOperator.partial(
         task_id="extract", data_type=DATA_TYPE, path="{{ var.value.get('codat_path', '/var/lib/codat') }}"

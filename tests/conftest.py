@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from push_runs import Store
     from virtual_clock import VirtualClock
 
+    from airflow_provider_codat.simulator import Company
+
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Start the scripts and commands of the test modules: they run while other tests do."""
@@ -149,6 +151,17 @@ def simulate(clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
     yield simulate
     for codat in started:
         codat.stop()
+
+
+@pytest.fixture
+def codat(codat_simulator: CodatSimulator, codat_connection: object, clock: VirtualClock) -> CodatSimulator:
+    """Return a simulator that tasks use by ``codat_default``, in virtual time."""
+    return codat_simulator
+
+
+@pytest.fixture
+def company(codat: CodatSimulator) -> Company:
+    return codat.add_company()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import warnings
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
@@ -50,6 +51,17 @@ def test_what_airflow_takes_beside_is_passed_on():
     assert assets.codat_data_asset(COMPANY, "invoices", extra={"team": "credit"}).extra == {"team": "credit"}
     if HAS_NAMES:
         assert assets.codat_all_data_asset("invoices", group="codat").group == "codat"
+
+
+def test_a_run_without_asset_events_has_no_changes():
+    assert assets.codat_changes(None) == assets.codat_changes({}) == []
+
+
+def test_the_changes_of_all_events_of_all_assets_are_read_in_order():
+    changes = [{"dataType": "bills", "companyId": f"c{number}"} for number in range(3)]
+    extras = [changes[0], {"by": "somebody"}, changes[1]], [{"payload": {"changes": changes[2:]}}]
+    events = {asset: [SimpleNamespace(extra=extra) for extra in each] for asset, each in zip("ab", extras, strict=True)}
+    assert assets.codat_changes(events) == changes
 
 
 def test_airflow_finds_the_handler_and_the_factory():

@@ -151,7 +151,7 @@ def test_nothing_public_is_left_out():
         "links.codat.CodatCompanyLink.get_link",
         "operators.codat.CodatPushOperator.execute",
         "retry_policy.CodatRetryPolicy.evaluate",
-        "sensors.codat.CodatPushOperationSensor.start_args",
+        "sensors.codat.CodatPushOperationSensor",
         "simulator.CodatSimulator.source",
         "simulator.push_calls.PushCalls.add_push",
         "simulator.Outcome",
@@ -160,6 +160,7 @@ def test_nothing_public_is_left_out():
         "triggers.codat.CodatPushOperationTrigger",
         "tasks.waiting.WaitingTask.pace",
         "tasks.start_from_trigger.triggerer_starts_tasks",
+        "tasks.worker_free_sensor.WorkerFreeSensor.start_args",
     }
     assert Counter(subject.kind for subject in subjects) >= Counter({"class": 120, "function": 400, "number": 45})
     calls = {subject.name for subject in subjects if subject.kind == "call" and ".CodatHook." in subject.name}

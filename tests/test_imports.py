@@ -21,9 +21,10 @@ FOR_PARSING = {
 WAITING = {
     "airflow_provider_codat.links",
     "airflow_provider_codat.links.codat",
-    "airflow_provider_codat.tasks.data_types",
     "airflow_provider_codat.tasks.waiting",
     "airflow_provider_codat.api.data_types",
+    "airflow_provider_codat.api.refreshing",
+    "airflow_provider_codat.api.refreshing.arguments",
 }
 SENSOR = {
     *WAITING,
@@ -31,6 +32,7 @@ SENSOR = {
     "airflow_provider_codat.sensors.codat",
     "airflow_provider_codat.sensors.data_freshness",
     "airflow_provider_codat.tasks.waiting_sensor",
+    "airflow_provider_codat.tasks.worker_free_sensor",
     "airflow_provider_codat.sensors.push_operation",
 }
 OPERATOR = {

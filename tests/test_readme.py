@@ -44,6 +44,7 @@ DAGS: dict[Which, dict[str, set[str]]] = {
         "pay_bills": {"push_bill[-1]", "landed[-1]", "push_bills[-1]", "all_landed[0]", "all_landed[1]"}
     },
     (SENSORS, "python", 'DAG("fresh_report"'): {"fresh_report": {"fresh[-1]", "use[-1]"}},
+    (PLUGIN, "python", 'DAG("codat_hints"'): {"codat_hints": {"name_the_asset[-1]"}},
     (PLUGIN, "python", 'DAG("bills_have_changed"'): {"bills_have_changed": {"companies[-1]"}},
     (OPERATORS, "python", 'DAG("refresh_invoices"'): {"refresh_invoices": {"refresh[-1]", "report[-1]"}},
     (OPERATORS, "python", '"load_invoices"'): {

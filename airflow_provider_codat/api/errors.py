@@ -61,7 +61,7 @@ class CodatExtractionIncomplete(CodatError):
 
 
 class CodatWebhookRefused(CodatError):
-    """A message is not proved to be a webhook of Codat's, or cannot be read as one.
+    """A request is not proved to be a webhook of Codat's, or cannot be read as one.
 
     The message says why, and shows no secret, no signature and nothing of the body.
     """

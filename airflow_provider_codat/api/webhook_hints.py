@@ -30,7 +30,7 @@ class WebhookHint:
     """One webhook.
 
     :param at: when it was received, in epoch seconds.
-    :param id: the id of the message, which is the same in every attempt to deliver it.
+    :param id: the id of the webhook, which is the same in every attempt to deliver it.
     :param type: Codat's ``eventType``, for a person who looks into the store.
     :param company: default ``None``, for an event of no company.
     :param operation: the key of the push operation that ended; default ``None``, for other events.

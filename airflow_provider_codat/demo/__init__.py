@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--webhooks",
         action="store_true",
-        help="let the simulated Codat send webhooks to Airflow's API server: they wake the wait, and start an example "
-        "DAG. Needs Airflow 3.1.1; on 3.3 they wake waits",
+        help="let the simulated Codat send webhooks to Airflow's API server: they start an example DAG and, on Airflow "
+        "3.3, wake the wait. Needs Airflow 3.1.1",
     )
     return parser

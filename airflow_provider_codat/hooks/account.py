@@ -122,7 +122,7 @@ class Account:
         :param turn: the permission with which it was sent.
         """
         with self._lock:
-            self.budget = self.budget.slow(is_probe=turn.is_probe)
+            self.budget = self.budget.abandoned(is_probe=turn.is_probe)
             turn.is_probe, turn.was_slow = False, True
 
     def wait_for_turn(self, longest: float) -> Turn:

@@ -30,7 +30,7 @@ class ConnectionSettings:
 
     :param base_url: without a slash at the end.
     :param authorization: the ``Authorization`` header. Neither the repr nor an error shows it.
-    :param webhook_secrets: the signing secrets of webhooks, as given. The repr does not show them either; default none.
+    :param webhook_secrets: secrets of webhook consumers, as given. The repr does not show them either; default none.
     :param unknown: keys of the extra that this package does not know; default none.
     """
 

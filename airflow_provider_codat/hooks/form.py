@@ -209,7 +209,7 @@ EXTRA_FIELDS: dict[str, ExtraField] = {
     ),
     "webhook_secrets": ExtraField(
         label="Webhook secrets",
-        help="Signing secrets of webhook endpoints, from the Codat Portal, separated by spaces, for the receiver in the"
+        help="Signing secrets of webhook consumers, from the Codat Portal, separated by spaces, for the receiver in the"
         " API server. Give the old and the new one during a rotation.",
         type="string",
         default=None,

@@ -13,7 +13,7 @@ from airflow_provider_codat.api.errors import CodatDataTypeNotSupported, CodatIn
 from airflow_provider_codat.api.http.response import parse_datetime
 from airflow_provider_codat.links.codat import store_company_link
 from airflow_provider_codat.tasks.asset_events import AssetEvents
-from airflow_provider_codat.tasks.templates import read_flag
+from airflow_provider_codat.tasks.templates import read_flag, task_instance
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 CHOICES = {"mode": ("incremental", "full"), "on_not_supported": ("skip", "fail")}
 """Argument -> its values."""
+
+STAND_INS = {"company_id": "id", "connection_id": "id", "account_id": "id", "start_month": None}
+"""The values that replace templates while the literals are checked."""
 
 
 class CodatExtractOperator(AssetEvents):
@@ -41,10 +44,13 @@ class CodatExtractOperator(AssetEvents):
     once all files of a run are there, and never back. The first run reads everything. So does every run for data types
     without a ``modifiedDate``: reports, company information, ``commerce-products`` and ``commerce-locations``.
 
-    If a refresh changes records while they are read, they are read again, up to five times. Nothing is complete without
-    its ``manifest.json``, which is written last and names the files of the run. A retry begins again. A run that is
-    complete, and is cleared, returns its manifest and reads nothing. To read a run again, delete its manifest and clear
-    the task.
+    If a refresh changes records while they are read, they are read again, up to five times. While a refresh may be
+    changing them, the task pauses before it reads again, in the worker: 30, 60, 120, 240 and 300 seconds, 12.5 minutes
+    in all. To wait longer, put a ``CodatRefreshOperator`` before it.
+
+    Nothing is complete without its ``manifest.json``, which is written last and names the files of the run. A retry
+    begins again. A run that is complete, and is cleared, returns its manifest and reads nothing. To read a run again,
+    delete its manifest and clear the task.
 
     The XCom is ``{companyId, connectionId, dataType, manifest, paths, records, since, watermark}``, never a record.
 
@@ -52,7 +58,7 @@ class CodatExtractOperator(AssetEvents):
     :param data_type: such as ``invoices``, ``chartOfAccounts``, ``commerce-orders`` or ``balanceSheet``. A literal that
         is unknown is an error, a rendered one a warning. Templated.
     :param path: the folder or URI below which the files are, such as ``s3://aws_default@bucket/codat``. A task needs
-        one of its own, except for data of other companies, connections and types. Templated.
+        one of its own, except for data of other companies, connections, types, bank accounts and periods. Templated.
     :param storage_conn_id: the Airflow connection of the storage, unless the ``path`` names it; default none.
         Templated.
     :param connection_id: the data connection, for data types that Codat serves by connection, such as ``directCosts``
@@ -192,19 +198,14 @@ class CodatExtractOperator(AssetEvents):
         :raises CodatInputError: an argument is wrong, or the context has no task instance; nothing was sent.
         """
         store_company_link(context.get("ti"), self.company_id)
-        self._check_path()
-        subject = self._subject()
-        subject.request({"page": 1, "page_size": self.page_size}, None)  # raises for a wrong argument
-        if known_data_type(subject.data_type) is None:
-            self.log.warning(
-                "%s is not a data type that this version knows.%s", subject.data_type, did_you_mean(subject.data_type)
-            )
-        files = self._files(subject, context)
+        subject = self._checked_subject()
+        ti = task_instance(context, "whose run the files belong to")
+        files = self._files(subject, ti)
         manifest = files.manifest()
         if manifest is not None:
             self.log.info("This run is complete already: %s. Delete that to read again.", files.manifest_path)
         else:
-            manifest = self._extract(subject, files, _instance(context["ti"]))
+            manifest = self._extract(subject, files, _instance(ti))
         files.advance_watermark(parse_datetime(manifest["watermark"]), manifest["refreshId"])
         files.remove_leftovers(manifest)
         self.log.info(
@@ -214,30 +215,25 @@ class CodatExtractOperator(AssetEvents):
             files.manifest_path,
             files.watermark() or "the beginning",
         )
-        xcom = {
-            "companyId": subject.company_id,
-            "connectionId": subject.connection_id,
-            "dataType": subject.data_type,
-            "manifest": str(files.manifest_path),
-            "paths": [str(files.folder / each["name"]) for each in manifest["files"]],
-            "records": manifest["records"],
-            "since": manifest["since"],
-            "watermark": manifest["watermark"],
-        }
-        self.ended = xcom
+        self.ended = xcom = _xcom(subject, files, manifest)
         return xcom
 
-    def _files(self, subject: Subject, context: Context) -> RunFiles:
+    def _checked_subject(self) -> Subject:
+        """Return what is extracted, once the rendered arguments are checked."""
+        self._check_path()
+        subject = self._subject()
+        subject.request({"page": 1, "page_size": self.page_size}, None)  # raises for a wrong argument
+        if known_data_type(subject.data_type) is None:
+            self.log.warning(
+                "%s is not a data type that this version knows.%s", subject.data_type, did_you_mean(subject.data_type)
+            )
+        return subject
+
+    def _files(self, subject: Subject, ti: Any) -> RunFiles:
         from airflow.providers.common.compat.sdk import ObjectStoragePath
 
         from airflow_provider_codat.operators.extract_files import RunFiles, safe_name
 
-        ti = context.get("ti")
-        if ti is None:
-            raise CodatInputError(
-                "the context has no ti (task instance), whose run the files belong to. Test the task with dag.test(),"
-                " which makes one"
-            )
         place = ObjectStoragePath(self.path, conn_id=self.storage_conn_id)
         place.fs.invalidate_cache()  # which may have a list of files from before another process changed them
         names = subject.company_id, subject.connection_id or "company", subject.data_type, subject.variant
@@ -290,11 +286,20 @@ class CodatExtractOperator(AssetEvents):
         return None, f"everything, because {reason or 'there was no watermark when the run began'}"
 
 
+def _xcom(subject: Subject, files: RunFiles, manifest: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "companyId": subject.company_id,
+        "connectionId": subject.connection_id,
+        "dataType": subject.data_type,
+        "manifest": str(files.manifest_path),
+        "paths": [str(files.folder / each["name"]) for each in manifest["files"]],
+        "records": manifest["records"],
+        "since": manifest["since"],
+        "watermark": manifest["watermark"],
+    }
+
+
 def _instance(ti: Any) -> str:
     """Return what tells apart the files of two tries, and of two mapped tasks with the same arguments."""
     is_mapped = ti.map_index is not None and ti.map_index >= 0
     return f"{ti.try_number}-{ti.map_index}" if is_mapped else f"{ti.try_number}"
-
-
-STAND_INS = {"company_id": "id", "connection_id": "id", "account_id": "id", "start_month": None}
-"""The values that replace templates while the literals are checked."""

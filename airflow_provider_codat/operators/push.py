@@ -15,7 +15,7 @@ from airflow_provider_codat.api.errors import CodatError, CodatInputError
 from airflow_provider_codat.exceptions import CodatWriteOutcomeUnknown
 from airflow_provider_codat.links.codat import store_company_link
 from airflow_provider_codat.tasks.asset_events import AssetEvents
-from airflow_provider_codat.tasks.templates import read_flag, rendered
+from airflow_provider_codat.tasks.templates import read_flag, rendered, task_instance
 from airflow_provider_codat.tasks.waiting import PacedOperator, PushTask
 
 if TYPE_CHECKING:
@@ -34,6 +34,17 @@ ARGUMENTS_OF = {
 """Operation -> those of its arguments that not all operations take. ``record`` and ``record_id`` are required."""
 NOT_OF_ALL = tuple(sorted(set().union(*ARGUMENTS_OF.values())))
 """The arguments that not all operations take."""
+
+ANY_KEY = "00000000-0000-0000-0000-000000000000"
+STAND_INS = {
+    "company_id": "id",
+    "connection_id": "id",
+    "data_type": "bills",
+    "record_id": "id",
+    "account_id": "id",
+    "record": {},
+}
+"""The values that replace templates while the literals are checked."""
 
 
 class CodatPushOperator(AssetEvents, PushTask, PacedOperator):
@@ -79,9 +90,9 @@ class CodatPushOperator(AssetEvents, PushTask, PacedOperator):
     :param end_from_trigger: let the triggerer push the XCom and end the task after a success, without a worker, as for
         the sensor; default ``False``. It makes the operator deferrable.
     :param poke_interval: the shortest pause between two checks in seconds, default 5.
-    :param exponential_backoff: ``True`` doubles the pause after each check, and ``False`` keeps it at
-        ``poke_interval``, as in Airflow; default ``None``: the pause is a tenth of the time waited so far, at least
-        ``poke_interval``.
+    :param exponential_backoff: ``True`` for Airflow's backoff: a random pause between a bound and twice the bound; the
+        bound doubles after each check. ``False`` for pauses of ``poke_interval``. Default ``None``: a tenth of the time
+        waited so far, at least ``poke_interval``.
     :param max_wait: the longest pause in seconds, unless ``exponential_backoff`` is ``False``; default 60; ``None`` for
         no bound.
     :param timeout: seconds to wait in one try; default Airflow's ``[sensors] default_timeout``, seven days.
@@ -243,12 +254,8 @@ class CodatPushOperator(AssetEvents, PushTask, PacedOperator):
 
         :raises CodatInputError: an argument is wrong, or the context has no task instance; nothing was sent.
         """
-        store_company_link(context.get("ti"), self.company_id)
-        if context.get("ti") is None:
-            raise CodatInputError(
-                "the context has no ti (task instance), by which the operator finds the write of an earlier try. Test"
-                " the task with dag.test(), which makes one"
-            )
+        ti = task_instance(context, "by which the operator finds the write of an earlier try")
+        store_company_link(ti, self.company_id)
         operation = self._submit(context)
         self.push_operation_key = operation.key
         submitted_at = time.time()
@@ -305,7 +312,6 @@ class CodatPushOperator(AssetEvents, PushTask, PacedOperator):
         """Continue after a deferral: with the trigger's event, or after a timeout or a failure of the trigger."""
         if next_method == "__fail__":
             self.push_operation_key = self._stored_key(context) or "of this task (its log has the key)"
-            raise self.error_without_event(next_kwargs or {})
         return super().resume_execution(next_method, next_kwargs, context)
 
     def _stored_key(self, context: Context) -> str | None:
@@ -326,15 +332,3 @@ class CodatPushOperator(AssetEvents, PushTask, PacedOperator):
                 "This try of the task is stopped. If a request was under way, the record may still be written. The next"
                 " try of this task finds out."
             )
-
-
-ANY_KEY = "00000000-0000-0000-0000-000000000000"
-STAND_INS = {
-    "company_id": "id",
-    "connection_id": "id",
-    "data_type": "bills",
-    "record_id": "id",
-    "account_id": "id",
-    "record": {},
-}
-"""The values that replace templates while the literals are checked."""

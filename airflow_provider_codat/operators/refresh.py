@@ -13,10 +13,11 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, conf
 from airflow_provider_codat.api.data_types import known_data_type
 from airflow_provider_codat.api.errors import CodatError, CodatInputError
 from airflow_provider_codat.api.http.request import identifier
+from airflow_provider_codat.api.refreshing.arguments import read_data_types
 from airflow_provider_codat.exceptions import CodatRefreshFailed, CodatRefreshNotPossible
 from airflow_provider_codat.links.codat import store_company_link
 from airflow_provider_codat.tasks.asset_events import AssetEvents
-from airflow_provider_codat.tasks.data_types import read_data_types
+from airflow_provider_codat.tasks.templates import task_instance
 from airflow_provider_codat.tasks.waiting import PacedOperator, WaitingTask
 
 if TYPE_CHECKING:
@@ -66,10 +67,10 @@ class CodatRefreshOperator(AssetEvents, WaitingTask, PacedOperator):
     :param end_from_trigger: let the triggerer push the XCom and end the task after a success, without a worker; default
         ``False``. It makes the operator deferrable.
     :param poke_interval: the shortest pause between two checks in seconds, default 5.
-    :param exponential_backoff: ``True`` doubles the pause after each check, and ``False`` keeps it at
-        ``poke_interval``, as in Airflow; default ``None``: the pause is a tenth of the time waited so far, at least
-        ``poke_interval``. If Codat has paused the refresh until a given time, the next check is at that time, or after
-        ``max_wait``.
+    :param exponential_backoff: ``True`` for Airflow's backoff: a random pause between a bound and twice the bound; the
+        bound doubles after each check. ``False`` for pauses of ``poke_interval``. Default ``None``: a tenth of the time
+        waited so far, at least ``poke_interval``; if Codat has paused the refresh until a given time, until then, at
+        most ``max_wait``.
     :param max_wait: the longest pause in seconds, unless ``exponential_backoff`` is ``False``; default 600 (ten
         minutes); ``None`` for no bound.
     :param timeout: the most seconds that one try takes, to queue and to wait together; default a day, because a source
@@ -186,12 +187,8 @@ class CodatRefreshOperator(AssetEvents, WaitingTask, PacedOperator):
 
         :raises CodatInputError: an argument is wrong, or the context has no task instance; nothing was sent.
         """
-        store_company_link(context.get("ti"), self.company_id)
-        if context.get("ti") is None:
-            raise CodatInputError(
-                "the context has no ti (task instance), by which the operator finds the refreshes of an earlier try."
-                " Test the task with dag.test(), which makes one"
-            )
+        ti = task_instance(context, "by which the operator finds the refreshes of an earlier try")
+        store_company_link(ti, self.company_id)
         began = time.time()
         refresh = self._queue(context)
         if refresh.is_terminal or not self.wait_for_completion:
@@ -290,12 +287,6 @@ class CodatRefreshOperator(AssetEvents, WaitingTask, PacedOperator):
         :param outcome: what it reports.
         """
         self._reported = outcome
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Continue after a deferral: with the trigger's event, or after a timeout or a failure of the trigger."""
-        if next_method == "__fail__":
-            raise self.error_without_event(next_kwargs or {})
-        return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
         """Log that Codat cannot cancel the refresh. Airflow calls this when a user or a limit ends the try."""

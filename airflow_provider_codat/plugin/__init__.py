@@ -35,8 +35,8 @@ class CodatPlugin(AirflowPlugin):
 
         if Version(__version__).release < FIRST_VERSION:
             return []
-        names = conf.get("codat", "webhook_connections", fallback="").split(",")
         try:
+            names = conf.get("codat", "webhook_connections", fallback="").split(",")
             from airflow_provider_codat.plugin.app import PREFIX, receiver
 
             app = receiver([name.strip() for name in names if name.strip()])

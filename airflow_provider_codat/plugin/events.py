@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from airflow_provider_codat.api.changes import change
 from airflow_provider_codat.api.endpoints.pull_operations import COMPLETE
 from airflow_provider_codat.api.endpoints.push_operations import SUCCESS
 from airflow_provider_codat.api.endpoints.webhook_events import WebhookDataType, WebhookEvent
@@ -19,9 +20,9 @@ MESSAGE_ID, EVENT_ID = "messageId", "eventId"
 
 @dataclass(frozen=True)
 class Delivery:
-    """One verified message, for a transaction.
+    """One verified webhook, for a transaction.
 
-    :param message_id: the same in all attempts to deliver the message.
+    :param message_id: the id of the webhook, the same in all attempts to deliver it.
     :param event_id: Codat's id of the event, or ``None``.
     :param generated_at: when Codat made the event, or ``None``.
     :param changes: the URI of an asset and the extra of its event, for each asset event that is due.
@@ -38,7 +39,7 @@ class Delivery:
 
 
 def delivery_of(webhook: WebhookEvent, message_id: str, codat_conn_id: str, received_at: float) -> Delivery:
-    """Return what a message means.
+    """Return what a webhook means.
 
     :param received_at: in epoch seconds.
     """
@@ -60,17 +61,19 @@ def _changes(webhook: WebhookEvent, message_id: str, codat_conn_id: str) -> Iter
     """Yield the assets that a write or a read has changed: those of the company, and of any company."""
     for each in webhook.data_types:
         if _has_changed(webhook, each):
-            extra = {
-                MESSAGE_ID: message_id,
-                EVENT_ID: webhook.id,
-                "eventType": webhook.event_type,
-                "companyId": webhook.company_id,
-                "connectionId": each.connection_id,
-                "dataType": each.data_type,
-                "operationKey": webhook.operation_key,
-                "status": each.status,
-                "codatConnId": codat_conn_id,
-            }
+            extra = change(
+                eventType=webhook.event_type,
+                companyId=webhook.company_id,
+                connectionId=each.connection_id,
+                dataType=each.data_type,
+                status=each.status,
+                pushOperationKey=webhook.operation_key,
+                codatConnId=codat_conn_id,
+                messageId=message_id,
+                eventId=webhook.id,
+            )
+            # Without it, Airflow's interface names no source, and links to a task that does not exist.
+            extra["from_rest_api"] = True
             if webhook.company_id is not None:
                 yield data_uri(webhook.company_id, each.data_type), extra
             yield all_data_uri(each.data_type), extra

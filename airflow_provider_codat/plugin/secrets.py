@@ -14,10 +14,10 @@ from airflow_provider_codat.api.errors import CodatInputError, CodatWebhookRefus
 from airflow_provider_codat.hooks.codat import CodatHook
 
 CONNECTION_TTL = 60.0
-"""Seconds after which a message has the connection read again. A secret that was removed is valid for that long."""
+"""Seconds after which a webhook has the connection read again. A secret that was removed is valid for that long."""
 
 REFUSED_TTL = 5.0
-"""The same in seconds for a message that no secret verifies, and for a connection that cannot be read or has no secret,
+"""The same in seconds for a webhook that no secret verifies, and for a connection that cannot be read or has no secret,
 since that may have been mended."""
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class Secrets:
         self._read: dict[str, tuple[float, tuple[str, ...] | _Failure]] = {}
 
     def verify(self, codat_conn_id: str, headers: Mapping[str, str], body: bytes) -> str:
-        """Return the id of a message that a secret of the connection verifies.
+        """Return the id of a webhook that a secret of the connection verifies.
 
         :raises CodatWebhookRefused: none does.
         :raises CodatInputError: the connection is malformed or has no secret.
@@ -74,8 +74,8 @@ def _secrets_or_failure(codat_conn_id: str) -> tuple[str, ...] | _Failure:
         if secrets := tuple(_well_formed_secrets(codat_conn_id)):
             return secrets
         raise CodatInputError(
-            f"connection {codat_conn_id!r} has no signing secret in its extra 'webhook_secrets': copy it, 'whsec_'"
-            " included, from the webhook's endpoint in the Codat Portal"
+            f"connection {codat_conn_id!r} has no signing secret in its extra 'webhook_secrets': copy that of the"
+            " webhook consumer, 'whsec_' included, from the Codat Portal"
         )
     except Exception as error:
         return _Failure(error, error.__traceback__)

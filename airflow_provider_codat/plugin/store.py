@@ -1,8 +1,8 @@
 """Stores what a webhook means, in one transaction of Airflow's database.
 
-A message may come twice, and to two API servers at once. So the transaction locks the assets first, in the order of
-their ids, and then looks for the message among the latest events of each asset: the ids are in the events' extra. It
-looks only at events that are younger than what the message is about. The time of that is signed, and a replay has the
+A webhook may come twice, and to two API servers at once. So the transaction locks the assets first, in the order of
+their ids, and then looks for the webhook among the latest events of each asset: the ids are in the events' extra. It
+looks only at events that are younger than what the webhook is about. The time of that is signed, and a replay has the
 same.
 """
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 DUPLICATES = timedelta(days=14)
-"""How long a message is known. Codat repeats an attempt for 28 hours, and replays messages of two weeks on request."""
+"""How long a webhook is known. Codat repeats an attempt for 28 hours, and replays webhooks of two weeks on request."""
 
 CLOCKS = timedelta(hours=1)
 """By how much Codat's clock may be ahead of this machine's."""
@@ -45,7 +45,7 @@ LOCK_TIMEOUT = 8
 
 @dataclass(frozen=True)
 class Stored:
-    """What a message has led to.
+    """What a webhook has led to.
 
     :param events: how many asset events were written.
     :param hints: how many hints were written, 0 or 1.
@@ -63,7 +63,7 @@ class Stored:
 
 
 def store(delivery: Delivery) -> Stored:
-    """Write the asset events and the hint of a message that are missing, and commit. This blocks."""
+    """Write the asset events and the hint of a webhook that are missing, and commit. This blocks."""
     hint = delivery.hint if HAS_HINTS else None
     changed = {uri for uri, _ in delivery.changes}
     uris = changed if hint is None else {*changed, delivery.mailbox}
@@ -122,7 +122,7 @@ def _is_known(session: Session, asset_id: int, delivery: Delivery) -> bool:
 
 
 def _earliest(generated_at: datetime | None, now: datetime) -> datetime:
-    """Return the time before which no asset event of a message was written, or is looked for."""
+    """Return the time before which no asset event of a webhook was written, or is looked for."""
     oldest = now - DUPLICATES
     if generated_at is None or not oldest < generated_at <= now + CLOCKS:
         return oldest
@@ -130,7 +130,7 @@ def _earliest(generated_at: datetime | None, now: datetime) -> datetime:
 
 
 def _has_put_hint(session: Session, asset_id: int, hint: WebhookHint) -> bool:
-    """Put the hint into the mailbox, unless one of the message is there, and return whether it was put there."""
+    """Put the hint into the mailbox, unless that of the webhook is there, and return whether it was put there."""
     backend, scope = get_state_backend(), AssetScope(asset_id=asset_id)
     mailbox = _parsed(backend.get(scope, MAILBOX_KEY, session=session))
     if any(each.id == hint.id[:LONGEST_TEXT] for each in read_hints(mailbox)):

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, PokeReturnValue, conf
 
 from airflow_provider_codat.api.errors import CodatError, CodatInputError
+from airflow_provider_codat.api.refreshing.arguments import read_data_types, read_named_data_types, read_since
 from airflow_provider_codat.exceptions import CodatRefreshNotPossible
-from airflow_provider_codat.tasks.data_types import read_data_types
-from airflow_provider_codat.tasks.waiting_sensor import WaitingSensor
+from airflow_provider_codat.tasks.worker_free_sensor import WorkerFreeSensor
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+    from airflow.triggers.base import StartTriggerArgs
 
     from airflow_provider_codat.api.endpoints.operation import Checked
     from airflow_provider_codat.api.refreshing.freshness import Freshness, FreshnessWait, Requirement
     from airflow_provider_codat.tasks.stale_refreshes import StaleRefreshes
 
 ON_NOT_SUPPORTED = ("fail", "skip")
-NO_DATA_TYPES = "data_types is None: give a data type, or a list of them"
 
 
-class CodatDataFreshnessSensor(WaitingSensor):
+class CodatDataFreshnessSensor(WorkerFreeSensor):
     """Waits until data types of a company are fresh: Codat has read each from its source recently enough.
 
     Reads of Codat's API return what Codat has read at the last successful refresh. The sensor passes when this is not
@@ -52,6 +51,10 @@ class CodatDataFreshnessSensor(WaitingSensor):
     One request shows all data types of a company. In the triggerer, all waits on a company share it. The company's
     connections are read once, and before it queues a refresh.
 
+    A wait that succeeds can do without a worker, as that of ``CodatPushOperationSensor``. With ``refresh_if_stale``, a
+    worker starts when there is a refresh to queue, and defers the task again. A task that needs a worker for another
+    reason gets one, and a warning at DAG parse says why.
+
     :param company_id: the company. Templated.
     :param data_types: a data type such as ``invoices``, or a list of them. A template may render to a list as JSON.
         Templated.
@@ -66,11 +69,14 @@ class CodatDataFreshnessSensor(WaitingSensor):
     :param codat_conn_id: the id of the Airflow connection; default ``codat_default``. Templated.
     :param deferrable: wait in the triggerer instead of a worker; default Airflow's ``[operators] default_deferrable``.
     :param poke_interval: the shortest pause between two checks in seconds, default 60.
-    :param exponential_backoff: ``True`` doubles the pause after each check, and ``False`` keeps it at
-        ``poke_interval``, as in Airflow; default ``None``: the pause is a tenth of the time waited so far, at least
-        ``poke_interval``.
+    :param exponential_backoff: ``True`` for Airflow's backoff: a random pause between a bound and twice the bound; the
+        bound doubles after each check. ``False`` for pauses of ``poke_interval``. Default ``None``: a tenth of the time
+        waited so far, at least ``poke_interval``.
     :param max_wait: the longest pause in seconds, unless ``exponential_backoff`` is ``False``; default 600.
+    :param start_from_trigger: start in the triggerer, without a worker; Airflow 3.3 and later, default ``False``.
     :param end_from_trigger: let the triggerer push the XCom and end the task, without a worker; default ``False``.
+    :param start_trigger_args: for a mapped sensor with ``start_from_trigger``, what :meth:`start_args` returns; default
+        ``None``: a sensor that is not mapped needs none.
     :param kwargs: what every sensor takes: ``timeout`` in seconds (default Airflow's ``[sensors] default_timeout``,
         seven days), ``mode``, ``soft_fail``, ``execution_timeout``, ``retries`` and so on.
     :raises AirflowSensorTimeout: ``timeout`` passed first; the message names what is not fresh, and why.
@@ -104,7 +110,9 @@ class CodatDataFreshnessSensor(WaitingSensor):
         poke_interval: timedelta | float = 60.0,
         exponential_backoff: bool | None = None,
         max_wait: timedelta | float | None = 600.0,
+        start_from_trigger: bool = False,
         end_from_trigger: bool = False,
+        start_trigger_args: StartTriggerArgs | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -114,7 +122,9 @@ class CodatDataFreshnessSensor(WaitingSensor):
             poke_interval=poke_interval,
             exponential_backoff=exponential_backoff,
             max_wait=max_wait,
+            start_from_trigger=start_from_trigger,
             end_from_trigger=end_from_trigger,
+            start_trigger_args=start_trigger_args,
             **kwargs,
         )
         self.data_types = data_types
@@ -124,20 +134,18 @@ class CodatDataFreshnessSensor(WaitingSensor):
         self.refresh_if_stale = refresh_if_stale
         self.on_not_supported = on_not_supported
         self.check_ids("company_id")
-        if data_types is None:
-            raise CodatInputError(NO_DATA_TYPES)
         if on_not_supported not in ON_NOT_SUPPORTED:
             raise CodatInputError(
                 f"on_not_supported is {on_not_supported!r}: give one of {', '.join(ON_NOT_SUPPORTED)}"
             )
         if self.is_literal("data_types"):
-            read_data_types(data_types)
+            read_named_data_types(data_types)
         if self.is_literal("since"):
-            _epoch(since)
-        if end_from_trigger:
-            from airflow_provider_codat.tasks.end_from_trigger import warn_if_worker_ends
+            read_since(since)
+        if start_from_trigger or end_from_trigger:
+            from airflow_provider_codat.tasks.start_from_trigger import arrange
 
-            warn_if_worker_ends(self)
+            arrange(self)
 
     @classmethod
     def kind(cls) -> Checked[Any]:
@@ -150,10 +158,8 @@ class CodatDataFreshnessSensor(WaitingSensor):
     def _requirement(self) -> Requirement:
         from airflow_provider_codat.api.refreshing.freshness import Requirement
 
-        data_types = read_data_types(self.data_types)
-        if data_types is None:
-            raise CodatInputError(NO_DATA_TYPES)
-        return Requirement(data_types, self.max_age, _epoch(self.since), self.max_spread)
+        data_types = read_named_data_types(self.data_types)
+        return Requirement(data_types, self.max_age, read_since(self.since), self.max_spread)
 
     @cached_property
     def _wait(self) -> FreshnessWait:
@@ -228,21 +234,10 @@ class CodatDataFreshnessSensor(WaitingSensor):
         return replace(seen, not_supported=())
 
     def _warn_of_several_connections(self) -> None:
-        from airflow_provider_codat.api.refreshing.targets import choose_targets
+        from airflow_provider_codat.api.refreshing.targets import warn_of_several_connections
 
-        try:
-            data_types = self._wait.requirement.data_types
-            targets = self.hook.run(choose_targets(self.company_id, data_types, self.log), attempts=1)
-        except CodatError as error:
-            self.log.warning("The connections of company %s could not be read: %s", self.company_id, error)
-            return
-        count = Counter(each.data_type for each in targets)
-        if several := [data_type for data_type in data_types if count[data_type] > 1]:
-            self.log.warning(
-                "Company %s has several connections with %s. Codat does not say which of them it has refreshed, so the"
-                " data of another one may be older.",
-                *(self.company_id, ", ".join(several)),
-            )
+        data_types = self._wait.requirement.data_types
+        self.hook.run(warn_of_several_connections(self.company_id, data_types, self.log), attempts=1)
 
     def _leave_out(self, not_supported: Collection[str]) -> None:
         requirement = self._wait.requirement
@@ -268,20 +263,28 @@ class CodatDataFreshnessSensor(WaitingSensor):
 
     # -- with the triggerer ------------------------------------------------------------------------------------------
 
+    def trigger_arguments(self) -> dict[str, Any]:
+        """Return the trigger's arguments as they are while no worker has done anything for the wait."""
+        return {
+            **super().trigger_arguments(),
+            "max_age": self.max_age,
+            "max_spread": self.max_spread,
+            "queued": [] if self.refresh_if_stale else None,
+            "reports_not_supported": True,
+        }
+
     def hand_over(self, started: float) -> NoReturn:
         """Defer the task until the data is fresh, or until a worker has something to do.
 
         :param started: when the wait began, in epoch seconds.
         """
-        wait, requirement, now = self._wait, self._wait.requirement, time.time()
+        wait, now = self._wait, time.time()
         self.defer_until(
             started,
             now + wait.next_pause(now, self.pace, waited=now - started),
             last_status=wait.last_status,
-            data_types=list(requirement.data_types),
-            max_age=requirement.max_age,
-            since=requirement.since,
-            max_spread=requirement.max_spread,
+            data_types=list(wait.requirement.data_types),
+            since=wait.requirement.since,
             queued=None if wait.queued is None else sorted(wait.queued),
             reports_not_supported=wait.reports_not_supported,
             queued_on=self._refreshes.queued_on,
@@ -297,6 +300,8 @@ class CodatDataFreshnessSensor(WaitingSensor):
         if not seen.is_success:
             started = self._resume(seen, event)
             seen = self._act(context, seen)
+            if event["wait"]["since"] is None:  # no worker has started the task
+                self._warn_of_several_connections()
             if not seen.is_success and time.time() >= started + self.wait_limit:
                 raise self.limit_error()
             if not seen.is_success:
@@ -305,14 +310,19 @@ class CodatDataFreshnessSensor(WaitingSensor):
 
     def _resume(self, seen: Freshness, event: Any) -> float:
         """Go on with the wait of a trigger, and return when it began, in epoch seconds."""
-        match event:
-            case {"wait": {"since": int() | float() as since, "queued": list() | None as queued} as before}:
-                self._refreshes.resume(queued or (), before.get("queuedOn"))
-                self._wait.requirement = replace(self._requirement, data_types=tuple(seen.synced))
-                self._wait.reports_not_supported = before.get("reportsNotSupported") is True
-                self._wait.last_status = seen.status
-                return since
-        raise CodatError(f"The trigger's event does not say with what the wait goes on: {event!r}")
+        before = event.get("wait")
+        match before:
+            case {"since": int() | float() as since, "queued": list() | None}:
+                started = since
+            case {"since": None, "deadline": int() | float() as deadline, "queued": list() | None}:
+                started = deadline - self.wait_limit
+            case _:
+                raise CodatError(f"The trigger's event does not say with what the wait goes on: {event!r}")
+        self._refreshes.resume(before["queued"] or (), before.get("queuedOn"))
+        self._wait.requirement = replace(self._requirement, data_types=tuple(seen.synced))
+        self._wait.reports_not_supported = before.get("reportsNotSupported") is True
+        self._wait.last_status = seen.status
+        return started
 
     def log_end(self, outcome: Freshness) -> None:
         """Log what the wait has ended with.
@@ -336,17 +346,3 @@ def _seconds(name: str, value: timedelta | float | None) -> float | None:
     if not seconds >= 0:
         raise CodatInputError(f"{name} is {value}: give seconds from 0 on, or a timedelta")
     return seconds
-
-
-def _epoch(value: datetime | str | None) -> float | None:
-    """Return a time as epoch seconds.
-
-    :raises CodatInputError: it is not a time.
-    """
-    if value is None:
-        return None
-    try:
-        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        raise CodatInputError(f"since is {value!r}: give a datetime, or ISO 8601 text") from None
-    return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).timestamp()

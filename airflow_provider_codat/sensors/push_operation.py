@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_codat.tasks.waiting import PushTask
-from airflow_provider_codat.tasks.waiting_sensor import WaitingSensor
+from airflow_provider_codat.tasks.worker_free_sensor import WorkerFreeSensor
 
 if TYPE_CHECKING:
     from airflow.triggers.base import StartTriggerArgs
 
 
-class CodatPushOperationSensor(PushTask, WaitingSensor):  # type: ignore[misc]  # as in WaitingSensor
+class CodatPushOperationSensor(PushTask, WorkerFreeSensor):  # type: ignore[misc]  # as in WaitingSensor
     """Waits until a push operation has ended, and succeeds if the record was written.
 
     A push (Codat also says *write request*) is asynchronous. Codat answers the POST with an operation in ``Pending``,
@@ -42,9 +41,9 @@ class CodatPushOperationSensor(PushTask, WaitingSensor):  # type: ignore[misc]  
     :param fail_on_unsuccessful: ``False`` also returns an operation that ended as ``Failed`` or ``TimedOut``, so that
         the DAG can branch on its ``status``; default ``True``.
     :param poke_interval: the shortest pause between two checks in seconds, default 5.
-    :param exponential_backoff: ``True`` doubles the pause after each check, and ``False`` keeps it at
-        ``poke_interval``, as in Airflow; default ``None``: the pause is a tenth of the time waited so far, at least
-        ``poke_interval``.
+    :param exponential_backoff: ``True`` for Airflow's backoff: a random pause between a bound and twice the bound; the
+        bound doubles after each check. ``False`` for pauses of ``poke_interval``. Default ``None``: a tenth of the time
+        waited so far, at least ``poke_interval``.
     :param max_wait: the longest pause in seconds, unless ``exponential_backoff`` is ``False``; default 60.
     :param start_from_trigger: start in the triggerer, without a worker; Airflow 3.3 and later, default ``False``.
     :param end_from_trigger: let the triggerer push the XCom and end the task after a success; default ``False``.
@@ -84,59 +83,19 @@ class CodatPushOperationSensor(PushTask, WaitingSensor):  # type: ignore[misc]  
         super().__init__(
             company_id=company_id,
             codat_conn_id=codat_conn_id,
-            deferrable=deferrable or start_from_trigger,
+            deferrable=deferrable,
             fail_on_unsuccessful=fail_on_unsuccessful,
             poke_interval=poke_interval,
             exponential_backoff=exponential_backoff,
             max_wait=max_wait,
+            start_from_trigger=start_from_trigger,
             end_from_trigger=end_from_trigger,
+            start_trigger_args=start_trigger_args,
             **kwargs,
         )
         self.push_operation_key = push_operation_key
         self.check_ids("company_id", "push_operation_key")
-        self.start_from_trigger = start_from_trigger
-        self.start_trigger_args = start_trigger_args
         if start_from_trigger or end_from_trigger:
             from airflow_provider_codat.tasks.start_from_trigger import arrange
 
             arrange(self)
-
-    # -- without a worker --------------------------------------------------------------------------------------------
-
-    @classmethod
-    def partial(cls, **kwargs: Any) -> Any:
-        """Begin to map the sensor, and warn if it has ``start_from_trigger`` but no ``start_trigger_args``."""
-        partial = super().partial(**kwargs)
-        dag, group = partial.kwargs.get("dag"), partial.kwargs.get("task_group")
-        defaults = [each.default_args or {} for each in (dag, group) if each is not None]
-        given = ChainMap(partial.kwargs, *reversed(defaults))
-        if given.get("start_from_trigger") and "start_trigger_args" not in given:
-            from airflow_provider_codat.tasks.end_from_trigger import warn
-
-            remedy = "mapped, it needs start_trigger_args=CodatPushOperationSensor.start_args(...)"
-            warn(kwargs.get("task_id", "mapped"), [remedy], frames=1)
-        return partial
-
-    @classmethod
-    def start_args(cls, mapped: Any, **arguments: Any) -> StartTriggerArgs | None:
-        """Return the ``start_trigger_args`` for a mapped sensor with ``start_from_trigger``.
-
-        Airflow gives the same arguments to the triggers of all map indexes. So these are templates, which select the
-        values of one map index::
-
-            arguments = {"task_id": "landed", "company_id": "...", "start_from_trigger": True, "end_from_trigger": True}
-            mapped = {"push_operation_key": push_bills()}  # returns a list of keys
-            start_args = CodatPushOperationSensor.start_args(mapped, **arguments)
-            CodatPushOperationSensor.partial(**arguments, start_trigger_args=start_args).expand(**mapped)
-
-        :param mapped: the argument of ``expand`` or of ``expand_kwargs``. For ``expand``: a dict with one entry, whose
-            key is ``company_id``, ``push_operation_key`` or ``codat_conn_id``, and whose value is the output of a task
-            that returns a list. For ``expand_kwargs``: the output of a task that returns a list of dicts. Each dict has
-            to contain those of ``company_id`` and ``push_operation_key`` that are not in ``arguments``, and may contain
-            ``codat_conn_id``. Other entries, such as ``timeout``, take effect only in a worker.
-        :param arguments: the arguments of ``partial``.
-        :return: ``None``, after a warning, if a worker has to start the task.
-        """
-        from airflow_provider_codat.tasks.start_from_trigger import mapped_start_trigger_args
-
-        return mapped_start_trigger_args(cls, mapped, arguments)

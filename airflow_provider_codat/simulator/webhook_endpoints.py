@@ -20,7 +20,7 @@ _MOST_CONSUMERS = 50
 
 
 def is_address(value: Any) -> bool:
-    """Return whether messages could be sent to an address."""
+    """Return whether webhooks could be sent to an address."""
     try:
         parts = urlsplit(value if is_text(value) and value.isascii() else "")
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

@@ -1,6 +1,6 @@
-"""Webhook consumers and the messages to them, https://docs.codat.io/using-the-api/webhooks/overview.
+"""Webhook consumers and what is sent to them, https://docs.codat.io/using-the-api/webhooks/overview.
 
-Each message is signed for each attempt (https://docs.svix.com/receiving/verifying-payloads/how-manual). An answer other
+Each webhook is signed for each attempt (https://docs.svix.com/receiving/verifying-payloads/how-manual). An answer other
 than 2xx, or none, leads to the next attempt. That consumers are disabled after days of failures is left out.
 """
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from airflow_provider_codat.simulator.pull import PullOperation
     from airflow_provider_codat.simulator.push import PushOperation
 
-#: Codat's pauses between the attempts to deliver a message, in seconds.
+#: Codat's pauses between the attempts to deliver a webhook, in seconds.
 CODATS_PAUSES = (5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 36_000.0)
 
-#: What can happen to a message on purpose.
+#: What can happen to a webhook on purpose.
 WebhookFault = Literal["lost", "duplicate", "forged"]
 
 
@@ -73,10 +73,10 @@ class Consumer:
 
 @dataclass(frozen=True)
 class WebhookDelivery:
-    """An attempt to deliver a message, or a message that was lost on purpose.
+    """An attempt to deliver a webhook, or a webhook that was lost on purpose.
 
     :param webhook_id: the consumer.
-    :param message_id: the same in all attempts of a message.
+    :param message_id: the same in all attempts to deliver the webhook.
     :param event_type: such as ``bills.write.successful``.
     :param company_id: the company.
     :param operation_id: the push or pull operation, or ``None`` for another event.
@@ -99,9 +99,9 @@ class WebhookDelivery:
 
 @dataclass(frozen=True)
 class Disturbance:
-    """What happens to messages on their way; shares are 0 to 1.
+    """What happens to webhooks on their way; shares are 0 to 1.
 
-    :param delay: the most seconds that a message is late, so that messages overtake each other; default 0.
+    :param delay: the most seconds that a webhook is late, so that webhooks overtake each other; default 0.
     """
 
     lost: float = 0.0
@@ -113,7 +113,7 @@ class Disturbance:
 
 @dataclass(frozen=True, eq=False)
 class Attempt:
-    """An attempt to deliver a message, to be made."""
+    """An attempt to deliver a webhook, to be made."""
 
     consumer_id: str
     message_id: str
@@ -136,9 +136,9 @@ class Attempt:
 
 @dataclass(eq=False)
 class Messages:
-    """All consumers of an account, and the messages to them.
+    """All consumers of an account, and the webhooks to them.
 
-    :param pauses: seconds between the attempts to deliver a message.
+    :param pauses: seconds between the attempts to deliver a webhook.
     """
 
     agenda: Agenda
@@ -195,7 +195,7 @@ class Messages:
         """Return a company that there is something to tell of; None if nobody is told."""
         return self.books.companies.get(company_id) if self.consumers else None
 
-    # --- messages ----------------------------------------------------------------------------------------------------
+    # --- webhooks ----------------------------------------------------------------------------------------------------
 
     def _report(self, event: Event) -> None:
         message_id = f"msg_{uuid4()}"

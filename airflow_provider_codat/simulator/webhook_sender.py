@@ -1,4 +1,4 @@
-"""Sends webhooks from threads of their own, so that a slow receiver delays neither answers nor other messages."""
+"""Sends webhooks from threads of their own, so that a slow receiver delays neither answers nor other webhooks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_provider_codat.simulator.webhook_messages import Attempt, Consumer, Messages
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-"""The hosts that messages are sent to. A test whose DAG registers its real address sends nothing there."""
+"""The hosts that webhooks are sent to. A test whose DAG registers its real address sends nothing there."""
 
 TICK = 0.02
 """Seconds between two looks at the clock, which a test may set."""
@@ -25,10 +25,10 @@ _SENT_AT_ONCE = 8
 
 
 class WebhookSender:
-    """Sends the messages that are due.
+    """Sends the webhooks that are due.
 
     :param timeout: seconds that a receiver has to answer.
-    :param waits_until_told: whether messages are sent only by :meth:`send`.
+    :param waits_until_told: whether webhooks are sent only by :meth:`send`.
     """
 
     def __init__(self, account: Account, messages: Messages, timeout: float, *, waits_until_told: bool) -> None:

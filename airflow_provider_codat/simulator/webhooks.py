@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 class Webhooks:
     """The webhook consumers of a simulated account, and what is sent to them.
 
-    A message is sent to an address of this machine only: ``localhost``, ``127.0.0.1`` or ``::1``.
+    A webhook is sent to an address of this machine only: ``localhost``, ``127.0.0.1`` or ``::1``.
 
     :param account: the state of the account.
-    :param sender: sends the messages.
+    :param sender: sends the webhooks.
     """
 
     def __init__(self, account: Account, sender: WebhookSender) -> None:
@@ -43,12 +43,12 @@ class Webhooks:
     ) -> str:
         """Add a consumer, as a ``POST`` to ``/webhooks`` does, and return its id.
 
-        :param url: the address that messages are sent to.
+        :param url: the address that webhooks are sent to.
         :param event_types: what it is told of, such as ``bills.write.successful`` and ``read.completed``.
         :param company_tags: only events of companies with one of these tags, such as ``region:uk``; default all.
         :param disabled: whether nothing is sent to it; default ``False``.
         :param secret: its signing secret, ``whsec_`` and base64; default a random one.
-        :raises ValueError: if no message can be sent to the address, or for a malformed secret.
+        :raises ValueError: if no webhook can be sent to the address, or for a malformed secret.
         """
         if not is_address(url):
             raise ValueError(f"url is {url!r}, not an http or https address")
@@ -72,7 +72,7 @@ class Webhooks:
 
         :param webhook_id: the consumer.
         :param secret: the new one, ``whsec_`` and base64; default a random one.
-        :param keep_old: whether messages are signed under the old one too, default ``True``.
+        :param keep_old: whether webhooks are signed under the old one too, default ``True``.
         :raises KeyError: for an unknown id.
         :raises ValueError: for a malformed secret.
         """
@@ -92,13 +92,13 @@ class Webhooks:
         delay: float = 0.0,
         seed: int = 0,
     ) -> None:
-        """Let later messages be lost, come twice, be forged, or overtake each other. Without arguments, none are.
+        """Let later webhooks be lost, come twice, be forged, or overtake each other. Without arguments, none are.
 
-        :param lost: the share of messages that are never sent, 0 to 1; default 0.
+        :param lost: the share of webhooks that are never sent, 0 to 1; default 0.
         :param duplicated: the share of the others that are sent twice, with the same id, 0 to 1; default 0.
         :param forged: the share of pushes and refreshes of which a stranger claims the success right when they are
-            requested, 0 to 1; default 0. Such a message is signed under another secret.
-        :param delay: messages are late by a random time up to this, in seconds, and so overtake each other; default 0.
+            requested, 0 to 1; default 0. Such a webhook is signed under another secret.
+        :param delay: webhooks are late by a random time up to this, in seconds, and so overtake each other; default 0.
         :param seed: seed of the draw, default 0: the same events in the same order draw the same.
         :raises ValueError: for a share outside 0 to 1, or a negative delay.
         """
@@ -113,9 +113,9 @@ class Webhooks:
             self._messages.disturbance = Disturbance(lost, duplicated, forged, delay, dice)
 
     def send(self, timeout: float = 30.0) -> None:
-        """Send the messages that are due, and return when each has been answered or has failed.
+        """Send the webhooks that are due, and return when each has been answered or has failed.
 
-        Do not call it in a function that a receiver of the messages waits for.
+        Do not call it in a function that a receiver of the webhooks waits for.
 
         :param timeout: in seconds; default 30.
         :raises RuntimeError: if the simulator does not run.
@@ -125,7 +125,7 @@ class Webhooks:
 
     @property
     def deliveries(self) -> list[WebhookDelivery]:
-        """All attempts to deliver a message so far, and the messages that were lost on purpose, oldest first."""
+        """All attempts to deliver a webhook so far, and the webhooks that were lost on purpose, oldest first."""
         with self._account.at_present():
             return list(self._messages.log)
 

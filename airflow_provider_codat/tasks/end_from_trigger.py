@@ -67,15 +67,20 @@ def is_reported(task: BaseOperator) -> bool:
     return is_selective_lineage_enabled(task) and not is_operator_disabled(task)
 
 
+def class_of_the_provider(task_class: type[BaseOperator]) -> type[BaseOperator]:
+    """Return the class of this provider that a subclass of a user is made from; any other class as it is."""
+    return next(each for each in task_class.__mro__ if each.__module__.startswith("airflow_provider_codat."))
+
+
 def overridden(task_class: type[BaseOperator], allowed: frozenset[str]) -> list[str]:
     """Return the methods and properties that a subclass overrides, other than ``allowed`` and those of DAG parsing."""
+    ours = class_of_the_provider(task_class)
     classes = task_class.__mro__
-    first = next(n for n, each in enumerate(classes) if each.__module__.startswith("airflow_provider_codat."))
-    own = {name: value for each in classes[:first] for name, value in vars(each).items()}
+    own = {name: value for each in classes[: classes.index(ours)] for name, value in vars(each).items()}
     return [
         f"{task_class.__name__}.{name}"
         for name, value in sorted(own.items())
-        if hasattr(classes[first], name)
+        if hasattr(ours, name)
         and (callable(value) or hasattr(value, "__get__"))
         and name not in allowed | METHODS_AT_PARSE
         and not name.startswith("__")

@@ -19,12 +19,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Unpack
 from urllib.parse import quote, unquote, urlsplit
 
+from airflow_provider_codat.api.changes import Change, change
 from airflow_provider_codat.api.data_types import known_data_type
+from airflow_provider_codat.api.refreshing.arguments import read_data_types
 from airflow_provider_codat.assets import all_data_uri, data_uri
-from airflow_provider_codat.tasks.data_types import read_data_types
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -46,22 +47,16 @@ class Touched:
 
     :param uri: the URI of its asset.
     :param records: the number of records, or ``None`` if it is not known, which is the default.
-    :param ids: what the event of an asset says about it beside that number: ids, never records; default nothing.
+    :param event: the extra of the event of an asset; default nothing.
     :param also: the URIs of further assets that it belongs to; default none.
     :param is_changed: whether the task has changed it; default ``False``.
     """
 
     uri: str
     records: int | None = None
-    ids: Mapping[str, str | None] = field(default_factory=dict)
+    event: dict[str, Any] = field(default_factory=dict)
     also: tuple[str, ...] = ()
     is_changed: bool = False
-
-    @property
-    def event(self) -> dict[str, Any]:
-        """The extra of the event."""
-        known = {**self.ids, "records": self.records}
-        return {name: value for name, value in known.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -79,12 +74,19 @@ def lineage_of(task: Task) -> Lineage:
     return Lineage() if task.lineage is None else DESCRIPTIONS[task.lineage](task)
 
 
-def _data(
-    company_id: str, data_type: str, records: int | None = None, *, is_changed: bool = False, **ids: str | None
-) -> Touched:
-    named = {"companyId": company_id, "dataType": known_data_type(data_type) or data_type, **ids}
-    also = (all_data_uri(data_type),)
-    return Touched(data_uri(company_id, data_type), records, named, also, is_changed)
+def _data(task: Any, data_type: str, *, is_changed: bool = False, **entries: Unpack[Change]) -> Touched:
+    return Touched(
+        uri=data_uri(task.company_id, data_type),
+        records=entries.get("records"),
+        event=_event(task, data_type, **entries),
+        also=(all_data_uri(data_type),),
+        is_changed=is_changed,
+    )
+
+
+def _event(task: Any, data_type: str, **entries: Unpack[Change]) -> dict[str, Any]:
+    name = known_data_type(data_type) or data_type
+    return {**change(companyId=task.company_id, dataType=name, codatConnId=task.codat_conn_id), **change(**entries)}
 
 
 def _push(task: Any) -> Lineage:
@@ -92,12 +94,14 @@ def _push(task: Any) -> Lineage:
     key = task.push_operation_key if operation is None else operation.key
     is_written = operation is not None and operation.is_success
     written = _data(
-        task.company_id,
+        task,
         task.data_type,
-        _records(task.record) if is_written else None,
         is_changed=is_written,
         connectionId=task.connection_id,
+        status=operation and operation.status,
         pushOperationKey=key,
+        recordId=operation and operation.record_id,
+        records=_records(task.record) if is_written else None,
     )
     return Lineage(outputs=(written,), keys=_keys([key]), failure=_failure(operation))
 
@@ -112,7 +116,7 @@ def _records(record: Any) -> int:
 def _push_wait(task: Any) -> Lineage:
     operation = task.ended
     is_known = operation is not None and operation.data_type is not None
-    written = (_data(task.company_id, operation.data_type),) if is_known else ()
+    written = (_data(task, operation.data_type),) if is_known else ()
     return Lineage(inputs=written, keys=_keys([task.push_operation_key]), failure=_failure(operation))
 
 
@@ -123,10 +127,11 @@ def _refresh(task: Any) -> Lineage:
     not_failed = (each for each in refresh.operations if each.is_success or each in refresh.pending)
     outputs = (
         _data(
-            task.company_id,
+            task,
             each.data_type,
             is_changed=each.is_success,
             connectionId=each.connection_id,
+            status=each.status,
             pullOperationId=each.key,
         )
         for each in not_failed
@@ -141,18 +146,24 @@ def _freshness(task: Any) -> Lineage:
 
 
 def _all_data(task: Any) -> tuple[Touched, ...]:
-    return tuple(_data(task.company_id, each) for each in read_data_types(task.data_types) or ())
+    return tuple(_data(task, each) for each in read_data_types(task.data_types) or ())
 
 
 def _extraction(task: Any) -> Lineage:
     """Return the lineage of an extraction, whose end is its XCom. The manifest is in a folder of the run."""
     xcom = task.ended
-    read = _data(task.company_id, task.data_type)
+    read = _data(task, task.data_type)
     if xcom is None:
         return Lineage(inputs=(read,))
-    ids = {name: xcom[name] for name in ("companyId", "connectionId", "dataType")}
+    event = _event(
+        task,
+        xcom["dataType"],
+        companyId=xcom["companyId"],
+        connectionId=xcom["connectionId"],
+        records=xcom["records"],
+    )
     is_changed = xcom["records"] > 0 or xcom["since"] is None  # what was read in full replaces what was there
-    files = Touched(_storage_uri(xcom["manifest"].rsplit("/", 2)[0]), xcom["records"], ids, is_changed=is_changed)
+    files = Touched(_storage_uri(xcom["manifest"].rsplit("/", 2)[0]), xcom["records"], event, is_changed=is_changed)
     return Lineage(inputs=(read,), outputs=(files,))
 
 

@@ -6,19 +6,25 @@ Imported only for sensors with ``start_from_trigger`` or ``end_from_trigger``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_codat.tasks.end_from_trigger import FRAMES_FROM_CONSTRUCTOR, overridden, warn, why_worker_ends
-from airflow_provider_codat.tasks.templates import USUAL_SYNTAX, Syntax
-from airflow_provider_codat.tasks.waiting import TRIGGER_GRACE, OperationTask
+from airflow_provider_codat.tasks.end_from_trigger import (
+    FRAMES_FROM_CONSTRUCTOR,
+    class_of_the_provider,
+    overridden,
+    warn,
+    why_worker_ends,
+)
+from airflow_provider_codat.tasks.templates import TEXT_FIELDS, USUAL_SYNTAX, Syntax
+from airflow_provider_codat.tasks.waiting import TRIGGER_GRACE
 
 if TYPE_CHECKING:
     from airflow.triggers.base import StartTriggerArgs
     from jinja2 import nodes
 
-    from airflow_provider_codat.api.endpoints.operation import OperationKind
+    from airflow_provider_codat.tasks.waiting_sensor import WaitingSensor
 
 SAME_IN_THE_TRIGGERER = frozenset(
     {
@@ -40,6 +46,12 @@ METHODS_AT_THE_END = frozenset(
 )
 """Methods that a worker calls when it ends a task. A subclass may override them even if the triggerer starts it."""
 
+OUTPUT_AS_TEXT = {"data_types": "{0} | default(none) | tojson", "since": "'null' if {0} is none else {0}"}
+"""Argument that is not always text -> the expression for the output of a task, so that its text can be read again."""
+
+OPTIONAL = frozenset({"codat_conn_id", "since"})
+"""Arguments that have a default: the mappings of ``expand_kwargs`` may leave them out."""
+
 TOO_OLD = "start_from_trigger needs Airflow 3.3 or later"
 
 
@@ -58,12 +70,15 @@ def triggerer_starts_tasks() -> bool:
     return tuple(map(int, __version__.split(".")[:2])) >= (3, 3)
 
 
-def rendered_arguments(kind: OperationKind[Any]) -> tuple[str, str, str]:
-    """Return the template fields of a sensor that are arguments of its trigger. The triggerer renders them."""
-    return "company_id", kind.key_argument, "codat_conn_id"
+def rendered_arguments(sensor_class: type[WaitingSensor]) -> tuple[str, ...]:
+    """Return the template fields of a sensor, which are arguments of its trigger, too. The triggerer renders them.
+
+    Those that a subclass adds are not among them.
+    """
+    return tuple(class_of_the_provider(sensor_class).template_fields)
 
 
-def arrange(sensor: OperationTask) -> None:
+def arrange(sensor: WaitingSensor) -> None:
     """Set up a new sensor to start and end in the triggerer if its arguments ask for that; warn if a worker has to."""
     reasons = []
     wants_args = sensor.start_from_trigger and sensor.start_trigger_args is None
@@ -78,15 +93,15 @@ def arrange(sensor: OperationTask) -> None:
         sensor.start_trigger_args = _start_trigger_args(sensor)
 
 
-def why_worker_starts(sensor: OperationTask) -> list[str]:
+def why_worker_starts(sensor: WaitingSensor) -> list[str]:
     """Return the reasons why a worker has to start the sensor; empty if the triggerer can."""
     if not triggerer_starts_tasks():
         return [TOO_OLD]
     syntax = Syntax.of(sensor)
     reasons = []
-    for name in rendered_arguments(sensor.kind()):
+    for name in rendered_arguments(type(sensor)):
         try:
-            for_triggerer(getattr(sensor, name), syntax)
+            for_triggerer(name, getattr(sensor, name), syntax)
         except NeedsWorker as why:
             reasons.append(f"{name} {why}")
     if lost := overridden(type(sensor), METHODS_AT_THE_END):
@@ -99,18 +114,18 @@ def why_worker_starts(sensor: OperationTask) -> list[str]:
     return reasons
 
 
-def _start_trigger_args(sensor: OperationTask) -> StartTriggerArgs:
+def _start_trigger_args(sensor: WaitingSensor) -> StartTriggerArgs:
     from airflow.triggers.base import StartTriggerArgs
 
     limit = timedelta(seconds=sensor.timeout) + TRIGGER_GRACE
     # Airflow caps this limit at execution_timeout, so the trigger gets a smaller margin. It may stop at the same time
     # as Airflow. The task ends in the same way, whichever of the two stops first.
     capped = min(limit, sensor.execution_timeout or limit)
-    names = rendered_arguments(sensor.kind())
+    names, syntax = rendered_arguments(type(sensor)), Syntax.of(sensor)
     return StartTriggerArgs(
         trigger_cls=sensor.trigger_class_path,
         trigger_kwargs={
-            **{name: for_triggerer(getattr(sensor, name), Syntax.of(sensor)) for name in names},
+            **{name: for_triggerer(name, getattr(sensor, name), syntax) for name in names},
             **sensor.trigger_arguments(),
             "deadline": None,
             "timeout_margin": capped.total_seconds() - sensor.wait_limit,
@@ -121,62 +136,88 @@ def _start_trigger_args(sensor: OperationTask) -> StartTriggerArgs:
 
 
 def mapped_start_trigger_args(
-    sensor_class: type[OperationTask], mapped: Any, arguments: Mapping[str, Any]
+    sensor_class: type[WaitingSensor], mapped: Any, arguments: Mapping[str, Any]
 ) -> StartTriggerArgs | None:
     """Return the ``start_trigger_args`` of a mapped sensor; ``None`` if a worker has to start it."""
     task_id = arguments.get("task_id", "mapped")
     try:
         if not triggerer_starts_tasks():
             raise NeedsWorker(TOO_OLD)
-        elements = _elements(rendered_arguments(sensor_class.kind()), mapped, arguments)
+        names = rendered_arguments(sensor_class)
+        elements = _elements(names, mapped, arguments)
     except NeedsWorker as why:
         warn(task_id, [str(why)], frames=2)
         return None
-    make_sensor: Callable[..., OperationTask] = sensor_class
+    make_sensor: Callable[..., WaitingSensor] = sensor_class
     # Airflow makes the sensor of one map index in this way: with the DAG's default_args, but outside the DAG.
     given = {"task_id": task_id, **arguments, **elements, "start_from_trigger": True}
     args = make_sensor(**given, _airflow_from_mapped=True).start_trigger_args
-    if args is not None and not isinstance(mapped, Mapping) and "codat_conn_id" not in arguments:
+    if args is not None and not isinstance(mapped, Mapping):
         kwargs = args.trigger_kwargs or {}
-        kwargs["codat_conn_id"] = _connection_of_element(mapped, kwargs["codat_conn_id"])
+        for name in OPTIONAL.intersection(names) - arguments.keys():
+            kwargs[name] = _of_element_or_default(mapped, name, kwargs[name])
     return args
 
 
-def _connection_of_element(mappings: Any, default: str) -> str:
-    """Return a template for the connection of one map index: the one in its mapping, or else ``default``."""
+def _of_element_or_default(mappings: Any, name: str, default: str | None) -> str:
+    """Return a template for an argument of one map index: the one in its mapping, or else ``default``."""
     element = _element(mappings)
-    own = f"{{{{ {element}['codat_conn_id'] }}}}"
-    return f"{{% if 'codat_conn_id' in {element} %}}{own}{{% else %}}{default}{{% endif %}}"
+    own = _output(name, f"{element}[{name!r}]")
+    return f"{{% if {name!r} in {element} %}}{own}{{% else %}}{'null' if default is None else default}{{% endif %}}"
 
 
-def _elements(names: tuple[str, str, str], mapped: Any, arguments: Mapping[str, Any]) -> dict[str, str]:
+def _elements(names: tuple[str, ...], mapped: Any, arguments: Mapping[str, Any]) -> dict[str, str]:
     """Return mapped argument -> a template that selects its value for one map index."""
     try:
         if not isinstance(mapped, Mapping):
             element = _element(mapped)
-            return {name: f"{{{{ {element}[{name!r}] }}}}" for name in names[:2] if name not in arguments}
+            required = [name for name in names if name not in OPTIONAL and name not in arguments]
+            return {name: _output(name, f"{element}[{name!r}]") for name in required}
         if len(mapped) == 1 and mapped.keys() <= set(names):
-            return {name: f"{{{{ {_element(values)} }}}}" for name, values in mapped.items()}
+            return {name: _output(name, _element(values)) for name, values in mapped.items()}
     except NeedsWorker as why:
         raise NeedsWorker(f"what it is mapped over {why}") from None
-    raise NeedsWorker(f"it is mapped over {', '.join(mapped)}: map over one of the ids, or use expand_kwargs")
+    one_of = ", ".join(names)
+    raise NeedsWorker(f"it is mapped over {', '.join(mapped)}: map over one of {one_of}, or use expand_kwargs")
 
 
-def for_triggerer(value: Any, syntax: Syntax = USUAL_SYNTAX) -> str:
-    """Return a template for a string or the output of a task. The triggerer renders it as a worker would.
+def for_triggerer(name: str, value: Any, syntax: Syntax = USUAL_SYNTAX) -> Any:
+    """Return an argument for the trigger, with a template for each output of a task.
+
+    The triggerer renders it as a worker would.
 
     :raises NeedsWorker: only a worker can resolve the value.
     """
+    if name in TEXT_FIELDS:
+        return _template(name, value, syntax)
+    match value:
+        case None:
+            return None
+        case datetime():
+            return value.isoformat()
+        case list() | tuple():
+            return [_template(f"{name}[]", each, syntax) for each in value]
+    return _template(name, value, syntax)
+
+
+def _template(name: str, value: Any, syntax: Syntax) -> str:
     if not isinstance(value, str):
-        return f"{{{{ {_pull(value)} }}}}"
+        return _output(name, _pull(value))
     if not (syntax.is_template(value) or USUAL_SYNTAX.is_template(value)):
         return value
     if syntax.is_own:
         raise NeedsWorker("is a template, and the triggerer does not know the DAG's jinja_environment_kwargs")
+    if syntax.is_native and name not in TEXT_FIELDS:
+        raise NeedsWorker("is a template, and the triggerer does not know the DAG's render_template_as_native_obj")
     if value.endswith(syntax.file_extensions):
         raise NeedsWorker("is a template file, which the triggerer does not read")
     _check(value)
     return value
+
+
+def _output(name: str, expression: str) -> str:
+    """Return a template for an argument that is the output of a task or a part of it."""
+    return f"{{{{ {OUTPUT_AS_TEXT.get(name, '{0}').format(expression)} }}}}"
 
 
 def _element(values: Any) -> str:

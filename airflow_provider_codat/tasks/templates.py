@@ -33,6 +33,7 @@ from airflow_provider_codat.links.codat import CodatCompanyLink
 
 if TYPE_CHECKING:
     import jinja2
+    from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_codat.hooks.codat import CodatHook
@@ -59,19 +60,24 @@ MARKS = {
 class Syntax:
     """What makes a text a template: it contains one of the ``marks``, or ends with an extension of template files.
 
-    ``is_own``: whether the DAG sets ``jinja_environment_kwargs``.
+    ``is_own``: whether the DAG sets ``jinja_environment_kwargs``. ``is_native``: whether the task or else its DAG sets
+    ``render_template_as_native_obj``.
     """
 
     marks: tuple[str, ...] = tuple(filter(None, MARKS.values()))
     file_extensions: tuple[str, ...] = ()
     is_own: bool = False
+    is_native: bool = False
 
     @classmethod
     def of(cls, task: BaseOperator) -> Self:
         """Return the syntax of a task's DAG, or Jinja's own for a task without a DAG."""
-        own = getattr(task.get_dag(), "jinja_environment_kwargs", None) or {}
+        dag = task.get_dag()
+        own = getattr(dag, "jinja_environment_kwargs", None) or {}
         marks = tuple(mark for name, usual in MARKS.items() if (mark := own.get(name, usual)))
-        return cls(marks, tuple(task.template_ext), bool(own))
+        native = [getattr(each, "render_template_as_native_obj", None) for each in (task, dag)]
+        is_native = next((each for each in native if each is not None), False)
+        return cls(marks, tuple(task.template_ext), bool(own), is_native)
 
     def is_template(self, text: str) -> bool:
         """Whether a text is a template."""
@@ -204,6 +210,19 @@ def _render(source: str, env: jinja2.Environment, context: Mapping[str, Any]) ->
         return str(value) if isinstance(value, Undefined) else value
     except Exception:
         env.handle_exception()
+
+
+def task_instance(context: Context, role: str) -> Any:
+    """Return the task instance of a context. ``role`` says in an error what the task needs it for.
+
+    :raises CodatInputError: the context has none.
+    """
+    ti = context.get("ti")
+    if ti is None:
+        raise CodatInputError(
+            f"the context has no ti (task instance), {role}. Test the task with dag.test(), which makes one"
+        )
+    return ti
 
 
 def rendered(name: str, value: Any) -> Any:

@@ -167,8 +167,8 @@ class WaitingTask(CodatTask):
             "deadline": deadline,
             "not_before": not_before,
             "waiting_since": started,
-            **what,
             **self.trigger_arguments(),
+            **what,
         }
         self.defer(
             trigger=pkgutil.resolve_name(self.trigger_class_path)(**arguments),
@@ -202,6 +202,12 @@ class WaitingTask(CodatTask):
         return CodatError(f"The trigger broke, so the {self.kind().work}'s status is not known:\n{traceback}")
 
     # -- the end -----------------------------------------------------------------------------------------------------
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Continue after a deferral: with the trigger's event, or after a timeout or a failure of the trigger."""
+        if next_method == "__fail__":
+            raise self.error_without_event(next_kwargs or {})
+        return super().resume_execution(next_method, next_kwargs, context)
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Return the XCom for the trigger's event, or raise the task's error. Without an event the task fails."""

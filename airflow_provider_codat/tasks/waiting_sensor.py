@@ -77,8 +77,6 @@ class WaitingSensor(OneWaitTask, BaseSensorOperator):  # type: ignore[misc]  # e
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Continue after a deferral: with the trigger's event, or after a timeout or a failure of the trigger."""
         with self._sensor_semantics():
-            if next_method == "__fail__":
-                raise self.error_without_event(next_kwargs or {})
             return super().resume_execution(next_method, next_kwargs, context)
 
     # -- the end, in every mode --------------------------------------------------------------------------------------

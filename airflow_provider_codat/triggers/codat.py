@@ -30,8 +30,9 @@ class CodatPushOperationTrigger(OperationTrigger):
     :param not_before: the earliest time of the first check, in epoch seconds; default 0. A worker that defers has just
         checked, so it gives the time of the next check.
     :param poke_interval: the shortest pause between two checks in seconds, default 5.
-    :param exponential_backoff: ``True`` doubles the pause after each check, ``False`` keeps it; default ``None``: the
-        pause is a tenth of the time waited so far, at least ``poke_interval``.
+    :param exponential_backoff: ``True`` for Airflow's backoff: a random pause between a bound and twice the bound; the
+        bound doubles after each check. ``False`` for pauses of ``poke_interval``. Default ``None``: a tenth of the time
+        waited so far, at least ``poke_interval``.
     :param max_wait: the longest pause in seconds, default 60; ``None`` for no bound.
     :param last_status: the status that the worker has seen before it deferred; default ``None``.
     :param timeout_margin: if ``deadline`` is ``None``, the trigger stops this many seconds before Airflow's limit;

@@ -1,6 +1,6 @@
-"""Requests about one company that watchers send through the sender, one at a time for each watcher.
+"""Requests about one company that belong to no shared poll, one at a time for each trigger that asks.
 
-Watchers of one company ask the same at the same time. Equal requests are sent once, as long as the first of them waits
+Triggers of one company ask the same at the same time. Equal requests are sent once, as long as the first of them waits
 in the queue. A request that is already sent is not shared.
 """
 
@@ -10,19 +10,28 @@ import asyncio
 import math
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_codat.api.errors import CodatError
+from airflow_provider_codat.api.http.request import Request
+from airflow_provider_codat.api.http.retry import can_be_waited_out, retry_after
 from airflow_provider_codat.triggers.sender import Place, Sender
 
 if TYPE_CHECKING:
-    from airflow_provider_codat.api.http.request import Request
+    from airflow_provider_codat.api.http.steps import Steps
 
 T = TypeVar("T")
 
 COLLECT = 0.1
 """Seconds for which a request waits for others that ask the same."""
+
+AGAIN_AFTER = (2.0, 10.0, 30.0)
+"""Seconds after which a request of steps is sent again that is not their first."""
+
+LONGEST_RETRY_AFTER = 60.0
+"""The longest ``Retry-After`` in seconds after which it is sent again."""
 
 
 @dataclass(eq=False)
@@ -40,7 +49,7 @@ class _Question:
 
 
 class CompanyRequests:
-    """A company in the sender's queue whose requests come from watchers."""
+    """A company in the sender's queue whose requests come from single triggers, such as watchers."""
 
     def __init__(self, sender: Sender) -> None:
         self.place = Place()
@@ -60,6 +69,40 @@ class CompanyRequests:
             self._sender.wake(self)
         answer: T = await asyncio.shield(question.answer)
         return answer
+
+    async def run(self, steps: Steps[T]) -> T:
+        """Run steps that only send requests, and return their result. The connection must be open.
+
+        An error of the first request goes to the steps at once. A later request is sent again after transient errors,
+        so that a list of many pages does not begin anew because of one of them.
+        """
+        answer: Any = None
+        error: CodatError | None = None
+        pauses: Sequence[float] = ()
+        while True:
+            try:
+                step = steps.send(answer) if error is None else steps.throw(error)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            answer = error = None
+            if isinstance(step, Request):
+                try:
+                    answer = await self._ask_again(step, pauses)
+                except CodatError as failure:
+                    error = failure
+                pauses = AGAIN_AFTER
+
+    async def _ask_again(self, request: Request[T], pauses: Sequence[float]) -> T:
+        for pause in pauses:
+            try:
+                return await self.ask(request)
+            except CodatError as error:
+                at_least = retry_after(error) or 0.0
+                if not can_be_waited_out(error) or at_least > LONGEST_RETRY_AFTER:
+                    raise
+                await asyncio.sleep(max(pause, at_least))
+        return await self.ask(request)
 
     # -- what the sender calls ---------------------------------------------------------------------------------------
 

@@ -28,9 +28,10 @@ class CodatRefreshTrigger(WaitTrigger):
     :param deadline: when to stop waiting, in epoch seconds; default 0, which checks once.
     :param not_before: the earliest time of the first check, in epoch seconds; default 0.
     :param poke_interval: the shortest pause between two checks in seconds, default 5.
-    :param exponential_backoff: ``True`` doubles the pause after each check, ``False`` keeps it; default ``None``: the
-        pause is a tenth of the time waited so far, at least ``poke_interval``, and lasts while Codat has paused the
-        operation.
+    :param exponential_backoff: ``True`` for Airflow's backoff: a random pause between a bound and twice the bound; the
+        bound doubles after each check. ``False`` for pauses of ``poke_interval``. Default ``None``: a tenth of the time
+        waited so far, at least ``poke_interval``; if Codat has paused the refresh until a given time, until then, at
+        most ``max_wait``.
     :param max_wait: the longest pause in seconds, default 600; ``None`` for no bound.
     :param end_from_trigger: whether the trigger ends the task after a success, without a worker; default ``False``.
     :param fail_on_error: ``False`` counts every end as a success, not only ``Complete``; default ``True``.

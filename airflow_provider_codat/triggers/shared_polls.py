@@ -85,7 +85,7 @@ class SharedPolls:
         return self._polls[poll_key]
 
     def requests_about(self, company_id: str) -> CompanyRequests:
-        """Return the requests of watchers about a company."""
+        """Return the requests about a company that belong to no poll, such as those of watchers."""
         if company_id not in self._requests:
             self._requests[company_id] = CompanyRequests(self.sender)
         return self._requests[company_id]

@@ -46,9 +46,11 @@ class CodatEventTrigger(Base):
     """Watches a company for an ``AssetWatcher``: an asset event for each poll that finds what has ended.
 
     It polls for what Codat's webhooks report, so it also works where no webhook can come in. An event has the payload
-    ``{"changes": [...], "cursor": ...}``. A change is ``{eventType, id, companyId, connectionId, dataType, status}``,
-    and ``recordId`` for a push operation: ids and names, never records. ``id`` is that of the push or pull operation.
-    ``cursor`` is the UTC time of the latest request for an operation that the poll has seen, ISO 8601.
+    ``{"changes": [...], "cursor": ...}``, and ``airflow_provider_codat.assets.codat_changes`` reads the changes. A
+    change is ``{eventType, companyId, connectionId, dataType, status, codatConnId}``, with ``pullOperationId`` for a
+    refresh, and ``pushOperationKey`` and ``recordId`` for a push operation: ids and names, never records. What Codat
+    does not say is missing. ``cursor`` is the UTC time of the latest request for an operation that the poll has seen,
+    ISO 8601.
 
     An event has at most 500 changes. More come in several events, of which only the last has the new ``cursor``.
 

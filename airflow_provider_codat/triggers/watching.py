@@ -12,6 +12,9 @@ unknown company, a wrong field)
 ==========================================  ==========================================================================
 
 Each kind of error is logged once until the polls succeed again, which is logged, too.
+
+A poll begins anew after an error, so one of many pages might never end. So a request that is not its first is sent
+again: see ``CompanyRequests.run``.
 """
 
 from __future__ import annotations
@@ -21,18 +24,13 @@ import logging
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from airflow_provider_codat.api.errors import CodatApiError, CodatError, CodatInputError
-from airflow_provider_codat.api.http.request import Request
 from airflow_provider_codat.api.http.retry import can_be_waited_out, retry_after
 from airflow_provider_codat.api.watching.watch import Subject, Watch
-from airflow_provider_codat.triggers.company_requests import CompanyRequests
 from airflow_provider_codat.triggers.shared_polls import polls_on
 from airflow_provider_codat.triggers.thread_log import ThreadLog
-
-if TYPE_CHECKING:
-    from airflow_provider_codat.api.http.steps import Steps
 
 T = TypeVar("T")
 
@@ -40,7 +38,7 @@ SLOW = 300.0
 """The longest pause in seconds after a failed poll, unless ``poll_interval`` or a ``Retry-After`` is longer."""
 
 MOST_CHANGES = 500
-"""The most changes in an event. 500 of them are about 130 KB."""
+"""The most changes in an event. 500 of them are 140 to 170 KB."""
 
 CONNECTION_PATIENCE = 60.0
 """Seconds for which a poll waits for the Airflow connection."""
@@ -52,7 +50,7 @@ async def polls(
     subject: Subject, codat_conn_id: str, poll_interval: float, cursor: Any
 ) -> AsyncIterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Poll for ever. After each poll that has moved the cursor, yield the payloads of events, each with a cursor."""
-    watch, trouble = Watch(subject, cursor), _Trouble(subject.company_id, poll_interval)
+    watch, trouble = Watch(subject, codat_conn_id, cursor), _Trouble(subject.company_id, poll_interval)
     shared = polls_on(codat_conn_id)
     requests = shared.requests_about(subject.company_id)
     before, newest = watch.cursor, watch.newest_request
@@ -61,7 +59,7 @@ async def polls(
     while True:
         try:
             await shared.sender.open(time.time() + CONNECTION_PATIENCE)
-            changes = await _run(watch.poll(time.time, log), requests)
+            changes = await requests.run(watch.poll(time.time, log))
         except Exception as error:
             pause = trouble.failed(error)
         else:
@@ -80,24 +78,6 @@ def _slices(changes: list[T]) -> Iterator[list[T]]:
     """Yield changes in slices for an event each, at least one."""
     for start in range(0, max(1, len(changes)), MOST_CHANGES):
         yield changes[start : start + MOST_CHANGES]
-
-
-async def _run(steps: Steps[T], requests: CompanyRequests) -> T:
-    """Run steps that send requests, and return their result."""
-    answer: Any = None
-    error: CodatError | None = None
-    while True:
-        try:
-            step = steps.send(answer) if error is None else steps.throw(error)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        answer = error = None
-        if isinstance(step, Request):
-            try:
-                answer = await requests.ask(step)
-            except CodatError as failure:
-                error = failure
 
 
 def _until_next_poll(company_id: str, poll_interval: float) -> float:
@@ -179,13 +159,14 @@ class StoredCursor:
                 pause = min(2 * pause, SLOW)
 
     async def write(self, cursor: dict[str, Any]) -> None:
-        """Store a cursor, or log why that failed: the stored cursor is then older, and changes can come again."""
+        """Store a cursor, or log why that failed: the stored cursor is then older, or there is none."""
         try:
             await self._call("set", self._key, cursor)
         except Exception as error:
             self._log_once(
                 "The cursor of the watcher of asset %r could not be stored: %s Check that asset_name is the name of the"
-                " watched asset. After a restart of the triggerer, changes can come again.",
+                " watched asset. After a restart of the triggerer, the watcher goes on from the last cursor that was"
+                " stored. Without one, it begins with what ends from then on.",
                 error,
             )
         else:

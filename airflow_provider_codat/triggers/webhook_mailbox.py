@@ -82,7 +82,7 @@ class MailboxReader:
 
     async def _read(self) -> float:
         """Read, and return the seconds until the next read."""
-        # A read is never cancelled: the next answer of Airflow's supervisor would be taken for that of this read.
+        # A read is never cancelled, so that a supervisor that is slow has no more than one to answer.
         reading = asyncio.create_task(_mailbox_of(self._asset))
         try:
             done, _ = await asyncio.wait([reading], timeout=LONGEST_READ)

@@ -167,6 +167,22 @@ class Browser:
 
         self.wait_until(f"{target} to take a click", click)
 
+    def click_until(self, words: str, within: str, target: str) -> str:
+        """Click on what is there, again and again, until words can be read. Return all that is to be read there.
+
+        :param within: where the words are to be read.
+        :param target: where to click.
+        """
+
+        def text() -> str | None:
+            read = self._visible(within).text
+            if words in read:
+                return read
+            self._visible(target).click()
+            return None
+
+        return self.wait_until(f"{words!r} at {within}", text)
+
     def fill(self, target: str, text: str) -> None:
         """Have a field hold a text, and nothing else."""
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from browser.chromium import PATIENCE, Browser, button
+from edited_examples import with_constants
+from webhook_messages import COMPANY
 
 from airflow_provider_codat.demo.airflow_stack import AirflowStack
 from airflow_provider_codat.demo.onboarding import example_dags
@@ -31,10 +33,16 @@ def company(codat: CodatSimulator) -> Company:
 
 
 @pytest.fixture(scope="session")
-def airflow() -> Iterator[AirflowStack]:
-    with AirflowStack(
-        example_dags(), env={"AIRFLOW__CORE__TEST_CONNECTION": "Enabled"}, start_timeout=PATIENCE
-    ) as airflow:
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
+    folder = tmp_path_factory.mktemp("examples")
+    files = str(folder / "files")
+    watching = with_constants("codat_extract_on_refresh", folder, COMPANY_ID=COMPANY, PATH=files, POLL_INTERVAL=1.0)
+    env = {
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+        "AIRFLOW__CODAT__WEBHOOK_CONNECTIONS": "codat_default",
+        "AIRFLOW_VAR_CODAT_PATH": files,
+    }
+    with AirflowStack(example_dags(), watching, env=env, start_timeout=PATIENCE) as airflow:
         yield airflow
 
 

@@ -31,6 +31,12 @@ def codat() -> Iterator[CodatSimulator]:
 
 
 @pytest.fixture(scope="session")
+def watched(codat: CodatSimulator) -> str:
+    """Return the id of the company that the watcher of a DAG watches."""
+    return codat.add_company().id
+
+
+@pytest.fixture(scope="session")
 def frozen_codat() -> Iterator[CodatProcess]:
     with CodatProcess() as codat:
         yield codat
@@ -38,7 +44,7 @@ def frozen_codat() -> Iterator[CodatProcess]:
 
 @pytest.fixture(scope="session")
 def airflow(
-    request: pytest.FixtureRequest, backends: Backends, codat: CodatSimulator, frozen_codat: CodatProcess
+    request: pytest.FixtureRequest, backends: Backends, codat: CodatSimulator, frozen_codat: CodatProcess, watched: str
 ) -> Iterator[DistributedAirflow]:
     with DistributedAirflow(
         backends,
@@ -47,7 +53,7 @@ def airflow(
             "codat_default": codat.connection(webhook_secrets=SECRET),
             "codat_frozen": frozen_codat.connection,
         },
-        env={"AIRFLOW__CODAT__WEBHOOK_CONNECTIONS": "codat_default"},
+        env={"AIRFLOW__CODAT__WEBHOOK_CONNECTIONS": "codat_default", "CODAT_WATCHED": watched},
         start_timeout=600,  # where others want the processor too
     ) as airflow:
         yield airflow

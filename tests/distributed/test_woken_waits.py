@@ -1,4 +1,4 @@
-"""200 waits, and webhooks of which many are lost, all come twice, overtake each other, and some are forged."""
+"""200 waits in two triggerers. Of the webhooks, many are lost, some are forged, and all come twice and late."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
+from distributed_airflow import TRIGGERERS
 from woken_waits import WokenWaits
 
 if TYPE_CHECKING:
@@ -17,9 +18,22 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(2400)
 
 WAITS = 200
+#: Waits that a triggerer has room for.
+CAPACITY = 120
 
 
-def test_all_waits_end_right_and_none_ends_early(
+@pytest.fixture
+def triggerers(airflow: DistributedAirflow) -> None:
+    """Start both triggerers again, each with less room than for all waits, so that both have some."""
+    for name in TRIGGERERS:
+        if name in airflow.running:  # the story has killed one of them
+            airflow.kill(name)
+        airflow.services[name] += f" --capacity {CAPACITY}"
+        airflow.start(name)
+
+
+@pytest.mark.usefixtures("triggerers")
+def test_webhooks_wake_waits_in_both_triggerers_and_all_end_right_and_none_early(
     airflow: DistributedAirflow, backends: Backends, codat: CodatSimulator
 ) -> None:
     woken = WokenWaits(airflow, codat)
@@ -39,3 +53,6 @@ def test_all_waits_end_right_and_none_ends_early(
     expected = {wait.key: "success" if wait.outcome.status == "Success" else "failed" for wait in waits}
     assert woken.states(waits, rows) == expected
     assert [wait for wait in waits if wait.seen < wait.ended] == []
+    woken_in = Counter(woken.triggerer(wait) for wait in waits if woken.has_been_woken(wait))
+    print(f"woken by webhooks, by the id of the triggerer: {dict(woken_in)}", flush=True)
+    assert len(woken_in) >= 2

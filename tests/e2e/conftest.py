@@ -34,8 +34,9 @@ def hasty(codat: CodatSimulator) -> str:
 
 
 def dags() -> Iterator[Path]:
-    """Yield the examples, which run on every Airflow, and the DAGs of the tests that run on the newest."""
+    """Yield the examples and the DAGs that run on every Airflow, and those of the tests that run on the newest."""
     yield example_dags()
+    yield Path(__file__).with_name("dags_of_each_version")
     if version("apache-airflow") >= "3.3":
         yield Path(__file__).with_name("dags")
 
@@ -44,10 +45,14 @@ def dags() -> Iterator[Path]:
 def airflow(codat: CodatSimulator) -> Iterator[AirflowStack]:
     with AirflowStack(
         *dags(),
-        connections={"codat_default": codat.connection(webhook_secrets=SECRET), "codat_hasty": hasty(codat)},
+        connections={
+            "codat_default": codat.connection(webhook_secrets=SECRET),
+            "codat_hinted": codat.connection(webhook_secrets=SECRET),
+            "codat_hasty": hasty(codat),
+        },
         env={
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
-            "AIRFLOW__CODAT__WEBHOOK_CONNECTIONS": "codat_default",
+            "AIRFLOW__CODAT__WEBHOOK_CONNECTIONS": "codat_default,codat_hinted",
             # Without a Fernet key trigger arguments are stored in plain text, so that a leak into them can be seen.
             "AIRFLOW__CORE__FERNET_KEY": "",
             # A worker tells every second that it lives. One that was killed is missed after so many, not after 300.

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from airflow_runs import AirflowStack
 from e2e.waits import CONN_ID, COUNT, NEVER, SHORT_TIMEOUT, Waits
-from e2e.watchers import A_PART, EXAMPLE, Watchers, write_example
+from e2e.watchers import A_PART, EXAMPLE, Watchers
+from edited_examples import with_constants
 
 from airflow_provider_codat.simulator import CodatSimulator
 
@@ -34,7 +35,9 @@ def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Waits, W
         AirflowStack(
             HERE / "dags" / "codat_many_waits.py",
             HERE / "watcher_dags",
-            write_example(folder, watched.companies[1].id),
+            with_constants(
+                EXAMPLE, folder, COMPANY_ID=watched.companies[1].id, PATH=str(folder / "files"), POLL_INTERVAL=1.0
+            ),
             connections={"codat_default": watched.connection_uri, CONN_ID: waited.connection_uri},
             env={
                 "CODAT_WATCHED": watched.companies[0].id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,6 +51,7 @@ class Ended:
     run: DagRun
     pushes: dict[str, dict[str, str]]
     mapped: list[str]
+    fresh: str
     states: dict[str, str | None]
     rows: dict[str, Row]
 
@@ -63,9 +65,13 @@ def ended(codat: CodatSimulator, airflow: AirflowStack) -> Ended:
     mapped = codat.add_company("Mapped").id
     keys = [codat.add_push(mapped, outcome=Outcome(polls=2, record_id=f"bill-{n}")) for n in range(MAPPED)]
     codat.fault(Fault("status", status=403, path=rf"/companies/{pushes['forbidden_once']['company_id']}/.*"))
+    fresh = codat.add_company("Fresh")
+    for data_type in ("invoices", "bills", "items"):
+        codat.refreshes.add(fresh.id, data_type)
     run = airflow.trigger(
         DAG_ID,
         {
+            "fresh": fresh.id,
             "pushes": pushes,
             "company_id": mapped,
             "mapped": [
@@ -81,7 +87,7 @@ def ended(codat: CodatSimulator, airflow: AirflowStack) -> Ended:
             [run.run_id],
         )
         rows = {task if index < 0 else f"{task}[{index}]": Row(*rest) for task, index, *rest in found}
-    return Ended(run, pushes, keys, run.states(), rows)
+    return Ended(run, pushes, keys, fresh.id, run.states(), rows)
 
 
 def each(task_id: str) -> list[str]:
@@ -92,6 +98,7 @@ WORKER_FREE = [
     *("templated", "group.by_output", "by_name", "no_xcom", "any_end"),
     *each("over_keys"),
     *each("over_pushes"),
+    *("fresh", "fresh_by_output", "fresh_over_types[0]", "fresh_over_types[1]"),
 ]
 
 
@@ -105,7 +112,7 @@ def test_no_worker_has_any_part_in_a_success(ended: Ended, name: str) -> None:
     assert [".trigger." in log.name for log in ended.run.logs(task_id, int(index or -1))] == [True]
 
 
-@pytest.mark.parametrize("name", ["record_id", "list_keys", "only_end", "only_start", "refused"])
+@pytest.mark.parametrize("name", ["record_id", "list_keys", "only_end", "only_start", "refused", "stale"])
 def test_what_tells_a_worker_does_so(ended: Ended, name: str) -> None:
     assert not ended.rows[name].had_no_worker
     assert ended.rows[name].pid is not None
@@ -184,3 +191,37 @@ def test_each_of_a_mapped_sensor_waits_for_its_own(ended: Ended, task_id: str) -
     xcoms = [ended.run.xcom(task_id, map_index=index) for index in range(MAPPED)]
     assert [xcom["pushOperationKey"] for xcom in xcoms] == ended.mapped
     assert [xcom["recordId"] for xcom in xcoms] == [f"bill-{index}" for index in range(MAPPED)]
+
+
+# -- fresh data --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("task_id", "index", "data_types"),
+    [
+        ("fresh", -1, {"invoices", "bills"}),
+        ("fresh_by_output", -1, {"invoices"}),
+        ("fresh_over_types", 0, {"invoices"}),
+        ("fresh_over_types", 1, {"bills", "items"}),
+    ],
+)
+def test_the_xcom_has_the_times_of_the_last_refreshes(
+    ended: Ended, task_id: str, index: int, data_types: set[str]
+) -> None:
+    xcom = ended.run.xcom(task_id, map_index=index)
+    assert xcom.keys() == data_types
+    assert all(datetime.fromisoformat(each).tzinfo for each in xcom.values())
+
+
+def test_a_worker_queues_what_is_stale_and_the_triggerer_ends_the_task(codat: CodatSimulator, ended: Ended) -> None:
+    assert (ended.states["stale"], ended.rows["stale"].tries) == ("success", 1)
+    assert codat.count("POST", rf"/companies/{ended.fresh}/data/queue/customers") == 1
+    assert ended.run.xcom("stale").keys() == {"customers"}
+    by_worker, *by_trigger = sorted(ended.run.logs("stale"), key=lambda log: ".trigger." in log.name)
+    assert "is fresh" not in by_worker.read_text()
+    assert sum("is fresh" in log.read_text() for log in by_trigger) == 1
+
+
+def test_data_that_stays_stale_fails_the_task_with_what_is_stale(ended: Ended) -> None:
+    assert (ended.states["too_old"], ended.rows["too_old"].tries) == ("failed", 1)
+    assert "before 2100-01-01T00:00:00+00:00" in ended.run.log("too_old")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 import signal
 import sqlite3
 import time
@@ -12,8 +11,8 @@ from collections import Counter
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_codat.api.changes import changes_in
 from airflow_provider_codat.assets import data_uri
-from airflow_provider_codat.demo.onboarding import example_dags
 from airflow_provider_codat.simulator import UNDECIDED, CodatSimulator
 
 if TYPE_CHECKING:
@@ -112,7 +111,8 @@ class Watchers:
             "SELECT asset_event.extra FROM asset_event JOIN asset ON asset.id = asset_id WHERE name = ?",
             data_uri(company.id, data_type),
         )
-        return [[change["id"] for change in json.loads(extra)["payload"]["changes"]] for (extra,) in extras]
+        key = "pushOperationKey" if data_type == "bills" else "pullOperationId"
+        return [[change[key] for change in changes_in(json.loads(extra))] for (extra,) in extras]
 
     def reported(self, data_type: str) -> Counter[str]:
         return Counter(id for event in self.events(data_type) for id in event)
@@ -129,15 +129,3 @@ class Watchers:
 
     def has_all_invoices(self) -> bool:
         return self.invoices <= self.extracted()
-
-
-def write_example(folder: Path, company_id: str) -> Path:
-    """Write the example with the constants of a test to a file, and return its path. It will write to ``folder``."""
-    example = (example_dags() / f"{EXAMPLE}.py").read_text()
-    constants = {"COMPANY_ID": company_id, "PATH": str(folder / "files"), "POLL_INTERVAL": 1.0}
-    for name, value in constants.items():
-        example, count = re.subn(rf"^{name} = .*$", f"{name} = {value!r}", example, flags=re.MULTILINE)
-        assert count == 1
-    path = folder / f"{EXAMPLE}.py"
-    path.write_text(example)
-    return path

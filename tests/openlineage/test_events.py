@@ -121,5 +121,6 @@ def test_asset_events_have_ids_and_counts(run):
     uris = [uri for uri, _ in printed["asset_events"]]
     folder = f"file://{files}/company-1/company/invoices"
     assert sorted(uris) == sorted([bills, bills, invoices_of_any, folder])
-    known = {"companyId", "connectionId", "dataType", "pushOperationKey", "pullOperationId", "records"}
+    ids = {"companyId", "connectionId", "dataType", "pushOperationKey", "pullOperationId", "recordId", "codatConnId"}
+    known = {*ids, "status", "records"}
     assert {name for _, extra in printed["asset_events"] for name in extra} == known

@@ -1,4 +1,4 @@
-"""``asset_events``: the alias among the outlets, and the events that a worker adds once the task has succeeded."""
+"""``asset_events``: the outlets and events that a worker adds once the task has succeeded."""
 
 import warnings
 from pathlib import Path
@@ -88,8 +88,11 @@ def test_a_write_adds_an_event_for_the_company_and_for_all(deferrable, codat, co
         "companyId": company.id,
         "dataType": "bills",
         "connectionId": company.connection_id,
+        "status": "Success",
         "pushOperationKey": xcom["pushOperationKey"],
+        "recordId": xcom["recordId"],
         "records": 1,
+        "codatConnId": "codat_default",
     }
     uris = data_uri(company.id, "bills"), all_data_uri("bills")
     assert events_after(operator) == [(uri, extra) for uri in uris]
@@ -142,7 +145,9 @@ def test_a_refresh_adds_events_for_what_was_refreshed(deferrable, codat, company
         "companyId": company.id,
         "dataType": "invoices",
         "connectionId": company.connection_id,
+        "status": "Complete",
         "pullOperationId": xcom["invoices"]["pullOperationId"],
+        "codatConnId": "codat_default",
     }
     assert events_after(operator) == [(data_uri(company.id, "invoices"), extra), (all_data_uri("invoices"), extra)]
 
@@ -162,7 +167,7 @@ def test_a_refresh_that_is_not_waited_for_adds_events_for_what_has_ended():
 
 def test_a_data_type_of_two_connections_has_one_event_with_what_they_have_in_common():
     operator = ended(("pull-1", "Complete", "invoices"), ("pull-2", "Complete", "invoices"))
-    extra = {"companyId": "c", "dataType": "invoices"}
+    extra = {"companyId": "c", "dataType": "invoices", "status": "Complete", "codatConnId": "codat_default"}
     assert events_after(operator) == [(data_uri("c", "invoices"), extra), (all_data_uri("invoices"), extra)]
 
 
@@ -183,7 +188,7 @@ def test_an_extraction_adds_an_event_for_its_files(codat, company, clock, tmp_pa
     codat.refreshes.add(company.id, "invoices")
     operator = extraction(company, tmp_path)
     operator.execute(context(operator))
-    extra = {"companyId": company.id, "dataType": "invoices", "records": 3}
+    extra = {"companyId": company.id, "dataType": "invoices", "records": 3, "codatConnId": "codat_default"}
     uri = f"file://{tmp_path}/{company.id}/company/invoices"
     assert events_after(operator) == [(uri, extra)]
 
@@ -222,6 +227,6 @@ def test_assets_that_a_dag_names_get_events_and_queue_it():
         ("push", written),
         ("refresh", read),
     ]
-    assert [len(extra) for _, _, extra, _ in run["events"]] == [5, 5, 4]
+    assert [len(extra) for _, _, extra, _ in run["events"]] == [8, 8, 6]
     assert [aliases for *_, aliases in run["events"]] == [0, 0, 0]
     assert run["queued"] == [written, read]

@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 
 import airflow
 import pytest
+from airflow.providers.common.compat.sdk import conf
 from packaging.version import Version
 from starlette.applications import Starlette
 
@@ -42,6 +43,17 @@ def test_a_receiver_that_cannot_be_loaded_does_not_stop_the_api_server(monkeypat
     text = logged()
     assert "The API server receives no webhooks of Codat, because the receiver cannot be loaded" in text
     assert f"import of {PLUGIN}.app halted" in text
+
+
+def test_a_setting_that_cannot_be_read_does_not_stop_the_api_server(monkeypatch, logged):
+    monkeypatch.setattr(airflow, "__version__", "3.1.1")
+    monkeypatch.delenv("AIRFLOW__CODAT__WEBHOOK_CONNECTIONS", raising=False)
+    conf.read_string("[codat]\nwebhook_connections = 100%\n")
+    try:
+        assert CodatPlugin().fastapi_apps == []
+    finally:
+        conf.remove_option("codat", "webhook_connections")
+    assert "InterpolationSyntaxError" in logged()
 
 
 def test_a_process_that_asks_for_no_app_loads_nothing_of_it():

@@ -47,9 +47,10 @@ def test_a_write_is_an_event_of_its_assets_and_a_hint(receiver, database, logged
         "companyId": COMPANY,
         "connectionId": "b0b0",
         "dataType": "bills",
-        "operationKey": "push-1",
         "status": "Success",
+        "pushOperationKey": "push-1",
         "codatConnId": "codat_default",
+        "from_rest_api": True,
     }
     assert database.events() == {BILLS: [extra], ANY_BILLS: [extra]}
     for hint in database.hints():
@@ -65,7 +66,8 @@ def test_a_read_is_an_event_of_each_data_type(receiver, database):
     assert receiver.take(read(bills="Complete", invoices="Complete")).status_code == 200
     assert database.counts() == {BILLS: 1, INVOICES: 1, ANY_BILLS: 1}
     [extra] = database.events()[INVOICES]
-    assert (extra["dataType"], extra["status"], extra["operationKey"]) == ("invoices", "Complete", None)
+    assert (extra["dataType"], extra["status"]) == ("invoices", "Complete")
+    assert not {"pushOperationKey", "pullOperationId"} & extra.keys()
 
 
 @pytest.mark.parametrize(

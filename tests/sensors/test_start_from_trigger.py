@@ -2,13 +2,13 @@
 
 import json
 import warnings
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
 from airflow.sdk import DAG, task, task_group
 from airflow.serialization.serialized_objects import DagSerialization
-from trigger_runner import from_row, only_event, through_the_database
+from trigger_runner import from_row, run_started, through_the_database
 
 from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
 from airflow_provider_codat.simulator import Outcome
@@ -131,20 +131,14 @@ def test_the_sensors_limits_hold(limits, patience, by_default_args, in_dag):
     assert airflows.total_seconds() - args.trigger_kwargs["timeout_margin"] == patience
 
 
-def started(made, xcom, now):
-    """Return the trigger of a sensor as a triggerer makes it from its row.
+def context_of(xcom):
+    """Return the context of the sensor's task instance.
 
     :param xcom: what the task ``push`` returned.
     """
-    args = made.start_trigger_args
-    trigger = from_row((args.trigger_cls, args.trigger_kwargs))
     xcoms = {("push", "return_value", -1): xcom}
     ids = {"dag_id": "dag", "run_id": "run", "task_id": "wait", "map_index": -1}
-    ti = SimpleNamespace(task=made, **ids, xcom_pull=lambda **given: xcoms[tuple(given.values())])
-    trigger.task_instance = ti
-    trigger.timeout_after = datetime.fromtimestamp(now, UTC) + args.timeout
-    trigger.render_template_fields({"ti": ti})
-    return trigger
+    return {"ti": SimpleNamespace(**ids, xcom_pull=lambda **given: xcoms[tuple(given.values())])}
 
 
 @pytest.mark.parametrize(("outcome", "end", "seconds"), [(Outcome(), "ended", 0), (None, "timed_out", 60)])
@@ -154,7 +148,7 @@ def test_what_the_scheduler_starts_renders_its_ids_and_stops_in_time(
     company = codat_simulator.add_company()
     key = codat_simulator.add_push(company.id, outcome=outcome)
     made, _ = in_dag(lambda: sensor(company_id=company.id, push_operation_key=push(), timeout=60))
-    event = clock.run(only_event(started(made, key, clock.time())))
+    event = run_started(made, clock, context_of(key))
     assert event["outcome"] == end
     assert codat_simulator.count(path=f"/companies/{company.id}/push/{key}") >= 1
     assert clock.passed == pytest.approx(seconds, abs=1)
@@ -165,7 +159,7 @@ def test_an_id_rendered_to_nothing_is_an_error_before_any_request(
     nothing, in_dag, codat_simulator, codat_connection, clock
 ):
     made, _ = in_dag(lambda: sensor(push_operation_key=push()))
-    event = clock.run(only_event(started(made, nothing, clock.time())))
+    event = run_started(made, clock, context_of(nothing))
     assert event["outcome"] == "failed"
     assert "push_operation_key is" in event["error"]["message"]
     assert codat_simulator.count() == 0
@@ -296,7 +290,7 @@ NOT_MAPPABLE = {
     "mapped upstream": (lambda: {"push_operation_key": mapped()}, "the mapped task mapped"),
     "literal": (lambda: {"push_operation_key": ["a", "b"]}, "is a list"),
     "two": (lambda: {"push_operation_key": list_keys(), "codat_conn_id": ["a", "b"]}, "use expand_kwargs"),
-    "no id": (lambda: {"poke_interval": list_keys()}, "map over one of the ids"),
+    "no id": (lambda: {"poke_interval": list_keys()}, "map over one of company_id, push_operation_key, codat_conn_id"),
     "map": (lambda: list_keys().map(lambda key: {"push_operation_key": key}), "MapXComArg"),
 }
 

@@ -21,7 +21,6 @@ WRITES = ("bills.write.successful", "bills.write.unsuccessful")
 READS = ("read.completed", "read.completed.initial")
 COMPANIES = ("company.created", "company.deleted")
 CONNECTIONS = tuple(f"connection.{kind}" for kind in ("created", "connected", "disconnected", "reconnected", "deleted"))
-EVERYTHING = (*WRITES, *READS, *COMPANIES, *CONNECTIONS)
 
 
 @pytest.fixture

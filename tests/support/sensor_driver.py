@@ -1,14 +1,21 @@
-"""Runs a sensor to its end in each mode, the way Airflow does, in virtual time."""
+"""Runs a sensor to its end in each mode, the way Airflow does, in virtual time.
+
+In the mode ``worker-free`` no worker starts it. Airflow has this mode since 3.3.
+"""
 
 from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseSensorOperator, TaskDeferred
-from trigger_runner import run_trigger
+from trigger_runner import run_started, run_trigger
+
+from airflow_provider_codat.tasks.start_from_trigger import triggerer_starts_tasks
+from airflow_provider_codat.triggers import task_instance
 
 try:
     from airflow.sdk.exceptions import AirflowRescheduleException
@@ -26,7 +33,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
 
-MODES = ("poke", "reschedule", "deferrable")
+MODES = ("poke", "reschedule", "deferrable", *(["worker-free"] if triggerer_starts_tasks() else []))
 
 
 class Driver:
@@ -50,11 +57,12 @@ class Driver:
         self._context = context or {}
         self._monkeypatch = monkeypatch
         self.deferred: TaskDeferred | None = None
-        self.resumed = 0  # how often the sensor has deferred again
+        self.resumed = 0  # how often a worker has resumed the sensor, and deferred it again
 
     def run(self, mode: str, make: Callable[..., CodatPushOperationSensor]) -> Any:
         """Return the XCom, or raise what Airflow would see."""
-        return {"poke": self._poke, "reschedule": self._reschedule, "deferrable": self._defer}[mode](make)
+        modes = {"poke": self._poke, "reschedule": self._reschedule, "deferrable": self._defer}
+        return (modes | {"worker-free": self._start_from_trigger})[mode](make)
 
     def _poke(self, make: Callable[..., CodatPushOperationSensor]) -> Any:
         return self._execute(make(mode="poke", deferrable=False))
@@ -70,18 +78,31 @@ class Driver:
                 self._clock.sleep((again.reschedule_date - self._clock.utcnow()).total_seconds())
 
     def _defer(self, make: Callable[..., CodatPushOperationSensor]) -> Any:
+        make_deferrable = partial(make, deferrable=True)
         try:
-            return self._execute(make(deferrable=True))
+            return self._execute(make_deferrable())
         except TaskDeferred as deferred:
             self.deferred = deferred
+        event = run_trigger(self.deferred.trigger, self._clock)
+        return self._resume(make_deferrable, self.deferred.method_name, event)
+
+    def _start_from_trigger(self, make: Callable[..., CodatPushOperationSensor]) -> Any:
+        sensor = make(start_from_trigger=True)
+        # Otherwise the trigger waits for others that pull the same XCom.
+        self._monkeypatch.setattr(task_instance, "COLLECT", 0.0)
+        event = run_started(sensor, self._clock, self._context_of(sensor))
+        return self._resume(partial(make, start_from_trigger=True), sensor.start_trigger_args.next_method, event)
+
+    def _resume(self, make: Callable[[], CodatPushOperationSensor], method: str, event: Any) -> Any:
+        """Return what a worker returns after an event. If it defers again, go on until the end."""
         while True:
-            kwargs = {**(self.deferred.kwargs or {}), "event": run_trigger(self.deferred.trigger, self._clock)}
-            sensor = make(deferrable=True)
+            sensor = make()
             try:
-                return sensor.resume_execution(self.deferred.method_name, kwargs, self._context_of(sensor))
+                return sensor.resume_execution(method, {"event": event}, self._context_of(sensor))
             except TaskDeferred as again:
                 self.deferred = again
                 self.resumed += 1
+                method, event = again.method_name, run_trigger(again.trigger, self._clock)
 
     def _execute(self, sensor: CodatPushOperationSensor, first_reschedule: datetime | None = None) -> Any:
         airflow_sensor_module = sys.modules[BaseSensorOperator.__module__]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,28 @@ def run_triggers(triggers: Iterable[Any], clock: VirtualClock, task_instance: An
         return await asyncio.gather(*map(only_event, remade))
 
     return clock.run(gather())
+
+
+def started(sensor: Any, now: float, context: dict[str, Any]) -> Any:
+    """Return the trigger of a sensor that no worker has started, as a triggerer makes it from its row.
+
+    :param now: when the scheduler starts it, in epoch seconds.
+    :param context: the context of the task instance. Its ``ti`` gets the sensor as its task.
+    """
+    args = sensor.start_trigger_args
+    trigger = from_row((args.trigger_cls, args.trigger_kwargs))
+    context["ti"].task = sensor
+    trigger.task_instance = context["ti"]
+    limit = min(args.timeout, sensor.execution_timeout or args.timeout)
+    trigger.timeout_after = datetime.fromtimestamp(now, UTC) + limit
+    trigger.render_template_fields(context)
+    return trigger
+
+
+def run_started(sensor: Any, clock: VirtualClock, context: dict[str, Any]) -> Any:
+    """Return the payload of the one event of the trigger of a sensor that no worker has started."""
+    account._accounts.clear()
+    return clock.run(only_event(started(sensor, clock.time(), context)))
 
 
 def trigger_arguments(company_id: str, key: str, patience: float) -> dict[str, Any]:

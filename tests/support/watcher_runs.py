@@ -43,4 +43,5 @@ async def until(seconds: float, *endless: Any) -> bool:
 
 def ids(found: list[Any]) -> list[str]:
     """Return the ids of all changes in the payloads of events."""
-    return [change["id"] for payload in found for change in payload["changes"]]
+    changes = [change for payload in found for change in payload["changes"]]
+    return [change.get("pushOperationKey") or change["pullOperationId"] for change in changes]

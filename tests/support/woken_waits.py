@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from webhook_messages import PATH, SECRET
 
+from airflow_provider_codat.api.waiting.pace import WEBHOOK_PAUSE
 from airflow_provider_codat.simulator import Outcome
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 SENSORS = 10
 #: Ends that webhooks announce before the triggerer relies on them, and some more.
 FIRST_ENDS = 10
+#: Of waits, after which the triggerer must have noticed that webhooks have stopped.
+BATCHES = 4
 #: Seconds that one step may take, on a machine with other work to do.
 PATIENCE = 600
 
@@ -89,6 +92,15 @@ class WokenWaits:
         """Let enough operations end that the triggerer relies on webhooks."""
         self.run(self.plan(FIRST_ENDS, lasting=(1.0, 20.0)))
 
+    def lose_trust(self) -> None:
+        """Let operations end without webhooks, until the triggerer sees their ends at the usual pace."""
+        for _ in range(BATCHES):
+            batch = self.plan(SENSORS, lasting=(1.0, 20.0))
+            self.run(batch)
+            if max(wait.delay for wait in batch) < WEBHOOK_PAUSE / 2:
+                return
+        raise AssertionError(f"after {BATCHES * SENSORS} ends without webhooks, the triggerer still relies on them")
+
     def plan(self, count: int, lasting: tuple[float, float], seed: int = 0) -> list[Woken]:
         """Return so many waits, whose operations last between so many seconds."""
         dice = Random(seed)  # noqa: S311 - no secret
@@ -123,13 +135,35 @@ class WokenWaits:
                 "the end of a run", lambda run=run: run.state in {"success", "failed"}, timeout=PATIENCE
             )
         for wait in waits:
-            wait.seen = max(at for at, _ in self._lines(wait, f" is {wait.outcome.status}"))
+            wait.seen = self._end_seen(wait)
         return sum(request.at >= began and request.path.startswith("/companies/") for request in self.codat.requests)
+
+    def _end_seen(self, wait: Woken) -> float:
+        """Return when the task's log tells the end of the operation, in epoch seconds.
+
+        :raises AssertionError: it does not.
+        """
+        end = f" is {wait.outcome.status}"
+        if not (lines := self._lines(wait, end)):
+            log = self._logs[wait.key]
+            logs = {each.name: each.read_text() for each in log.parent.glob(f"{log.name.partition('.')[0]}*")}
+            printed = "".join(self.airflow.output().values())
+            output = [line for line in printed.splitlines() if wait.key in line]
+            raise AssertionError(f"no log has {wait.key}{end}: {logs}; the processes printed {output}")
+        return max(at for at, _ in lines)
 
     def states(self, waits: list[Woken], rows: list[tuple[Any, ...]]) -> dict[str, str]:
         """Return the state of each task by its operation, from rows of run id, task id and state."""
         by_task = {(run_id, task_id): state for run_id, task_id, state in rows}
         return {wait.key: by_task[self._task(wait)] for wait in waits}
+
+    def triggerer(self, wait: Woken) -> str:
+        """Return the id of the triggerer's job that the wait was in, which Airflow puts into the name of the log."""
+        return self._logs[wait.key].suffixes[-2].removeprefix(".")
+
+    def has_been_woken(self, wait: Woken) -> bool:
+        """Return whether the log says that a webhook woke the wait."""
+        return " it is checked now" in self._logs[wait.key].read_text()
 
     def _task(self, wait: Woken) -> tuple[str, str]:
         parts = dict(part.split("=", 1) for part in self._logs[wait.key].parts if "=" in part)

@@ -6,12 +6,13 @@ from functools import cached_property
 import pytest
 from airflow.providers.common.compat.sdk import DAG, BaseOperator, TaskDeferred, TaskGroup, task
 
-from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
+from airflow_provider_codat.sensors.codat import CodatDataFreshnessSensor, CodatPushOperationSensor
 from airflow_provider_codat.tasks import start_from_trigger
 from airflow_provider_codat.tasks.start_from_trigger import NeedsWorker, for_triggerer
 from airflow_provider_codat.tasks.templates import Syntax
 
 IDS = {"company_id": "company-1", "push_operation_key": "key-1"}
+SENSORS = {CodatPushOperationSensor: IDS, CodatDataFreshnessSensor: {"company_id": "company-1", "data_types": "bills"}}
 
 
 def with_warnings(make):
@@ -50,7 +51,7 @@ def noop(*arguments):
     ],
 )
 def test_a_template_the_triggerer_renders_as_a_worker_does_is_passed_on(template):
-    assert for_triggerer(template) == template
+    assert for_triggerer("company_id", template) == template
 
 
 @pytest.mark.parametrize(
@@ -77,13 +78,13 @@ def test_a_template_the_triggerer_renders_as_a_worker_does_is_passed_on(template
 )
 def test_a_template_that_would_hang_or_render_otherwise_needs_a_worker(template, says):
     with pytest.raises(NeedsWorker, match=says):
-        for_triggerer(template)
+        for_triggerer("company_id", template)
 
 
 @pytest.mark.parametrize("value", [None, 7, ["key-1"], {"key": "key-1"}])
 def test_what_is_no_text_needs_a_worker(value):
     with pytest.raises(NeedsWorker, match=type(value).__name__):
-        for_triggerer(value)
+        for_triggerer("company_id", value)
 
 
 # -- the end -----------------------------------------------------------------------------------------------------------
@@ -159,23 +160,28 @@ def own_methods(*classes):
 CALLED_AT_PARSE = {"partial", "start_args"}
 
 
-@pytest.mark.parametrize("name", [*own_methods(CodatPushOperationSensor), "pre_execute", "post_execute", "xcom_push"])
-def test_no_method_of_a_subclass_is_dropped_without_a_word(name, monkeypatch):
+EACH_METHOD = [
+    (each, name) for each in SENSORS for name in (*own_methods(each), "pre_execute", "post_execute", "xcom_push")
+]
+
+
+@pytest.mark.parametrize(("sensor_class", "name"), EACH_METHOD)
+def test_no_method_of_a_subclass_is_dropped_without_a_word(sensor_class, name, monkeypatch):
     monkeypatch.setattr(start_from_trigger, "triggerer_starts_tasks", lambda: True)
-    own = {name: getattr(CodatPushOperationSensor, name, noop)}
+    own = {name: getattr(sensor_class, name, noop)}
     own = {
         each: value if isinstance(value, property) else cached_property(noop) if each == "hook" else value
         for each, value in own.items()
     }
-    base = type("Base", (CodatPushOperationSensor,), own)
-    subclass = type(
-        "Subclass", (base,), {"ui_color": "#fff", "template_fields": CodatPushOperationSensor.template_fields}
-    )
+    base = type("Base", (sensor_class,), own)
+    more_fields = (*sensor_class.template_fields, "ui_color")
+    subclass = type("Subclass", (base,), {"ui_color": "#fff", "template_fields": more_fields})
     made, warned = with_warnings(
-        lambda: subclass(task_id="wait", **IDS, start_from_trigger=True, end_from_trigger=True)
+        lambda: subclass(task_id="wait", **SENSORS[sensor_class], start_from_trigger=True, end_from_trigger=True)
     )
-    if name in CALLED_AT_PARSE or not hasattr(CodatPushOperationSensor, name):
+    if name in CALLED_AT_PARSE or not hasattr(sensor_class, name):
         assert warned == []
+        assert "ui_color" not in made.start_trigger_args.trigger_kwargs
         return
     [warning] = warned
     assert f"Subclass.{name}" in str(warning.message)
@@ -228,14 +234,14 @@ SYNTAX = {
 def test_a_template_in_a_syntax_of_the_dags_own_needs_a_worker(own, text):
     with DAG("dag", schedule=None, jinja_environment_kwargs=own):
         plain, templated = BaseOperator(task_id="plain"), BaseOperator(task_id="templated")
-    assert for_triggerer("key-1", Syntax.of(plain)) == "key-1"
+    assert for_triggerer("company_id", "key-1", Syntax.of(plain)) == "key-1"
     with pytest.raises(NeedsWorker, match="jinja_environment_kwargs"):
-        for_triggerer(text, Syntax.of(templated))
+        for_triggerer("company_id", text, Syntax.of(templated))
 
 
 def test_a_template_file_needs_a_worker():
     with pytest.raises(NeedsWorker, match="a template file"):
-        for_triggerer("key.txt", Syntax(file_extensions=(".txt",)))
+        for_triggerer("company_id", "key.txt", Syntax(file_extensions=(".txt",)))
 
 
 def test_a_callable_needs_a_worker(monkeypatch):
@@ -265,8 +271,9 @@ def before_airflow_3_3(monkeypatch):
 
 
 @pytest.mark.usefixtures("before_airflow_3_3")
-def test_before_airflow_3_3_a_worker_starts_the_sensor_and_one_warning_says_so():
-    made, warned = sensor(start_from_trigger=True)
+@pytest.mark.parametrize("sensor_class", SENSORS)
+def test_before_airflow_3_3_a_worker_starts_the_sensor_and_one_warning_says_so(sensor_class):
+    made, warned = with_warnings(lambda: sensor_class(task_id="wait", **SENSORS[sensor_class], start_from_trigger=True))
     assert made.deferrable
     assert (made.start_from_trigger, made.start_trigger_args) == (False, None)
     [warning] = warned

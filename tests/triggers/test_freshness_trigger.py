@@ -47,10 +47,12 @@ def test_every_row_ever_written_still_builds_and_runs(kwargs, codat, company, re
         raise ConnectionError
 
     monkeypatch.setattr(operation, "task_success", refuse)
+    limit = datetime.fromtimestamp(clock.time() + HOUR, UTC)
+    monkeypatch.setattr(CodatDataFreshnessTrigger, "timeout_after", limit)
     refreshed("invoices", 60)
+    times = {"invoices": iso(clock.time() - 60)}
     event = run_trigger(CodatDataFreshnessTrigger(**kwargs | {"company_id": company.id}), clock)
-    assert event["outcome"] == "ended"
-    assert event["operation"]["synced"] == {"invoices": iso(clock.time() - 60)}
+    assert (event["outcome"], event["operation"]["synced"]) == ("ended", times)
 
 
 @pytest.mark.parametrize("kwargs", GOLDEN)
@@ -127,6 +129,7 @@ def test_it_fires_when_a_worker_has_something_to_do(arguments, queue, not_suppor
     assert event["operation"]["stale"].keys() == {"bills", "items"}
     assert event["wait"] == {
         "since": given["waiting_since"],
+        "deadline": given["deadline"],
         "queued": arguments["queued"],
         "reportsNotSupported": arguments.get("reports_not_supported", False),
         "queuedOn": arguments.get("queued_on", {}),

@@ -1,4 +1,4 @@
-"""What ``MessageQueueTrigger`` of the package common-messaging finds here. tests/openlineage has the package."""
+"""What ``MessageQueueTrigger`` of the package common-messaging finds here. tests/distributed has the package."""
 
 from importlib import import_module
 

@@ -14,12 +14,14 @@ from airflow.models.trigger import Trigger
 from trigger_runner import from_row
 from watcher_runs import ids, payloads
 
+from airflow_provider_codat.api.changes import change
 from airflow_provider_codat.api.watching.watch import READ
 from airflow_provider_codat.demo.onboarding import example_dags
 from airflow_provider_codat.exceptions import CodatInputError
 from airflow_provider_codat.simulator import UNDECIDED, CodatSimulator, Fault, Outcome, RefreshOutcome
 from airflow_provider_codat.triggers import sender, watcher, watching
 from airflow_provider_codat.triggers.codat import CodatEventTrigger
+from airflow_provider_codat.triggers.company_requests import LONGEST_RETRY_AFTER
 from airflow_provider_codat.triggers.watching import SLOW
 
 GOLDEN = json.loads(Path(__file__).with_name("golden_event_trigger_kwargs.json").read_text())
@@ -115,19 +117,20 @@ def test_an_event_has_all_that_has_ended_since_the_last_poll(trigger, company, c
     clock.after(100, end_both)
     [payload] = found = payloads(clock, 600, trigger(events=WRITES))
     by_type = {change["eventType"]: change for change in payload["changes"]}
-    assert {name: change["id"] for name, change in by_type.items()} == {
+    assert {name: change["pushOperationKey"] for name, change in by_type.items()} == {
         "invoices.write.unsuccessful": failed,
         "bills.write.successful": written,
     }
     assert before not in ids(found)
     assert by_type["bills.write.successful"] == {
         "eventType": "bills.write.successful",
-        "id": written,
         "companyId": company.id,
         "connectionId": company.connection_id,
         "dataType": "bills",
         "status": "Success",
+        "pushOperationKey": written,
         "recordId": "bill-1",
+        "codatConnId": "codat_default",
     }
     assert payload["cursor"].startswith("2027-01-15T08:00:00")
 
@@ -221,6 +224,31 @@ def test_a_retry_after_is_obeyed(trigger, clock, codat_simulator):
     payloads(clock, 1_500, trigger(poll_interval=100))
     first, second, *_ = clock.requested_at()
     assert second - first >= 1_000
+
+
+@pytest.mark.parametrize("faults", [[Fault("gateway", status=503)], [Fault("status", status=429, retry_after=5)]])
+def test_a_poll_of_many_pages_ends_though_some_requests_fail(faults, trigger, company, clock, codat_simulator, connect):
+    connect(requests_per_minute=60_000)
+    keys = []
+
+    def burst():
+        keys.extend(codat_simulator.add_push(company.id, "bills", status="Success") for _ in range(1_500))
+        codat_simulator.random_faults(faults, probability=0.2, seed=1)
+
+    clock.after(70, burst)
+    assert sorted(ids(payloads(clock, 900, trigger(events=WRITES)))) == sorted(keys)
+
+
+def test_a_later_request_waits_for_a_short_retry_after_and_a_long_one_fails_the_poll(
+    trigger, clock, codat_simulator, logged
+):
+    for seconds in (LONGEST_RETRY_AFTER + 1, LONGEST_RETRY_AFTER):
+        codat_simulator.fault(Fault("gateway", status=503, retry_after=seconds, path="/.*/history"))
+    payloads(clock, 350, trigger(events=[*WRITES, READ], poll_interval=200))
+    assert logged().count("could not read what has ended") == 1
+    _, failed, _, refused, again, *_ = clock.requested_at()
+    assert refused - failed == pytest.approx(200, abs=1.5)
+    assert again - refused == pytest.approx(LONGEST_RETRY_AFTER, abs=1.5)
 
 
 def test_a_refused_key_is_tried_again_slowly_and_a_corrected_one_is_used(
@@ -339,10 +367,11 @@ def test_the_guides_dag_has_a_watched_asset():
 
 
 #: Of the events of one asset: by a watcher, an operator and the receiver of webhooks.
+REFRESHED, BY_OPERATOR = (change(companyId="c", dataType="bills", pullOperationId=f"pull-{each}") for each in (1, 2))
 EXTRAS = [
-    {"from_trigger": True, "payload": {"changes": [{"id": "pull-1", "companyId": "c", "dataType": "bills"}]}},
-    {"companyId": "c", "connectionId": "b0b0", "dataType": "bills", "pullOperationId": "pull-2"},
-    {"companyId": "c", "connectionId": "b0b0", "dataType": "bills", "operationKey": None, "status": "Complete"},
+    {"from_trigger": True, "payload": {"changes": [REFRESHED], "cursor": None}},
+    BY_OPERATOR,
+    change(companyId="d", dataType="bills", status="Complete", messageId="msg_1"),
     {},
 ]
 EVENTS = {"an-asset": [SimpleNamespace(extra=extra) for extra in EXTRAS]}
@@ -351,15 +380,15 @@ EVENTS = {"an-asset": [SimpleNamespace(extra=extra) for extra in EXTRAS]}
 def test_the_guides_task_reads_the_events_of_all_who_report_to_the_asset(capsys):
     known = names_in(pages.block((pages.TRIGGERS, "python", "def on_invoices")).text)
     known["on_invoices"]().task_dict["use"].python_callable(triggering_asset_events=EVENTS)
-    assert capsys.readouterr().out.splitlines() == ["['pull-1']", "[]", "[]", "[]"]
+    assert capsys.readouterr().out.splitlines() == ["bills pull-1", "bills pull-2", "bills None"]
 
 
 def test_the_task_of_the_webhooks_guide_does_so_too():
     known = names_in(pages.block((pages.PLUGIN, "python", 'DAG("bills_have_changed"')).text)
-    assert known["companies"].function(triggering_asset_events=EVENTS) == ["c"]
+    assert known["companies"].function(triggering_asset_events=EVENTS) == ["c", "d"]
 
 
 def test_the_examples_task_does_so_too():
     known = names_in((example_dags() / "codat_extract_on_refresh.py").read_text())
     report = known["codat_extract_on_refresh"]().task_dict["report"].python_callable
-    assert report({"records": 3}, triggering_asset_events=EVENTS) == ["pull-1"]
+    assert report({"records": 3}, triggering_asset_events=EVENTS) == ["pull-1", "pull-2"]

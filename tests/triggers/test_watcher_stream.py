@@ -17,6 +17,8 @@ WRITES = ["{dataType}.write.successful"]
 class Store:
     """Airflow's supervisor, as far as the asset state store goes. ``fails`` answers so many times with an error."""
 
+    refuses_writes = False
+
     def __init__(self):
         self.values = {}
         self.fails = 0
@@ -27,6 +29,8 @@ class Store:
             self.fails -= 1
             raise ConnectionError("the database is down")
         if isinstance(message, comms.SetAssetStateStoreByName):
+            if self.refuses_writes:
+                raise LookupError("no such asset")
             self.values[message.name, message.key] = message.value
             self.writes += 1
             return None
@@ -165,6 +169,18 @@ def test_before_3_3_2_the_store_is_read_and_written_in_a_thread(trigger, stream,
     assert stream(trigger(events=WRITES), 2_000) == (keys[1:], [])
     assert len(threads) > 2
     assert threading.get_ident() not in threads
+
+
+def test_without_any_stored_cursor_a_restart_is_a_new_beginning_which_the_log_says(
+    trigger, stream, store, pushes, clock, logged
+):
+    """As with a wrong asset_name: Airflow has nothing for it, and refuses each write."""
+    keys = pushes(100, 700)
+    store.refuses_writes = True
+    assert stream(trigger(events=WRITES), 600) == (keys[:1], [])
+    assert "Without one, it begins with what ends from then on." in logged()
+    clock.let_pass(200)
+    assert stream(trigger(events=WRITES), 600) == ([], [])
 
 
 @pytest.mark.parametrize("missing", [[""], [".aget", ".get"]])

@@ -13,12 +13,15 @@ be waited for is described in three steps:
 from __future__ import annotations
 
 from collections.abc import Callable, Container
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
+from airflow_provider_codat.api.errors import CodatResponseError
 from airflow_provider_codat.api.http.paging import Page
 from airflow_provider_codat.api.http.request import Request
+from airflow_provider_codat.api.http.response import text_or_none
 
 
 class OperationState(Protocol):
@@ -75,6 +78,26 @@ class ListedOperation(Generic[StateT]):
 
     requested_on: str | None
     operation: StateT | None
+
+
+ReadEntry: TypeAlias = Callable[[Any], ListedOperation[StateT]]
+
+
+def entry_reader(requested_field: str, read: Callable[[dict[str, Any]], StateT | None]) -> ReadEntry[StateT]:
+    """Return the function that reads an entry of a company's list.
+
+    :param requested_field: the field of the time of the request.
+    :param read: reads the operation, or returns ``None`` if it is not searched for. If it raises
+        :class:`CodatResponseError`, the operation cannot be read: it must not hide the others of its page.
+    """
+
+    def read_entry(item: Any) -> ListedOperation[StateT]:
+        data, operation = item if isinstance(item, dict) else {}, None
+        with suppress(CodatResponseError):
+            operation = read(data)
+        return ListedOperation(text_or_none(data.get(requested_field)), operation)
+
+    return read_entry
 
 
 class FindOperations(Protocol[OperationT]):

@@ -20,15 +20,21 @@ Sources: https://docs.codat.io/core-concepts/status and https://docs.codat.io/pl
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Container
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
 from airflow_provider_codat.api.endpoints.connections import DataConnection
-from airflow_provider_codat.api.endpoints.operation import ListedOperation, NotEnded, OperationKind
+from airflow_provider_codat.api.endpoints.operation import (
+    ListedOperation,
+    NotEnded,
+    OperationKind,
+    ReadEntry,
+    entry_reader,
+)
 from airflow_provider_codat.api.errors import CodatResponseError, ValidationItem
 from airflow_provider_codat.api.http.paging import DEFAULT_PAGE_SIZE, Page, list_request
 from airflow_provider_codat.api.http.request import Request, identifier, path
@@ -274,30 +280,22 @@ def find_pull_operations(
     An operation that cannot be read is listed with ``operation=None``, so that it does not end the wait for another.
     """
 
-    def read(item: Any) -> ListedOperation[PullOperation | NotEnded]:
-        data = item if isinstance(item, dict) else {}
+    def read(data: dict[str, Any]) -> PullOperation | NotEnded | None:
         key = id_or_none(data.get("id"))
-        operation: PullOperation | None = None
-        if key is not None and key.casefold() in keys:
-            with suppress(CodatResponseError):
-                operation = read_operation(data, companyId=company_id)
-        return ListedOperation(text_or_none(data.get("requested")), operation)
+        return read_operation(data, companyId=company_id) if key is not None and key.casefold() in keys else None
 
-    return list_request(_list_path(company_id), read, page=page, page_size=page_size, query=None, order_by=order_by)
+    read_entry: ReadEntry[PullOperation | NotEnded] = entry_reader("requested", read)
+    route = _list_path(company_id)
+    return list_request(route, read_entry, page=page, page_size=page_size, query=None, order_by=order_by)
 
 
 def pull_history(
     company_id: str, *, page: int, page_size: int, order_by: str | None
 ) -> Request[Page[ListedOperation[PullOperation]]]:
     """Read one page of a company's list, with an operation that cannot be read as ``operation=None``."""
-
-    def read(item: Any) -> ListedOperation[PullOperation]:
-        data, operation = item if isinstance(item, dict) else {}, None
-        with suppress(CodatResponseError):
-            operation = read_operation(data, companyId=company_id)
-        return ListedOperation(text_or_none(data.get("requested")), operation)
-
-    return list_request(_list_path(company_id), read, page=page, page_size=page_size, query=None, order_by=order_by)
+    route, read = _list_path(company_id), functools.partial(read_operation, companyId=company_id)
+    read_entry = entry_reader("requested", read)
+    return list_request(route, read_entry, page=page, page_size=page_size, query=None, order_by=order_by)
 
 
 def list_pull_operations(

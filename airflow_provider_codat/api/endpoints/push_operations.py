@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Container, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from airflow_provider_codat.api.data_types import are_different
-from airflow_provider_codat.api.endpoints.operation import ListedOperation, NotEnded, OperationKind
+from airflow_provider_codat.api.endpoints.operation import (
+    ListedOperation,
+    NotEnded,
+    OperationKind,
+    ReadEntry,
+    entry_reader,
+)
 from airflow_provider_codat.api.errors import CodatResponseError, ValidationItem
 from airflow_provider_codat.api.http.paging import DEFAULT_PAGE_SIZE, Page, list_request
 from airflow_provider_codat.api.http.request import Request, identifier, path
@@ -194,16 +200,15 @@ def find_push_operations(
     An operation that cannot be read is listed with ``operation=None``, so that it does not end the wait for another.
     """
 
-    def read(item: Any) -> ListedOperation[PushOperation | NotEnded]:
-        data = item if isinstance(item, dict) else {}
-        key, status, operation = data.get("pushOperationKey"), data.get("status"), None
-        if isinstance(key, str) and key.casefold() in keys and isinstance(status, str) and status:
-            is_terminal = status in TERMINAL_STATUSES
-            operation = _read_operation(data, companyId=company_id) if is_terminal else NotEnded(key, status)
-        return ListedOperation(text_or_none(data.get("requestedOnUtc")), operation)
+    def read(data: dict[str, Any]) -> PushOperation | NotEnded | None:
+        key, status = data.get("pushOperationKey"), data.get("status")
+        if not (isinstance(key, str) and key.casefold() in keys and isinstance(status, str) and status):
+            return None
+        return _read_operation(data, companyId=company_id) if status in TERMINAL_STATUSES else NotEnded(key, status)
 
+    read_entry: ReadEntry[PushOperation | NotEnded] = entry_reader("requestedOnUtc", read)
     route = _list_path(company_id)
-    return list_request(route, read, page=page, page_size=page_size, query=None, order_by=order_by)
+    return list_request(route, read_entry, page=page, page_size=page_size, query=None, order_by=order_by)
 
 
 def push_history(
@@ -213,16 +218,10 @@ def push_history(
 
     :param since: only operations from this time on (ISO 8601), if the API supports a ``query`` here; default all.
     """
-
-    def read(item: Any) -> ListedOperation[PushOperation]:
-        data, operation = item if isinstance(item, dict) else {}, None
-        with suppress(CodatResponseError):
-            operation = _read_operation(data, companyId=company_id)
-        return ListedOperation(text_or_none(data.get("requestedOnUtc")), operation)
-
+    route, read = _list_path(company_id), functools.partial(_read_operation, companyId=company_id)
+    read_entry = entry_reader("requestedOnUtc", read)
     query = None if since is None else f"requestedOnUtc>={since}"
-    route = _list_path(company_id)
-    return list_request(route, read, page=page, page_size=page_size, query=query, order_by=order_by)
+    return list_request(route, read_entry, page=page, page_size=page_size, query=query, order_by=order_by)
 
 
 def list_push_operations(

@@ -1,6 +1,6 @@
 """What the body of a webhook says.
 
-A message may come late, twice or out of order, and whoever learns the secret can forge it. So it only says that
+A webhook may come late, twice or out of order, and whoever learns the secret can forge it. So it only says that
 something may have happened. Read the state from Codat's API.
 
 Codat's documentation and its API description differ in some shapes, and new event types come without notice. So fields

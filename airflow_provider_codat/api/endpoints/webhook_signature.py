@@ -15,10 +15,10 @@ an entry ``v1`` or ``v1,a,b``                ``ValueError``          does not ma
 an entry whose base64 is malformed           ``binascii.Error``      does not match
 an entry with characters that base64 lacks   they are passed over    does not match
 a body that is not UTF-8                     ``UnicodeDecodeError``  verified as bytes
-a message id with half a character           ``UnicodeEncodeError``  refused
+a webhook's id with half a character         ``UnicodeEncodeError``  refused
 ===========================================  ======================  ================
 
-Where such an exception is not caught, the answer is a 500, and Codat sends the message again.
+Where such an exception is not caught, the answer is a 500, and Codat sends the webhook again.
 
 Sources: https://docs.codat.io/using-the-api/webhooks/overview, and
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md.
@@ -36,7 +36,7 @@ from contextlib import suppress
 from airflow_provider_codat.api.errors import CodatInputError, CodatWebhookRefused
 
 TOLERANCE = 300
-"""The most seconds that a message's timestamp may differ from the receiver's clock."""
+"""The most seconds that a webhook's timestamp may differ from the receiver's clock."""
 
 _FAMILIES = ("webhook", "svix")
 _PREFIX = "whsec_"
@@ -45,18 +45,18 @@ _MESSAGE_ID = re.compile(
     r"[!-\-/-~]{1,255}"
 )  # printable ASCII but for the full stop, which ends the id in what is signed
 _TIMESTAMP = re.compile(r"[0-9]{1,12}")
-_FIX = "copy the whole signing secret, 'whsec_' and base64, from the webhook's endpoint in the Codat Portal"
+_FIX = "copy the whole signing secret, 'whsec_' and base64, of the webhook consumer from the Codat Portal"
 
 
 def verified_message_id(headers: Mapping[str, str], body: bytes, secrets: Iterable[str], now: float) -> str:
-    """Return the id of a message that carries a valid signature. It is the same in all attempts to deliver a message.
+    """Return the id of a webhook that carries a valid signature. It is the same in all attempts to deliver it.
 
     :param headers: the headers of the request, their names in any case. The three ``webhook-`` headers are used if all
         are there, else the three ``svix-`` headers.
     :param body: the body as it came, byte for byte.
-    :param secrets: the secrets of the webhook, each ``whsec_...``. While one is rotated, give the old and the new one.
-    :param now: the time, in epoch seconds. The message's timestamp may differ from it by 300 seconds.
-    :raises CodatWebhookRefused: the message is not proved to be Codat's; the error says why, and shows no secret and no
+    :param secrets: the secrets of the consumer, each ``whsec_...``. While one is rotated, give the old and the new one.
+    :param now: the time, in epoch seconds. The webhook's timestamp may differ from it by 300 seconds.
+    :raises CodatWebhookRefused: the request is not proved to be Codat's; the error says why, and shows no secret and no
         signature.
 
     Source: https://docs.codat.io/using-the-api/webhooks/overview.
@@ -78,7 +78,7 @@ def verified_message_id(headers: Mapping[str, str], body: bytes, secrets: Iterab
 
 
 def check_signing_headers(headers: Mapping[str, str], now: float) -> None:
-    """Refuse a message that its headers alone show not to be Codat's, so that its body need not be read.
+    """Refuse a request that its headers alone show not to be Codat's, so that its body need not be read.
 
     :param headers: as for :func:`verified_message_id`, which checks the same.
     :param now: the time, in epoch seconds.
@@ -91,10 +91,10 @@ def check_signing_headers(headers: Mapping[str, str], now: float) -> None:
 
 
 def _checked_headers(headers: Mapping[str, str], now: float) -> tuple[str, str, str]:
-    """Return the message id, the timestamp and the signatures."""
+    """Return the id of the webhook, the timestamp and the signatures."""
     message_id, timestamp, signatures = _signing_headers(headers)
     if not _MESSAGE_ID.fullmatch(message_id):
-        raise CodatWebhookRefused("the message id is not 1 to 255 characters of printable ASCII without a full stop")
+        raise CodatWebhookRefused("the webhook's id is not 1 to 255 characters of printable ASCII without a full stop")
     _check_timestamp(timestamp, now)
     return message_id, timestamp, signatures
 
@@ -124,10 +124,10 @@ def _signature(key: bytes, message_id: str, timestamp: str, body: bytes) -> byte
 
 
 def signed_headers(secret: str, message_id: str, body: bytes, at: float) -> dict[str, str]:
-    """Return the headers with which Codat would send a message, for tests of a receiver.
+    """Return the headers with which Codat would send a webhook, for tests of a receiver.
 
-    :param secret: the secret of the webhook, ``whsec_...``.
-    :param message_id: the id of the message, such as ``msg_1``.
+    :param secret: the secret of the consumer, ``whsec_...``.
+    :param message_id: the id of the webhook, such as ``msg_1``.
     :param body: the body, byte for byte.
     :param at: the time of the attempt, in epoch seconds.
     :raises CodatInputError: the secret is malformed.

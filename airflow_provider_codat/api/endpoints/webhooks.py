@@ -106,7 +106,7 @@ def create_webhook(
 
 
 def delete_webhook(webhook_id: str) -> Request[None]:
-    """Delete a webhook consumer. Messages that Codat would have sent to it again are lost.
+    """Delete a webhook consumer. Webhooks that Codat would have sent to it again are lost.
 
     :param webhook_id: Codat's id of the consumer.
     :raises CodatInputError: the id is malformed; nothing is sent.

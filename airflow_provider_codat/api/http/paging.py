@@ -108,16 +108,16 @@ def list_request(
     return Request("GET", path, page_reader(read_item, page, page_size), wanted, meanings=meanings)
 
 
-def number_after(asked: int, page: Page[Any]) -> int | None:
+def number_after(requested: int, page: Page[Any]) -> int | None:
     """Return the number of the page after the requested one, or ``None`` after the last.
 
     Links in answers are not followed: they could send the API key to another host.
 
     :raises CodatResponseError: the answer has another page than the requested one, so reading on might never end.
     """
-    if page.number != asked:
-        raise CodatResponseError(f"page {asked} was requested, page {page.number} came")
-    return asked + 1 if page.has_next else None
+    if page.number != requested:
+        raise CodatResponseError(f"page {requested} was requested, page {page.number} came")
+    return requested + 1 if page.has_next else None
 
 
 def place_after(place: Mapping[str, int], page: Page[Any]) -> dict[str, int] | None:

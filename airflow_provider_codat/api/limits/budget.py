@@ -112,13 +112,9 @@ class Budget:
         return replace(ended, brake=brake, share=share)
 
     def abandoned(self, *, is_probe: bool) -> Self:
-        """Return the budget after a request was cancelled. If it was the probe, the next request is the probe."""
-        return replace(self._ended(), brake=self.brake.abandoned() if is_probe else self.brake)
+        """Return the budget after a request was cancelled or has become slow: it no longer counts as under way.
 
-    def slow(self, *, is_probe: bool) -> Self:
-        """Return the budget after a request has become slow: it no longer counts as under way.
-
-        :param is_probe: whether it was the probe. If so, the next request becomes the probe.
+        :param is_probe: whether it was the probe. If so, the next request is the probe.
         """
         return replace(self._ended(), brake=self.brake.abandoned() if is_probe else self.brake)
 

@@ -39,8 +39,9 @@ either: Codat may stamp records when it fetches them, long before it shows them.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -53,7 +54,7 @@ from airflow_provider_codat.api.errors import (
 )
 from airflow_provider_codat.api.http.paging import Page, place_after
 from airflow_provider_codat.api.http.steps import Log, Sleep, Steps
-from airflow_provider_codat.api.reading.refreshes import Refreshes, read_refreshes, read_settled_until
+from airflow_provider_codat.api.reading.refreshes import Refreshes, State, read_refreshes, read_settled_until
 from airflow_provider_codat.api.reading.rows import Rows
 from airflow_provider_codat.api.reading.subject import Record, Subject
 
@@ -96,13 +97,46 @@ class _Problem:
 
     text: str
     keeps_rows: bool = False
-    to_confirm: tuple[int, int] | None = None
+    to_confirm: int | None = None
     passes: bool = False
 
     @property
     def is_of_order(self) -> bool:
         """Whether it may come from the order of the pages."""
         return self.keeps_rows or self.to_confirm is not None
+
+
+@dataclass
+class _Progress:
+    """What one reading passes on to the next.
+
+    :param rows: what came and is kept.
+    :param kept_of: the refreshes of which it came, as their ``state``; default ``None``, nothing is kept.
+    :param unconfirmed: the refreshes and the rows of the last reading, if the next one may confirm them.
+    :param pause: the next pause in seconds.
+    """
+
+    page_size: int
+    rows: Rows = field(default_factory=Rows)
+    kept_of: State | None = None
+    unconfirmed: tuple[State, int] | None = None
+    pause: float = FIRST_PAUSE
+
+    def is_confirmed(self, refreshes: Refreshes, problem: _Problem) -> bool:
+        """Whether the last reading brought the same."""
+        return problem.to_confirm is not None and self.unconfirmed == (refreshes.state, problem.to_confirm)
+
+    def add(self, refreshes: Refreshes, problem: _Problem) -> None:
+        """Add a reading that is not complete."""
+        self.kept_of = refreshes.state if problem.keeps_rows else None
+        self.unconfirmed = None if problem.to_confirm is None else (refreshes.state, problem.to_confirm)
+        if problem.is_of_order:
+            self.page_size = max(self.page_size - 1, 1)
+
+    def next_pause(self) -> float:
+        """Return the seconds to wait, which are doubled each time."""
+        pause, self.pause = self.pause, min(self.pause * 2, LONGEST_PAUSE)
+        return pause
 
 
 @dataclass(frozen=True)
@@ -138,26 +172,16 @@ class Extraction:
         :raises CodatExtractionIncomplete: no refresh has succeeded yet, or no reading was complete.
         :raises DataTypeNotSupported: the platform does not have the data type.
         """
-        rows, kept_of, pause, reading, page_size = Rows(), None, FIRST_PAUSE, 0, self.page_size
-        unconfirmed = None
-        while True:
-            reading += 1
+        progress = _Progress(self.page_size)
+        for reading in itertools.count(1):
             before = yield from read_refreshes(self.subject)
             refresh_id = self._successful(before)
-            if kept_of != before.state:
-                rows = Rows()
+            if progress.kept_of != before.state:
+                progress.rows = Rows()
                 self.sink.begin()
-            problem, settled = _merging(before), None
-            if problem is None:
-                settled = yield from self._settled_until(refresh_id)
-                problem = yield from self._read_pages(since, rows, page_size)
-            if problem is None or problem.is_of_order:
-                after = yield from read_refreshes(self.subject)
-                problem = _merging(after) or _refreshed(before, after) or problem
-            if problem is not None and problem.to_confirm and unconfirmed == (before.state, problem.to_confirm):
-                problem = None
-            if problem is None:
-                return Extracted(refresh_id, None if settled is None else settled - self.overlap)
+            settled, problem = yield from self._read(before, refresh_id, since, progress)
+            if problem is None or progress.is_confirmed(before, problem):
+                break
             if reading == MOST_READINGS:
                 raise CodatExtractionIncomplete(
                     f"{self.subject} could not be read completely in {reading} readings: {problem.text}. Nothing was"
@@ -165,13 +189,27 @@ class Extraction:
                     " CodatRefreshOperator, or after a CodatDataFreshnessSensor"
                 )
             self.log.warning("Reading %d of %s is not complete: %s.", reading, self.subject, problem.text)
-            kept_of = before.state if problem.keeps_rows else None
-            unconfirmed = before.state, problem.to_confirm
-            if problem.is_of_order:
-                page_size = max(page_size - 1, 1)
+            progress.add(before, problem)
             if problem.passes:
-                yield Sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
+                yield Sleep(progress.next_pause())
+        return Extracted(refresh_id, None if settled is None else settled - self.overlap)
+
+    def _read(
+        self, before: Refreshes, refresh_id: str, since: datetime | None, progress: _Progress
+    ) -> Steps[tuple[datetime | None, _Problem | None]]:
+        """Read the pages between two readings of the refreshes.
+
+        :return: the time up to which all changes are in the records, and why the reading is not complete.
+        """
+        problem = _merging(before)
+        if problem is not None:
+            return None, problem
+        settled = yield from self._settled_until(refresh_id)
+        problem = yield from self._read_pages(since, progress.rows, progress.page_size)
+        if problem is None or problem.is_of_order:
+            after = yield from read_refreshes(self.subject)
+            problem = _merging(after) or _refreshed(before, after) or problem
+        return settled, problem
 
     def _successful(self, refreshes: Refreshes) -> str:
         """Return the id of the latest successful refresh, or raise if there was none."""

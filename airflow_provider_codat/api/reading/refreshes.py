@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeAlias
 
 from airflow_provider_codat.api.endpoints.data_status import DataStatus, get_data_status
 from airflow_provider_codat.api.endpoints.pull_history import is_of, read_newest
@@ -31,6 +32,9 @@ from airflow_provider_codat.api.http.steps import Steps
 from airflow_provider_codat.api.reading.subject import Subject
 
 _CHANGES_NOTHING_YET = frozenset({"Initial", "Queued", "Fetching", "MapQueued", "Mapping"})
+
+State: TypeAlias = tuple[str | None, str | None, bool]
+"""What is different once a refresh has begun or ended."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Refreshes:
         return self.status is not None and not self.has_ended and self.status not in _CHANGES_NOTHING_YET
 
     @property
-    def state(self) -> tuple[str | None, str | None, bool]:
+    def state(self) -> State:
         """What is different once a refresh has begun or ended: each of both may have changed records."""
         return self.latest_id, self.successful_id, self.has_ended
 

@@ -50,9 +50,9 @@ class Rows:
         return len(self._without_id) - _different(self._without_id)
 
     @property
-    def fingerprint(self) -> tuple[int, int]:
+    def fingerprint(self) -> int:
         """What two readings have in common that brought the same records equally often, in any order."""
-        return len(self), sum(self._with_id) + sum(self._without_id)
+        return sum(self._with_id) + sum(self._without_id)
 
 
 def _different(hashes: Sequence[int]) -> int:

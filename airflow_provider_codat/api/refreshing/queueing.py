@@ -9,6 +9,7 @@ showing by which operation, are queued again after those behind them, at the pac
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -28,6 +29,7 @@ from airflow_provider_codat.api.http.steps import Log, Sleep, Steps
 from airflow_provider_codat.api.refreshing.decision import (
     REFUSED,
     Action,
+    Answer,
     Began,
     End,
     Find,
@@ -156,14 +158,17 @@ class Queueing:
         newest = yield from read_newest(self.company_id)
         return newest_by_target(newest, targets, tries.since)
 
-    def _go_on_with_all(self, targets: list[Target]) -> Steps[None]:
-        tries, began, slept, rounds = self.earlier_tries, self.clock(), 0.0, 0
+    def _first_actions(self, targets: list[Target]) -> Steps[dict[Target, Action]]:
+        tries = self.earlier_tries
         stored = tries.stored.operations if tries.stored is not None else {}
         listed = yield from self._listed(targets)
-        actions: dict[Target, Action] = {}
-        for target in targets:
-            _, actions[target] = decide(Began(tries.is_first_try, stored.get(target), listed.get(target)))
-        while True:
+        began = {each: Began(tries.is_first_try, stored.get(each), listed.get(each)) for each in targets}
+        return {target: decide(answer)[1] for target, answer in began.items()}
+
+    def _go_on_with_all(self, targets: list[Target]) -> Steps[None]:
+        began, slept = self.clock(), 0.0
+        actions = yield from self._first_actions(targets)
+        for rounds in itertools.count(1):
             later: dict[Target, CodatError] = {}
             for target, action in actions.items():
                 refusal = yield from self._go_on_with(target, action, began)
@@ -173,7 +178,7 @@ class Queueing:
             if not later:
                 return
             # The pauses count too, so that a clock that stands still does not make the wait longer.
-            waited, rounds = max(self.clock() - began, slept), rounds + 1
+            waited = max(self.clock() - began, slept)
             if waited >= self.timeout:
                 for target, refusal in later.items():
                     self._end(target, REFUSED, self._timed_out(target, refusal))
@@ -190,28 +195,16 @@ class Queueing:
 
     def _go_on_with(self, target: Target, action: Action, began: float) -> Steps[CodatError | None]:
         """Do what the table says. Return the refusal of a target that has to be queued later, or else ``None``."""
-        refusal, is_queued = None, False
+        answer: Answer | None = None
+        refusal: CodatError | None = None
         while True:
             match action:
-                case Queue():
-                    try:
-                        operation = yield from queue_refresh(self.company_id, target.data_type, target.connection_id)
-                        self.log.info("Queued the refresh of %s: pull operation %s.", target, operation.key)
-                        is_queued, (_, action) = True, decide(Queued(operation))
-                    except CodatError as answer:
-                        refusal, (_, action) = answer, decide(Refused(answer))
-                case Read(operation_id, is_named):
-                    read = yield from self._read(operation_id)
-                    if is_named:  # it may not be readable yet
-                        operation = read.operation or PullOperation(operation_id, "Queued")
-                        _, action = decide(MayBeRunning(operation, began, is_named=True))
-                    else:
-                        _, action = decide(read)
-                case Find():
-                    found = yield from self._find(target)
-                    _, action = decide(MayBeRunning(found, began, is_named=False))
+                case Queue() | Read() | Find():
+                    answer = yield from self._answer(target, action, began)
+                    refusal = answer.error if isinstance(answer, Refused) else refusal
+                    _, action = decide(answer)
                 case GoOn(operation):
-                    if not is_queued:
+                    if not isinstance(answer, Queued):
                         self.log.info("%s is refreshed by pull operation %s already.", target, operation.key)
                     self._found[target] = fill_in(operation, self.company_id, target.connection_id, target.data_type)
                     return None
@@ -222,6 +215,28 @@ class Queueing:
                     return None
                 case Raise(error):
                     raise error
+
+    def _answer(self, target: Target, action: Queue | Read | Find, began: float) -> Steps[Answer]:
+        match action:
+            case Queue():
+                return (yield from self._queue(target))
+            case Read(operation_id, is_named=True):
+                read = yield from self._read(operation_id)
+                # It may not be readable yet.
+                return MayBeRunning(read.operation or PullOperation(operation_id, "Queued"), began, is_named=True)
+            case Read(operation_id):
+                return (yield from self._read(operation_id))
+            case Find():
+                found = yield from self._find(target)
+                return MayBeRunning(found, began, is_named=False)
+
+    def _queue(self, target: Target) -> Steps[Queued | Refused]:
+        try:
+            operation = yield from queue_refresh(self.company_id, target.data_type, target.connection_id)
+        except CodatError as error:
+            return Refused(error)
+        self.log.info("Queued the refresh of %s: pull operation %s.", target, operation.key)
+        return Queued(operation)
 
     def _end(self, target: Target, status: str, error: CodatError) -> None:
         self._found[target] = without_operation(self.company_id, target, status, str(error))

@@ -164,17 +164,7 @@ class Application:
             if attempt == MOST_ATTEMPTS or attempts_alone == MOST_ATTEMPTS_ALONE:
                 return Applied(planned, reading.current, left, attempt)
             pause = self.jitter() * min(FIRST_PAUSE * 2.0 ** (attempt - 1), LONGEST_PAUSE)
-            self.log.warning(
-                "Sync settings of company %s differ from what was written (attempt %d); %s. They are written again in"
-                " %.1f s:\n%s",
-                self.company_id,
-                attempt,
-                "all others are as written"
-                if attempts_alone
-                else "others differ, too: another writer has changed them",
-                pause,
-                table(left),
-            )
+            self._log_left(left, attempt, pause, is_alone=attempts_alone > 0)
             yield Sleep(pause)
             reading = yield from self._read()
         self.log.info("The sync settings of company %s were written and read back.", self.company_id)
@@ -182,12 +172,12 @@ class Application:
         return Applied(planned, reading.current, attempts=attempt)
 
     def _read(self) -> Steps[_Reading]:
-        current, at = yield from self._ask(get_company_sync_settings(self.company_id))
+        current, at = yield from self._send(get_company_sync_settings(self.company_id))
         if self._account is None and self.goal.to_drop(current):
-            self._account, _ = yield from self._ask(get_account_sync_settings())
+            self._account, _ = yield from self._send(get_account_sync_settings())
         return _Reading(current, self.goal.plan(current, self._account), at)
 
-    def _ask(self, request: Request[T]) -> Steps[tuple[T, float]]:
+    def _send(self, request: Request[T]) -> Steps[tuple[T, float]]:
         """Return the answer, and when the request was sent."""
         attempt, began = 1, self.clock()
         at = began
@@ -262,6 +252,14 @@ class Application:
             return
         verb = "would change (dry run)" if dry_run else "change"
         self.log.info("Sync settings of company %s that %s:\n%s", self.company_id, verb, table(planned.changes))
+
+    def _log_left(self, left: tuple[Change, ...], attempt: int, pause: float, *, is_alone: bool) -> None:
+        others = "all others are as written" if is_alone else "others differ, too: another writer has changed them"
+        self.log.warning(
+            "Sync settings of company %s differ from what was written (attempt %d); %s. They are written again in"
+            " %.1f s:\n%s",
+            *(self.company_id, attempt, others, pause, table(left)),
+        )
 
     def _log_not_named(self, reading: _Reading) -> None:
         shown = [

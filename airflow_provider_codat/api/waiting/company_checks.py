@@ -66,7 +66,7 @@ Check = SingleCheck | PageCheck
 class _Operation:
     due: float
     queued_at: float = math.inf  # the time of its entry in the queue
-    asked_at: float = -math.inf  # when it was last read alone
+    read_at: float = -math.inf  # when it was last read alone
     is_sick: bool = False  # its own requests fail, while others are answered
 
 
@@ -162,18 +162,18 @@ class CompanyChecks:
     def _decide(self) -> None:
         """Begin to read the list, or choose the operations to read alone."""
         if self._failures:  # perhaps only the requests for one operation fail
-            self._read_alone([self._asked_longest_ago()])
+            self._read_alone([self._read_longest_ago()])
             return
         if self._pages_since_comparison >= PAGES_PER_COMPARISON:
             self._pages_since_comparison = 0
-            self._read_alone([self._asked_longest_ago()])
+            self._read_alone([self._read_longest_ago()])
             return
         listed = self.listing.begin(self._operations, self._due)
         # The others are read after this reading and before the next. Pages that are always due would delay them.
         self._read_alone(key for key in self._due if key not in listed)
 
-    def _asked_longest_ago(self) -> str:
-        return min(self._due, key=lambda key: self._operations[key].asked_at)
+    def _read_longest_ago(self) -> str:
+        return min(self._due, key=lambda key: self._operations[key].read_at)
 
     def _read_alone(self, keys: Iterable[str]) -> None:
         for key in list(itertools.islice(keys, SINGLES_AT_A_TIME)):
@@ -185,7 +185,7 @@ class CompanyChecks:
             return None
         key = next(iter(self._singles))
         del self._singles[key]
-        self._operations[key].asked_at = now
+        self._operations[key].read_at = now
         self._keys_under_way.add(key)
         self.listing.rest.left = max(0, self.listing.rest.left - 1)
         return SingleCheck(key, now)

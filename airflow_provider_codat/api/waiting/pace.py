@@ -7,7 +7,8 @@
                             if Codat has paused the operation: until the end of that, if it is later, at most
                             ``max_wait``
 ``False``                   ``interval``
-``True``                    doubles after each check, up to ``max_wait``: Airflow's formula for sensors
+``True``                    Airflow's formula for sensors: random between a bound and twice the bound, which doubles
+                            after each check; at most ``max_wait``
 ==========================  ==================================================================================
 
 While webhooks announce the ends, the default pause is at least ``WEBHOOK_PAUSE``, whatever ``max_wait`` is.

@@ -30,24 +30,33 @@ future of this machine's clock counts as one of now, so that it does not make la
 
 A poll reads the list, newest first, to the first page that ends before ``floor``. An operation in ``open`` that these
 pages do not show is due a tenth of its age after it was last read, at least once an hour. If several are due, the poll
-reads further pages, fewer than there are operations to find. Those that it does not find are read one by one. What
-Codat does not have in two polls, and what is still open after 30 days, leaves ``open``.
+reads further pages, fewer than there are operations to find. Those that it does not find are read one by one. One that
+cannot be read is read again when it is due next, and holds up no other. What Codat does not have in two polls, and what
+is still open after 30 days, leaves ``open``.
 
 The first poll reads a day of the list and reports nothing.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from airflow_provider_codat.api.endpoints.operation import ListedOperation, Operation, OperationKind
-from airflow_provider_codat.api.errors import CodatApiError, CodatNotFoundError
+from airflow_provider_codat.api.errors import (
+    CodatApiError,
+    CodatAuthenticationError,
+    CodatConnectionError,
+    CodatError,
+    CodatNotFoundError,
+    CodatRateLimited,
+)
 from airflow_provider_codat.api.http.paging import Page, number_after
 from airflow_provider_codat.api.http.request import Request
 from airflow_provider_codat.api.http.response import parse_datetime
+from airflow_provider_codat.api.http.retry import retry_after
 from airflow_provider_codat.api.http.steps import Log, Steps
 
 LATE = 300.0
@@ -61,6 +70,9 @@ LONGEST_PAUSE = 3600.0
 
 LONGEST_OPEN = 30 * 86_400.0
 """Seconds after its request for which an operation is watched that does not end."""
+
+LATEST_TIME = 253_402_300_800.0
+"""The year 10000 in epoch seconds. A larger number in a stored cursor is no time."""
 
 PAGE_SIZE = 100
 """Operations per page. Codat recommends 100 for speed."""
@@ -133,13 +145,29 @@ class Progress:
 
 
 def _time(value: Any) -> float | None:
-    is_time = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if is_time else None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and abs(value) < LATEST_TIME else None
 
 
 def _times(value: Any) -> dict[str, float]:
     times = value if isinstance(value, dict) else {}
     return {key: time for key, each in times.items() if (time := _time(each)) is not None}
+
+
+@dataclass(frozen=True)
+class Polled(Generic[WatchedT]):
+    """What a poll has found.
+
+    :param progress: what to go on from.
+    :param ends: what has ended since the last poll, the earliest end first.
+    :param read_at: when open operations were last read, by key, in epoch seconds.
+    :param not_found: the open operations that Codat did not have when they were last read.
+    """
+
+    progress: Progress
+    ends: list[WatchedT]
+    read_at: Mapping[str, float]
+    not_found: AbstractSet[str]
 
 
 @dataclass
@@ -156,18 +184,23 @@ class EndsOfList(Generic[WatchedT]):
     wants: Callable[[WatchedT], bool]
     progress: Progress | None = None
     _order: str | None = field(init=False)  # the `orderBy` of the list, until Codat refuses it
-    _read_at: dict[str, float] = field(default_factory=dict, init=False)  # when an open operation was last read
-    _not_found: set[str] = field(default_factory=set, init=False)  # what Codat did not have when it was last read
+    _read_at: Mapping[str, float] = field(default_factory=dict, init=False)
+    _not_found: AbstractSet[str] = field(default_factory=frozenset, init=False)
+    _unreadable: set[str] = field(default_factory=set, init=False)  # open operations of which a failed read is logged
 
     def __post_init__(self) -> None:
         self._order = self.kind.newest_first
 
-    def poll(self, clock: Callable[[], float], log: Log) -> Steps[tuple[Progress, list[WatchedT]]]:
-        """Read the list. Return the progress to go on from, and what has ended since the last poll.
+    def accept(self, polled: Polled[WatchedT]) -> None:
+        """Go on from a poll. Without this, the next one finds the same."""
+        self.progress, self._read_at, self._not_found = polled.progress, polled.read_at, polled.not_found
+
+    def poll(self, clock: Callable[[], float], log: Log) -> Steps[Polled[WatchedT]]:
+        """Read the list, and return what it shows.
 
         :param clock: returns the time in epoch seconds.
-        :param log: gets a line for operations that are no longer watched.
-        :raises CodatError: a request failed.
+        :param log: gets a line for operations that cannot be read, or are no longer watched.
+        :raises CodatError: a request failed, for a reason that is not in one operation alone.
         """
         began = clock()
         due = self._due(began)
@@ -178,27 +211,33 @@ class EndsOfList(Generic[WatchedT]):
         before = self.progress or first
         shown = {each.key: each for each in listed if not each.is_terminal}
         shown |= {each.key: each for each in listed if each.is_terminal}  # read twice: the end is the later state
-        gone = yield from self._read_singly(due, shown, now)
+        missing = yield from self._read_singly(due, shown, log)
+        gone = missing & self._not_found  # the answer of a gateway would not come in two polls
         oldest = now - LONGEST_OPEN
         after, ends = advance(before, shown.values(), self.wants, before.seen(newest, began, now), gone, oldest)
         self._log_given_up(before, shown, gone, oldest, log)
-        self._read_at |= dict.fromkeys(shown, now)
-        self._read_at = {key: at for key, at in self._read_at.items() if key in after.open}
-        self._not_found = (self._not_found & after.open.keys()) - shown.keys()
-        return after, [] if before is first else ends
+        read_at = {**self._read_at, **dict.fromkeys((*due, *shown), now)}
+        read_at = {key: at for key, at in read_at.items() if key in after.open}
+        self._unreadable = (self._unreadable & after.open.keys()) - shown.keys()
+        not_found = ((self._not_found | missing) & after.open.keys()) - shown.keys()
+        return Polled(after, [] if before is first else ends, read_at, not_found)
 
-    def _read_singly(self, due: Iterable[str], shown: dict[str, WatchedT], now: float) -> Steps[set[str]]:
-        """Add the due operations that the list has not shown. Return those that Codat no longer has."""
-        gone = set()
+    def _read_singly(self, due: Iterable[str], shown: dict[str, WatchedT], log: Log) -> Steps[set[str]]:
+        """Add the due operations that the list has not shown. Return those that Codat does not have."""
+        missing = set()
         for key in [key for key in due if key not in shown]:
             try:
                 shown[key] = yield self.kind.get(self.company_id, key)
             except CodatNotFoundError:
-                if key in self._not_found:  # the answer of a gateway would not come in two polls
-                    gone.add(key)
-                self._not_found.add(key)
-            self._read_at[key] = now
-        return gone
+                missing.add(key)
+            except CodatError as error:
+                if not _is_of_one(error):
+                    raise
+                if key not in self._unreadable:
+                    message = "Company %s: %s %s cannot be read, so its end is not seen: %s"
+                    log.warning(message, self.company_id, self.kind.name, key, error)
+                self._unreadable.add(key)
+        return missing
 
     def _due(self, now: float) -> dict[str, float]:
         """Return the open operations that are due to be read, with the times of their requests."""
@@ -275,6 +314,12 @@ class EndsOfList(Generic[WatchedT]):
         if self.progress is not None:
             return self.progress.floor
         return min(max(map(_requested, listed)), began) - FIRST_POLL_READS
+
+
+def _is_of_one(error: CodatError) -> bool:
+    """Whether the read of an operation has failed in a way that says nothing about other operations."""
+    is_of_all = isinstance(error, CodatConnectionError | CodatAuthenticationError | CodatRateLimited)
+    return not is_of_all and retry_after(error) is None
 
 
 def _missing(due: Mapping[str, float], listed: Iterable[ListedOperation[WatchedT]], oldest: float) -> int:

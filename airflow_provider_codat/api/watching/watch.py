@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
+from airflow_provider_codat.api.changes import change
 from airflow_provider_codat.api.data_types import known_data_type
 from airflow_provider_codat.api.endpoints.pull_operations import PULL_OPERATION, PullOperation, pull_history
 from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION, PushOperation, push_history
@@ -126,13 +127,15 @@ class Subject:
 class Watch:
     """A watch of one company. A later process can go on from its :attr:`cursor`.
 
+    :param codat_conn_id: the id of the Airflow connection, for the events.
     :param cursor: the :attr:`cursor` of an earlier watch of this subject; default ``None``: what ends after the first
         poll is reported.
     """
 
-    def __init__(self, subject: Subject, cursor: Any = None) -> None:
+    def __init__(self, subject: Subject, codat_conn_id: str, cursor: Any = None) -> None:
         parts = cursor if isinstance(cursor, dict) else {}
         self._subject = subject
+        self._codat_conn_id = codat_conn_id
         self._lists: dict[str, EndsOfList[Any]] = {}
         if subject.writes:
             progress = Progress.from_json(parts.get("writes"))
@@ -157,35 +160,36 @@ class Watch:
         return datetime.fromtimestamp(newest, UTC).isoformat() if newest else None
 
     def poll(self, clock: Callable[[], float], log: Log) -> Steps[list[dict[str, Any]]]:
-        """Read the lists and return what has changed since the last poll, as JSON: ids and names, no records.
+        """Read the lists and return what has changed since the last poll, as ``api.changes`` writes it.
 
         :param clock: returns the time in epoch seconds.
-        :param log: gets a line for operations that are no longer watched.
-        :raises CodatError: a request failed. The cursor has not moved.
+        :param log: gets a line for operations that cannot be read, or are no longer watched.
+        :raises CodatError: a request failed. The next poll finds the same.
         """
         polled = {}
         for name, ends in self._lists.items():
             polled[name] = yield from ends.poll(clock, log)
         changes = []
-        for name, (progress, ended) in polled.items():
-            self._lists[name].progress = progress
-            changes += [change for each in ended if (change := self._change(each)) is not None]
+        for name, found in polled.items():
+            self._lists[name].accept(found)
+            changes += [change for each in found.ends if (change := self._change(each)) is not None]
         return changes
 
     def _change(self, ended: PushOperation | PullOperation) -> dict[str, Any] | None:
         if not self._subject.is_event(ended):
             return None
-        change = {
-            "id": ended.key,
-            "companyId": self._subject.company_id,
-            "connectionId": ended.connection_id,
-            "dataType": ended.data_type,
-            "status": ended.status,
-        }
+        known = change(
+            companyId=self._subject.company_id,
+            connectionId=ended.connection_id,
+            dataType=ended.data_type,
+            status=ended.status,
+            codatConnId=self._codat_conn_id,
+        )
         if isinstance(ended, PullOperation):
-            return {"eventType": READ, **change}
+            return {**change(eventType=READ, pullOperationId=ended.key), **known}
         data_type = ANY if ended.data_type is None else _data_type(ended.data_type)
-        return {"eventType": f"{data_type}.write.{_end_of(ended)}", **change, "recordId": ended.record_id}
+        event_type = f"{data_type}.write.{_end_of(ended)}"
+        return {**change(eventType=event_type, pushOperationKey=ended.key, recordId=ended.record_id), **known}
 
 
 def _end_of(push: PushOperation) -> str:

@@ -205,41 +205,53 @@ def _operation_read(known: Known, read: Read, operation: PushOperation, now: flo
 
 
 def _not_answered(known: Known, sent: Send, error: CodatError, now: float) -> Decision:
-    write, key, is_new = sent.write, sent.write.key, sent.used_since is None
-    is_other_content = status_of(error) == _OTHER_CONTENT
-    if is_other_content and known.was_refused(key):
-        return _write_after(known, key, now).after("E1")
-    if is_other_content or isinstance(error, CodatIdempotencyKeyReused):
-        if is_new:
-            keep = None if error.may_have_landed else replace(write, sent_on=None)
-            return Decision("E2", known, Raise(error, keep, hint=wording.used_by_another(key)))
-        stored = known.stored_under(key)
-        reason = wording.sent_other_content(known, stored, error)
-        since = known.began if write.sent_on is None else write.sent_on
-        otherwise = OpenWrite(reason, stored or write, since, error)
-        listed_by = max(
-            known.began + OTHER_KEY_GRACE, now + HISTORY_GRACE
-        )  # the other write under this key may have ended just now
-        return Decision("E3", known, Search(otherwise, Question.HAVE_ALL_FAILED, listed_by))
-    if _is_refusal(error) and (not is_new or known.was_refused(key)):
+    if status_of(error) == _OTHER_CONTENT or isinstance(error, CodatIdempotencyKeyReused):
+        return _key_was_used(known, sent, error, now)
+    key = sent.write.key
+    if _is_refusal(error) and (sent.used_since is not None or known.was_refused(key)):
         if key not in known.refusals:
             learnt = replace(known, refusals={**known.refusals, key: str(error.correlation_id)})
             return Decision("E4", learnt, _send(known, key, sent.used_since, now), (wording.ASKING_ONCE_MORE,))
         if known.refusals[key] == error.correlation_id:
             return _write_after(known, key, now).after("E5", wording.REFUSAL_IS_REPLAYED)
-    if not error.may_have_landed:
-        if is_new:
-            was_refused = isinstance(error, CodatApiError) and error.status_code != 429
-            keep = replace(write, refused=was_refused, sent_on=write.sent_on if was_refused else None)
-            return Decision("E6", known, Raise(error, keep))
-        if not known.is_last_try:
-            return Decision("E7", known, Raise(error, may_have_landed=True), (wording.EARLIER_MAY_HAVE_WRITTEN,))
-        left_open = not_answered(known, write, error)
-        return Decision("E8", known, Search(left_open, Question.WAS_ANY_SENT, is_of_the_whole=True))
+    return _may_have_landed(known, sent, error, now) if error.may_have_landed else _has_not_landed(known, sent, error)
+
+
+def _key_was_used(known: Known, sent: Send, error: CodatError, now: float) -> Decision:
+    """Decide after an error that says that the key was used for other content, or for another's operation."""
+    write, key = sent.write, sent.write.key
+    if status_of(error) == _OTHER_CONTENT and known.was_refused(key):
+        return _write_after(known, key, now).after("E1")
+    if sent.used_since is None:
+        keep = None if error.may_have_landed else replace(write, sent_on=None)
+        return Decision("E2", known, Raise(error, keep, hint=wording.used_by_another(key)))
+    stored = known.stored_under(key)
+    reason = wording.sent_other_content(known, stored, error)
+    since = known.began if write.sent_on is None else write.sent_on
+    # The other write under this key may have ended just now.
+    listed_by = max(known.began + OTHER_KEY_GRACE, now + HISTORY_GRACE)
+    otherwise = OpenWrite(reason, stored or write, since, error)
+    return Decision("E3", known, Search(otherwise, Question.HAVE_ALL_FAILED, listed_by))
+
+
+def _has_not_landed(known: Known, sent: Send, error: CodatError) -> Decision:
+    write = sent.write
+    if sent.used_since is None:
+        was_refused = isinstance(error, CodatApiError) and error.status_code != 429
+        keep = replace(write, refused=was_refused, sent_on=write.sent_on if was_refused else None)
+        return Decision("E6", known, Raise(error, keep))
+    if not known.is_last_try:
+        return Decision("E7", known, Raise(error, may_have_landed=True), (wording.EARLIER_MAY_HAVE_WRITTEN,))
+    left_open = not_answered(known, write, error)
+    return Decision("E8", known, Search(left_open, Question.WAS_ANY_SENT, is_of_the_whole=True))
+
+
+def _may_have_landed(known: Known, sent: Send, error: CodatError, now: float) -> Decision:
+    write = sent.write
     is_in_progress = isinstance(error, CodatConflictError) and known.has_key
     if is_in_progress and known.is_last_try and known.conflicts < IN_PROGRESS_CHECKS:
         learnt = replace(known, conflicts=known.conflicts + 1)
-        again = Pause(IN_PROGRESS_PAUSE, _send(known, key, write.sent_on, now))
+        again = Pause(IN_PROGRESS_PAUSE, _send(known, write.key, write.sent_on, now))
         return Decision("E9", learnt, again, (wording.IN_PROGRESS,))
     if known.has_key and not known.is_last_try and status_of(error) != 500:
         return Decision("E10", known, Raise(error), (wording.NEXT_TRY_ASKS,))

@@ -29,9 +29,8 @@ class OutcomeUnknown(CodatError):
     asks_until: float | None = None
 
     def __post_init__(self) -> None:
-        super().__init__(
-            self.reason
-        )  # only this: repr shows an exception's arguments, and operations can quote a record
+        # Only this: repr shows an exception's arguments, and operations can quote a record.
+        super().__init__(self.reason)
         self.candidates = tuple(self.candidates)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -45,8 +45,8 @@ class History:
 
 def moment(operation: PushOperation, otherwise: float) -> float:
     """Return the time of an operation's request in epoch seconds, or ``otherwise`` if Codat did not say."""
-    asked = parse_datetime(operation.requested_on)
-    return otherwise if asked is None else asked.timestamp()
+    requested = parse_datetime(operation.requested_on)
+    return otherwise if requested is None else requested.timestamp()
 
 
 def search(target: WriteTarget, since: float, *, narrowed: bool) -> Steps[History]:
@@ -92,7 +92,7 @@ def _take(page: Page[ListedOperation[PushOperation]], target: WriteTarget, floor
 
 def _reaches_back_to(page: Page[ListedOperation[PushOperation]], floor: float) -> bool:
     """Whether a page is sorted, newest first, and ends with an operation from before ``floor``."""
-    times = [asked.timestamp() for each in page.results if (asked := parse_datetime(each.requested_on)) is not None]
+    times = [time.timestamp() for each in page.results if (time := parse_datetime(each.requested_on)) is not None]
     is_sorted = len(times) == len(page.results) >= LEAST_SORTED and times == sorted(times, reverse=True)
     return is_sorted and times[-1] < floor
 

@@ -96,7 +96,7 @@ def test_the_clocks_may_differ_by_five_minutes(off):
             for at in ("9" * 5000, "-1", "1.5", "1e9", "١٧٦", "x")
         ),
         *(
-            ({"headers": {**HEADERS, "webhook-id": bad}}, "message id")
+            ({"headers": {**HEADERS, "webhook-id": bad}}, "the webhook's id")
             for bad in ("a.b", "a b", "é", "\ud800", "x" * 256, "a\0")
         ),
         ({"headers": with_signature("v1a,AAAA", "v2", SIGNATURE[3:])}, "no entry of version v1"),

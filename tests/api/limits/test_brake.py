@@ -68,6 +68,17 @@ def test_a_429_that_comes_late_outlasts_the_probe_that_was_under_way():
     assert late.answered(NOW + 22, is_probe=True).wait(NOW + 22) == 59
 
 
+def test_a_request_that_fails_while_the_probe_is_under_way_leaves_it_the_probe():
+    probing = refused(20).sent().failed(NOW + 21, NOW - 1, is_probe=False)
+    assert probing.is_probing
+    assert probing.wait(NOW + 21) > 0
+
+
+def test_a_probe_that_fails_does_not_shorten_the_pause_of_a_429_that_came_meanwhile():
+    late = refused(20).sent().refused(300, NOW + 21, is_probe=False)
+    assert late.failed(NOW + 22, NOW + 20, is_probe=True).wait(NOW + 22) == 299
+
+
 # -- no answers --------------------------------------------------------------------------------------------------------
 
 
@@ -115,8 +126,8 @@ def test_a_429_after_failures_shows_that_codat_answers():
 
 def test_a_request_without_an_answer_does_not_count_if_a_later_one_was_answered():
     brake = Brake().answered(NOW, is_probe=False)
-    for _ in range(10):
-        brake = brake.failed(NOW + 60, NOW - 1, is_probe=False)
+    for sent_at in [NOW - 1] * 5 + [NOW] * 5:
+        brake = brake.failed(NOW + 60, sent_at, is_probe=False)
     assert brake.wait(NOW + 60) == 0
 
 

@@ -67,6 +67,10 @@ def test_after_a_pause_a_process_starts_slowly():
     assert refused.share.pace == failed.share.pace == Budget().share.first_pace
 
 
+def test_a_process_that_sends_fast_already_is_not_slowed_by_another_start():
+    assert fast().starting_with(1 / 12).share.pace == fast().share.pace
+
+
 def test_another_limit_holds_at_once():
     assert fast().with_limit(60).share.pace == 1
     assert fast().with_limit(9_000).share.limit == 9_000

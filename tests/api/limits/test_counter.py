@@ -48,6 +48,19 @@ def test_a_time_of_the_reset_that_is_not_exact_is_no_reset():
     assert Counter.first(headers(50)).next(headers(49, TODAY.replace(second=1))) is None
 
 
+def test_more_used_than_before_is_the_difference_even_after_a_reset():
+    assert count(headers(50), headers(60, TOMORROW)) == 60
+
+
+def test_an_answer_without_the_time_of_the_reset_leaves_it_known():
+    """So an answer of the same day that comes late is no reset, though it shows less than half."""
+    assert count(headers(100), headers(110, None), headers(40)) == 110
+
+
+def test_more_left_than_the_limit_is_nothing_used():
+    assert Counter.first(headers(-20)).used == 0
+
+
 def test_a_quota_that_grows_is_no_request():
     assert count(headers(50), headers(51, limit=3000)) == 51
 

@@ -1,5 +1,6 @@
 """The daily quota: half of it at once, the rest spread until the reset. A value and times, no sockets."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from math import inf
@@ -72,6 +73,15 @@ def test_nothing_is_sent_once_the_quota_is_down_to_its_reserve_until_its_reset(l
     quota = seen(left, reset_in=3600)
     assert quota.sent(NOW).wait(NOW) == 3600
     assert quota.wait(NOW + 3600) == 0
+
+
+def test_a_small_quota_keeps_a_reserve_of_ten_requests():
+    assert seen(12, limit=100).rate(NOW) == pytest.approx(0.9 * 2 / DAY)
+    assert seen(9, limit=100).rate(NOW) == 0
+
+
+def test_a_wait_that_is_only_a_rounding_error_is_none():
+    assert replace(seen(500), tokens=1 - 1e-9, moved_at=NOW).wait(NOW) == 0
 
 
 def test_a_long_wait_for_the_quota_ends_at_its_reset():

@@ -3,110 +3,16 @@
 from __future__ import annotations
 
 import json
-import logging
 import tracemalloc
 from datetime import timedelta
 
 import pytest
-from extract_story import COMPANY, CONNECTION, EPOCH, OTHER, Books, Tape
+from extract_story import CONNECTION, EPOCH, OTHER, Books, Tape
+from extraction_course import CONSTANT, PAGES, Course, Lines, books, fail, refresh
 
-from airflow_provider_codat.api.endpoints import meanings
+from airflow_provider_codat.api.endpoints import meanings, pull_history
 from airflow_provider_codat.api.errors import CodatExtractionIncomplete, CodatNoDataAvailable, CodatNotYetSynced
-from airflow_provider_codat.api.http.steps import Sleep
-from airflow_provider_codat.api.reading.extraction import MOST_READINGS, DataTypeNotSupported, Extraction
-from airflow_provider_codat.api.reading.rows import Rows
-from airflow_provider_codat.api.reading.subject import Subject
-
-PAGES, CONSTANT = 4, 3
-
-
-class Lines:
-    """A sink that keeps the lines in memory."""
-
-    def begin(self):
-        self.lines = []
-
-    def write(self, lines):
-        self.lines += lines
-
-    @property
-    def records(self):
-        return {each["id"]: each["of"] for each in map(json.loads, self.lines)}
-
-
-def books(data_type="invoices", *, is_stable=True, cls=Books):
-    """Return books of seven records, which one refresh has read."""
-    books = cls(data_type, "merge", is_stable=is_stable, tape=Tape(b""))
-    for number in range(7):
-        books.source[f"r{number}"] = (1, False)
-    refresh(books)
-    return books
-
-
-def refresh(books, until="Complete"):
-    """Change two records, and refresh until a status is reached."""
-    for byte in (1, 2):
-        books.change(byte)
-    if books.running is None:
-        books.add_refresh()
-    while books.running is not None and books.running.status != until:
-        books.step(1)
-
-
-def fail(books):
-    """Let a refresh change some records, and end with an error."""
-    refresh(books, "Processing")
-    books.step(13)
-
-
-class Course:
-    """One extraction; ``events`` are done before the requests with their numbers, which count from 1."""
-
-    def __init__(
-        self,
-        books,
-        events=(),
-        *,
-        data_type="invoices",
-        connection_id=None,
-        since=None,
-        page_size=2,
-        overlap=0,
-        errors=(),
-    ):
-        self.books, self.events, self.errors = books, dict(events), dict(errors)
-        self.paths, self.pauses, self.sink = [], [], Lines()
-        subject = Subject(COMPANY, data_type, connection_id)
-        log = logging.getLogger("extraction")
-        self.extraction = Extraction(subject, page_size, timedelta(seconds=overlap), self.sink, log)
-        self.steps = self.extraction.steps(since)
-
-    def run(self):
-        answer = None
-        try:
-            while True:
-                step = self.steps.send(answer)
-                while not isinstance(step, Sleep) and len(self.paths) + 1 in self.errors:
-                    self.paths.append(step.path)
-                    step = self.steps.throw(self.errors[len(self.paths)])
-                answer = self.answer(step)
-        except StopIteration as done:
-            return done.value
-
-    def answer(self, step):
-        if isinstance(step, Sleep):
-            self.pauses.append(step.seconds)
-            return self.events.get(f"pause {len(self.pauses)}", lambda: None)()
-        self.paths.append(step.path)
-        self.events.get(len(self.paths), lambda: None)()
-        return self.books.answer(step)
-
-    @property
-    def pages(self):
-        return sum("/data/" in each and "history" not in each for each in self.paths)
-
-    def assert_complete(self):
-        assert self.sink.records == {key: each["of"] for key, each in self.books.cache.items()}
+from airflow_provider_codat.api.reading.extraction import MOST_READINGS, DataTypeNotSupported
 
 
 def test_it_takes_one_request_a_page_and_three_more():
@@ -159,6 +65,14 @@ def test_an_unknown_status_is_an_end_if_a_flag_of_the_operation_says_so():
     assert (course.pages, course.pauses) == (PAGES, [])
 
 
+def test_of_an_unknown_status_that_is_an_end_by_its_name_the_operation_is_not_read():
+    kept = books()
+    kept.add_refresh().status = "BlownError"
+    course = Course(kept)
+    assert course.run().refresh_id == "refresh-0"
+    assert len(course.paths) == PAGES + CONSTANT
+
+
 @pytest.mark.parametrize("connection_id", [None, CONNECTION])
 def test_a_refresh_that_runs_before_and_fails_meanwhile_counts_as_a_change(connection_id):
     data_type = "directCosts" if connection_id else "invoices"
@@ -178,122 +92,24 @@ def test_a_refresh_that_begins_and_fails_meanwhile_counts_as_a_change():
     assert course.pages == 2 * PAGES
 
 
-def test_a_refresh_that_changes_records_at_the_end_is_waited_for():
+def test_a_refresh_that_runs_before_and_may_change_records_at_the_end_is_waited_for():
     kept = books()
-    refresh(kept, "Validating")
-    course = Course(kept, {5: lambda: kept.step(1), "pause 1": kept.finish})
+    refresh(kept, "Fetching")
+    course = Course(kept, {5: lambda: (kept.step(1), kept.step(1)), "pause 1": kept.finish})
     course.run()
     course.assert_complete()
     assert (course.pages, course.pauses) == (2 * PAGES, [30])
 
 
-def test_if_the_order_of_pages_changes_what_came_is_kept_until_everything_has_come():
-    course = Course(books(is_stable=False))
-    course.run()
-    course.assert_complete()
-    assert course.pages > PAGES  # as the random numbers of the model fall
-
-
-class Orders:
-    """Orders the records of one ``modifiedDate`` as given, page by page, and then by their ids."""
-
-    def __init__(self, *orders):
-        self.orders = list(orders)
-
-    def shuffle(self, rows):
-        order = self.orders.pop(0) if self.orders else "0123456"
-        rows.sort(key=lambda row: order.find(row["id"][1:]))
-
-
-def test_what_came_is_not_kept_over_a_refresh():
-    kept = books(is_stable=False)
-    kept._random = Orders("0123456", "0123456", "0123465", "5123460", "023456", "023456", "523460")
-
-    def change_one():
-        kept.change(1)
-        kept.add_refresh()
-        kept.finish()
-
-    # Record 5 is missing in the first reading, and in the second, whose record 1 would make up for it in the count.
-    course = Course(kept, {PAGES + 4: change_one})
-    course.run()
-    course.assert_complete()
-
-
-def test_a_record_that_is_changed_without_a_refresh_does_not_make_up_for_one_that_did_not_come():
+def test_a_refresh_of_another_connection_that_ends_meanwhile_counts_as_a_change():
+    """The latest refresh is another one, which has failed. So only the latest success is different."""
     kept = books()
-
-    def change_first():  # so that it moves to the end, and the first record of the next page to the page before
-        kept.cache["r0"] = {**kept.cache.pop("r0"), "modifiedDate": kept.cache["r6"]["modifiedDate"]}
-
-    course = Course(kept, {4: change_first})
-    course.run()
-    course.assert_complete()
-    assert course.pages == PAGES + 7  # the second reading has pages of one record
-
-
-def test_records_with_an_id_are_told_apart_by_it_and_others_by_all_they_have():
-    rows = Rows()
-    balance = {"accountId": "a", "date": "2026-03-01", "balance": {"current": 1.0}}
-    rows.add([{"id": "a", "modifiedDate": "1"}, {"id": "a", "modifiedDate": "2"}, balance, {**balance, "date": "2"}])
-    assert (len(rows), rows.different, rows.equal_without_id) == (4, 3, 0)
-    rows.add([dict(reversed(balance.items()))])
-    assert (len(rows), rows.different, rows.equal_without_id) == (5, 3, 1)
-
-
-class Balances(Books):
-    """Books of records without an id, as those of ``banking-accountBalances``. Two of the seven are equal."""
-
-    equal = ("r3", "r5")
-
-    def _rows(self, params):
-        rows = super()._rows(params)
-        return [{**each, "id": None, "number": "same" if each["id"] in self.equal else each["id"]} for each in rows]
-
-
-def balances(*orders, page_size=2, equal=Balances.equal):
-    """Return an extraction of balances. Codat orders the pages as given, and then by their ids."""
-    kept = books(cls=Balances, is_stable=False)
-    kept._random, kept.equal = Orders(*orders), equal
-    return Course(kept, page_size=page_size)
-
-
-def numbers(course):
-    return sorted(each["number"] for each in map(json.loads, course.sink.lines))
-
-
-def test_equal_records_without_an_id_are_all_kept_once_two_readings_brought_the_same():
-    course = balances()
-    assert course.run().refresh_id == "refresh-0"
-    assert numbers(course) == ["r0", "r1", "r2", "r4", "r6", "same", "same"]
-    assert (course.pages, course.pauses) == (PAGES + 7, [])  # the second reading has other pages
-
-
-def test_equal_records_without_an_id_on_one_page_need_no_second_reading():
-    course = balances(page_size=7)
-    course.run()
-    assert (numbers(course), course.pages) == (["r0", "r1", "r2", "r4", "r6", "same", "same"], 1)
-
-
-def test_a_record_without_an_id_that_comes_twice_does_not_stand_for_another():
-    course = balances("0123456", "0213456", equal=())  # r1 comes on two pages, and r2 on none
-    course.run()
-    assert numbers(course) == ["r0", "r1", "r2", "r3", "r4", "r5", "r6"]
-
-
-def test_records_without_an_id_that_come_again_do_not_stand_for_others():
-    course = balances(page_size=8)
-    page = course.books._page
-    course.books._page = lambda *arguments: page(*arguments) | {"totalResults": 14}  # of which only seven come
-    with pytest.raises(CodatExtractionIncomplete, match="Codat counts 14 records, but 6 different ones came"):
-        course.run()
-
-
-def test_readings_on_both_sides_of_a_refresh_do_not_confirm_each_other():
-    course = balances()
-    course.events[PAGES + 4] = lambda: (course.books.add_refresh(), course.books.finish())  # after the first reading
-    course.run()
-    assert course.pages == PAGES + 7 + 7
+    earlier = kept.add_refresh()
+    earlier.status = "Fetching"
+    kept.add_refresh().status = "FetchError"
+    course = Course(kept, {5: lambda: setattr(earlier, "status", "Complete")})
+    assert course.run().refresh_id == earlier.id
+    assert course.pages == 2 * PAGES
 
 
 def test_if_codats_count_changes_without_a_refresh_the_pages_are_read_again():
@@ -309,6 +125,16 @@ def test_it_gives_up_if_refreshes_land_in_each_reading():
     events = {number: lambda: refresh(kept) for number in range(3, 100, 3)}
     with pytest.raises(CodatExtractionIncomplete, match=rf"in {MOST_READINGS} readings: .* watermark has not moved"):
         Course(kept, events).run()
+
+
+def test_it_waits_twelve_and_a_half_minutes_for_a_refresh_that_may_change_records():
+    kept = books()
+    refresh(kept, "Processing")
+    course = Course(kept)
+    with pytest.raises(CodatExtractionIncomplete, match=r"may be changing the records \(status Processing\)"):
+        course.run()
+    assert (course.pages, course.pauses) == (0, [30, 60, 120, 240, 300])
+    assert sum(course.pauses) == 12.5 * 60
 
 
 def test_without_a_successful_refresh_it_says_to_refresh():
@@ -358,6 +184,19 @@ def test_a_refresh_that_the_list_does_not_show_is_read_by_itself():
     course = Course(books(cls=ForgottenRefreshes))
     assert course.run().watermark == EPOCH + timedelta(seconds=1)
     assert len(course.paths) == PAGES + CONSTANT + 1
+
+
+class OtherCase(Books):
+    """Books whose data status has ids in another case than the list."""
+
+    def _data_status(self):
+        return json.loads(json.dumps(super()._data_status()).replace("refresh-", "REFRESH-"))
+
+
+def test_the_case_of_ids_does_not_count():
+    course = Course(books(cls=OtherCase))
+    assert course.run().watermark == EPOCH + timedelta(seconds=1)
+    assert len(course.paths) == PAGES + CONSTANT
 
 
 @pytest.mark.parametrize(("connection_id", "number"), [(None, 3), (CONNECTION, 2)])
@@ -418,6 +257,23 @@ def test_of_a_connection_the_refreshes_of_others_do_not_count():
     )
     assert course.run().refresh_id == "refresh-0"
     assert (course.pages, len(course.paths)) == (PAGES, PAGES + CONSTANT)
+
+
+def test_of_a_connection_the_latest_success_counts():
+    kept = books("directCosts")
+    refresh(kept)
+    kept.add_refresh().status = "FetchError"
+    assert Course(kept, data_type="directCosts", connection_id=CONNECTION).run().refresh_id == "refresh-1"
+
+
+def test_of_a_connection_the_list_is_read_down_to_the_latest_success(monkeypatch):
+    monkeypatch.setattr(pull_history, "PAGE_SIZE", 2)
+    kept = books("directCosts")
+    for _ in range(5):
+        kept.add_refresh(OTHER)
+    course = Course(kept, data_type="directCosts", connection_id=CONNECTION)
+    assert course.run().refresh_id == "refresh-0"
+    course.assert_complete()
 
 
 def test_only_what_has_changed_is_read():

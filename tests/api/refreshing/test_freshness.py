@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kept_log import KeptLog
 
 from airflow_provider_codat.api.endpoints.data_status import DataStatus
 from airflow_provider_codat.api.errors import CodatResponseError
-from airflow_provider_codat.api.refreshing.freshness import Freshness, Requirement
+from airflow_provider_codat.api.refreshing.freshness import CompanyStatus, Freshness, FreshnessWait, Requirement
 
 NOW = 1_800_000_000.0
 
@@ -115,6 +116,18 @@ def test_what_is_stale_and_not_supported_is_not_queued_but_reported(ago, reports
     requirement = Requirement(("bills", "items"), max_age=600)
     judged = requirement.judge({"bills": bills}, NOW, queued=[], reports_not_supported=reports)
     assert (list(judged.not_supported), list(judged.to_queue)) == (not_supported, to_queue)
+
+
+def test_a_wait_logs_what_has_changed_only():
+    log = KeptLog()
+    wait = FreshnessWait.of("company-1", Requirement(("bills",), max_age=600), log, lambda: NOW)
+    for ago in (700, 700, 800, 100):
+        wait.answered(CompanyStatus("company-1", {"bills": state("bills", ago)}))
+    assert [line.partition(", ")[0] for _, line in log.lines] == [
+        "The data of company company-1 is stale: bills was refreshed at 2027-01-15T07:48:20+00:00",
+        "The data of company company-1 is stale: bills was refreshed at 2027-01-15T07:46:40+00:00",
+        "The data of company company-1 is fresh.",
+    ]
 
 
 @given(AGES, QUEUED, st.booleans(), st.sampled_from(["Complete", "NotSupported"]), st.integers(0, 10_000))

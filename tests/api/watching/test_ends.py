@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
-from math import nan
+from math import inf, nan
 
 import pytest
 from hypothesis import given, settings
@@ -78,7 +78,7 @@ class Codat:
     def poll(self, watch, at):
         """Let a watch poll at a time, and return the keys of what it reports."""
         self.now = max(self.now, at)
-        return [change["id"] for change in self.run(watch.poll(lambda: START + self.now, LOG))]
+        return [change["pushOperationKey"] for change in self.run(watch.poll(lambda: START + self.now, LOG))]
 
     def run(self, steps):
         answer, error = None, None
@@ -119,7 +119,7 @@ class Codat:
 
 
 def watch(cursor=None, *, events=EVENTS, data_types=None):
-    return Watch(Subject.of(COMPANY, events, data_types), cursor)
+    return Watch(Subject.of(COMPANY, events, data_types), "codat_default", cursor)
 
 
 seconds = st.integers(min_value=0, max_value=2_000).map(float)
@@ -453,7 +453,7 @@ def test_another_page_than_the_requested_one_fails_the_poll(newest_first):
         [],
         {},
         {"open": {"a": 1}},
-        *({"newest": each, "since": 1, "floor": 1} for each in (None, True, "1", nan)),
+        *({"newest": each, "since": 1, "floor": 1} for each in (None, True, "1", nan, inf, 1e12, 10**400)),
     ],
 )
 def test_a_cursor_that_cannot_be_read_is_none(stored):

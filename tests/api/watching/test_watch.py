@@ -75,7 +75,8 @@ def page(*operations):
 
 def changes(events, *states, **limits):
     """Return what a watch reports of an operation that is first shown in the second poll, in these states."""
-    watch = Watch(Subject.of(COMPANY, events, limits.get("data_types"), limits.get("failed_reads", False)))
+    subject = Subject.of(COMPANY, events, limits.get("data_types"), limits.get("failed_reads", False))
+    watch = Watch(subject, "codat_default")
     found = []
     for operations in ([], *([state] for state in states)):
         steps = watch.poll(lambda: 1_800_000_000.0, logging.getLogger(__name__))
@@ -100,12 +101,13 @@ def test_a_change_has_the_ids_of_a_write_and_nothing_of_the_record():
     assert changes(ALL_WRITES, operation) == [
         {
             "eventType": "invoices.write.successful",
-            "id": "push-1",
             "companyId": COMPANY,
             "connectionId": "b0b0",
             "dataType": "invoices",
             "status": "Success",
+            "pushOperationKey": "push-1",
             "recordId": "inv-1",
+            "codatConnId": "codat_default",
         }
     ]
 
@@ -123,11 +125,12 @@ def test_a_change_has_the_ids_of_a_refresh():
     assert changes(["read.completed"], operation, failed_reads=True) == [
         {
             "eventType": "read.completed",
-            "id": "pull-1",
             "companyId": COMPANY,
             "connectionId": "b0b0",
             "dataType": "invoices",
             "status": "FetchError",
+            "pullOperationId": "pull-1",
+            "codatConnId": "codat_default",
         }
     ]
 

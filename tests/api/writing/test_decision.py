@@ -35,7 +35,6 @@ NOW = 1_800_000_000.0
 OLD = NOW - REPLAYED_FOR
 ROOT = task_instance_key("dag", "run", "task", -1)
 SECOND = next_key(ROOT)
-FOREIGN = task_instance_key("another", "run", "task", -1)
 TARGET = WriteTarget("create", "company-1", "connection-1", "bills")
 FIRST = EarlierTries()
 MISSING = EarlierTries(forgotten_since=NOW - 600, tries=1)

@@ -1,17 +1,17 @@
 """Sensors that start and end in the triggerer, one for each end a wait can take.
 
-The run's params name each sensor's company and push operation.
+The run's params name each sensor's company and push operation, and the company of those that wait for fresh data.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, Param, get_current_context, task
 from airflow.sdk import task_group
 
-from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
+from airflow_provider_codat.sensors.codat import CodatDataFreshnessSensor, CodatPushOperationSensor
 
 PACE = {"poke_interval": 1, "exponential_backoff": False, "timeout": 600}
 WITHOUT_WORKER: dict[str, Any] = {"start_from_trigger": True, "end_from_trigger": True, **PACE}
@@ -50,6 +50,21 @@ def list_keys(pushes: list[dict[str, str]]) -> list[str]:
 
 
 @task
+def list_data_types() -> list[list[str]]:
+    return [["invoices"], ["bills", "items"]]
+
+
+@task
+def first_of(data_types: list[list[str]]) -> list[str]:
+    return data_types[0]
+
+
+@task
+def long_ago() -> datetime:
+    return datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@task
 def record_id(operation: dict[str, Any]) -> str:
     return str(operation["recordId"])
 
@@ -58,7 +73,7 @@ with DAG(
     "codat_worker_free",
     schedule=None,
     catchup=False,
-    params={"pushes": Param({}, type="object"), "mapped": Param([], type="array"), "company_id": ""},
+    params={"pushes": Param({}, type="object"), "mapped": Param([], type="array"), "company_id": "", "fresh": ""},
 ):
     # -- ids, however they come
 
@@ -101,3 +116,17 @@ with DAG(
     Sensor.partial(**over_keys, start_trigger_args=Sensor.start_args(keys, **over_keys)).expand(**keys)
     Sensor.partial(**over_pushes, start_trigger_args=Sensor.start_args(pushes, **over_pushes)).expand_kwargs(pushes)
     Sensor.partial(**in_worker).expand(**keys)
+
+    # -- fresh data
+
+    Fresh = CodatDataFreshnessSensor
+    of_company: dict[str, Any] = {"company_id": "{{ params.fresh }}", **WITHOUT_WORKER}
+    data_types = list_data_types()
+    Fresh(task_id="fresh", data_types=["invoices", "bills"], since="2020-01-01", **of_company)
+    Fresh(task_id="fresh_by_output", data_types=first_of(data_types), since=long_ago(), **of_company)
+    Fresh(task_id="stale", data_types="customers", refresh_if_stale=True, **of_company)
+    Fresh(task_id="too_old", data_types="invoices", since="2100-01-01", **of_company | {"timeout": 5})
+    over_types: dict[str, Any] = {"task_id": "fresh_over_types", **of_company}
+    mapped_types = {"data_types": data_types}
+    start_args = Fresh.start_args(mapped_types, **over_types)
+    Fresh.partial(**over_types, start_trigger_args=start_args).expand(**mapped_types)

@@ -35,8 +35,8 @@ QUIET.setLevel(logging.CRITICAL)
 class Operator(CodatExtractOperator):
     """The operator with the storage and the Codat of a story."""
 
-    def _files(self, subject, context):
-        return RunFiles(StoragePath(self.storage, "model"), context["ti"].run_id, TASK, QUIET)
+    def _files(self, subject, ti):
+        return RunFiles(StoragePath(self.storage, "model"), ti.run_id, TASK, QUIET)
 
 
 class Story:

@@ -56,6 +56,11 @@ def test_waits_that_trickle_in_cost_no_more_than_those_that_come_at_once(compani
     assert trickling.requests <= one_get_an_interval(trickling.durations)[0] / 2
 
 
+def test_operations_that_last_longer_than_they_trickle_in_cost_no_more_in_all(play):
+    trickling, at_once = (play(companies=5, each=20, over=over, backoff=False, lasts=(10, 600)) for over in (150, 0))
+    assert trickling.requests <= 1.5 * at_once.requests
+
+
 def test_a_short_quota_is_no_worse_for_waits_that_trickle_in(play, clock, monkeypatch):
     """5,000 requests for 12 hours, all of them slowed down."""
     monkeypatch.setattr(quota, "FREE_SHARE", 1.0)

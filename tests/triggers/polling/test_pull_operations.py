@@ -11,11 +11,6 @@ TYPES = "bills", "invoices", "items", "payments", "suppliers", "customers"
 HISTORY = r"/companies/[^/]+/data/history"
 
 
-@pytest.fixture
-def company(codat):
-    return codat.add_company()
-
-
 def refreshes(codat, company, types, **outcome):
     return [codat.refreshes.add(company.id, name, outcome=RefreshOutcome(**outcome)) for name in types]
 
