@@ -105,7 +105,6 @@ def test_no_deadline_moves(waits: Waits) -> None:
 def test_a_deadline_that_passed_without_a_triggerer_is_met_by_the_next(waits: Waits) -> None:
     # One check each at most: a wait that began anew would take nine.
     assert waits.checks_of_the_silent() - waits.checks_before_the_start <= NEVER
-    # If the next triggerer needs longer than half a minute for its start, Airflow has ended the deferral itself.
     seen = "(last status seen: Pending|the triggerer's log has its last status)"
     for index in range(COUNT - NEVER, COUNT):
         report = rf"had not ended within the timeout of 0:00:{SHORT_TIMEOUT}; {seen}\."
