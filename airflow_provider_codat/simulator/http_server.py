@@ -94,14 +94,15 @@ class ServerThread(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close all connections and wait until they are closed; uvicorn's own method first waits a tenth of a second.
 
-        It does not wait for ``Server.wait_closed``. Python may wait there for a connection that is gone: its transport was
-        freed before it was closed.
+        It does not wait for ``Server.wait_closed``. Python may wait there for a connection that is gone: its transport
+        was freed before it was closed.
         """
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):
             connection.shutdown()
-        while (self.server_state.connections or self.server_state.tasks) and not self.force_exit:
+        state = self.server_state
+        while (state.connections or state.tasks) and not self.force_exit:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(TICK)
 
 

@@ -55,7 +55,7 @@ def watch(airflow: AirflowStack, codat: CodatSimulator) -> None:
     codat.add_company("Garden Cafe", id=COMPANY)
     airflow.wait_until("the assets", lambda: bool(assets(airflow, WATCHED_INVOICES)), timeout=PATIENCE)
     dag = airflow.write("PATCH", "/dags/codat_extract_on_refresh", json={"is_paused": False})
-    # Airflow starts a watcher when it parses the file again, which it does twice a minute.
+    # Airflow starts a watcher when it parses the file again.
     airflow.write("PUT", f"/parseDagFile/{dag['file_token']}")
     [asset] = assets(airflow, WATCHED_INVOICES)
     cursors = f"/assets/{asset['id']}/state-store"

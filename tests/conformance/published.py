@@ -134,7 +134,7 @@ def _unless_null(keyword: str) -> Callable[..., Iterator[ValidationError]]:
     return checked
 
 
-#: Items that have passed, as JSON with the ``id`` of the schema, which is kept: most items of a list were in another one.
+#: Items that have passed, as JSON, with the ``id`` of their schema: most items of a list were in another one.
 _passed: set[tuple[int, str]] = set()
 
 
