@@ -7,12 +7,13 @@ import tracemalloc
 from datetime import timedelta
 
 import pytest
-from extract_story import CONNECTION, EPOCH, OTHER, Books, Tape
+from extract_story import COMPANY, CONNECTION, EPOCH, OTHER, Books, Tape
 from extraction_course import CONSTANT, PAGES, Course, Lines, books, fail, refresh
 
 from airflow_provider_codat.api.endpoints import meanings, pull_history
 from airflow_provider_codat.api.errors import CodatExtractionIncomplete, CodatNoDataAvailable, CodatNotYetSynced
 from airflow_provider_codat.api.reading.extraction import MOST_READINGS, DataTypeNotSupported
+from airflow_provider_codat.api.reading.subject import Subject
 
 
 def test_it_takes_one_request_a_page_and_three_more():
@@ -247,6 +248,11 @@ def test_of_data_without_a_modified_date_it_is_not_read():
     course = Course(books("commerce-products"), data_type="commerce-products", connection_id=CONNECTION)
     assert course.run().watermark is None
     assert len(course.paths) == PAGES + 2
+
+
+@pytest.mark.parametrize(("data_type", "has_one"), [("invoices", True), ("commerce-locations", False), ("new", True)])
+def test_which_data_has_a_modified_date(data_type, has_one):
+    assert Subject(COMPANY, data_type, CONNECTION).has_modified_date == has_one
 
 
 def test_of_a_connection_the_refreshes_of_others_do_not_count():
