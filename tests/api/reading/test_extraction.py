@@ -255,6 +255,26 @@ def test_which_data_has_a_modified_date(data_type, has_one):
     assert Subject(COMPANY, data_type, CONNECTION).has_modified_date == has_one
 
 
+def test_pages_are_in_the_order_of_the_modified_date_if_there_is_one():
+    place = {"page": 1, "page_size": 2}
+    invoices = Subject(COMPANY, "invoices").request(place, EPOCH).params
+    assert (invoices["orderBy"], invoices["query"]) == ("modifiedDate", "modifiedDate>=2026-03-01T00:00:00Z")
+    products = Subject(COMPANY, "commerce-products", CONNECTION).request(place, EPOCH).params
+    assert products == {"page": 1, "pageSize": 2}
+
+
+@pytest.mark.parametrize(("start_month", "variant"), [(None, "1-3-now"), ("2026-01-01", "1-3-2026-01-01")])
+def test_a_report_is_told_apart_by_its_periods(start_month, variant):
+    periods = {"period_length": 1, "periods_to_compare": 3, "start_month": start_month}
+    assert Subject(COMPANY, "balanceSheet", **periods).variant == variant
+
+
+def test_the_key_of_a_line_is_ours_whatever_the_record_has():
+    line = Subject(COMPANY, "directCosts", CONNECTION).line({"id": "r1", "companyId": "another", "dataType": None})
+    key = {"companyId": COMPANY, "dataType": "directCosts", "connectionId": CONNECTION}
+    assert json.loads(line) == {"id": "r1", **key}
+
+
 def test_of_a_connection_the_refreshes_of_others_do_not_count():
     kept = books("directCosts")
     course = Course(

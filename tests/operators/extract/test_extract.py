@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 from extract_runs import ids, reads, records, run
 from extract_story import Storage, StoragePath
+from kept_log import KeptLog
 
 from airflow_provider_codat.exceptions import (
     CodatError,
@@ -87,7 +89,8 @@ def test_a_full_refresh_counts_in_a_run_that_began_without(codat, invoices, oper
     codat.refreshes.add(company.id, "invoices")
     second = run(operator(), "run-2")
     Path(second["manifest"]).unlink()
-    assert len(ids(run(operator(full_refresh="True"), "run-2", try_number=2))) == 5
+    again = run(operator(full_refresh="True"), "run-2", try_number=2)
+    assert (again["since"], len(ids(again))) == (None, 5)
 
 
 def test_a_retry_begins_again_and_removes_what_the_failed_try_left(codat, invoices, operator, monkeypatch):
@@ -355,6 +358,28 @@ def test_an_object_storage_keeps_the_manifest_that_came_first():
     manifest = complete("part-1")
     assert manifest["files"] == [{"name": "part-2"}]
     assert storage.json("manifest.json") == {"model/run-1/manifest.json": manifest}
+
+
+@dataclass(frozen=True)
+class OverwritingPath(StoragePath):
+    """A path of a storage that takes the mode ``xb`` for ``wb``."""
+
+    def __truediv__(self, name):
+        return OverwritingPath(self.fs, f"{self.path}/{name}")
+
+    def open(self, mode):
+        return super().open(mode.replace("x", "w"))
+
+
+def test_a_storage_that_overwrites_keeps_the_manifest_that_was_there_before():
+    storage, log = Storage(lambda: None), KeptLog()
+    files = RunFiles(OverwritingPath(storage, "model"), "run-1", "dag.task", log)
+    first = files.complete({"files": [{"name": "part-1"}]})
+    assert files.complete({"files": [{"name": "part-1"}]}) == first
+    assert log.lines == []
+    assert files.complete({"files": [{"name": "part-2"}]}) == first
+    assert log.about("Another try of this run has completed it") == ["warning"]
+    assert storage.json("manifest.json") == {"model/run-1/manifest.json": first}
 
 
 @pytest.mark.parametrize("error", [NotImplementedError, ValueError, PermissionError])
