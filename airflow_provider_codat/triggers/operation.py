@@ -30,7 +30,7 @@ from airflow_provider_codat.api.waiting.wait import OperationWait
 from airflow_provider_codat.triggers import events
 from airflow_provider_codat.triggers.shared_polls import wait_for_end
 from airflow_provider_codat.triggers.task_instance import render, state_of, store_link
-from airflow_provider_codat.triggers.thread_log import ThreadLog, written
+from airflow_provider_codat.triggers.thread_log import ThreadLog, kept
 
 LONGEST_STORE = 10.0
 """Seconds for which a trigger delays its event until the link is stored."""
@@ -107,8 +107,8 @@ class WaitTrigger(BaseTrigger):
         return ThreadLog(self.logger())
 
     async def cleanup(self) -> None:
-        """Wait until the lines of this trigger are written. Airflow calls this last, and then closes the task's log."""
-        await written()
+        """Wait until the task's log has the lines of this trigger. Airflow calls this last, and then closes the log."""
+        await kept()
 
     async def on_kill(self) -> None:
         """Log what becomes of the wait.

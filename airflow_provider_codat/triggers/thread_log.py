@@ -5,6 +5,10 @@ other, and each holds about 200 KB: one for messages, and one for log lines, whi
 supervisor does one thing at a time. While it sends new triggers, with the DAG of each that no worker has started, it
 reads no lines. An event loop that then wrote to the full socket of the lines would not read what the supervisor sends:
 each would wait for the other forever. Hundreds of waits do log in the same moment, as when a list shows all of them.
+
+The supervisor closes the log of a task as soon as it reads that its trigger is finished, and loses the lines that it
+reads later. In each of its rounds it reads one message, and 4 KB of lines. So a trigger with lines that were not read
+yet must not finish before the supervisor has had enough rounds.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import asyncio
 import atexit
 import contextvars
 import logging
+import math
 import os
 import traceback
 from collections.abc import Callable
@@ -21,9 +26,19 @@ from functools import cache, partial
 from queue import SimpleQueue
 from threading import Event, Thread
 from typing import Any
+from weakref import WeakKeyDictionary
+
+from asgiref.sync import sync_to_async
 
 LONGEST_FLUSH = 5.0
 """Seconds for which a flush waits at most."""
+
+LINES_OF_A_ROUND = 7
+"""Lines in 4 KB, at least: most have 400 to 500 bytes, of which most are names and ids."""
+
+
+_since_rounds = 0
+"""Lines since the supervisor had rounds to read them."""
 
 
 class ThreadLog:
@@ -51,12 +66,34 @@ class ThreadLog:
 
     def log(self, level: int, message: str, *args: object, exc_info: BaseException | None = None) -> None:
         """Log a line at this level of ``logging``."""
+        global _since_rounds
+        _since_rounds += 1
         write = partial(self._log.log, level, message, *args, **({"exc_info": exc_info} if exc_info else {}))
         _lines().put(partial(contextvars.copy_context().run, write))
 
 
-async def written() -> None:
-    """Wait until all lines that were logged so far are written, but not for long."""
+async def kept() -> None:
+    """Wait until all lines that were logged so far are in the logs of their tasks, but not for long.
+
+    A cancellation does not end this sooner: Airflow cancels a trigger whose event it has stored.
+    """
+    keeping = asyncio.create_task(_kept())
+    try:
+        await asyncio.shield(keeping)
+    except asyncio.CancelledError:
+        await asyncio.wait([keeping])
+        raise
+
+
+async def _kept() -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LONGEST_FLUSH):
+            await _written()
+            if _has_supervisor():
+                await _read()
+
+
+async def _written() -> None:
     reached, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def wake() -> None:
@@ -64,9 +101,43 @@ async def written() -> None:
             loop.call_soon_threadsafe(reached.set)
 
     _lines().put(wake)
-    with suppress(TimeoutError):
-        async with asyncio.timeout(LONGEST_FLUSH):
-            await reached.wait()
+    await reached.wait()
+
+
+def _has_supervisor() -> bool:
+    try:
+        from airflow.sdk.execution_time import task_runner
+    except ImportError:  # Airflow 2, whose triggerer is one process
+        return False
+    return getattr(task_runner, "SUPERVISOR_COMMS", None) is not None
+
+
+async def _read() -> None:
+    """Wait until the supervisor has read all lines that were written so far."""
+    loop = asyncio.get_running_loop()
+    if loop not in _next_rounds:
+        _next_rounds[loop] = loop.create_task(_rounds(), context=contextvars.Context())
+    await asyncio.shield(_next_rounds[loop])
+
+
+_next_rounds: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()
+"""Rounds that have not begun. The lines of whoever joins them are written, and they begin afterwards."""
+
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
+
+async def _rounds() -> None:
+    """Let the supervisor have as many rounds as the lines take that were written since the last ones."""
+    global _since_rounds
+    from airflow.sdk.log import mask_secret
+
+    loop = asyncio.get_running_loop()
+    async with _turns.setdefault(loop, asyncio.Lock()):
+        del _next_rounds[loop]
+        lines, _since_rounds = _since_rounds, 0
+        for _ in range(1 + math.ceil(lines / LINES_OF_A_ROUND)):
+            # The message with the least effect, none, which each Airflow 3 answers.
+            await sync_to_async(mask_secret)("")
 
 
 @cache

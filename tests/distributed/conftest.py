@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from backends import Backends
 from distributed.frozen_codat import CodatProcess
+from distributed.runs import PATIENCE
 from distributed.story import Story
 from distributed_airflow import DistributedAirflow
 from webhook_messages import SECRET
@@ -16,6 +17,9 @@ from airflow_provider_codat.simulator import CodatSimulator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+DAGS = Path(__file__).with_name("dags")
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +52,7 @@ def airflow(
 ) -> Iterator[DistributedAirflow]:
     with DistributedAirflow(
         backends,
-        Path(__file__).with_name("dags"),
+        DAGS,
         connections={
             "codat_default": codat.connection(webhook_secrets=SECRET),
             "codat_frozen": frozen_codat.connection,
@@ -56,9 +60,17 @@ def airflow(
         env={"AIRFLOW__CODAT__WEBHOOK_CONNECTIONS": "codat_default", "CODAT_WATCHED": watched},
         start_timeout=600,  # where others want the processor too
     ) as airflow:
+        # The story kills the dag-processor.
+        airflow.wait_until("all files", lambda: files(backends) == len([*DAGS.glob("*.py")]), timeout=PATIENCE)
         yield airflow
         if request.session.testsfailed:
             airflow.keep_logs()
+
+
+def files(backends: Backends) -> int:
+    """Return how many DAG files Airflow has parsed."""
+    ((count,),) = backends.rows("SELECT count(DISTINCT relative_fileloc) FROM dag")
+    return int(count)
 
 
 @pytest.fixture(scope="session")

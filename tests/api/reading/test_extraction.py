@@ -7,12 +7,13 @@ import tracemalloc
 from datetime import timedelta
 
 import pytest
-from extract_story import CONNECTION, EPOCH, OTHER, Books, Tape
+from extract_story import COMPANY, CONNECTION, EPOCH, OTHER, Books, Tape
 from extraction_course import CONSTANT, PAGES, Course, Lines, books, fail, refresh
 
 from airflow_provider_codat.api.endpoints import meanings, pull_history
 from airflow_provider_codat.api.errors import CodatExtractionIncomplete, CodatNoDataAvailable, CodatNotYetSynced
 from airflow_provider_codat.api.reading.extraction import MOST_READINGS, DataTypeNotSupported
+from airflow_provider_codat.api.reading.subject import Subject
 
 
 def test_it_takes_one_request_a_page_and_three_more():
@@ -248,6 +249,31 @@ def test_of_data_without_a_modified_date_it_is_not_read():
     course = Course(books("commerce-products"), data_type="commerce-products", connection_id=CONNECTION)
     assert course.run().watermark is None
     assert len(course.paths) == PAGES + 2
+
+
+@pytest.mark.parametrize(("data_type", "has_one"), [("invoices", True), ("commerce-locations", False), ("new", True)])
+def test_which_data_has_a_modified_date(data_type, has_one):
+    assert Subject(COMPANY, data_type, CONNECTION).has_modified_date == has_one
+
+
+def test_pages_are_in_the_order_of_the_modified_date_if_there_is_one():
+    place = {"page": 1, "page_size": 2}
+    invoices = Subject(COMPANY, "invoices").request(place, EPOCH).params
+    assert (invoices["orderBy"], invoices["query"]) == ("modifiedDate", "modifiedDate>=2026-03-01T00:00:00Z")
+    products = Subject(COMPANY, "commerce-products", CONNECTION).request(place, EPOCH).params
+    assert products == {"page": 1, "pageSize": 2}
+
+
+@pytest.mark.parametrize(("start_month", "variant"), [(None, "1-3-now"), ("2026-01-01", "1-3-2026-01-01")])
+def test_a_report_is_told_apart_by_its_periods(start_month, variant):
+    periods = {"period_length": 1, "periods_to_compare": 3, "start_month": start_month}
+    assert Subject(COMPANY, "balanceSheet", **periods).variant == variant
+
+
+def test_the_key_of_a_line_is_ours_whatever_the_record_has():
+    line = Subject(COMPANY, "directCosts", CONNECTION).line({"id": "r1", "companyId": "another", "dataType": None})
+    key = {"companyId": COMPANY, "dataType": "directCosts", "connectionId": CONNECTION}
+    assert json.loads(line) == {"id": "r1", **key}
 
 
 def test_of_a_connection_the_refreshes_of_others_do_not_count():

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import logging
 import os
 import re
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+from extract_runs import ids, reads, records, run
 from extract_story import Storage, StoragePath
+from kept_log import KeptLog
 from pages import OPERATORS, first_column
 
 from airflow_provider_codat.exceptions import (
@@ -24,51 +25,9 @@ from airflow_provider_codat.exceptions import (
 from airflow_provider_codat.operators import extract_files
 from airflow_provider_codat.operators.codat import CodatExtractOperator
 from airflow_provider_codat.operators.extract_files import RunFiles, safe_name
-from airflow_provider_codat.simulator import RefreshOutcome
+from airflow_provider_codat.simulator import Fault, RefreshOutcome
 
 QUIET = logging.getLogger("quiet")
-
-
-@pytest.fixture
-def operator(company, tmp_path):
-    """Return a function that makes an operator which reads invoices."""
-
-    def operator(**arguments):
-        given = {"task_id": "extract", "company_id": company.id, "data_type": "invoices", "path": str(tmp_path)}
-        return CodatExtractOperator(**given | {"page_size": 2, "overlap": 0} | arguments)
-
-    return operator
-
-
-@pytest.fixture
-def invoices(codat, company):
-    """Return the source of invoices, of which there are five, refreshed once."""
-    source = codat.source(company.id, "invoices")
-    for number in range(5):
-        source.add({"id": f"i{number}", "totalAmount": number})
-    codat.refreshes.add(company.id, "invoices")
-    return source
-
-
-def run(operator, run="run-1", try_number=1, map_index=-1):
-    ti = SimpleNamespace(dag_id="dag", task_id=operator.task_id, run_id=run, try_number=try_number, map_index=map_index)
-    xcom = operator.execute({"ti": SimpleNamespace(**vars(ti), xcom_push=lambda **_: None)})
-    assert json.loads(json.dumps(xcom)) == xcom
-    return xcom
-
-
-def records(xcom):
-    return [
-        json.loads(line) for path in xcom["paths"] for line in gzip.decompress(Path(path).read_bytes()).splitlines()
-    ]
-
-
-def ids(xcom):
-    return sorted(each["id"] for each in records(xcom))
-
-
-def reads(codat):
-    return [each.path for each in codat.requests if each.method == "GET"]
 
 
 def test_the_first_run_reads_everything_and_the_next_what_has_changed(codat, company, clock, invoices, operator):
@@ -132,7 +91,8 @@ def test_a_full_refresh_counts_in_a_run_that_began_without(codat, invoices, oper
     codat.refreshes.add(company.id, "invoices")
     second = run(operator(), "run-2")
     Path(second["manifest"]).unlink()
-    assert len(ids(run(operator(full_refresh="True"), "run-2", try_number=2))) == 5
+    again = run(operator(full_refresh="True"), "run-2", try_number=2)
+    assert (again["since"], len(ids(again))) == (None, 5)
 
 
 def test_a_retry_begins_again_and_removes_what_the_failed_try_left(codat, invoices, operator, monkeypatch):
@@ -258,9 +218,10 @@ def test_a_report_is_one_record(codat, company, operator, data_type):
     assert (xcom["since"], xcom["watermark"]) == (None, None)
 
 
-def test_company_information_is_one_record(codat, company, operator):
+def test_company_information_is_one_record(codat, company, operator, logged):
     codat.refreshes.add(company.id, "company")
-    assert len(records(run(operator(data_type="company")))) == 1
+    assert len(records(run(operator(data_type="company"), map_index=None))) == 1
+    assert "watermark does not move" not in logged()  # it has none
 
 
 def test_the_log_says_from_when_and_why(codat, company, clock, invoices, operator, logged):
@@ -288,6 +249,13 @@ def test_an_unsupported_data_type_skips_or_fails_the_task(codat, company, operat
         run(operator(on_not_supported="fail"))
 
 
+def test_an_unsupported_data_type_that_only_the_pages_show_skips_the_task_too(codat, invoices, operator):
+    refusal = {"error": "Data type invoices is not supported by this platform", "statusCode": 400}
+    codat.fault(Fault("status", path="/companies/[^/]+/data/invoices", status=400, body=refusal))
+    with pytest.raises(AirflowSkipException, match="is not supported by this platform"):
+        run(operator())
+
+
 def test_a_data_type_that_was_never_refreshed_fails_the_task(operator, tmp_path):
     with pytest.raises(CodatExtractionIncomplete, match="Refresh it with a CodatRefreshOperator"):
         run(operator())
@@ -308,6 +276,13 @@ def test_a_mapped_task_finds_its_run_after_its_map_index_has_changed(codat, invo
     sent = len(reads(codat))
     assert run(operator(), map_index=4) == first
     assert len(reads(codat)) == sent
+
+
+def test_an_id_that_a_storage_may_not_have_as_a_name_is_one_of_a_folder(codat, company, operator):
+    codat.refreshes.add(company.id, "bankTransactions")
+    account = {"connection_id": company.connection_id, "account_id": "7:a"}
+    xcom = run(operator(data_type="bankTransactions", **account))
+    assert Path(xcom["manifest"]).parts[-3] == safe_name("7:a") != "7:a"
 
 
 def test_reports_of_other_periods_have_folders_of_their_own(codat, company, operator):
@@ -410,6 +385,28 @@ def test_an_object_storage_keeps_the_manifest_that_came_first():
     assert storage.json("manifest.json") == {"model/run-1/manifest.json": manifest}
 
 
+@dataclass(frozen=True)
+class OverwritingPath(StoragePath):
+    """A path of a storage that takes the mode ``xb`` for ``wb``."""
+
+    def __truediv__(self, name):
+        return OverwritingPath(self.fs, f"{self.path}/{name}")
+
+    def open(self, mode):
+        return super().open(mode.replace("x", "w"))
+
+
+def test_a_storage_that_overwrites_keeps_the_manifest_that_was_there_before():
+    storage, log = Storage(lambda: None), KeptLog()
+    files = RunFiles(OverwritingPath(storage, "model"), "run-1", "dag.task", log)
+    first = files.complete({"files": [{"name": "part-1"}]})
+    assert files.complete({"files": [{"name": "part-1"}]}) == first
+    assert log.lines == []
+    assert files.complete({"files": [{"name": "part-2"}]}) == first
+    assert log.about("Another try of this run has completed it") == ["warning"]
+    assert storage.json("manifest.json") == {"model/run-1/manifest.json": first}
+
+
 @pytest.mark.parametrize("error", [NotImplementedError, ValueError, PermissionError])
 def test_a_storage_that_cannot_create_a_file_only_once_is_written_to_all_the_same(
     error, invoices, operator, monkeypatch
@@ -429,69 +426,3 @@ def test_a_safe_name_is_one_of_a_folder_and_differs_from_others(text):
     assert re.fullmatch(r"[A-Za-z0-9_.-]{1,160}", name)
     assert name not in {".", "..", safe_name(f"{text}:"), safe_name(f"{text}+")}
     assert safe_name("manual__1") == "manual__1"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"mode": "delta"}, "mode is 'delta': give 'incremental' or 'full'"),
-        ({"on_not_supported": "ignore"}, "on_not_supported is 'ignore': give 'skip' or 'fail'"),
-        ({"file_size": -1}, "file_size is -1: give a number of bytes"),
-        ({"file_size": True}, "file_size is True"),
-        ({"page_size": 0}, "page_size is 0: allowed are 1 to 5000"),
-        ({"overlap": -1}, "overlap is -1: give a timedelta or seconds"),
-        ({"overlap": "1h"}, "overlap is '1h'"),
-        ({"path": " "}, "path is ' ': give the text of a folder or URI"),
-        ({"path": None}, "path is None"),
-        ({"full_refresh": "maybe"}, "full_refresh is 'maybe': give True or False"),
-        ({"company_id": ""}, "company_id is empty"),
-        ({"connection_id": "c"}, "connection_id is 'c', but invoices are read from the company"),
-        (
-            {"data_type": "invoise"},
-            "data_type is 'invoise', which is not a data type of Codat. Did you mean 'invoices'? If it is newer",
-        ),
-        ({"data_type": "qqq"}, "data_type is 'qqq', which is not a data type of Codat. If it is newer"),
-        ({"data_type": "directcosts"}, "connection_id is missing: directCosts are read"),
-        ({"data_type": "directCosts"}, "connection_id is missing"),
-        ({"data_type": "bankTransactions", "connection_id": "c"}, "account_id is missing"),
-        ({"data_type": "balanceSheet"}, "period_length is missing, which the report balanceSheet needs"),
-        ({"period_length": 1}, "period_length is 1, but data_type is 'invoices', which does not take it"),
-        ({"data_type": "company", "account_id": "a"}, "account_id is 'a', but data_type is 'company'"),
-    ],
-)
-def test_a_wrong_literal_is_refused_at_dag_parse(arguments, message, tmp_path):
-    given = {"task_id": "t", "company_id": "c", "data_type": "invoices", "path": str(tmp_path)}
-    with pytest.raises(CodatInputError, match=re.escape(message)):
-        CodatExtractOperator(**given | arguments)
-
-
-@pytest.mark.parametrize("name", ["chartofaccounts", "accounts", "{{ params.data_type }}"])
-def test_a_data_type_is_found_under_each_of_its_names(codat, company, operator, name):
-    codat.source(company.id, "chartOfAccounts").add({"id": "a1"})
-    codat.refreshes.add(company.id, "chartOfAccounts")
-    accounts = operator(data_type=name)
-    if "{" in name:
-        accounts.data_type = "Accounts"  # as it is rendered
-    xcom = run(accounts)
-    assert [(each["id"], each["dataType"]) for each in records(xcom)] == [("a1", "chartOfAccounts")]
-    assert (xcom["dataType"], Path(xcom["manifest"]).parts[-3]) == ("chartOfAccounts", "chartOfAccounts")
-
-
-def test_an_unknown_rendered_data_type_is_warned_of_and_read(operator, logged):
-    invoices = operator(data_type="{{ params.data_type }}")
-    invoices.data_type = "invoise"
-    with pytest.raises(CodatError):
-        run(invoices)
-    assert "invoise is not a data type that this version knows. Did you mean 'invoices'?" in logged()
-
-
-def test_templates_are_checked_once_they_are_rendered(operator, codat):
-    template = operator(connection_id="{{ params.connection }}", data_type="directCosts", path="{{ params.path }}")
-    template.connection_id, template.path = "c/d", "somewhere"
-    with pytest.raises(CodatInputError, match="connection_id 'c/d' would change the URL"):
-        run(template)
-
-
-def test_without_a_task_instance_it_says_what_to_do(operator):
-    with pytest.raises(CodatInputError, match=r"Test the task with dag\.test"):
-        operator().execute({})
