@@ -105,9 +105,9 @@ def test_no_deadline_moves(waits: Waits) -> None:
 def test_a_deadline_that_passed_without_a_triggerer_is_met_by_the_next(waits: Waits) -> None:
     # One check each at most: a wait that began anew would take nine.
     assert waits.checks_of_the_silent() - waits.checks_before_the_start <= NEVER
-    seen = "(last status seen: Pending|the triggerer's log has its last status)"
+    # On a busy machine, Airflow may answer too late when the next triggerer reads the connection.
+    report = rf"within the timeout of 0:00:{SHORT_TIMEOUT}; last status seen: Pending|could not be read for"
     for index in range(COUNT - NEVER, COUNT):
-        report = rf"had not ended within the timeout of 0:00:{SHORT_TIMEOUT}; {seen}\."
         assert re.search(report, waits.run.log("landed", index))
 
 
