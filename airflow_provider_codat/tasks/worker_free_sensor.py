@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from airflow.triggers.base import StartTriggerArgs
 
 
-class WorkerFreeSensor(WaitingSensor):  # type: ignore[misc]  # as in WaitingSensor
+class WorkerFreeSensor(WaitingSensor):
     """Waits as its base does, and can start in the triggerer, alone or mapped.
 
     The templated arguments of a subclass are arguments of its trigger, too. At the end of its constructor, it calls
