@@ -100,8 +100,8 @@ def test_a_failure_names_every_outcome():
 
 
 def test_operations_end_as_they_were_read_whatever_the_case_of_their_ids():
-    going = Refresh("company-1", (PullOperation("a-1", "Fetching", "company-1", "connection-1", "bills"),))
-    [ended] = going.with_ends([PullOperation("A-1", "FetchError")]).operations
+    going = Refresh("company-1", (PullOperation("Ab", "Fetching", "company-1", "connection-1", "bills"),))
+    [ended] = going.with_ends([PullOperation("aB", "FetchError")]).operations
     assert (ended.status, ended.connection_id, ended.data_type) == ("FetchError", "connection-1", "bills")
 
 
