@@ -67,6 +67,12 @@ def test_after_a_pause_a_process_starts_slowly():
     assert refused.share.pace == failed.share.pace == Budget().share.first_pace
 
 
+@pytest.mark.parametrize("is_probe", [True, False])
+def test_only_the_probe_makes_way_for_another_one(is_probe):
+    probing = Budget().sent(NOW).refused(20, None, NOW, WALL, is_probe=False).sent(NOW + 20)
+    assert probing.abandoned(is_probe=is_probe).brake.is_probing == (not is_probe)
+
+
 def test_a_process_that_sends_fast_already_is_not_slowed_by_another_start():
     assert fast().starting_with(1 / 12).share.pace == fast().share.pace
 

@@ -42,6 +42,7 @@ def test_a_reset_starts_the_count_again():
 def test_a_reset_without_its_time_is_recognized_by_the_fall(reset_at):
     assert count(headers(900, reset_at), headers(3, None)) == 903
     assert count(headers(900, reset_at), headers(890, None)) == 900
+    assert count(headers(900, reset_at), headers(450, None)) == 900  # half of it, not less
 
 
 def test_a_time_of_the_reset_that_is_not_exact_is_no_reset():

@@ -99,6 +99,17 @@ def test_a_failure_names_every_outcome():
     ]
 
 
+def test_operations_end_as_they_were_read_whatever_the_case_of_their_ids():
+    going = Refresh("company-1", (PullOperation("Ab", "Fetching", "company-1", "connection-1", "bills"),))
+    [ended] = going.with_ends([PullOperation("aB", "FetchError")]).operations
+    assert (ended.status, ended.connection_id, ended.data_type) == ("FetchError", "connection-1", "bills")
+
+
+def test_an_operation_with_a_status_of_codats_like_ours_was_queued():
+    operation = PullOperation("a-1", REFUSED, "company-1", None, "bills", is_errored=True)
+    assert "was not queued" not in Refresh("company-1", (operation,)).describe_failure()
+
+
 def test_what_an_answer_leaves_out_is_filled_in_and_nothing_else():
     bare, full = PullOperation("x", "Queued"), PullOperation("x", "Queued", "company", "connection", "bills")
     assert fill_in(bare, "company", "connection", "bills") == full

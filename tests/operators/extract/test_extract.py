@@ -143,6 +143,14 @@ def test_a_watermark_that_a_crash_left_behind_is_moved_by_the_next_try(invoices,
     assert watermark.read_text() == kept
 
 
+@pytest.mark.parametrize("content", ["[]", "{", ""])
+def test_a_watermark_file_without_a_json_object_is_refused(content, invoices, operator, company, tmp_path):
+    run(operator())
+    (tmp_path / company.id / "company" / "invoices" / "watermark.json").write_text(content)
+    with pytest.raises(CodatInputError, match=r"watermark\.json has no JSON object: delete the file"):
+        run(operator(), "run-2")
+
+
 def test_the_overlap_is_an_hour_unless_it_is_given(codat, invoices, operator):
     exact = run(operator(), "run-1")["watermark"]
     hour = run(operator(overlap=timedelta(hours=1)), "run-2")["watermark"]
