@@ -13,7 +13,7 @@ status  when
 401     it is not verified: signature, timestamp, headers
 404     ``[codat] webhook_connections`` does not name the connection
 405     another method than ``POST``
-408     the body came too slowly
+408     the body came too slowly: within the limit, or while others needed its place
 413     the body is too large
 415     the body is compressed
 429     too many messages at once
@@ -33,7 +33,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from http import HTTPStatus
-from threading import BoundedSemaphore
 from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
@@ -48,8 +47,8 @@ from airflow_provider_codat.api.endpoints.webhook_signature import check_signing
 from airflow_provider_codat.api.errors import CodatInputError, CodatWebhookRefused
 from airflow_provider_codat.assets import all_data_uri, webhook_uri
 from airflow_provider_codat.plugin import store
-from airflow_provider_codat.plugin.body import read_body
 from airflow_provider_codat.plugin.events import delivery_of
+from airflow_provider_codat.plugin.places import Places
 from airflow_provider_codat.plugin.secrets import Secrets
 
 PREFIX = "/codat"
@@ -87,7 +86,7 @@ class _Receiver:
     def __init__(self, conn_ids: Collection[str]) -> None:
         self._conn_ids = frozenset(conn_ids)
         self._secrets = Secrets()
-        self._places = BoundedSemaphore(MOST_REQUESTS)
+        self._places = Places(MOST_REQUESTS)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="codat-webhooks")
 
     async def receive(self, request: Request) -> Response:
@@ -105,13 +104,11 @@ class _Receiver:
 
     async def _answer(self, request: Request, work: Callable[[bytes], dict[str, Any]]) -> Response:
         """Do the work, which blocks, on the body of the request. Whatever goes wrong is an answer."""
-        if not self._places.acquire(blocking=False):
-            raise HTTPException(429, f"{MOST_REQUESTS} requests are under way")
+        place = self._places.take()
         job: Future[dict[str, Any]] | None = None
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT):
-                body = await read_body(request)
-                job = self._threads.submit(work, body)
+                job = self._threads.submit(work, await place.read(request))
                 return JSONResponse(await asyncio.wrap_future(job))
         except HTTPException:
             raise
@@ -123,9 +120,9 @@ class _Receiver:
         finally:
             # A thread cannot be stopped. So the place is free only when the thread has ended, even after the answer.
             if job is None:
-                self._places.release()
+                place.leave()
             else:
-                job.add_done_callback(lambda _: self._places.release())
+                job.add_done_callback(lambda _: place.leave())
 
     def _take(self, codat_conn_id: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import threading
 import time
 from contextlib import contextmanager
 from datetime import datetime
@@ -282,26 +283,36 @@ def test_an_answer_does_not_wait_for_a_database_that_hangs(receiver, monkeypatch
     assert "there was no answer within" in logged()
 
 
-def test_too_many_requests_at_once_are_told_to_come_later(connection, database, together, monkeypatch, logged):
+@pytest.fixture
+def three_places(connection, database, monkeypatch):
+    """Return a receiver that has three requests under way at most."""
     connection(SECRET)
     monkeypatch.setattr(app_module, "MOST_REQUESTS", 3)
-    receiver = Receiver(["codat_default"])
-    places, go_on = asyncio.Barrier(4), asyncio.Event()
+    return Receiver(["codat_default"])
 
-    async def waiting():
-        await places.wait()
-        await go_on.wait()
-        yield BODY
+
+def test_too_many_requests_at_once_are_told_to_come_later(three_places, together, monkeypatch, logged):
+    receiver, are_in, go_on = three_places, asyncio.Barrier(4), threading.Event()
+    store, loops = app_module.store.store, []
+
+    def waiting(delivery):
+        asyncio.run_coroutine_threadsafe(are_in.wait(), loops[0])
+        go_on.wait()
+        return store(delivery)
+
+    monkeypatch.setattr(app_module.store, "store", waiting)
 
     async def one_more():
-        await places.wait()
-        assert (await receiver.asend(content=BODY)).status_code == 401  # it would take no place
-        answer = await receiver.asend(content=BODY, headers=signed(BODY))
-        go_on.set()
-        return answer
+        loops.append(asyncio.get_running_loop())
+        try:
+            await are_in.wait()
+            assert (await receiver.asend(content=BODY)).status_code == 401  # it would take no place
+            return await receiver.asend(content=BODY, headers=signed(BODY))
+        finally:
+            go_on.set()
 
-    full = [receiver.asend(content=waiting(), headers=signed(BODY)) for _ in range(3)]
-    *taken, more = together(*full, one_more())
+    full = [receiver.asend(content=BODY, headers=signed(BODY)) for _ in range(3)]
+    more, *taken = together(one_more(), *full)
     assert [answer.status_code for answer in taken] == [200] * 3
     assert (more.status_code, more.headers["retry-after"]) == (429, "5")
     assert "with 429: 3 requests are under way" in logged()
@@ -310,6 +321,31 @@ def test_too_many_requests_at_once_are_told_to_come_later(connection, database, 
         assert receiver.send(content=BODY, headers={**signed(BODY), "content-encoding": "gzip"}).status_code == 415
     others = (receiver.asend(content=BODY, headers=signed(BODY, secret=OTHER_SECRET)) for _ in range(3))
     assert {answer.status_code for answer in together(*others)} == {401}
+
+
+def test_a_body_that_comes_slowly_gives_its_place_up_once_another_request_needs_it(three_places, together, logged):
+    receiver, go_on = three_places, asyncio.Event()
+
+    async def slow(begins):
+        yield BODY[:1]
+        begins.set()
+        await go_on.wait()
+        yield BODY[1:]
+
+    async def story():
+        coming = []
+        for _ in range(3):
+            begins = asyncio.Event()
+            coming.append(asyncio.create_task(receiver.asend(content=slow(begins), headers=signed(BODY))))
+            await begins.wait()
+        whole = await asyncio.gather(*(receiver.asend(content=BODY, headers=signed(BODY)) for _ in range(2)))
+        go_on.set()
+        return whole, await asyncio.gather(*coming)
+
+    [(whole, slow_ones)] = together(story())
+    assert [answer.status_code for answer in whole] == [200, 200]
+    assert [answer.status_code for answer in slow_ones] == [408, 408, 200]
+    assert "with 408: the body had not arrived when another request needed its place" in logged()
 
 
 # -- anything: a hundred examples, or as many as CODAT_TEST_EXAMPLES says ----------------------------------------------
