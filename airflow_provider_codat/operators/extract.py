@@ -52,7 +52,7 @@ class CodatExtractOperator(AssetEvents):
     :param data_type: such as ``invoices``, ``chartOfAccounts``, ``commerce-orders`` or ``balanceSheet``. A literal that
         is unknown is an error, a rendered one a warning. Templated.
     :param path: the folder or URI below which the files are, such as ``s3://aws_default@bucket/codat``. A task needs
-        one of its own, except for data of other companies, connections and types. Templated.
+        one of its own, except for data of other companies, connections, types, bank accounts and periods. Templated.
     :param storage_conn_id: the Airflow connection of the storage, unless the ``path`` names it; default none.
         Templated.
     :param connection_id: the data connection, for data types that Codat serves by connection, such as ``directCosts``

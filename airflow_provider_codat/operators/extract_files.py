@@ -1,9 +1,10 @@
 """The files of extractions.
 
-A path has a folder for each company, connection and data type, and in that a folder for each DAG run::
+A path has a folder for each company, connection, data type and variant, and in that a folder for each DAG run. A
+variant is a bank account, or the periods of a report; other data types have none, and no such folder::
 
-    <path>/<company>/<connection or "company">/<data type>/
-        watermark.json                   from when on the next run reads
+    <path>/<company>/<connection or "company">/<data type>[/<variant>]/
+        watermark.json                   from when on the next run reads; none of data without a ``modifiedDate``
         <run>/
             start.json                   from when on this run reads, written before anything is read
             part-<instance>-<number>.jsonl.gz
@@ -93,7 +94,7 @@ class Parts:
 class RunFiles:
     """The files of one run.
 
-    :param place: the folder of the company, connection and data type, an ``ObjectStoragePath``.
+    :param place: the folder of the company, connection, data type and variant, an ``ObjectStoragePath``.
     :param run: identifies the run.
     :param task: identifies the task.
     """

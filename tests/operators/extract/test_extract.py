@@ -14,12 +14,14 @@ from types import SimpleNamespace
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 from extract_story import Storage, StoragePath
+from pages import OPERATORS, first_column
 
 from airflow_provider_codat.exceptions import (
     CodatError,
     CodatExtractionIncomplete,
     CodatInputError,
 )
+from airflow_provider_codat.operators import extract_files
 from airflow_provider_codat.operators.codat import CodatExtractOperator
 from airflow_provider_codat.operators.extract_files import RunFiles, safe_name
 from airflow_provider_codat.simulator import RefreshOutcome
@@ -313,6 +315,29 @@ def test_reports_of_other_periods_have_folders_of_their_own(codat, company, oper
     periods = [{"period_length": 1}, {"period_length": 3}, {"period_length": 1, "start_month": "2026-01-01"}]
     reports = [operator(data_type="balanceSheet", periods_to_compare=1, **each) for each in periods]
     assert len({run(each, map_index=index)["manifest"] for index, each in enumerate(reports)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("data_type", "arguments", "variant"),
+    [
+        ("invoices", {}, ""),
+        ("bankTransactions", {"account_id": "account-1"}, "/account-1"),
+        ("balanceSheet", {"period_length": 1, "periods_to_compare": 12}, "/1-12-now"),
+    ],
+)
+def test_the_files_are_where_the_guide_says(data_type, arguments, variant, codat, company, operator, tmp_path):
+    connection_id = company.connection_id if data_type == "bankTransactions" else None
+    codat.source(company.id, data_type).add({"id": "r1", "accountId": "account-1"})
+    codat.refreshes.add(company.id, data_type)
+    run(operator(data_type=data_type, connection_id=connection_id, **arguments))
+    values = {"company": company.id, 'connection or "company"': connection_id or "company", "data type": data_type}
+    values |= {"run": "run-1", "instance": "1", "number": "00001"}
+    paths = [cell.strip("`") for cell in first_column(OPERATORS, "file")]
+    named = {re.sub("<([^>]*)>", lambda name: values[name[1]], each.replace("[/<variant>]", variant)) for each in paths}
+    if data_type == "balanceSheet":  # it has no modifiedDate
+        named = {each for each in named if not each.endswith("watermark.json")}
+    assert named == {str(each.relative_to(tmp_path)) for each in tmp_path.rglob("*") if each.is_file()}
+    assert f"<path>/{paths[-1].removesuffix('watermark.json')}\n" in extract_files.__doc__
 
 
 def test_another_try_that_has_come_first_counts(codat, invoices, operator, monkeypatch):
