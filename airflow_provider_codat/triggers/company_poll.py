@@ -148,7 +148,7 @@ class CompanyPoll:
         # A timeout is no end at Codat, nor is work for a worker.
         ended = [each for each in answered if each.has_ended and each.wait.ended_at_codat]
         if any(each.is_announced(now) for each in ended):
-            self._trust.announced(self.company_id)
+            self._trust.announced(self.company_id, now)
             return
         for each in ended:
             if each.had_status:

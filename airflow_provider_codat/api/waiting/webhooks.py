@@ -10,13 +10,16 @@ a hint                                                       the end is
 ===========================================================  ===========================================================
 came before the check that has shown the end, or up to       announced. After ``ENOUGH`` announced ends in a row, hints
 ``GRACE`` seconds after it                                   are trusted, at all companies
-did not come, and an earlier check had shown the operation   missed: hints are not trusted any more. Its company then
-as not ended                                                 counts by itself until ``ENOUGH`` of its ends in a row were
-                                                             announced. Until then, it does not count for the others
+did not come, and an earlier check had shown the operation   missed. If its company is not doubted, hints are not
+as not ended                                                 trusted any more. From then on the company is doubted
 did not come, and there was no earlier check                 not counted: its hint may be older than the mailbox
 ===========================================================  ===========================================================
 
 A timeout does not count. While the mailbox cannot be read, hints are not trusted either.
+
+While a company is doubted, its hints are not trusted, and its ends do not count for the others: perhaps no webhooks are
+sent for it. The doubt is over after ``ENOUGH`` of its ends in a row were announced, or one that comes ``DOUBT_LASTS``
+after the missed end. Then these ends count for all.
 """
 
 from __future__ import annotations
@@ -29,6 +32,11 @@ from airflow_provider_codat.api.webhook_hints import WebhookHint
 
 ENOUGH = 5
 """Ends in a row that were announced, after which hints are trusted."""
+
+DOUBT_LASTS = 6 * 3600.0
+"""Seconds from the last missed end of a company to an announced end that is enough by itself. So a company with one
+operation a day is not doubted for days. Without an announced end the doubt goes on, because a company that is trusted
+too early sees an end late."""
 
 GRACE = 15.0
 """Seconds from the check that has shown an end to the last hint that announces it. Codat delivers a webhook at once. If
@@ -101,6 +109,17 @@ class SeenEnd:
 
 
 @dataclass
+class _Doubt:
+    """What speaks against the hints of a company, and for them."""
+
+    missed_at: float  # the last missed end, in monotonic seconds
+    announced: int = 0  # ends since then
+
+    def is_over(self, now: float) -> bool:
+        return self.announced >= ENOUGH or now - self.missed_at >= DOUBT_LASTS
+
+
+@dataclass
 class Trust:
     """Whether webhooks announce the ends of the operations of one kind on a connection.
 
@@ -109,7 +128,7 @@ class Trust:
 
     is_reading: bool = False
     _announced: int = 0  # in a row, of all companies that are not doubted
-    _doubted: dict[str, int] = field(default_factory=dict)  # by company: announced ends since the last missed one
+    _doubts: dict[str, _Doubt] = field(default_factory=dict)  # by company
     _open: list[SeenEnd] = field(default_factory=list)  # no hint has come yet
 
     @property
@@ -119,28 +138,33 @@ class Trust:
 
     def is_given(self, company_id: str) -> bool:
         """Return whether hints of a company are trusted."""
-        return self.is_earned and company_id not in self._doubted
+        return self.is_earned and company_id not in self._doubts
 
     @property
     def has_open_ends(self) -> bool:
         """Whether there are ends of which it is not known yet whether a hint announces them."""
         return bool(self._open)
 
-    def announced(self, company_id: str) -> None:
-        """Count an end that a hint has announced."""
+    def announced(self, company_id: str, now: float) -> None:
+        """Count an end that a hint has announced.
+
+        :param now: the time in monotonic seconds.
+        """
         if not self.is_reading:
             return
-        if company_id not in self._doubted:
+        doubt = self._doubts.get(company_id)
+        if doubt is None:
             self._announced += 1
             return
-        self._doubted[company_id] += 1
-        if self._doubted[company_id] >= ENOUGH:
-            del self._doubted[company_id]
+        doubt.announced += 1
+        if doubt.is_over(now):
+            self._announced += doubt.announced
+            del self._doubts[company_id]
 
-    def _missed(self, company_id: str) -> None:
-        if company_id not in self._doubted:
+    def _missed(self, company_id: str, now: float) -> None:
+        if company_id not in self._doubts:
             self._announced = 0
-        self._doubted[company_id] = 0
+        self._doubts[company_id] = _Doubt(now)
 
     def unannounced(self, end: SeenEnd) -> None:
         """Note an end that no hint has announced so far, of an operation that a check had shown as not ended."""
@@ -156,7 +180,7 @@ class Trust:
         still_open, missed = [], []
         for end in self._open:
             if hints.number(end.company_id, end.names, end.since) > end.number:
-                self.announced(end.company_id)
+                self.announced(end.company_id, now)
             elif now - end.seen_at > GRACE:
                 missed.append(end)
             else:
@@ -164,7 +188,7 @@ class Trust:
         self._open = still_open
         unexpected = [each for each in missed if self.is_given(each.company_id)]
         for each in missed:
-            self._missed(each.company_id)
+            self._missed(each.company_id, now)
         return unexpected
 
     def cannot_hear(self) -> bool:

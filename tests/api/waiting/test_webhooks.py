@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_codat.api.waiting.webhooks import CLOCKS, ENOUGH, GRACE, Hints, SeenEnd, Trust
+from airflow_provider_codat.api.waiting.webhooks import CLOCKS, DOUBT_LASTS, ENOUGH, GRACE, Hints, SeenEnd, Trust
 from airflow_provider_codat.api.webhook_hints import WebhookHint
 
 KEY = frozenset({"push-1"})
@@ -85,14 +85,14 @@ def end(number=0, *, at=0.0, key="push-1", names=None, company="company-1"):
     return SeenEnd(company, names or frozenset({key}), BEGAN, at, number)
 
 
-def announce(trust, company="company-1"):
-    for _ in range(ENOUGH):
-        trust.announced(company)
+def announce(trust, company="company-1", times=ENOUGH, at=0.0):
+    for _ in range(times):
+        trust.announced(company, at)
 
 
-def miss(trust, company):
-    trust.unannounced(end(company=company, at=-GRACE - 1))
-    return trust.heard(hints(), 0.0)
+def miss(trust, company, at=0.0):
+    trust.unannounced(end(company=company, at=at - GRACE - 1))
+    return trust.heard(hints(), at)
 
 
 def trusted():
@@ -105,9 +105,9 @@ def trusted():
 def test_trust_takes_enough_announced_ends_in_a_row():
     trust = Trust(is_reading=True)
     for number in range(ENOUGH - 1):
-        trust.announced(f"company-{number}")
+        trust.announced(f"company-{number}", 0.0)
         assert not trust.is_given("company-1")
-    trust.announced("company-9")
+    trust.announced("company-9", 0.0)
     assert trust.is_given("company-1")
 
 
@@ -174,48 +174,116 @@ def test_further_ends_of_a_company_whose_end_was_missed_do_not_count_for_others(
     assert trust.is_given("company-1")
 
 
-def test_announced_ends_of_a_company_whose_end_was_missed_count_for_it_alone():
+def test_announced_ends_of_a_company_whose_end_was_missed_count_for_it_alone_until_there_are_enough_in_a_row():
     trust = Trust(is_reading=True)
     miss(trust, "company-2")
-    for _ in range(ENOUGH - 1):
-        trust.announced("company-2")
+    announce(trust, "company-2", ENOUGH - 1)
     miss(trust, "company-2")
-    announce(trust, "company-2")
+    announce(trust, "company-2", ENOUGH - 1)
     assert not trust.is_earned
-    announce(trust, "company-1")
+    announce(trust, "company-2", 1)
+    assert trust.is_given("company-1")
     assert trust.is_given("company-2")
 
 
+@pytest.mark.parametrize(("after", "is_over"), [(DOUBT_LASTS - 1, False), (DOUBT_LASTS, True)])
+def test_the_doubt_of_a_company_is_over_with_an_announced_end_hours_after_the_missed_one(after, is_over):
+    trust = trusted()
+    miss(trust, "company-2")
+    announce(trust, "company-1")
+    announce(trust, "company-2", 1, after)
+    assert trust.is_given("company-2") is is_over
+
+
+def test_without_an_announced_end_the_doubt_of_a_company_is_never_over():
+    trust = trusted()
+    for day in range(10):
+        assert len(miss(trust, "company-2", day * 86_400.0)) == (day == 0)
+        announce(trust, "company-1")
+        assert not trust.is_given("company-2")
+
+
+COMPANIES = ("company-1", "company-2")
 EVENTS = st.sampled_from(["announced", "late", "missed", "broken"])
+STORIES = st.lists(
+    st.tuples(EVENTS, st.sampled_from(COMPANIES), st.sampled_from([100.0, DOUBT_LASTS / 2])), max_size=60
+)
 
 
-@given(st.lists(st.tuples(EVENTS, st.sampled_from(["company-1", "company-2"])), max_size=60))
-def test_trust_is_what_the_table_of_the_module_says(story):
-    trust, seq, mailbox = Trust(is_reading=True), 0, []
-    in_a_row, doubted = 0, {}
-    for number, (what, company) in enumerate(story):
-        now, key = number * 100.0, f"push-{number}"
+class Told:
+    """A trust to which a story is told, and what the table of the module makes of the story."""
+
+    def __init__(self):
+        self.trust = Trust(is_reading=True)
+        self.now, self.in_a_row, self.doubts = 0.0, 0, {}
+        self._mailbox, self._ends = [], 0
+
+    def tell(self, story):
+        for what, company, pause in story:
+            self.now += pause
+            self._happens(what, company)
+            self._expect(what, company)
+            for each in COMPANIES:
+                assert self.trust.is_given(each) == (self.in_a_row >= ENOUGH and each not in self.doubts)
+        return self.trust
+
+    def _happens(self, what, company):
+        self._ends += 1
+        key = f"push-{self._ends}"
         if what == "announced":
-            trust.announced(company)
+            self.trust.announced(company, self.now)
         elif what == "broken":
-            trust.cannot_hear()
+            self.trust.cannot_hear()
         else:
-            trust.unannounced(end(key=key, at=now, company=company))
+            self.trust.unannounced(end(key=key, at=self.now - GRACE - 1, company=company))
         if what == "late":
-            seq += 1
-            mailbox = [*mailbox, hint(seq, operation=key, company=company)][-3:]
-        was_given = trust.is_given(company)
-        missed = trust.heard(hints(*mailbox), now + GRACE + 1)
-        assert bool(missed) == (what == "missed" and was_given)
+            self._mailbox = [*self._mailbox, hint(self._ends, operation=key, company=company)][-3:]
+        was_given = self.trust.is_given(company)
+        assert bool(self.trust.heard(hints(*self._mailbox), self.now)) == (what == "missed" and was_given)
+
+    def _expect(self, what, company):
         if what == "broken":
-            in_a_row = 0
+            self.in_a_row = 0
         elif what == "missed":
-            in_a_row *= company in doubted
-            doubted[company] = 0
-        elif company in doubted:
-            doubted[company] += 1
-            doubted = {name: count for name, count in doubted.items() if count < ENOUGH}
+            self.in_a_row *= company in self.doubts
+            self.doubts[company] = 0, self.now
         else:
-            in_a_row += 1
-        for each in ("company-1", "company-2"):
-            assert trust.is_given(each) == (in_a_row >= ENOUGH and each not in doubted)
+            announced, since = self.doubts.pop(company, (0, -DOUBT_LASTS))
+            announced += 1
+            if announced < ENOUGH and self.now - since < DOUBT_LASTS:
+                self.doubts[company] = announced, since
+            else:
+                self.in_a_row += announced
+
+
+@given(STORIES)
+def test_trust_is_what_the_table_of_the_module_says(story):
+    Told().tell(story)
+
+
+@given(STORIES)
+def test_whatever_came_before_enough_announced_ends_in_a_row_of_a_company_are_trusted(story):
+    told = Told()
+    trust = told.tell(story)
+    announce(trust, "company-1", at=told.now)
+    assert trust.is_given("company-1")
+
+
+@given(STORIES)
+def test_whatever_came_before_one_announced_end_of_each_company_is_trusted_after_the_time_of_doubt(story):
+    told = Told()
+    trust, names = told.tell(story), [*COMPANIES, *(f"another-{number}" for number in range(ENOUGH - 2))]
+    for name in names:
+        trust.announced(name, told.now + DOUBT_LASTS)
+    assert all(map(trust.is_given, names))
+
+
+@given(STORIES, st.lists(st.floats(0.0, 3 * DOUBT_LASTS), max_size=10))
+def test_a_company_without_webhooks_never_takes_the_trust_from_others_twice(story, pauses):
+    told = Told()
+    trust = told.tell([*story, ("missed", "company-2", 0.0)])
+    announce(trust, "company-1", at=told.now)
+    for pause in pauses:
+        told.now += pause
+        assert miss(trust, "company-2", told.now) == []
+        assert trust.is_given("company-1")

@@ -13,7 +13,7 @@ from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION
 from airflow_provider_codat.api.refreshing.freshness import FreshnessWait, Requirement
 from airflow_provider_codat.api.waiting.pace import WEBHOOK_PAUSE, Pace
 from airflow_provider_codat.api.waiting.wait import OperationWait
-from airflow_provider_codat.api.waiting.webhooks import ENOUGH, GRACE
+from airflow_provider_codat.api.waiting.webhooks import DOUBT_LASTS, ENOUGH, GRACE
 from airflow_provider_codat.api.webhook_hints import MOST_HINTS
 from airflow_provider_codat.simulator import Outcome, RefreshOutcome
 from airflow_provider_codat.triggers import company_poll, shared_polls
@@ -212,6 +212,18 @@ def test_a_company_whose_end_was_missed_is_trusted_again_after_enough_ends_of_it
     assert max(later - earlier for earlier, later in itertools.pairwise(doubted)) < 30.0
 
 
+def test_hours_after_its_missed_end_a_company_is_trusted_again_after_one_end_of_its_own(
+    waits, clock, codat, company, push, mailbox, trust
+):
+    waits.add_arriving(codat, company, 12.0, after=70.0)
+    add_pushes(codat, waits, mailbox, codat.add_company(), ENOUGH, after=250.0)
+    hours_later = 300.0 + DOUBT_LASTS
+    add_pushes(codat, waits, mailbox, company, 1, after=hours_later)
+    waits.add_paced(company, push(NEVER), Pace(5.0), patience=480, after=hours_later + 20.0)
+    waits.run()
+    assert rests(clock, company)
+
+
 def test_a_missed_end_of_a_refresh_hurries_no_trusted_push(waits, clock, codat, company, push, mailbox, trust):
     for number in range(ENOUGH):
         lasts, refreshed = 12.0 + number * 8.0, codat.add_company()
@@ -310,7 +322,7 @@ def test_the_event_loop_goes_on_while_the_waits_of_many_companies_hear_of_webhoo
             poll = polls.poll_for(OperationWait(PUSH_OPERATION, f"company-{number}", "push-1", waits.log))
         await polls.hear({})
         for _ in range(ENOUGH):
-            poll._trust.announced("company-1")
+            poll._trust.announced("company-1", clock.time())
         return await ticks_while(work(polls))
 
     assert clock.run(look()) >= 10
