@@ -43,16 +43,13 @@ class CodatDataFreshnessSensor(WorkerFreeSensor):
 
     A data type that is not fresh, and whose last refresh ended as ``NotSupported``, never becomes fresh: the platform
     does not have it. ``on_not_supported`` says what the task does then. If the company has several linked connections,
-    Codat does not say whose status it shows: then the wait goes on.
-
-    If several connections have a data type, it has to be fresh on each. The data status does not show that, so the list
-    of the company's pull operations is read, too, as soon as the data status shows fresh data. Without ``max_age``,
-    ``since`` and ``max_spread``, the data status alone counts, which is logged.
+    Codat does not say whose status it shows: then the wait goes on. For the same reason, data that is fresh may be
+    older on one of several connections, which is logged.
 
     The XCom has the time of the last successful refresh of each data type, ISO 8601 in UTC.
 
     One request shows all data types of a company. In the triggerer, all waits on a company share it. The company's
-    connections are read when the data is fresh, and before it queues a refresh.
+    connections are read once, and before it queues a refresh.
 
     A wait that succeeds can do without a worker, as that of ``CodatPushOperationSensor``. With ``refresh_if_stale``, a
     worker starts when there is a refresh to queue, and defers the task again. A task that needs a worker for another
@@ -196,7 +193,9 @@ class CodatDataFreshnessSensor(WorkerFreeSensor):
         """Check with one request, and do what has to be done so that the data becomes fresh."""
         seen = self.check()
         if seen is not None:
-            seen = self._confirm(context, self._act(context, seen))
+            seen = self._act(context, seen)
+        if self.deferrable or (seen is not None and seen.is_success):
+            self._warn_of_several_connections()
         if seen is None or not seen.is_success:
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(True, self.result(seen))
@@ -234,12 +233,11 @@ class CodatDataFreshnessSensor(WorkerFreeSensor):
         )
         return replace(seen, not_supported=())
 
-    def _confirm(self, context: Context, seen: Freshness) -> Freshness | None:
-        """Look at each connection of fresh data, and act again. ``None`` means that they cannot be read yet."""
-        if not seen.is_success:
-            return seen
-        confirmed = self.hook.run(self._wait.confirm(seen), attempts=1)
-        return None if confirmed is None else self._act(context, confirmed)
+    def _warn_of_several_connections(self) -> None:
+        from airflow_provider_codat.api.refreshing.targets import warn_of_several_connections
+
+        data_types = self._wait.requirement.data_types
+        self.hook.run(warn_of_several_connections(self.company_id, data_types, self.log), attempts=1)
 
     def _leave_out(self, not_supported: Collection[str]) -> None:
         requirement = self._wait.requirement
@@ -301,10 +299,12 @@ class CodatDataFreshnessSensor(WorkerFreeSensor):
         seen = self.outcome_of_event(event)
         if not seen.is_success:
             started = self._resume(seen, event)
-            seen = self._confirm(context, self._act(context, seen))
-            if seen is None or not seen.is_success:
-                if time.time() >= started + self.wait_limit:
-                    raise self.limit_error()
+            seen = self._act(context, seen)
+            if event["wait"]["since"] is None:  # no worker has started the task
+                self._warn_of_several_connections()
+            if not seen.is_success and time.time() >= started + self.wait_limit:
+                raise self.limit_error()
+            if not seen.is_success:
                 self.hand_over(started)
         return self.result(seen)
 

@@ -11,11 +11,14 @@ from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_codat.api.refreshing.arguments import read_named_data_types, read_since
 from airflow_provider_codat.api.refreshing.freshness import DATA_STATUS, Freshness, FreshnessWait, Requirement
+from airflow_provider_codat.api.refreshing.targets import warn_of_several_connections
 from airflow_provider_codat.api.waiting.pace import Pace
 from airflow_provider_codat.triggers import events
-from airflow_provider_codat.triggers.company_poll import LAST_CHECK_GRACE
 from airflow_provider_codat.triggers.operation import WaitTrigger
 from airflow_provider_codat.triggers.shared_polls import polls_on, wait_for_end
+
+LONGEST_WARNING = 10.0
+"""Seconds for which a trigger delays its event until it knows whether the company has several connections."""
 
 
 @dataclass(eq=False, repr=False)
@@ -25,8 +28,7 @@ class CodatDataFreshnessTrigger(WaitTrigger):
     It also fires when a worker has to queue a refresh, or has to know of a data type that the platform does not have.
     The worker then defers the task again, with the same deadline.
 
-    All waits on a company share one request for its data status. When that shows fresh data, the trigger also looks at
-    each connection, if several have a data type. As for ``CodatPushOperationTrigger``, a restart
+    All waits on a company share one request for its data status. As for ``CodatPushOperationTrigger``, a restart
     neither loses nor prolongs the wait, and the trigger never raises.
 
     :param company_id: the company.
@@ -99,27 +101,21 @@ class CodatDataFreshnessTrigger(WaitTrigger):
         )
 
     async def _end_of(self, wait: FreshnessWait, pace: Pace, deadline: float) -> Freshness:
-        began = time.time() if self.waiting_since is None else self.waiting_since
-        while True:
-            state = await wait_for_end(self.codat_conn_id, wait, pace, deadline, began)
-            seen: Freshness | None = wait.end(state)
-            if seen is not None and seen.is_success:
-                seen = await self._confirm(wait, seen, deadline)
-            if seen is not None and seen.is_terminal:
-                return seen
-            now = time.time()
-            if now >= deadline:
-                raise wait.timed_out(now - began)
-            wait.not_before = now + wait.next_pause(now, pace, now - began)
+        state = await wait_for_end(self.codat_conn_id, wait, pace, deadline, self.waiting_since)
+        ended: Freshness = wait.end(state)
+        if self.deadline is None and ended.is_success:
+            await self._warn_of_several_connections(wait)
+        return ended
 
-    async def _confirm(self, wait: FreshnessWait, seen: Freshness, deadline: float) -> Freshness | None:
-        """Look at each connection, for as long as a last check may take."""
+    async def _warn_of_several_connections(self, wait: FreshnessWait) -> None:
+        """Do what a worker does at its first check, for a task that no worker has started."""
+        data_types = wait.requirement.data_types
         requests = polls_on(self.codat_conn_id).requests_about(self.company_id)
         try:
-            async with asyncio.timeout(max(deadline - time.time(), 0.0) + LAST_CHECK_GRACE):
-                return await requests.run(wait.confirm(seen))
+            async with asyncio.timeout(LONGEST_WARNING):
+                await requests.run(warn_of_several_connections(self.company_id, data_types, self._lines))
         except TimeoutError:
-            return None
+            self._lines.warning("The connections of company %s could not be read in time.", self.company_id)
 
     async def _end(self, operation: Any) -> TriggerEvent:
         if operation.is_success:

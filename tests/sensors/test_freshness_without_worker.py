@@ -347,13 +347,14 @@ def test_a_worker_that_comes_after_the_limit_ends_the_task(in_dag, codat, compan
         made.resume_execution("execute_complete", {"event": event}, {"ti": ti})
 
 
-def test_connections_that_get_no_answer_do_not_prolong_the_wait(in_dag, codat, company, refreshed, clock):
+def test_a_slow_answer_about_connections_does_not_hold_up_a_success(in_dag, codat, company, refreshed, clock, logged):
     refreshed("bills", 60)
     clock.let_hang(CONNECTIONS)
-    codat.fault(Fault("hold", path=CONNECTIONS, times=None))
-    made, _ = in_dag(lambda: sensor(company_id=company.id, timeout=30))
+    codat.fault(Fault("hold", path=CONNECTIONS))
+    made, _ = in_dag(lambda: sensor(company_id=company.id))
     began = clock.time()
     event = run_started(made, clock, context_of())
     codat.release()
-    assert event["outcome"] == "timed_out"
-    assert clock.time() - began < 30 + 16
+    assert event["outcome"] == "ended"
+    assert clock.time() - began < 15
+    assert f"The connections of company {company.id} could not be read in time." in logged()

@@ -10,7 +10,7 @@ always                it was refreshed with success once
 ====================  ================================================================================================
 
 Its current status does not count: an error does not make older data unusable, and ``Complete`` says nothing about its
-age. If several connections have the data type, it has to be fresh on each: ``each_connection.py``.
+age.
 
 A wait ends when all data types are fresh, or when a worker has something to do:
 
@@ -36,13 +36,11 @@ from typing import Any, Self
 from airflow_provider_codat.api.endpoints.data_status import DataStatus, get_data_status
 from airflow_provider_codat.api.endpoints.operation import Checked
 from airflow_provider_codat.api.endpoints.pull_operations import NOT_SUPPORTED
-from airflow_provider_codat.api.errors import CodatError, CodatResponseError, CodatWaitTimeout
+from airflow_provider_codat.api.errors import CodatResponseError, CodatWaitTimeout
 from airflow_provider_codat.api.http.request import Request
 from airflow_provider_codat.api.http.response import expect_list, expect_object, parse_datetime
-from airflow_provider_codat.api.http.retry import can_be_waited_out
-from airflow_provider_codat.api.http.steps import Log, Steps
+from airflow_provider_codat.api.http.steps import Log
 from airflow_provider_codat.api.json_value import JsonValue
-from airflow_provider_codat.api.refreshing.each_connection import EachConnection
 from airflow_provider_codat.api.waiting.wait import Wait
 
 KEY = "data status"
@@ -201,19 +199,6 @@ class Requirement:
         wanted = {*seen.stale, *self._too_far_before(seen, now)} - done
         return tuple(name for name in self.data_types if name in wanted)
 
-    def earliest(self, seen: Freshness, now: float) -> float | None:
-        """Return the earliest time in epoch seconds at which a refresh of fresh data counts; ``None`` for any time.
-
-        :param now: the time in epoch seconds.
-        """
-        limits = [] if self.since is None else [self.since]
-        if self.max_age is not None:
-            limits.append(now - self.max_age)
-        newest = max((time.timestamp() for time in seen.synced.values() if time is not None), default=None)
-        if self.max_spread is not None and newest is not None:
-            limits.append(newest - self.max_spread)
-        return max(limits, default=None)
-
     def _too_far_before(self, seen: Freshness, now: float) -> set[str]:
         """Return the data types that are stale as soon as another one is refreshed."""
         if self.max_spread is None:
@@ -254,11 +239,6 @@ class FreshnessWait(Wait):
     queued: Collection[str] | None = field(default=None, kw_only=True)
     reports_not_supported: bool = field(default=False, kw_only=True)
     freshness: Freshness | None = field(default=None, init=False)
-    _was_confirmed: bool = field(default=False, init=False)
-    _connections: EachConnection = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._connections = EachConnection(self.company_id, self.log)
 
     @classmethod
     def of(cls, company_id: str, requirement: Requirement, log: Log, clock: Callable[[], float], **more: Any) -> Self:
@@ -269,42 +249,13 @@ class FreshnessWait(Wait):
     def answered(self, state: CompanyStatus) -> bool:
         """Record an answer, and return whether the data types are fresh or a worker has something to do."""
         self.is_answered()
-        seen = self.requirement.judge(
+        seen = self.freshness = self.requirement.judge(
             state.by_type, self.clock(), queued=self.queued, reports_not_supported=self.reports_not_supported
         )
-        return self._see(seen)
-
-    def _see(self, seen: Freshness) -> bool:
-        self.freshness = seen
         if seen.status != self.last_status:
             self.last_status = seen.status
             self.log.info("The data of company %s is %s.", self.company_id, seen.status)
         return seen.is_terminal
-
-    def confirm(self, seen: Freshness) -> Steps[Freshness | None]:
-        """Return what is known of fresh data after a look at each connection, if several have a data type.
-
-        If Codat refuses to show the connections or the list, that is logged, and the data counts as fresh.
-
-        :return: ``None`` after a transient error.
-        """
-        self._was_confirmed, now = True, self.clock()
-        earliest = self.requirement.earliest(seen, now)
-        try:
-            stale = yield from self._connections.find_stale(self.requirement.data_types, earliest)
-        except CodatError as error:
-            if can_be_waited_out(error):
-                self.failed(error, self.clock())
-                return None
-            message = "Whether the data of company %s is fresh on each connection could not be read: %s"
-            self.log.warning(message, self.company_id, error)
-            return seen
-        if stale:
-            seen = replace(seen, stale=stale)
-            if self.queued is not None:
-                seen = replace(seen, to_queue=self.requirement.to_queue(seen, self.queued, now))
-            self._see(seen)
-        return seen
 
     def end(self, state: CompanyStatus) -> Any:
         """Return what the wait has ended with: the freshness."""
@@ -312,11 +263,8 @@ class FreshnessWait(Wait):
 
     @property
     def ended_at_codat(self) -> bool:
-        """Whether a refresh has made the data fresh for the first time.
-
-        Data becomes stale with time, which no webhook announces. What is not fresh on each connection is seen again.
-        """
-        return self.freshness is not None and self.freshness.is_success and not self._was_confirmed
+        """Whether a refresh has made the data fresh. Data becomes stale with time, which no webhook announces."""
+        return self.freshness is not None and self.freshness.is_success
 
     def timed_out(self, seconds: float) -> CodatWaitTimeout:
         """Return the error for a wait that ended after this many seconds."""

@@ -20,9 +20,11 @@ Source: https://docs.codat.io/core-concepts/connections.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from airflow_provider_codat.api.endpoints.connections import DataConnection, list_data_connections
+from airflow_provider_codat.api.errors import CodatError
 from airflow_provider_codat.api.http.paging import Page
 from airflow_provider_codat.api.http.steps import Log, Steps
 from airflow_provider_codat.api.refreshing.decision import Target
@@ -52,6 +54,25 @@ def choose_targets(company_id: str, data_types: Sequence[str], log: Log) -> Step
                 *(each.id, each.source_type, ", ".join(left_out)),
             )
     return targets
+
+
+def warn_of_several_connections(company_id: str, data_types: Sequence[str], log: Log) -> Steps[None]:
+    """Read a company's connections, and log which data types several of them have.
+
+    The data status does not say which of them was refreshed. If the connections cannot be read, that is logged.
+    """
+    try:
+        targets = yield from choose_targets(company_id, data_types, log)
+    except CodatError as error:
+        log.warning("The connections of company %s could not be read: %s", company_id, error)
+        return
+    count = Counter(each.data_type for each in targets)
+    if several := [data_type for data_type in data_types if count[data_type] > 1]:
+        log.warning(
+            "Company %s has several connections with %s. Codat does not say which of them it has refreshed, so the data"
+            " of another one may be older.",
+            *(company_id, ", ".join(several)),
+        )
 
 
 def _on_each(data_type: str, connections: Sequence[DataConnection]) -> list[Target]:
