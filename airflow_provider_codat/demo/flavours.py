@@ -71,11 +71,7 @@ AIRFLOW_2 = Flavour(
     login=None,
     config={
         "AIRFLOW__API__AUTH_BACKENDS": "airflow.providers.fab.auth_manager.api.auth.backend.basic_auth",
-        # One task at a time, in a fork: the SequentialExecutor starts a Python for each, which takes four seconds. With
-        # SQLite, Airflow has this executor only where the variable of its own tests is set.
-        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-        "AIRFLOW__CORE__PARALLELISM": "1",
-        "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
+        "AIRFLOW__CORE__EXECUTOR": "SequentialExecutor",
         "AIRFLOW__WEBSERVER__SECRET_KEY": "{secret}",
     },
 )

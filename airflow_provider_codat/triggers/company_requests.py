@@ -74,11 +74,13 @@ class CompanyRequests:
         """Run steps that only send requests, and return their result. The connection must be open.
 
         An error of the first request goes to the steps at once. A later request is sent again after transient errors,
-        so that a list of many pages does not begin anew because of one of them.
+        so that a list of many pages does not begin anew because of one of them. Once this was of no use, it is not done
+        any more: steps that pass over what cannot be read do not pause for each.
         """
         answer: Any = None
         error: CodatError | None = None
-        pauses: Sequence[float] = ()
+        pauses: Sequence[float] = ()  # of the next request
+        later = AGAIN_AFTER
         while True:
             try:
                 step = steps.send(answer) if error is None else steps.throw(error)
@@ -91,7 +93,8 @@ class CompanyRequests:
                     answer = await self._ask_again(step, pauses)
                 except CodatError as failure:
                     error = failure
-                pauses = AGAIN_AFTER
+                    later = () if pauses else later
+                pauses = later
 
     async def _ask_again(self, request: Request[T], pauses: Sequence[float]) -> T:
         for pause in pauses:

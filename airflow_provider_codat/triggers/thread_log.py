@@ -37,8 +37,9 @@ LINES_OF_A_ROUND = 7
 """Lines in 4 KB, at least: most have 400 to 500 bytes, of which most are names and ids."""
 
 
-_since_rounds = 0
-"""Lines since the supervisor had rounds to read them."""
+_lines_written = 0
+_lines_read = 0
+"""Lines for which the supervisor has had rounds."""
 
 
 class ThreadLog:
@@ -66,10 +67,14 @@ class ThreadLog:
 
     def log(self, level: int, message: str, *args: object, exc_info: BaseException | None = None) -> None:
         """Log a line at this level of ``logging``."""
-        global _since_rounds
-        _since_rounds += 1
         write = partial(self._log.log, level, message, *args, **({"exc_info": exc_info} if exc_info else {}))
-        _lines().put(partial(contextvars.copy_context().run, write))
+        _lines().put(partial(_write_line, contextvars.copy_context(), write))
+
+
+def _write_line(context: contextvars.Context, write: Callable[[], object]) -> None:
+    global _lines_written
+    context.run(write)
+    _lines_written += 1
 
 
 async def kept() -> None:
@@ -128,13 +133,14 @@ _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDict
 
 async def _rounds() -> None:
     """Let the supervisor have as many rounds as the lines take that were written since the last ones."""
-    global _since_rounds
+    global _lines_read
     from airflow.sdk.log import mask_secret
 
     loop = asyncio.get_running_loop()
     async with _turns.setdefault(loop, asyncio.Lock()):
         del _next_rounds[loop]
-        lines, _since_rounds = _since_rounds, 0
+        written = _lines_written  # the thread goes on counting
+        lines, _lines_read = written - _lines_read, written
         for _ in range(1 + math.ceil(lines / LINES_OF_A_ROUND)):
             # The message with the least effect, none, which each Airflow 3 answers.
             await sync_to_async(mask_secret)("")

@@ -108,7 +108,7 @@ def open_page(browser: Browser, airflow: AirflowStack, asset: str, dag_id: str, 
 
 @pytest.fixture(scope="module")
 def of_webhooks(browser: Browser, airflow: AirflowStack, started: None) -> Page:
-    page = open_page(browser, airflow, ANY_INVOICES, ON_WEBHOOK, last_entry='"codatConnId"')
+    page = open_page(browser, airflow, ANY_INVOICES, ON_WEBHOOK, last_entry='"eventId"')
     browser.picture("asset-of-webhooks")
     return page
 
@@ -116,7 +116,7 @@ def of_webhooks(browser: Browser, airflow: AirflowStack, started: None) -> Page:
 @pytest.fixture(scope="module")
 def of_watcher(browser: Browser, airflow: AirflowStack, started: None) -> Page:
     """Open the page of the watched asset, and the list of its watchers on it."""
-    page = open_page(browser, airflow, WATCHED_INVOICES, ON_REFRESH, last_entry='"status"')
+    page = open_page(browser, airflow, WATCHED_INVOICES, ON_REFRESH, last_entry='"codatConnId"')
     browser.click(button("1 Watcher"))
     browser.see("codat", '//*[@data-scope="popover" and @data-part="content"]')
     browser.picture("asset-of-watcher")
@@ -142,8 +142,8 @@ def test_the_event_of_a_webhook_has_a_source_and_ids(of_webhooks: Page, company:
     assert re.search(r"Source:\s+API\n", of_webhooks.event)
     assert re.search(rf"Triggered Dag Run:\s+{ON_WEBHOOK}\n", of_webhooks.event)
     assert {*re.findall(r'"(\w+)":', of_webhooks.event)} == {
-        *("messageId", "eventId", "eventType", "companyId", "connectionId"),
-        *("dataType", "operationKey", "status", "codatConnId"),
+        *("eventType", "companyId", "connectionId", "dataType", "status"),
+        *("codatConnId", "messageId", "eventId"),
     }
     assert f'"companyId":"{company.id}"' in without_spaces(of_webhooks.event)
     assert company.name not in of_webhooks.event

@@ -46,4 +46,4 @@ def test_the_end_of_a_push_is_an_event_and_starts_the_dag(
         WHERE asset.uri = %(uri)s
     """
     ((changes,),) = backends.rows(query, uri=data_uri(watched, "bills"))
-    assert [change["id"] for change in changes] == [key]
+    assert [change["pushOperationKey"] for change in changes] == [key]

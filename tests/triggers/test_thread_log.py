@@ -112,7 +112,7 @@ def supervisor(monkeypatch):
     task_runner = pytest.importorskip("airflow.sdk.execution_time.task_runner", reason="Airflow 2 has no supervisor")
     supervisor = Supervisor()
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
-    monkeypatch.setattr(thread_log, "_since_rounds", 0)
+    monkeypatch.setattr(thread_log, "_lines_read", thread_log._lines_written)
     yield supervisor
     supervisor.answers.set()
 

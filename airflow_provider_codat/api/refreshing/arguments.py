@@ -29,6 +29,8 @@ def read_data_types(value: Any) -> tuple[str, ...] | None:
             raise CodatInputError(
                 "data_types is text that is not JSON: append | tojson to the template's expression"
             ) from None
+        if isinstance(value, str) and value.lstrip().startswith("["):
+            return read_data_types(value)  # the triggerer has encoded text that was JSON already
     if value is None:
         return None
     names = [value] if isinstance(value, str) else list(value)
@@ -38,9 +40,9 @@ def read_data_types(value: Any) -> tuple[str, ...] | None:
 
 
 def read_named_data_types(value: Any) -> tuple[str, ...]:
-    """Do the same for an argument that has to name them.
+    """Return the data types of an argument that must not be ``None``, as :func:`read_data_types` does.
 
-    :raises CodatInputError: it does not.
+    :raises CodatInputError: it is ``None``, or one cannot be a data type, or there is none.
     """
     data_types = read_data_types(value)
     if data_types is None:

@@ -31,7 +31,7 @@ future of this machine's clock counts as one of now, so that it does not make la
 A poll reads the list, newest first, to the first page that ends before ``floor``. An operation in ``open`` that these
 pages do not show is due a tenth of its age after it was last read, at least once an hour. If several are due, the poll
 reads further pages, fewer than there are operations to find. Those that it does not find are read one by one. One that
-cannot be read is read again when it is due next, and holds up no other. What Codat does not have in two polls, and what
+cannot be read is passed over, and read again when it is due next. What Codat does not have in two polls, and what
 is still open after 30 days, leaves ``open``.
 
 The first poll reads a day of the list and reports nothing.

@@ -32,6 +32,8 @@ def test_data_types_are_read(value, read):
 def test_the_json_of_data_types_is_read_as_they_are(names):
     assert read_data_types(json.dumps(names)) == read_data_types(names) == tuple(names)
     assert read_data_types(json.dumps(names[0])) == (names[0],)
+    # The output of a task that is JSON text, as the triggerer reads it.
+    assert read_data_types(json.dumps(json.dumps(names))) == tuple(names)
 
 
 @pytest.mark.parametrize(
