@@ -80,7 +80,7 @@ class CompanyRequests:
         answer: Any = None
         error: CodatError | None = None
         pauses: Sequence[float] = ()  # of the next request
-        later = AGAIN_AFTER
+        later: Sequence[float] = AGAIN_AFTER
         while True:
             try:
                 step = steps.send(answer) if error is None else steps.throw(error)
