@@ -74,7 +74,7 @@ def codat_webhook_asset(codat_conn_id: str, *, host: str = HOST, **kwargs: Any) 
 
 
 def codat_changes(triggering_asset_events: Mapping[Any, Any] | None) -> list[dict[str, Any]]:
-    """Return the changes at Codat of which the asset events of a DAG run say, whoever has added the events.
+    """Return the changes at Codat that the asset events of a DAG run describe, whoever has added the events.
 
     Operators with ``asset_events``, watchers and the receiver of webhooks add them. Each change is a dict of ids, names
     and counts, never records: ``companyId``, ``dataType``, ``connectionId``, ``status``, ``codatConnId``, and

@@ -38,8 +38,10 @@ LINES_OF_A_ROUND = 7
 
 
 _lines_written = 0
+"""Lines that the thread has written. Only the thread changes this."""
+
 _lines_read = 0
-"""Lines for which the supervisor has had rounds."""
+"""Those of them for which the supervisor has had rounds. Only the event loop changes this."""
 
 
 class ThreadLog:
@@ -142,7 +144,7 @@ async def _rounds() -> None:
         written = _lines_written  # the thread goes on counting
         lines, _lines_read = written - _lines_read, written
         for _ in range(1 + math.ceil(lines / LINES_OF_A_ROUND)):
-            # The message with the least effect, none, which each Airflow 3 answers.
+            # A message without an effect, which every Airflow 3 answers.
             await sync_to_async(mask_secret)("")
 
 

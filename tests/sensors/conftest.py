@@ -1,8 +1,11 @@
 """What the sensors' tests need of Airflow, and a company whose data ages in virtual time."""
 
+import json
+import warnings
 from types import SimpleNamespace
 
 import pytest
+from airflow.providers.common.compat.sdk import DAG
 from refresh_runs import refreshes
 from sensor_driver import Driver
 from trigger_runner import through_the_database
@@ -13,6 +16,22 @@ from airflow_provider_codat.tasks.start_from_trigger import triggerer_starts_tas
 collect_ignore = [] if triggerer_starts_tasks() else ["test_freshness_without_worker.py", "test_start_from_trigger.py"]
 
 HOUR = 3600.0
+
+
+@pytest.fixture
+def in_dag():
+    """Return a function that returns what ``make`` makes in a DAG that can be serialized, and what was warned of."""
+
+    from airflow.serialization.serialized_objects import DagSerialization  # Airflow 3.3
+
+    def in_dag(make, **dag_arguments):
+        with warnings.catch_warnings(record=True) as caught, DAG("dag", schedule=None, **dag_arguments) as dag:
+            warnings.simplefilter("always")
+            made = make()
+        DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag))))
+        return made, [str(each.message) for each in caught if each.category is UserWarning]
+
+    return in_dag
 
 
 @pytest.fixture

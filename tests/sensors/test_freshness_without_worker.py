@@ -1,14 +1,11 @@
 """The sensor of fresh data that the triggerer starts: what it is handed, and when a worker has a part in it."""
 
-import json
-import warnings
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout
-from airflow.sdk import DAG, task
-from airflow.serialization.serialized_objects import DagSerialization
+from airflow.sdk import task
 from airflow.triggers.base import TaskSuccessEvent
 from refresh_runs import queued
 from trigger_runner import from_row, only_event, run_started, started, through_the_database
@@ -33,20 +30,6 @@ def list_choices():
 
 def output(name="choose"):
     return f"ti.xcom_pull(task_ids='{name}', key='return_value', map_indexes=-1)"
-
-
-@pytest.fixture
-def in_dag():
-    """Return a function that returns what ``make`` makes in a DAG that can be serialized, and what was warned of."""
-
-    def in_dag(make, **dag_arguments):
-        with warnings.catch_warnings(record=True) as caught, DAG("dag", schedule=None, **dag_arguments) as dag:
-            warnings.simplefilter("always")
-            made = make()
-        DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag))))
-        return made, [str(each.message) for each in caught if each.category is UserWarning]
-
-    return in_dag
 
 
 def sensor(**arguments):

@@ -1,13 +1,10 @@
 """What the scheduler of Airflow 3.3 and later is handed to start the sensor in the triggerer."""
 
-import json
-import warnings
 from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
-from airflow.sdk import DAG, task, task_group
-from airflow.serialization.serialized_objects import DagSerialization
+from airflow.sdk import task, task_group
 from trigger_runner import from_row, run_started, through_the_database
 
 from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
@@ -31,20 +28,6 @@ def list_keys():
 
 def noop(*arguments):
     """Stand for a callback."""
-
-
-@pytest.fixture
-def in_dag():
-    """Return a function that returns what ``make`` makes in a DAG that can be serialized, and what was warned of."""
-
-    def in_dag(make, **dag_arguments):
-        with warnings.catch_warnings(record=True) as caught, DAG("dag", schedule=None, **dag_arguments) as dag:
-            warnings.simplefilter("always")
-            made = make()
-        DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag))))
-        return made, [str(each.message) for each in caught if each.category is UserWarning]
-
-    return in_dag
 
 
 def sensor(**arguments):

@@ -10,6 +10,7 @@ from math import inf, nan
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from step_runs import run_steps
 
 from airflow_provider_codat.api.errors import CodatApiError, CodatNotFoundError, CodatResponseError, CodatServerError
 from airflow_provider_codat.api.watching import ends
@@ -81,17 +82,12 @@ class Codat:
         return [change["pushOperationKey"] for change in self.run(watch.poll(lambda: START + self.now, LOG))]
 
     def run(self, steps):
-        answer, error = None, None
-        while True:
-            try:
-                request = steps.throw(error) if error else steps.send(answer)
-            except StopIteration as end:
-                return end.value
-            answer, error = None, None
-            try:
-                answer = self.answer(request)
-            except CodatApiError as refused:
-                error = refused
+        return run_steps(steps, self.answer_in_a_second)
+
+    def answer_in_a_second(self, request):
+        try:
+            return self.answer(request)
+        finally:
             self.now += 1.0
 
     def answer(self, request):

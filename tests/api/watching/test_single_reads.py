@@ -4,6 +4,7 @@ import logging
 from datetime import UTC, datetime
 
 import pytest
+from step_runs import run_steps
 
 from airflow_provider_codat.api.endpoints.push_operations import PUSH_OPERATION, push_history
 from airflow_provider_codat.api.errors import (
@@ -30,15 +31,14 @@ def operation(key, requested, status="Pending"):
 
 def answers(steps, at_once):
     """Run steps whose requests are answered at once, by path, and return their result. An answer can be an error."""
-    answer, error = None, None
-    while True:
-        try:
-            request = steps.throw(error) if error else steps.send(answer)
-        except StopIteration as end:
-            return end.value
-        answer, error = None, at_once[request.path.removeprefix(f"/companies/{COMPANY}")]
-        if not isinstance(error, CodatError):
-            answer, error = request.read(error), None
+
+    def answer(request):
+        found = at_once[request.path.removeprefix(f"/companies/{COMPANY}")]
+        if isinstance(found, CodatError):
+            raise found
+        return request.read(found)
+
+    return run_steps(steps, answer)
 
 
 def page(*operations, total=None):
