@@ -1,8 +1,8 @@
 """The requests that a process has under way: so many at a time.
 
 A body that comes slowly keeps its place until another request needs it. So clients that send slowly, or open many
-connections, keep no webhook out: Codat sends it whole, so its body does not come slowly. This does not depend on the address of a
-client, which behind an ingress is that of the ingress for all.
+connections, keep no webhook out: Codat sends it whole, so its body does not come slowly. This does not depend on the
+address of a client, which behind an ingress is that of the ingress for all.
 """
 
 from __future__ import annotations
