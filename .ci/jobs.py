@@ -26,14 +26,12 @@ class Job:
     :param python: minor version.
     :param dependencies: ``newest``; ``lowest``, our own dependencies at the lower bounds of ``pyproject.toml``; or
         ``constrained``, by the list of Airflow's own constraints in the folder ``constraints``.
-    :param only: the tests that run, by path; default all but those that the lists of ``versions.toml`` leave out.
     :param pins: further requirements -> the reason for each; default none.
     """
 
     airflow: str
     python: str
     dependencies: Literal["newest", "lowest", "constrained"]
-    only: list[str] = field(default_factory=list)
     pins: dict[str, str] = field(default_factory=dict)
 
     @property
