@@ -49,7 +49,7 @@ class WorkerFreeSensor(WaitingSensor):
         """Return the ``start_trigger_args`` for a mapped sensor with ``start_from_trigger``.
 
         Airflow gives the same arguments to the triggers of all map indexes. So these are templates, which select the
-        values of one map index::
+        values of one map index. For push operations::
 
             arguments = {"task_id": "landed", "company_id": "...", "start_from_trigger": True, "end_from_trigger": True}
             mapped = {"push_operation_key": push_bills()}  # returns a list of keys
