@@ -266,9 +266,9 @@ class Checks:
         output.run(prefix / "bin" / "python", "-I", "-c", IMPORT_ALL, cwd=empty, **home)
         output.run(prefix / "bin" / "airflow", "providers", "get", "airflow-provider-codat", cwd=empty, **home)
         output.run(prefix / "bin" / "codat-demo", "--help", cwd=empty)
-        output.run(prefix / "bin" / "codat-demo", cwd=empty)
+        output.run(prefix / "bin" / "codat-demo", cwd=empty, TMPDIR=str(empty))
         if any(empty.iterdir()):
-            raise StepFailed("codat-demo left files in the folder in which it was started")
+            raise StepFailed("codat-demo left files in the folder in which it was started, which had its Airflow, too")
 
     def browse(self, output: Output) -> None:
         """Run the browser tests against the user interface of the newest Airflow."""
