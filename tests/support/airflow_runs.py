@@ -24,6 +24,21 @@ class AirflowStack(airflow_stack.AirflowStack):
     def trigger(self, dag_id: str, conf: Mapping[str, object] | None = None, *, timeout: float = 60) -> DagRun:
         return DagRun(**vars(super().trigger(dag_id, conf, timeout=timeout)))
 
+    def pause(self, dag_id: str, *, is_paused: bool) -> None:
+        """Pause a DAG or let it go on, and parse its file: only then does Airflow end or begin its watchers."""
+        self.write("PATCH", f"/dags/{dag_id}", json={"is_paused": is_paused})
+        self.parse(dag_id)
+
+    def parse(self, dag_id: str, *, timeout: float = 300) -> None:
+        """Let Airflow parse the file of a DAG at once, and wait until it has."""
+        before = self.call("GET", f"/dags/{dag_id}")
+
+        def is_parsed() -> bool:
+            return bool(self.call("GET", f"/dags/{dag_id}")["last_parsed_time"] != before["last_parsed_time"])
+
+        self.write("PUT", f"/parseDagFile/{before['file_token']}")
+        self.wait_until(f"the file of {dag_id} to be parsed", is_parsed, timeout=timeout)
+
     def stop(self, name: str, number: signal.Signals = signal.SIGTERM, *, timeout: float = 180) -> int:
         """End a service, and wait until its process group has ended; return its exit status, negative for a signal.
 
