@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from airflow_runs import AirflowStack
 
-# 90 starts of a worker, and two of a triggerer.
+# 60 starts of a worker, and two of a triggerer.
 pytestmark = pytest.mark.timeout(1800)
 
 #: What ends the triggerer.
