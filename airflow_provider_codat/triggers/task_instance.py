@@ -18,6 +18,7 @@ from asgiref.sync import sync_to_async
 
 from airflow_provider_codat.api.errors import CodatError
 from airflow_provider_codat.links.codat import store_company_link
+from airflow_provider_codat.triggers.thread_log import wait_in_any_case
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
@@ -27,6 +28,9 @@ COLLECT = 0.5
 
 PULL_PATIENCE = 60.0
 """Seconds for which a pull that fails is repeated."""
+
+LONGEST_QUESTION = 20.0
+"""Seconds for which the answer about a state is waited for. Airflow gives all of ``on_kill`` 30 seconds."""
 
 LONGEST_PAUSE = 10.0
 """The longest pause in seconds between two pulls of which the first failed. The first pause is a second."""
@@ -135,12 +139,17 @@ UNKNOWN = "unknown"
 
 
 async def state_of(ti: Any) -> str | None:
-    """Return the present state of a task instance: ``None`` if it was cleared, ``UNKNOWN`` if Airflow has no answer."""
+    """Return the present state of a task instance: ``None`` if it was cleared, ``UNKNOWN`` if Airflow has no answer.
+
+    A cancellation does not end this sooner: Airflow cancels a trigger that asks here, again and again.
+    """
     loop = asyncio.get_running_loop()
     key = loop, ti.dag_id, ti.run_id, ti.task_id
     if key not in _asking:
         _asking[key] = loop.create_task(_states(key), context=contextvars.Context())
-    states = await asyncio.shield(_asking[key])
+    asking = _asking[key]
+    await wait_in_any_case(asking, LONGEST_QUESTION)
+    states = asking.result() if asking.done() else {}
     name = ti.task_id if ti.map_index < 0 else f"{ti.task_id}_{ti.map_index}"
     return states.get(name, UNKNOWN)
 

@@ -19,6 +19,7 @@ import contextvars
 import logging
 import math
 import os
+import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -85,11 +86,26 @@ async def kept() -> None:
     A cancellation does not end this sooner: Airflow cancels a trigger whose event it has stored.
     """
     keeping = asyncio.create_task(_kept())
-    try:
-        await asyncio.shield(keeping)
-    except asyncio.CancelledError:
-        await asyncio.wait([keeping])
-        raise
+    cancelled = await wait_in_any_case(keeping)
+    keeping.result()
+    if cancelled:
+        raise cancelled
+
+
+async def wait_in_any_case(task: asyncio.Task[Any], longest: float = math.inf) -> asyncio.CancelledError | None:
+    """Wait for a task although this is cancelled. Airflow cancels a trigger once a second until it has ended.
+
+    :param longest: seconds to wait at most; default no limit.
+    :returns: the last cancellation.
+    """
+    cancelled = None
+    give_up_at = time.monotonic() + longest
+    while not task.done() and (left := give_up_at - time.monotonic()) > 0:
+        try:
+            await asyncio.wait([task], timeout=None if left == math.inf else left)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    return cancelled
 
 
 async def _kept() -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from airflow_runs import AirflowStack
+from e2e.watchers import EXAMPLE, REFRESHED
+from edited_examples import with_constants
 from webhook_messages import SECRET
 
 from airflow_provider_codat.demo.onboarding import example_dags
@@ -18,8 +20,15 @@ if TYPE_CHECKING:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests that share an Airflow last: even an idle Airflow takes a third of a processor from other tests."""
-    items.sort(key=lambda item: "airflow" in getattr(item, "fixturenames", ()))
+    """Run the tests that share an Airflow last: even an idle Airflow takes a third of a processor from other tests.
+
+    Of these, run those last that stop its triggerer.
+    """
+
+    def uses(item: pytest.Item) -> tuple[bool, ...]:
+        return tuple(name in getattr(item, "fixturenames", ()) for name in ("airflow", "stories"))
+
+    items.sort(key=uses)
 
 
 @pytest.fixture(scope="session")
@@ -33,18 +42,28 @@ def hasty(codat: CodatSimulator) -> str:
     return codat.connection(max_attempts=2, max_retry_wait=0)
 
 
-def dags() -> Iterator[Path]:
-    """Yield the examples and the DAGs that run on every Airflow, and those of the tests that run on the newest."""
+def dags(folder: Path) -> Iterator[Path]:
+    """Yield the examples and the DAGs that run on every Airflow, and those of the tests that run on the newest.
+
+    :param folder: where an example that has been edited goes. Its copy replaces the example.
+    """
     yield example_dags()
     yield Path(__file__).with_name("dags_of_each_version")
     if version("apache-airflow") >= "3.3":
         yield Path(__file__).with_name("dags")
+        yield with_constants(EXAMPLE, folder, COMPANY_ID=REFRESHED, PATH=str(folder / "files"), POLL_INTERVAL=1.0)
 
 
 @pytest.fixture(scope="session")
-def airflow(codat: CodatSimulator) -> Iterator[AirflowStack]:
+def watched_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the example that watches. It writes to the folder ``files`` in it."""
+    return tmp_path_factory.mktemp("watched")
+
+
+@pytest.fixture(scope="session")
+def airflow(codat: CodatSimulator, watched_folder: Path) -> Iterator[AirflowStack]:
     with AirflowStack(
-        *dags(),
+        *dags(watched_folder),
         connections={
             "codat_default": codat.connection(webhook_secrets=SECRET),
             "codat_hinted": codat.connection(webhook_secrets=SECRET),
@@ -55,9 +74,14 @@ def airflow(codat: CodatSimulator) -> Iterator[AirflowStack]:
             "AIRFLOW__CODAT__WEBHOOK_CONNECTIONS": "codat_default,codat_hinted",
             # Without a Fernet key trigger arguments are stored in plain text, so that a leak into them can be seen.
             "AIRFLOW__CORE__FERNET_KEY": "",
+            # With the demo's 0.2 seconds, a scheduler that has nothing to do takes a sixth of a core.
+            "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
             # A worker tells every second that it lives. One that was killed is missed after so many, not after 300.
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
+            # A triggerer that was killed keeps its triggers until its heartbeat is that old.
+            "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+            "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
         },
     ) as airflow:
         yield airflow

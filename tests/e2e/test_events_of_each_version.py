@@ -59,20 +59,14 @@ def watching(airflow: AirflowStack, account: CodatSimulator) -> Iterator[None]:
     """Let the watcher poll during the tests of this file. It takes some seconds to begin."""
     airflow.wait_until("the DAGs", lambda: is_known(airflow, ON_WEBHOOK), timeout=PATIENCE)
     if HAS_WATCHERS:
-        pause(airflow, ON_WATCHER, is_paused=False)
+        airflow.pause(ON_WATCHER, is_paused=False)
     yield
     if HAS_WATCHERS:
-        pause(airflow, ON_WATCHER, is_paused=True)
+        airflow.pause(ON_WATCHER, is_paused=True)
 
 
 def is_known(airflow: AirflowStack, dag_id: str) -> bool:
     return bool(airflow.call("GET", "/dags", params={"dag_id_pattern": dag_id})["dags"])
-
-
-def pause(airflow: AirflowStack, dag_id: str, *, is_paused: bool) -> None:
-    """Pause a DAG or let it go on, and parse its file at once: only then does Airflow end or begin its watchers."""
-    dag = airflow.write("PATCH", f"/dags/{dag_id}", json={"is_paused": is_paused})
-    airflow.write("PUT", f"/parseDagFile/{dag['file_token']}")
 
 
 def events(airflow: AirflowStack, uri: str) -> list[dict[str, Any]]:

@@ -30,7 +30,8 @@ pytestmark = pytest.mark.timeout(900)
 PATIENCE = 120
 #: In every record that is written here, and to be in no log.
 CANARY = "canary-3b1f0c5e"
-MANY = 50
+#: So many that each of the faults below is drawn. What is drawn is the same in each run.
+MANY = 30
 REFUSAL = Outcome(
     "Failed",
     error_message="The bill was refused.",

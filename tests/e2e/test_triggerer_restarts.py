@@ -5,56 +5,58 @@ from __future__ import annotations
 import json
 import re
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from airflow_runs import AirflowStack
-from e2e.waits import CONN_ID, COUNT, NEVER, SHORT_TIMEOUT, Waits
-from e2e.watchers import A_PART, EXAMPLE, Watchers
-from edited_examples import with_constants
+from e2e.waits import CONN_ID, COUNT, NEVER, PATIENCE, SHORT_TIMEOUT, Waits
+from e2e.watchers import BY_NAME, EXAMPLE, LAST_PART, WATCHING, Watchers
 
 from airflow_provider_codat.simulator import CodatSimulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-# A start of Airflow, 90 starts of a worker, and five of a triggerer.
+    from airflow_runs import AirflowStack
+
+# 60 starts of a worker, and two of a triggerer.
 pytestmark = pytest.mark.timeout(1800)
 
-HERE = Path(__file__).parent
+#: What ends the triggerer.
+SIGNALS = [signal.SIGTERM, signal.SIGKILL]
 
 
 @pytest.fixture(scope="module")
-def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Waits, Watchers]]:
-    """Play both stories, one after the other, on one Airflow of their own: the triggerer of the other tests stays."""
-    folder = tmp_path_factory.mktemp("watchers")
-    with (
-        CodatSimulator(company_count=5) as waited,
-        CodatSimulator(company_count=2) as watched,
-        AirflowStack(
-            HERE / "dags" / "codat_many_waits.py",
-            HERE / "watcher_dags",
-            with_constants(
-                EXAMPLE, folder, COMPANY_ID=watched.companies[1].id, PATH=str(folder / "files"), POLL_INTERVAL=1.0
-            ),
-            connections={"codat_default": watched.connection_uri, CONN_ID: waited.connection_uri},
-            env={
-                "CODAT_WATCHED": watched.companies[0].id,
-                # Without a Fernet key trigger arguments are stored in plain text.
-                "AIRFLOW__CORE__FERNET_KEY": "",
-                # A triggerer that was killed keeps its triggers until its heartbeat is that old.
-                "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
-                "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
-                # Files are parsed again and again: a watcher that another file takes away would show.
-                "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
-            },
-        ) as airflow,
-    ):
-        waits, watchers = Waits(airflow, waited), Watchers(airflow, watched, folder / "files")
-        waits.play()
-        watchers.play()
+def stories(codat: CodatSimulator, airflow: AirflowStack, watched_folder: Path) -> Iterator[tuple[Waits, Watchers]]:
+    """Play both stories at once. They take away the triggerer of all tests that share the Airflow, and so come last."""
+    with CodatSimulator(company_count=5) as waited:
+        airflow.write("POST", "/connections", json={"connection_id": CONN_ID, **json.loads(waited.connection_uri)})
+        waits, watchers = Waits(airflow, waited), Watchers(airflow, codat, watched_folder / "files")
+        play(airflow, waits, watchers)
         yield waits, watchers
+
+
+def play(airflow: AirflowStack, waits: Waits, watchers: Watchers) -> None:
+    """Let operations end just before the triggerer is stopped and while it is, the same with a kill, and after."""
+    watchers.begin()
+    waits.begin()
+    for number in SIGNALS:
+        watchers.end_some()
+        waits.end_some()
+        # What comes next meets the other operations midway.
+        airflow.wait_until("reports", lambda: waits.has_a_report() and watchers.has_a_report(), timeout=PATIENCE)
+        waits.statuses.append(airflow.stop("triggerer", number))
+        waits.end_some()
+        watchers.end_some_unseen()
+        waits.see_the_stop()
+        airflow.start("triggerer")
+        watchers.end_some()
+        waits.wait_until_the_triggerer_has_the_rest()
+        watchers.wait_for_all_reports()
+    waits.end_some()
+    watchers.end_some(LAST_PART)
+    waits.wait_for_the_end()
+    watchers.wait_for_the_end()
 
 
 @pytest.fixture
@@ -90,7 +92,10 @@ def test_the_xcom_is_the_operation(waits: Waits) -> None:
             operation = waits.codat.push(wait.key)
             record_ids = [change["recordRef"]["id"] for change in operation["changes"]]
             expected[index] = {**operation, "recordId": record_ids[0] if record_ids else None}
-    rows = waits.rows("SELECT map_index, value FROM xcom WHERE task_id = 'landed' AND key = 'return_value'")
+    rows = waits.rows(
+        "SELECT map_index, value FROM xcom WHERE run_id = ? AND task_id = 'landed' AND key = 'return_value'",
+        waits.run.run_id,
+    )
     assert {index: json.loads(value) for index, value in rows} == expected
     assert waits.run.xcom("landed", map_index=0) == expected[0]
 
@@ -113,12 +118,14 @@ def test_a_deadline_that_passed_without_a_triggerer_is_met_by_the_next(waits: Wa
 
 def test_no_operation_is_reported_twice(waits: Waits) -> None:
     events: dict[int, list[str]] = {}
-    for index, event in waits.rows("SELECT map_index, event FROM log WHERE task_id = 'landed' ORDER BY id"):
+    of_the_run = "SELECT map_index, event FROM log WHERE run_id = ? AND task_id = 'landed' ORDER BY id"
+    for index, event in waits.rows(of_the_run, waits.run.run_id):
         events.setdefault(index, []).append(event)
     assert events == {index: ["running", "deferred", "running", wait.state] for index, wait in enumerate(waits.waits)}
     for index, wait in enumerate(waits.waits[:-NEVER]):
         assert waits.run.log("landed", index).count(f"{wait.key} ended as {wait.outcome.status}.") == 1
-    assert waits.rows("SELECT id FROM trigger WHERE classpath NOT LIKE '%.CodatEventTrigger'") == []
+    new = "SELECT id FROM trigger WHERE id > ? AND classpath NOT LIKE '%.CodatEventTrigger'"
+    assert waits.rows(new, waits.ids_before) == []
 
 
 # -- the watchers ------------------------------------------------------------------------------------------------------
@@ -129,7 +136,7 @@ def test_no_end_is_lost_while_the_triggerer_is_killed_and_stopped(watchers: Watc
     assert {*reported} == {*watchers.keys}
     # What was reported when a signal came, and whose cursor was not stored yet, comes again. Nothing else does.
     twice = {key for key, count in reported.items() if count > 1}
-    assert twice <= {*watchers.keys[:-A_PART]}
+    assert twice <= {*watchers.keys[:-LAST_PART]}
     print(f"{len(twice)} of {len(reported)} changes came twice, in {len(watchers.events('bills'))} asset events")
 
 
@@ -142,7 +149,7 @@ def test_ten_refreshes_in_three_seconds_are_reported_once_and_their_records_are_
 
 
 def test_a_watched_asset_starts_dags_of_its_own_file_and_of_others(watchers: Watchers) -> None:
-    for dag_id in ("codat_watched_pushes", "codat_watched_by_name", EXAMPLE):
+    for dag_id in (WATCHING, BY_NAME, EXAMPLE):
         assert watchers.runs("success", dag_id) >= 1
 
 

@@ -1,9 +1,8 @@
-"""44 waits that outlive their triggerer: what happens, and what is seen of it."""
+"""29 waits that outlive their triggerer: what happens, and what is seen of it."""
 
 from __future__ import annotations
 
 import json
-import signal
 import sqlite3
 import time
 from contextlib import closing
@@ -13,8 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow_provider_codat.simulator import UNDECIDED, CodatSimulator, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from airflow_runs import AirflowStack
 
     from airflow_provider_codat.simulator import Company
@@ -24,14 +21,14 @@ PATIENCE = 400
 #: The connection of the waits.
 CONN_ID = "codat_waits"
 #: How many operations end at each of five moments, and how many never do.
-AT_ONCE, NEVER = 8, 4
+AT_ONCE, NEVER = 5, 4
 COUNT = 5 * AT_ONCE + NEVER
 #: Seconds the latter are waited for: longer than from the first of these waits to the triggerer's stop.
 SHORT_TIMEOUT = 45
 
 REFUSED = Outcome("Failed", error_message="The ledger is closed.", errors=["supplierRef: is unknown"])
-#: How operations end, in turns, and whether the wait is to fail if that is no success.
-ENDS = [*[(Outcome(), True)] * 7, (REFUSED, True), (REFUSED, False), (Outcome("TimedOut"), True)]
+#: How operations end at each moment, and whether the wait is to fail if that is no success.
+ENDS = [(Outcome(), True), (REFUSED, True), (Outcome(), True), (REFUSED, False), (Outcome("TimedOut"), True)]
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,10 @@ class Waits:
         # Airflow starts them in this order, so these have just begun when all are deferred.
         self.waits += [self._wait(self.silent, UNDECIDED, timeout=SHORT_TIMEOUT) for _ in range(NEVER)]
         self.moments: list[Moment] = []
+        #: With which the triggerer has ended.
         self.statuses: list[int] = []
+        #: How many operations have ended.
+        self.ended = 0
 
     def _wait(
         self, company: Company, outcome: Outcome, fail_on_unsuccessful: bool = True, timeout: float = 3600
@@ -103,39 +103,44 @@ class Waits:
         }
         return Wait(arguments, outcome)
 
-    def play(self) -> None:
-        """Let operations end just before the triggerer is stopped and while it is, the same with a kill, and after."""
-        waits = iter(self.waits)
-        parts = [[next(waits) for _ in range(AT_ONCE)] for _ in range(5)]
+    def begin(self) -> None:
+        """Start the waits, and wait until all are in the triggerer."""
+        self.ids_before = self.rows("SELECT max(id) FROM trigger")[0][0] or 0
         self.run = self.airflow.trigger("codat_many_waits", {"waits": [wait.arguments for wait in self.waits]})
         self.wait_until_the_triggerer_has(COUNT)
 
-        self.finish_and_wait_for_a_report(parts[0])
-        self.statuses.append(self.airflow.stop("triggerer"))
-        self.finish(parts[1])
-        self.wait_for_the_short_timeouts()
-        self.checks_before_the_start = self.checks_of_the_silent()
-        self.airflow.start("triggerer")
-        self.wait_until_the_triggerer_has(3 * AT_ONCE)
+    def end_some(self) -> None:
+        """End the operations of the next part."""
+        self.before = len(self.moment().deferrals)
+        for wait in self.waits[self.ended : self.ended + AT_ONCE]:
+            self.codat.finish(wait.key, wait.outcome)
+        self.ended += AT_ONCE
 
-        self.finish_and_wait_for_a_report(parts[2])
-        self.statuses.append(self.airflow.stop("triggerer", signal.SIGKILL))
-        self.finish(parts[3])
+    def has_a_report(self) -> bool:
+        """Return whether an end of the last part has been reported."""
+        return len(self.moment().deferrals) < self.before
+
+    def see_the_stop(self) -> None:
+        """See what is deferred while there is no triggerer. The first time, let the short timeouts pass."""
         self.moments.append(self.moment())
-        self.airflow.start("triggerer")
-        self.wait_until_the_triggerer_has(AT_ONCE)
+        if len(self.statuses) == 1:
+            self.wait_for_the_short_timeouts()
 
-        self.finish(parts[4])
+    def wait_until_the_triggerer_has_the_rest(self) -> None:
+        self.wait_until_the_triggerer_has(COUNT - NEVER - self.ended)
+
+    def wait_for_the_end(self) -> None:
         self.airflow.wait_until("the end", lambda: self.run.state in ("failed", "success"), timeout=PATIENCE)
 
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
+    def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self.airflow.home / "airflow.db", timeout=60)) as database:
-            return database.execute(query).fetchall()
+            return database.execute(query, values).fetchall()
 
     def moment(self) -> Moment:
         rows = self.rows(
             "SELECT trigger.id, kwargs, trigger_timeout, triggerer_id"
-            " FROM trigger JOIN task_instance ON task_instance.trigger_id = trigger.id"
+            " FROM trigger JOIN task_instance ON task_instance.trigger_id = trigger.id WHERE run_id = ?",
+            self.run.run_id,
         )
         return Moment({id: Deferral(kwargs, limit) for id, kwargs, limit, _ in rows}, {row[-1] for row in rows})
 
@@ -150,23 +155,12 @@ class Waits:
         self.airflow.wait_until(f"{count} waits in the triggerer", has_them, timeout=PATIENCE)
         self.moments.append(self.moment())
 
-    def finish(self, waits: Sequence[Wait]) -> None:
-        for wait in waits:
-            self.codat.finish(wait.key, wait.outcome)
-
-    def finish_and_wait_for_a_report(self, waits: Sequence[Wait]) -> None:
-        """End operations and wait for the first of them to be reported: what comes next meets the others midway."""
-        before = len(self.moment().deferrals)
-        self.finish(waits)
-        self.airflow.wait_until("a report", lambda: len(self.moment().deferrals) < before, timeout=PATIENCE)
-
     def wait_for_the_short_timeouts(self) -> None:
-        now = self.moment()
-        self.moments.append(now)
-        arguments = [json.loads(deferral.arguments) for deferral in now.deferrals.values()]
+        arguments = [json.loads(deferral.arguments) for deferral in self.moments[-1].deferrals.values()]
         deadlines = [each["deadline"] for each in arguments if each["company_id"] == self.silent.id]
         assert len(deadlines) == NEVER, "a short timeout has passed before the triggerer was stopped"
         self.airflow.wait_until("the deadlines", lambda: time.time() > max(deadlines), timeout=PATIENCE)
+        self.checks_before_the_start = self.checks_of_the_silent()
 
     def checks_of_the_silent(self) -> int:
         return self.codat.count("GET", f"/companies/{self.silent.id}/push.*")

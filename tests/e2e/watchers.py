@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import signal
 import sqlite3
 import time
 from collections import Counter
@@ -24,16 +23,22 @@ if TYPE_CHECKING:
 PATIENCE = 300
 
 EXAMPLE = "codat_extract_on_refresh"
-#: Push operations that end around each signal to the triggerer, and after the last; seconds between two ends.
-A_PART, BETWEEN_ENDS = 40, 0.1
-SIGNALS = [signal.SIGKILL, signal.SIGTERM, None]
+WATCHING, BY_NAME = "codat_watched_pushes", "codat_watched_by_name"
+#: The companies whose push operations and whose refreshes are watched. The DAGs name them.
+PUSHING, REFRESHED = "c0ffee00-0000-4000-8000-000000000003", "c0ffee00-0000-4000-8000-000000000004"
+WATCHED = data_uri(PUSHING, "bills"), data_uri(REFRESHED, "invoices")
+#: How many push operations end before, between and after what happens to the triggerer, and then at last.
+A_PART, LAST_PART = 13, 42
+#: Seconds between two ends.
+BETWEEN_ENDS = 0.1
 
 
 class Watchers:
     """What happens, and what is seen of it: in the database of Airflow, and in the files of the example.
 
     :param airflow: with the DAGs of this test and the example.
-    :param codat: with the company whose push operations are watched, and the company of the example.
+    :param codat: to which the DAGs' connection leads. It gets the company whose push operations are watched, and that
+        of the example.
     :param files: the folder in which the example writes.
     """
 
@@ -41,18 +46,24 @@ class Watchers:
         self.airflow = airflow
         self.codat = codat
         self.files = files
-        self.pushing, self.refreshed = codat.companies
+        self.pushing = codat.add_company("Watched pushes", PUSHING)
+        self.refreshed = codat.add_company("Watched refreshes", REFRESHED)
         self.invoices: set[str] = set()
+        #: How many push operations have ended.
+        self.ended = 0
 
-    def play(self) -> None:
-        self.airflow.call("PATCH", f"/dags/{EXAMPLE}", json={"is_paused": False})
+    def begin(self) -> None:
+        """Let the watchers poll, and let one of them report refreshes."""
+        for dag_id in (WATCHING, EXAMPLE):
+            self.airflow.pause(dag_id, is_paused=False)
+        self.airflow.parse(BY_NAME)
         self.wait_until("the watchers to have polled", lambda: len(self.cursors()) == 2)
         self.refresh_ten_times_in_three_seconds()
         self.triggers_before = self.trigger_ids()
-        self.keys = [self.codat.add_push(self.pushing.id, outcome=UNDECIDED) for _ in range(A_PART * len(SIGNALS))]
-        for part, number in enumerate(SIGNALS):
-            self.end_a_part(self.keys[part * A_PART : (part + 1) * A_PART], number)
-        self.wait_until("the example to have read on", self.has_all_invoices)
+        # A watcher that another file takes away would show.
+        for dag_id in (WATCHING, EXAMPLE, BY_NAME):
+            self.airflow.parse(dag_id)
+        self.keys = [self.codat.add_push(self.pushing.id, outcome=UNDECIDED) for _ in range(6 * A_PART + LAST_PART)]
 
     def refresh_ten_times_in_three_seconds(self) -> None:
         for _ in range(10):
@@ -68,25 +79,29 @@ class Watchers:
         self.invoices.add(self.codat.source(self.refreshed.id, "invoices").add({"totalAmount": 1}))
         return self.codat.refreshes.add(self.refreshed.id, "invoices")
 
-    def end_a_part(self, keys: list[str], number: signal.Signals | None) -> None:
-        """Let push operations end. After a third, stop the triggerer by a signal; start another after the second."""
-        third = len(keys) // 3
-        seen = self.reported("bills").total()
-        self.end(keys[:third])
-        self.wait_until("a report", lambda: self.reported("bills").total() > seen)
-        if number is not None:
-            self.airflow.stop("triggerer", number)
-        self.end(keys[third : 2 * third])
-        if number is not None:
-            assert {*keys[third : 2 * third]}.isdisjoint(self.reported("bills"))
-            self.airflow.start("triggerer")
-        self.end(keys[2 * third :])
-        self.wait_until("all reports", lambda: {*keys} <= {*self.reported("bills")})
-
-    def end(self, keys: list[str]) -> None:
-        for key in keys:
+    def end_some(self, count: int = A_PART) -> None:
+        """Let the next push operations end."""
+        self.before = self.reported("bills").total()
+        for key in self.keys[self.ended : self.ended + count]:
             self.codat.finish(key)
             time.sleep(BETWEEN_ENDS)
+        self.ended += count
+
+    def end_some_unseen(self) -> None:
+        """Let the next push operations end while there is no triggerer."""
+        self.end_some()
+        assert {*self.keys[self.ended - A_PART : self.ended]}.isdisjoint(self.reported("bills"))
+
+    def has_a_report(self) -> bool:
+        """Return whether an end of the last part has been reported."""
+        return self.reported("bills").total() > self.before
+
+    def wait_for_all_reports(self) -> None:
+        self.wait_until("all reports", lambda: {*self.keys[: self.ended]} <= {*self.reported("bills")})
+
+    def wait_for_the_end(self) -> None:
+        self.wait_for_all_reports()
+        self.wait_until("the example to have read on", self.has_all_invoices)
 
     def wait_until(self, what: str, holds: Any) -> None:
         self.airflow.wait_until(what, holds, timeout=PATIENCE)
@@ -96,13 +111,20 @@ class Watchers:
             return database.execute(query, values).fetchall()
 
     def cursors(self) -> list[tuple[Any, ...]]:
-        return self.rows("SELECT key, value FROM asset_state_store")
+        return self.rows(
+            "SELECT key, value FROM asset_state_store JOIN asset ON asset.id = asset_id WHERE asset.name IN (?, ?)",
+            *WATCHED,
+        )
 
     def is_in_a_cursor(self, id: str) -> bool:
         return any(id in value for _, value in self.cursors())
 
     def trigger_ids(self) -> set[int]:
-        return {id for (id,) in self.rows("SELECT trigger_id FROM asset_watcher")}
+        rows = self.rows(
+            "SELECT trigger_id FROM asset_watcher JOIN asset ON asset.id = asset_id WHERE asset.name IN (?, ?)",
+            *WATCHED,
+        )
+        return {id for (id,) in rows}
 
     def events(self, data_type: str) -> list[list[str]]:
         """Return the ids of the changes of each asset event."""

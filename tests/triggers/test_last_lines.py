@@ -74,13 +74,15 @@ def test_triggers_that_end_while_others_wait_for_their_lines_wait_for_their_own(
     assert supervisor.rounds <= 2 * 2 + (first + later) / LINES_OF_A_ROUND, "each takes a tenth of a second"
 
 
-def test_a_trigger_that_airflow_cancels_while_it_ends_still_waits(supervisor):
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_trigger_that_airflow_cancels_while_it_ends_still_waits(times, supervisor):
     async def run():
         supervisor.answers.clear()
         ending = asyncio.create_task(trigger_logs(supervisor, "last"))
         await asyncio.to_thread(supervisor.was_asked.wait, 5)
-        ending.cancel()
-        await asyncio.sleep(0)
+        for _ in range(times):
+            ending.cancel()
+            await asyncio.sleep(0)
         supervisor.answers.set()
         with pytest.raises(asyncio.CancelledError):
             await ending

@@ -295,6 +295,25 @@ def test_the_states_of_all_waits_that_are_taken_over_are_asked_for_once(killed, 
     assert supervisor.count(GetTaskStates) == 1
 
 
+def test_a_trigger_that_airflow_cancels_again_while_it_asks_logs_all_the_same(
+    supervisor, codat_simulator, clock, logged
+):
+    [trigger] = waiting(codat_simulator)
+    trigger._current_wait = trigger._wait()
+    supervisor.states = {0: "failed"}
+
+    async def cancel_again():
+        asking = asyncio.ensure_future(trigger.on_kill())
+        for _ in range(3):
+            await asyncio.sleep(COLLECT / 5)
+            asking.cancel()
+        await asking
+
+    clock.run(cancel_again())
+    [(_, line)] = lines_of_triggers(logged())
+    assert line.startswith(STOPS.format("failed"))
+
+
 def test_a_state_is_asked_for_after_the_end(supervisor, codat_simulator, clock):
     """An answer that is under way may be from before a user has ended the task."""
     [trigger] = waiting(codat_simulator)

@@ -25,7 +25,7 @@ with DAG("codat_adds_event", schedule=None, catchup=False, params={"connection_i
         record={"reference": "INV-1"},
         deferrable=True,
         asset_events=True,
-        poke_interval=1,
+        poke_interval=2,  # seconds, after which the scheduler has seen the end of the deferring worker
     )
 
 with DAG("codat_started_by_event", schedule=[codat_data_asset(COMPANY, "bills")], catchup=False):

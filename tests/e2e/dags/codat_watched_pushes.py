@@ -1,6 +1,4 @@
-"""A DAG that starts when push operations of the company of the variable ``CODAT_WATCHED`` have ended."""
-
-import os
+"""A DAG that starts when push operations of a company have ended. It is paused, so that it polls in its test only."""
 
 from airflow.providers.common.compat.sdk import DAG
 from airflow.providers.standard.operators.empty import EmptyOperator
@@ -9,7 +7,7 @@ from airflow.sdk import AssetWatcher
 from airflow_provider_codat.assets import codat_data_asset, data_uri
 from airflow_provider_codat.triggers.codat import CodatEventTrigger
 
-COMPANY_ID = os.environ["CODAT_WATCHED"]
+COMPANY_ID = "c0ffee00-0000-4000-8000-000000000003"
 
 watcher = CodatEventTrigger(
     asset_name=data_uri(COMPANY_ID, "bills"),
@@ -19,5 +17,5 @@ watcher = CodatEventTrigger(
 )
 pushed = codat_data_asset(COMPANY_ID, "bills", watchers=[AssetWatcher(name="codat", trigger=watcher)])
 
-with DAG("codat_watched_pushes", schedule=[pushed], catchup=False, max_active_runs=1):
+with DAG("codat_watched_pushes", schedule=[pushed], catchup=False, max_active_runs=1, is_paused_upon_creation=True):
     EmptyOperator(task_id="pushed")
