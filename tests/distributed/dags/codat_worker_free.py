@@ -1,6 +1,6 @@
 """Waits without a worker. Each run's params say which.
 
-A file of its own: a worker parses the file of its DAG before each task, and these sensors would take a third of the time.
+A file of its own: a worker parses the file of its DAG before each task, and these sensors make that much longer.
 """
 
 from __future__ import annotations
