@@ -153,6 +153,7 @@ class Middleware:
             return _error_response(error)
         if kept is not None:
             entry.replayed = True
+            await self._hold(fault, entry)
             return kept
         try:
             response = await self._handle(scope, fault, entry)

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from airflow_runs import AirflowStack
 from browser.chromium import PATIENCE, Browser, button
 from edited_examples import with_constants
 from webhook_messages import COMPANY
 
-from airflow_provider_codat.demo.airflow_stack import AirflowStack
 from airflow_provider_codat.demo.onboarding import example_dags
 from airflow_provider_codat.simulator import CodatSimulator
 
@@ -40,9 +40,12 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
     env = {
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
         "AIRFLOW__CODAT__WEBHOOK_CONNECTIONS": "codat_default",
+        # Most of the time the browser works, and nothing is to be scheduled.
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "1",
         "AIRFLOW_VAR_CODAT_PATH": files,
     }
-    with AirflowStack(example_dags(), watching, env=env, start_timeout=PATIENCE) as airflow:
+    others = [example_dags() / f"{name}.py" for name in ("codat_gate_on_push", "codat_extract_on_webhook")]
+    with AirflowStack(*others, watching, env=env, start_timeout=PATIENCE) as airflow:
         yield airflow
 
 

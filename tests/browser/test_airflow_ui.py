@@ -15,7 +15,8 @@ from airflow_provider_codat.hooks.form import EXTRA_FIELDS, STANDARD_FIELDS
 from airflow_provider_codat.simulator import UNDECIDED, CodatSimulator, Outcome
 
 if TYPE_CHECKING:
-    from airflow_provider_codat.demo.airflow_stack import AirflowStack
+    from airflow_runs import AirflowStack
+
     from airflow_provider_codat.simulator import Company
 
 pytestmark = pytest.mark.timeout(10 * PATIENCE)

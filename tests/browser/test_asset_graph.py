@@ -14,7 +14,8 @@ from webhook_messages import COMPANY, PATH, SECRET
 from airflow_provider_codat.assets import all_data_uri, data_uri
 
 if TYPE_CHECKING:
-    from airflow_provider_codat.demo.airflow_stack import AirflowStack
+    from airflow_runs import AirflowStack
+
     from airflow_provider_codat.simulator import CodatSimulator, Company
 
 pytestmark = pytest.mark.timeout(10 * PATIENCE)
@@ -57,7 +58,7 @@ def watch(airflow: AirflowStack, codat: CodatSimulator) -> None:
     codat.add_company("Garden Cafe", id=COMPANY)
     airflow.wait_until("the assets", lambda: bool(assets(airflow, WATCHED_INVOICES)), timeout=PATIENCE)
     dag = airflow.write("PATCH", f"/dags/{ON_REFRESH}", json={"is_paused": False})
-    # Airflow starts a watcher when it parses the file again, which it does twice a minute.
+    # Airflow starts a watcher when it parses the file again, which it does every two minutes.
     airflow.write("PUT", f"/parseDagFile/{dag['file_token']}")
     [asset] = assets(airflow, WATCHED_INVOICES)
     cursors = f"/assets/{asset['id']}/state-store"

@@ -55,8 +55,7 @@ class Story:
         """Freeze a Codat, kill a worker, lose the triggerers by turns, restart the servers, and let all end."""
         self._start_the_waits()
         thaw = self._freeze_codat()
-        self.writes.lose_a_worker()
-        self._lose_the_triggerers()
+        self._lose_a_worker_and_the_triggerers()
         self._wait_until("what has ended in Codat to end", self.waits.have_ended)
         self.before_the_restarts = list(chain.from_iterable(self.waits.parts))
         self._wait_until("the end of Codat's freeze", lambda: time.monotonic() > thaw)
@@ -91,12 +90,15 @@ class Story:
         """Return so many companies of the Codat that is frozen, each several times."""
         return islice(cycle(self.frozen.companies().items()), count)
 
-    def _lose_the_triggerers(self) -> None:
-        """Freeze a triggerer until the other has its waits, kill the other, and let the first go on."""
+    def _lose_a_worker_and_the_triggerers(self) -> None:
+        """Freeze a triggerer until the other has its waits, kill the other, and let the first go on.
+
+        Meanwhile a worker is killed amid writes.
+        """
         frozen, killed = TRIGGERERS
         thaw = time.monotonic() + TRIGGERER_FREEZE
         self.airflow.signal(frozen, signal.SIGSTOP)
-        self._wait_for_the_takeover("after SIGSTOP")
+        self._wait_for_the_takeover("after SIGSTOP", meanwhile=self.writes.lose_a_worker)
         self.waits.finish_a_part()
         self._wait_until("an end", self.waits.one_has_succeeded)
 
@@ -106,10 +108,11 @@ class Story:
         self.airflow.signal(frozen, signal.SIGCONT)
         self._wait_for_the_takeover("after SIGCONT")
 
-    def _wait_for_the_takeover(self, name: str) -> None:
+    def _wait_for_the_takeover(self, name: str, meanwhile: Callable[[], object] = lambda: None) -> None:
         """Wait until one triggerer that has reported since then has all waits."""
         ((now,),) = self.airflow.backends.rows("SELECT now()")
         began = time.monotonic()
+        meanwhile()
         self._wait_until(f"one triggerer to have all waits {name}", lambda: self._has_all(now))
         self.seconds[name] = time.monotonic() - began
         self.holders.append(set(self.waits.runs.triggerers()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from airflow_provider_codat.simulator import Fault, Outcome
 if TYPE_CHECKING:
     from distributed_airflow import DistributedAirflow
 
-    from airflow_provider_codat.simulator import CodatSimulator
+    from airflow_provider_codat.simulator import CodatSimulator, LoggedRequest
 
 COMPANIES = 6
 #: Writes to each company.
@@ -50,17 +51,25 @@ class Writes:
         return write(company.id, company.connection_id, {"reference": f"INV-{number}"})
 
     def lose_a_worker(self) -> None:
-        """Kill a worker amid a write, when a third of the records is written. Some answers are lost from the start."""
+        """Kill a worker amid a write, after a third of the requests. Some answers are lost from the start."""
         self.codat.random_faults(LOST_ANSWERS, probability=0.3, method="POST", path=self.paths)
+        self._hold_after(COMPANIES * EACH // 3)
         self.start(COMPANIES * EACH)
-        third = len(self.runs.writes) // 3
-        self.airflow.wait_until(f"{third} records", lambda: len(self.records()) >= third, timeout=PATIENCE)
-        self.codat.fault(Fault("hold", times=HELD, method="POST", path=self.paths))
         held = self.codat.wait_until_held(HELD, timeout=PATIENCE)
         self.lost = self._writer(json.loads(held[0].body)["reference"])
         self.killed = self._worker(self.lost)
         self.airflow.kill(self.killed)
         self.codat.release()
+
+    def _hold_after(self, count: int) -> None:
+        """Let Codat hold the next answers after so many requests. A look from time to time could miss them all."""
+        numbers = itertools.count(1)
+
+        def hold(request: LoggedRequest) -> None:
+            if request.is_for("POST", self.paths) and next(numbers) == count:
+                self.codat.fault(Fault("hold", times=HELD, method="POST", path=self.paths))
+
+        self.codat.before_requests(hold)
 
     def _writer(self, reference: str) -> Instance:
         """Return the operator that writes a record."""

@@ -97,6 +97,18 @@ def test_a_client_that_has_gone_finds_its_answer_kept(client):
     assert pushes(client) == 1
 
 
+def test_the_kept_answer_of_a_repeated_request_is_held_too(client):
+    first = post(client)
+    client.codat.fault(Fault("hold"))
+    with posting(client) as outcome:
+        (held,) = client.codat.wait_until_held()
+        assert held.replayed
+        assert outcome == []
+        client.codat.release()
+    assert outcome[0].content == first.content
+    assert pushes(client) == 1
+
+
 def test_an_answer_is_held_no_longer_than_its_seconds(client):
     client.codat.fault(Fault("hold", seconds=0.01))
     answers = [client.post(client.push_path(), json={}, headers=KEY) for _ in range(2)]

@@ -7,8 +7,7 @@ import shutil
 import signal
 import tempfile
 import time
-from contextlib import ExitStack, closing
-from functools import partial
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,6 +29,8 @@ class Backends:
             entered.callback(shutil.rmtree, self.home, ignore_errors=True)
             env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
             self.processes = entered.enter_context(Processes(env, self.home))
+            self._database: psycopg2.extensions.connection | None = None
+            entered.callback(self._disconnect)
             self._commands = {"postgres": self._postgres(), "redis": self._redis()}
             for name in self._commands:
                 self.start(name)
@@ -100,6 +101,8 @@ class Backends:
 
     def stop(self, name: str) -> None:
         """End a server as its own stop command does: it ends its connections, and keeps its data."""
+        if name == "postgres":
+            self._disconnect()
         os.kill(self.processes.pid(name), signal.SIGINT)
         self.processes.wait(name)
 
@@ -113,8 +116,18 @@ class Backends:
         return True
 
     def rows(self, query: str, **parameters: object) -> list[tuple[Any, ...]]:
-        """Return what a query finds in Airflow's database. It names its parameters as ``%(name)s``."""
-        connect = partial(psycopg2.connect, host=str(self._sockets), user="airflow", dbname="postgres")
-        with closing(connect()) as database, database.cursor() as cursor:
+        """Return what a query finds in Airflow's database. It names its parameters as ``%(name)s``.
+
+        All queries have one connection: the server would start a process for each of them.
+        """
+        if self._database is None:
+            self._database = psycopg2.connect(host=str(self._sockets), user="airflow", dbname="postgres")
+            self._database.autocommit = True
+        with self._database.cursor() as cursor:
             cursor.execute(query, parameters)
             return cursor.fetchall()
+
+    def _disconnect(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None

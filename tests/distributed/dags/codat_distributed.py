@@ -1,4 +1,4 @@
-"""Waits and writes of many companies. Each run's params say which."""
+"""Waits and writes of many companies, which workers start. Each run's params say which."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ from airflow.providers.common.compat.sdk import DAG, Param, get_current_context,
 from airflow_provider_codat.operators.codat import CodatPushOperator
 from airflow_provider_codat.retry_policy import CodatRetryPolicy
 from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
-
-#: Sensors of a run of ``worker_free``.
-SENSORS = 10
 
 PACE: dict[str, Any] = {"poke_interval": 2, "exponential_backoff": False, "timeout": 1800}
 #: The connection, for what waits and for what writes.
@@ -30,27 +27,6 @@ with DAG("deferred", schedule=None, catchup=False, params={**PARAMS, "waits": Pa
     CodatPushOperationSensor.partial(
         task_id="landed", codat_conn_id=CONNECTION, deferrable=True, retries=10, retry_delay=AT_ONCE, **PACE
     ).expand_kwargs(listed("waits"))
-
-# By default 16 runs of a DAG go on at a time.
-with DAG(
-    "worker_free",
-    schedule=None,
-    catchup=False,
-    max_active_runs=100,
-    params={**PARAMS, "waits": Param([], type="array")},
-):
-    for number in range(SENSORS):
-        CodatPushOperationSensor(
-            task_id=f"landed_{number}",
-            codat_conn_id=CONNECTION,
-            company_id=f"{{{{ params.waits[{number}].company_id }}}}",
-            push_operation_key=f"{{{{ params.waits[{number}].push_operation_key }}}}",
-            start_from_trigger=True,
-            end_from_trigger=True,
-            retries=10,
-            retry_delay=AT_ONCE,
-            **PACE,
-        )
 
 with DAG("pushes", schedule=None, catchup=False, params={**PARAMS, "writes": Param([], type="array")}):
     CodatPushOperator.partial(
