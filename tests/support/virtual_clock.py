@@ -13,6 +13,7 @@ skipped. What holds there:
 from __future__ import annotations
 
 import asyncio
+import functools
 import heapq
 import itertools
 import pkgutil
@@ -58,10 +59,13 @@ class Sent(NamedTuple):
     path: str
 
 
-def _modules_that_wait() -> Iterator[ModuleType]:
-    for package in (hooks, operators, sensors, tasks, triggers):
-        for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-            yield import_module(info.name)
+@functools.cache
+def _modules_that_wait() -> list[ModuleType]:
+    return [
+        import_module(info.name)
+        for package in (hooks, operators, sensors, tasks, triggers)
+        for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
+    ]
 
 
 class VirtualClock:
