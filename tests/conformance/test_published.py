@@ -133,7 +133,7 @@ def test_any_other_answer_is_found(answer):
 
 
 def test_answers_are_alike_if_only_digits_of_ids_and_times_differ():
-    text = json.dumps(PUSH | {"statusCode": 200, "changes": f"of {KEY}"}).encode()
+    text = json.dumps(PUSH | {"statusCode": 200, "changes": f"/{KEY}"}).encode()
     other = text.replace(KEY.encode(), b"abcdef01-2345-4789-8abc-def012345678").replace(b"06:41:27Z", b"18:30:00Z")
     assert published.with_one_digit(text) == published.with_one_digit(other) != text
     for kept in (b"200", b"2026-11-21", b'"abcdef01-2345-4789-8abc-def01234567"', b"06:41:27"):
