@@ -4,6 +4,7 @@ import functools
 from datetime import UTC, datetime
 
 from hypothesis import strategies as st
+from json_values import JSON
 
 from airflow_provider_codat.api.sync_settings import SCHEDULE_HOURS, SyncSettings
 
@@ -92,12 +93,6 @@ def situations(draw):
     return shape, answer, wanted
 
 
-# Two levels deep: st.recursive draws deeper ones, and takes several times as long.
-SCALARS = (
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5)
-)
-INNER = SCALARS | st.lists(SCALARS, max_size=2) | st.dictionaries(st.text(max_size=5), SCALARS, max_size=2)
-JSON = SCALARS | st.lists(INNER, max_size=3) | st.dictionaries(st.text(max_size=5), INNER, max_size=3)
 long_times = st.builds(
     "{:%Y-%m-%dT%H:%M:%S}.{:07}{}".format, times, st.integers(0, 9999999), st.sampled_from(["", "Z"])
 )
