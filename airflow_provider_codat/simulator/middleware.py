@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import hmac
 import json
 import re
@@ -82,7 +83,7 @@ class Middleware:
         # Where two paths match, the first one counts: data/history is no data type.
         kinds = (PlatformEndpoints, WebhookEndpoints, PushEndpoints, PullEndpoints, ReadEndpoints)
         tables = [kind(account).handlers() for kind in kinds]
-        self._routes = [(compile_path(path)[0], by_method) for table in tables for path, by_method in table.items()]
+        self._routes = [(_compiled(path), by_method) for table in tables for path, by_method in table.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -211,6 +212,12 @@ class Middleware:
         except TimeoutError:
             return
         raise SimulatorStopped
+
+
+@functools.cache
+def _compiled(path: str) -> re.Pattern[str]:
+    """Return the regular expression of an endpoint's path; each simulator has the same paths."""
+    return compile_path(path)[0]
 
 
 def _log_entry(request: Request, body: bytes, fault: Fault | None) -> LoggedRequest:

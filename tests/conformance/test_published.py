@@ -132,6 +132,24 @@ def test_any_other_answer_is_found(answer):
     assert re.search(expected, difference)
 
 
+def test_answers_are_alike_if_only_digits_of_ids_and_times_differ():
+    text = json.dumps(PUSH | {"statusCode": 200, "changes": f"/{KEY}"}).encode()
+    other = text.replace(KEY.encode(), b"abcdef01-2345-4789-8abc-def012345678").replace(b"06:41:27Z", b"18:30:00Z")
+    assert published.with_one_digit(text) == published.with_one_digit(other) != text
+    for kept in (b"200", b"2026-11-21", b'"abcdef01-2345-4789-8abc-def01234567"', b"06:41:27"):
+        assert published.with_one_digit(kept) == kept
+
+
+@pytest.mark.parametrize("answer", [*AS_PUBLISHED.values(), *OTHERWISE.values(), *ON_PURPOSE])
+def test_an_answer_with_one_digit_is_as_good_as_it_was(answer):
+    method, path, status, body, *_ = answer
+    text = b"" if body is None else json.dumps(body).encode()
+    with_one_digit = published.with_one_digit(path.encode()).decode(), status, published.with_one_digit(text)
+    assert bool(published.differences(method, *with_one_digit)) == bool(
+        published.differences(method, path, status, text)
+    )
+
+
 @pytest.mark.parametrize("field", ["companyId", "pushOperationKey", "dataConnectionKey", "status", "statusCode"])
 def test_what_is_required_must_be_there(field):
     (difference,) = differences("GET", ONE_PUSH, 200, {name: PUSH[name] for name in PUSH if name != field})

@@ -177,7 +177,7 @@ class Books:
             return request.read(operation.to_json(self.data_type))
         else:
             return request.read(self._page(self._rows(request.params), request.params))
-        self.snapshot = json.loads(json.dumps(self.cache))  # what the cache is when the refreshes are read
+        self.snapshot = dict(self.cache)  # what the cache is when the refreshes are read; no record in it changes
         return request.read(body)
 
     def _data_status(self):

@@ -1,10 +1,12 @@
 """Sync settings as Codat answers them and as users want them: examples, and strategies of Hypothesis."""
 
+import functools
 from datetime import UTC, datetime
 
 from hypothesis import strategies as st
+from json_values import JSON
 
-from airflow_provider_codat.api.sync_settings import SCHEDULE_HOURS, SyncSchedule, SyncSettings
+from airflow_provider_codat.api.sync_settings import SCHEDULE_HOURS, SyncSettings
 
 INVOICES = {"dataType": "invoices", "syncSchedule": 24, "fetchOnFirstLink": True, "syncOrder": 0}
 INVOICES_AT_SIX = INVOICES | {"syncSchedule": {"intervalHours": 24, "hourOfDay": 6}}
@@ -25,46 +27,40 @@ times = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.ju
 shapes = st.sampled_from(["integer", "object"])
 
 
-def schedules(shape, hours=hours):
-    if shape == "integer":
-        return st.builds(SyncSchedule, hours)
-    return st.builds(SyncSchedule, hours, st.integers(0, 23))
+# Hypothesis takes longer to build a strategy than to draw from it, so each is built once.
 
 
-@st.composite
-def current_entries(draw, shape):
-    """Return an entry of an answer, in Codat's shape."""
-    data_type = draw(st.sampled_from(DATA_TYPES))
-    schedule = draw(schedules(shape, any_hours))
-    optional = {
-        "fetchOnFirstLink": st.booleans(),
-        "syncOrder": st.integers(0, 9),
-        "syncFromUtc": st.none() | times.map(lambda time: time.isoformat()),
-        "syncFromWindow": st.none() | st.integers(0, 99),
-        "monthsToSync": st.none() | st.integers(0, 99),
-        "isLocked": st.none() | st.booleans(),
-        "fieldOfTomorrow": st.none() | st.integers() | st.lists(st.text(max_size=3), max_size=2),
-    }
-    entry = draw(st.fixed_dictionaries({"dataType": st.just(data_type)}, optional=optional))
-    sent = (
-        schedule.hours if shape == "integer" else {"intervalHours": schedule.hours, "hourOfDay": schedule.hour_of_day}
+@functools.cache
+def current_settings(shape):
+    """Return settings of an answer, in Codat's shape, each of another data type."""
+    fields = {"intervalHours": any_hours, "hourOfDay": st.integers(0, 23)}
+    entries = st.fixed_dictionaries(
+        {
+            "dataType": st.sampled_from(DATA_TYPES),
+            "syncSchedule": any_hours if shape == "integer" else st.fixed_dictionaries(fields),
+        },
+        optional={
+            "fetchOnFirstLink": st.booleans(),
+            "syncOrder": st.integers(0, 9),
+            "syncFromUtc": st.none() | times.map(lambda time: time.isoformat()),
+            "syncFromWindow": st.none() | st.integers(0, 99),
+            "monthsToSync": st.none() | st.integers(0, 99),
+            "isLocked": st.none() | st.booleans(),
+            "fieldOfTomorrow": st.none() | st.integers() | st.lists(st.text(max_size=3), max_size=2),
+        },
     )
-    return entry | {"syncSchedule": sent}
+    return st.lists(entries, max_size=5, unique_by=lambda entry: entry["dataType"])
 
 
 schedule_objects = st.fixed_dictionaries({"intervalHours": hours}, optional={"hourOfDay": st.integers(0, 23)})
 
 
-def by_data_type(entries):
-    return st.lists(entries, max_size=5, unique_by=lambda entry: entry["dataType"])
-
-
-@st.composite
-def desired_entries(draw, shape, data_type):
-    start = draw(st.sampled_from(["syncFromUtc", "syncFromWindow", None]))
-    entry = {
-        "dataType": data_type,
-        "syncSchedule": draw(hours if shape == "integer" else hours | schedule_objects),
+@functools.cache
+def desired_entries(shape, data_type):
+    """Return what is wanted for a data type: with a time to begin at, a window, or none of them."""
+    required = {
+        "dataType": st.just(data_type),
+        "syncSchedule": hours if shape == "integer" else hours | schedule_objects,
     }
     optional = {
         "fetchOnFirstLink": st.booleans(),
@@ -72,13 +68,17 @@ def desired_entries(draw, shape, data_type):
         "isLocked": st.booleans(),
         "monthsToSync": st.none() | (st.integers(0, 99) if data_type in REPORTS else st.nothing()),
     }
-    if start == "syncFromUtc":
-        entry |= {start: draw(times).isoformat()}
-    elif start == "syncFromWindow":
-        entry |= {start: draw(st.integers(0, 99))}
-    else:
-        optional |= {"syncFromUtc": st.none(), "syncFromWindow": st.none()}
-    return entry | draw(st.fixed_dictionaries({}, optional=optional))
+    at_a_time = {"syncFromUtc": times.map(lambda time: time.isoformat())}
+    in_a_window = {"syncFromWindow": st.integers(0, 99)}
+    neither = {"syncFromUtc": st.none(), "syncFromWindow": st.none()}
+    return (
+        st.fixed_dictionaries(required | at_a_time, optional=optional)
+        | st.fixed_dictionaries(required | in_a_window, optional=optional)
+        | st.fixed_dictionaries(required, optional=optional | neither)
+    )
+
+
+NAMED = st.lists(st.sampled_from(DATA_TYPES), unique=True, max_size=4)
 
 
 @st.composite
@@ -87,18 +87,12 @@ def situations(draw):
     shape = draw(shapes)
     answer = {
         "overridesDefaults": draw(st.booleans()),
-        "settings": draw(by_data_type(current_entries(shape))),
+        "settings": draw(current_settings(shape)),
     }
-    named = draw(st.lists(st.sampled_from(DATA_TYPES), unique=True, max_size=4))
-    wanted = [draw(desired_entries(shape, data_type)) for data_type in named]
+    wanted = [draw(desired_entries(shape, data_type)) for data_type in draw(NAMED)]
     return shape, answer, wanted
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=6,
-)
 long_times = st.builds(
     "{:%Y-%m-%dT%H:%M:%S}.{:07}{}".format, times, st.integers(0, 9999999), st.sampled_from(["", "Z"])
 )

@@ -62,7 +62,8 @@ class Brake:
 
     def sent(self) -> Self:
         """Return the brake after a request was sent. After a pause it is the probe."""
-        return replace(self, is_probing=self.paused_until is not None)
+        is_probe = self.paused_until is not None
+        return self if self.is_probing == is_probe else replace(self, is_probing=is_probe)
 
     def answered(self, now: float, sent_at: float = -math.inf, *, is_probe: bool) -> Self:
         """Return the brake after any answer but a 429.

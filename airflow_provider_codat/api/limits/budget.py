@@ -90,8 +90,7 @@ class Budget:
         :param wall_time: the time in epoch seconds.
         :param sent_at: when the request was sent, in monotonic seconds; default before any pause.
         """
-        seen = self._ended()._seen(headers, now, wall_time)
-        return replace(seen, brake=self.brake.answered(now, sent_at, is_probe=is_probe))
+        return self._seen(headers, now, wall_time, self.brake.answered(now, sent_at, is_probe=is_probe))
 
     def refused(
         self, retry_after: float | None, headers: RateLimit | None, now: float, wall_time: float, *, is_probe: bool
@@ -101,9 +100,8 @@ class Budget:
         :param retry_after: the seconds that Codat asks to wait, or ``None``.
         :param headers: as for :meth:`answered`, as is ``wall_time``.
         """
-        seen = self._ended()._seen(headers, now, wall_time)
-        brake = self.brake.refused(retry_after, now, is_probe=is_probe)
-        return replace(seen, brake=brake, share=seen.share.slowed(now))
+        seen = self._seen(headers, now, wall_time, self.brake.refused(retry_after, now, is_probe=is_probe))
+        return replace(seen, share=seen.share.slowed(now))
 
     def failed(self, now: float, sent_at: float, *, is_probe: bool) -> Self:
         """Return the budget after a request without an answer, which was sent at ``sent_at``, in monotonic seconds."""
@@ -125,19 +123,25 @@ class Budget:
     def _ended(self) -> Self:
         return replace(self, share=self.share.ended())
 
-    def _seen(self, headers: RateLimit | None, now: float, wall_time: float) -> Self:
+    def _seen(self, headers: RateLimit | None, now: float, wall_time: float, brake: Brake) -> Self:
+        share, counter, counted_at = self._counted(headers, now)
         quota = self.quota if headers is None else self.quota.seen(headers, now, wall_time)
-        return replace(self._counted(headers, now), quota=quota)
+        return replace(self, share=share, brake=brake, quota=quota, counter=counter, counted_at=counted_at)
 
-    def _counted(self, headers: RateLimit | None, now: float) -> Self:
+    def _counted(self, headers: RateLimit | None, now: float) -> tuple[Share, Counter | None, float]:
+        """Return the share, the counter and the time of the last count after an answer."""
+        share = self.share.ended()
         counter = Counter.first(headers) if self.counter is None else self.counter.next(headers)
         if counter is not None:
-            known = self if self.counter is not None else self._with_new_share()
-            return replace(known, counter=counter, counted_at=now, share=known.share.seen(counter.total, now))
+            known = share if self.counter is not None else _new(share)
+            return known.seen(counter.total, now), counter, now
         if self.counter is None:
-            return replace(self, share=self.share.seen(self.own, now))
-        return self if now - self.counted_at <= IDLE else replace(self._with_new_share(), counter=None)
+            return share.seen(self.own, now), None, self.counted_at
+        if now - self.counted_at <= IDLE:
+            return share, self.counter, self.counted_at
+        return _new(share), None, self.counted_at
 
-    def _with_new_share(self) -> Self:
-        """Return the budget with a share that has seen nothing, because the way to count requests changes."""
-        return replace(self, share=replace(self.share, marks=()))
+
+def _new(share: Share) -> Share:
+    """Return a share that has seen nothing, because the way to count requests changes."""
+    return replace(share, marks=())

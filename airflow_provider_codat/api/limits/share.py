@@ -40,7 +40,7 @@ import math
 from bisect import bisect_right
 from dataclasses import dataclass, replace
 from operator import itemgetter
-from typing import Self
+from typing import Any, Self
 
 DEFAULT_REQUESTS_PER_MINUTE = 900
 """What all processes of an account send in a minute. Codat may block an address that sends more than 1,000."""
@@ -132,15 +132,13 @@ class Share:
                 return _CHECK_AGAIN
             if sent < self.limit * _FREE and now - self.marks[-1][0] < RECENT:
                 return 0.0
-        wait = (1.0 - self._moved(now).tokens) / self.pace
+        wait = (1.0 - self._tokens(now)) / self.pace
         return wait if wait > _ROUNDING else 0.0
 
     def sent(self, now: float) -> Self:
         """Return the share after a request was sent."""
-        moved = self._moved(now)
-        return replace(
-            moved, tokens=max(moved.tokens - 1.0, 0.0), recent=moved.recent + 1.0, under_way=self.under_way + 1
-        )
+        tokens, recent = max(self._tokens(now) - 1.0, 0.0), self._recent(now) + 1.0
+        return replace(self, tokens=tokens, recent=recent, moved_at=now, under_way=self.under_way + 1)
 
     def ended(self) -> Self:
         """Return the share after a request has ended, with or without an answer."""
@@ -148,7 +146,7 @@ class Share:
 
     def slowed(self, now: float) -> Self:
         """Return the share after a 429, or when Codat does not answer: the pace falls to the first pace."""
-        return replace(self._moved(now), pace=min(self.pace, self.first_pace), tokens=0.0)
+        return self._moved(now, pace=min(self.pace, self.first_pace), tokens=0.0)
 
     def seen(self, total: float, now: float) -> Self:
         """Return the share after an answer that shows the account's ``total`` of requests."""
@@ -158,8 +156,9 @@ class Share:
         elapsed = max(now - then, _SHORTEST)
         rate = (total - before) / elapsed
         forgotten = math.exp(-elapsed / _SMOOTHED)
-        moved = replace(self._moved(now), rate=self.rate * forgotten + rate * (1.0 - forgotten))
-        return replace(moved, pace=moved._next_pace(elapsed, rate), marks=self._marked(total, now))
+        smoothed = self.rate * forgotten + rate * (1.0 - forgotten)
+        pace = self._next_pace(elapsed, rate, smoothed, self._recent(now))
+        return self._moved(now, rate=smoothed, pace=pace, marks=self._marked(total, now))
 
     def last_minute(self, now: float) -> float:
         """Return the requests of the account in the last 60 seconds, as far as answers have shown them."""
@@ -167,12 +166,12 @@ class Share:
 
     # -- the pace ----------------------------------------------------------------------------------------------------
 
-    def _next_pace(self, elapsed: float, rate: float) -> float:
+    def _next_pace(self, elapsed: float, rate: float, smoothed: float, recent: float) -> float:
         step = min(elapsed / REACTION, 1.0) * (1.0 - rate / self._target)
-        if step > 0 and self.rate < self.full_pace / 2:
+        if step > 0 and smoothed < self.full_pace / 2:
             step = _LARGEST_RISE
         pace = self.pace * math.exp(min(max(step, _LARGEST_FALL), _LARGEST_RISE))
-        most = min(self.full_pace, self.first_pace + _GROWTH * self.recent / RECENT)
+        most = min(self.full_pace, self.first_pace + _GROWTH * recent / RECENT)
         return min(max(pace, self._pace(*_LEAST_PACE)), most)
 
     @property
@@ -183,10 +182,16 @@ class Share:
     def _pace(self, share: float, least: float) -> float:
         return min(max(self.limit * share, least), self.limit) / _MINUTE
 
-    def _moved(self, now: float) -> Self:
+    def _moved(self, now: float, **changes: Any) -> Self:
+        moved = {"tokens": self._tokens(now), "recent": self._recent(now), "moved_at": now}
+        return replace(self, **{**moved, **changes})
+
+    def _tokens(self, now: float) -> float:
         elapsed = max(now - self.moved_at, 0.0)
-        tokens = min(self.tokens + elapsed * self.pace, max(_BURST * self.pace, 1.0))
-        return replace(self, tokens=tokens, recent=self.recent * math.exp(-elapsed / RECENT), moved_at=now)
+        return min(self.tokens + elapsed * self.pace, max(_BURST * self.pace, 1.0))
+
+    def _recent(self, now: float) -> float:
+        return self.recent * math.exp(-max(now - self.moved_at, 0.0) / RECENT)
 
     # -- what was seen -----------------------------------------------------------------------------------------------
 
@@ -196,8 +201,8 @@ class Share:
     def _started(self, total: float, now: float) -> Self:
         known = self.marks[-1][1] if self.marks else 0.0
         unseen = min(total - known, self.limit)
-        return replace(
-            self._moved(now),
+        return self._moved(
+            now,
             pace=self.first_pace,
             marks=((now - _MINUTE, total - unseen), (now, total)),
             rate=unseen / _MINUTE,

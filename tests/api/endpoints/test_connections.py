@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from json_values import JSON
 
 from airflow_provider_codat.api.endpoints.connections import (
     DataConnection,
@@ -33,10 +34,6 @@ FULL = {
     "lastSync": "2026-03-01T02:00:00.6464237Z",
     "dataConnectionErrors": [TROUBLE],
 }
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-)
 NEARLY = st.fixed_dictionaries(
     {"id": st.text(min_size=1)}, optional={name: st.none() | st.text() | JSON for name in FULL if name != "id"}
 )

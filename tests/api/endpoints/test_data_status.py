@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from json_values import JSON
 
 from airflow_provider_codat.api.endpoints.data_status import DataStatus, get_data_status
 from airflow_provider_codat.api.errors import CodatResponseError
@@ -56,10 +57,6 @@ TIMES = {
     "0001-01-01T00:00:00+23:59": None,
     "": None,
 }
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-)
 
 
 @pytest.mark.parametrize(("entry", "status"), CASES.values(), ids=CASES)

@@ -3,7 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sync_settings_examples import INVOICES, JSON, any_answers, current
+from json_values import JSON
+from sync_settings_examples import INVOICES, any_answers, current
 
 from airflow_provider_codat.api import sync_settings
 from airflow_provider_codat.api.errors import CodatResponseError

@@ -35,6 +35,8 @@ QUIET.setLevel(logging.CRITICAL)
 class Operator(CodatExtractOperator):
     """The operator with the storage and the Codat of a story."""
 
+    log = QUIET  # each line takes longer than what it is about
+
     def _files(self, subject, ti):
         return RunFiles(StoragePath(self.storage, "model"), ti.run_id, TASK, QUIET)
 
@@ -63,7 +65,6 @@ class Story:
             file_size=0,
             overlap=0,
         )
-        self.operator._log = QUIET  # each line takes longer than what it is about
         self.operator.hook, self.operator.storage = Hook(self.books), self.storage
         self.tries = {}
         self.to_repeat = set()
