@@ -8,8 +8,6 @@ skipped. What holds there:
   seconds. An answer that takes longer comes after it, as in earnest, and so read timeouts fire.
 - What comes before the next timer is due takes no time at all: a busy machine does not show in a test's times.
 - Timers fire in the order of their times.
-
-Tests of many requests may leave HTTP out, by :meth:`VirtualClock.ask_directly`.
 """
 
 from __future__ import annotations
@@ -43,8 +41,6 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     import pytest
-
-    from airflow_provider_codat.simulator import CodatSimulator
 
 T = TypeVar("T")
 
@@ -88,7 +84,6 @@ class VirtualClock:
         self._events: list[tuple[float, int, Callable[[], object]]] = []
         self._numbers = itertools.count()  # keeps events of one time in order
         self._under_way = 0
-        self._directly: Callable[[httpx.Request], Awaitable[httpx.Response]] | None = None
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         airflow_sensor_module = sys.modules[BaseSensorOperator.__module__]
@@ -200,21 +195,6 @@ class VirtualClock:
         """Let time pass while asynchronous requests for this path, a regular expression, have no answer."""
         self._hanging = path
 
-    def ask_directly(self, codat: CodatSimulator) -> None:
-        """Let asynchronous requests call the simulator in their own loop, not over HTTP, which costs twice as much.
-
-        Answers that end a connection and that hang need HTTP.
-        """
-        transport = httpx.ASGITransport(codat._middleware)
-
-        async def ask(request: httpx.Request) -> httpx.Response:
-            await asyncio.sleep(0)  # so that several requests are under way at a time, as with HTTP
-            answer = await transport.handle_async_request(request)
-            await asyncio.sleep(0)
-            return answer
-
-        self._directly = ask
-
     def _hangs(self, path: str) -> bool:
         return self._hanging is not None and re.fullmatch(self._hanging, path) is not None
 
@@ -231,7 +211,7 @@ class VirtualClock:
                 until_closed.enter_context(self.under_way())
                 if self._hangs(request.url.path):
                     request.extensions["trace"] = _call_once_sent(until_closed.pop_all().close)
-                response = await (self._directly(request) if self._directly else asend(transport, request))
+                response = await asend(transport, request)
                 response.stream = _WatchedBody(response.stream, until_closed.pop_all())
             return response
 

@@ -159,7 +159,6 @@ def test_a_quota_that_would_run_out_lasts_the_day(triggerers, simulate, waits, c
     """
     caplog.set_level(logging.INFO)
     codat = simulate(quota=1500)
-    clock.ask_directly(codat)
     names = ["codat_default", *(f"codat_{number}" for number in range(1, triggerers))]
     for name in names[1:]:
         monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", codat.connection_uri)

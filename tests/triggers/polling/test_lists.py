@@ -9,17 +9,6 @@ from virtual_clock import START
 from airflow_provider_codat.api import errors
 from airflow_provider_codat.simulator import Fault, Outcome
 
-
-@pytest.fixture
-def simulate(simulate, clock):
-    def start(*extra, **options):
-        codat = simulate(*extra, **options)
-        clock.ask_directly(codat)
-        return codat
-
-    return start
-
-
 LISTS = {
     "honoured": {},
     "query ignored": {"query_support": "ignore"},

@@ -21,7 +21,6 @@ def play(simulate, clock):
 
     def play(*, companies, each, lasts=(10, 40), over=0.0, backoff=None, extra=None, **options):
         codat, waits, dice = simulate(extra, **options), Waits(clock), random.Random(1)  # noqa: S311 - no secret
-        clock.ask_directly(codat)
         durations = [dice.uniform(*lasts) for _ in range(companies * each)]
         ids = [codat.add_company() for _ in range(companies)]
         for number, duration in enumerate(durations):

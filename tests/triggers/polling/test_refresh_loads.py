@@ -30,7 +30,6 @@ def phases_are_random(simulate, monkeypatch):
 def test_500_refreshes_in_50_companies_cost_twenty_times_less_than_one_get_an_interval(simulate, clock):
     """Durations are spread evenly over their logarithms, so there are as many of a minute as of an hour."""
     codat, waits, dice = simulate(), Waits(clock), random.Random(1)  # noqa: S311 - no secret
-    clock.ask_directly(codat)
     operator = CodatRefreshOperator(task_id="refresh", company_id="any")
     pace = operator.pace
     assert pace == Pace(5.0, None, 600.0)

@@ -24,7 +24,6 @@ def play(simulate, clock, mailbox, monkeypatch):
 
     def play(*, is_trusted=True, over=0.0, last_status=None, is_announced=lambda _: True):
         codat, waits, dice = simulate(), Waits(clock), random.Random(1)  # noqa: S311 - no secret
-        clock.ask_directly(codat)
         monkeypatch.setattr(company_poll, "random", random.Random(2))  # noqa: S311 - no secret
         sent, began = len(clock.sent), clock.passed
 

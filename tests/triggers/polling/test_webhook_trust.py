@@ -22,12 +22,6 @@ from airflow_provider_codat.triggers.webhook_mailbox import READ_EVERY
 
 
 @pytest.fixture
-def codat(codat, clock):
-    clock.ask_directly(codat)
-    return codat
-
-
-@pytest.fixture
 def trust(codat, company, waits, mailbox):
     """Let webhooks announce the ends of pushes of another company in the first minute."""
     another = codat.add_company()
