@@ -29,7 +29,7 @@ import tempfile
 import threading
 import time
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -72,7 +72,7 @@ class Checks:
     :param scratch: a folder that exists as long as the run.
     :param jobs: the jobs of ``versions.toml``; the last has the newest Airflow.
     :param e2e_everywhere: the end-to-end tests that run on every Airflow.
-    :param where_packages_matter: tests, by path, that run in every job.
+    :param where_packages_matter: tests, by path, that run with the lowest dependencies and the newest constraints.
     :param the_same_everywhere: tests that run on the newest Airflow and with the lowest dependencies only.
     :param newest_only: tests, by path or by path and name, that run in command two only.
     :param fewer: environment variables that shorten the random tests outside command two.
@@ -236,7 +236,8 @@ class Checks:
         if job is self.constrained:
             return self.where_packages_matter
         if job.lowest:
-            return [*self.the_same_everywhere, *self.where_packages_matter, *leave_out(self.newest_only)]
+            tests = {*self.the_same_everywhere, *self.where_packages_matter}
+            return [*outermost(tests), *leave_out(self.newest_only)]
         e2e = [path.relative_to(self.source).as_posix() for path in (self.source / "tests/e2e").glob("test_*.py")]
         elsewhere = {*self.the_same_everywhere, *e2e} - {*self.e2e_everywhere}
         return leave_out({*elsewhere, *self.newest_only})
@@ -364,6 +365,11 @@ class Checks:
         if not f"{airflow}.".startswith(f"{job.airflow}."):
             problem = f"is not Airflow {job.airflow}"
         return airflow, job.dependencies, python, passed, real_run, problem or ended.problem or "ok"
+
+
+def outermost(paths: Collection[str]) -> list[str]:
+    """Return the paths without those below another one, whose tests pytest would run twice."""
+    return sorted(each for each in paths if not {*map(str, Path(each).parents)} & {*paths})
 
 
 def leave_out(tests: Iterable[str]) -> list[str]:

@@ -96,7 +96,7 @@ async def wait_in_any_case(task: asyncio.Task[Any], longest: float = math.inf) -
     """Wait for a task although this is cancelled. Airflow cancels a trigger once a second until it has ended.
 
     :param longest: seconds to wait at most; default no limit.
-    :returns: the last cancellation.
+    :return: the last cancellation.
     """
     cancelled = None
     give_up_at = time.monotonic() + longest
