@@ -19,16 +19,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+PLACES = {"demo": 1, "stories": 4, "demo_with_webhooks": 3, "airflow": 2}
+"""When a test comes that uses a fixture. The first that it uses counts; a test that uses none comes before.
+
+Even an idle Airflow takes processor time from other tests, so tests with an Airflow come last. The demo runs beside the
+tests of the shared Airflow, and is looked at after them. Of these, those that stop the triggerer are the last.
+"""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests that share an Airflow last: even an idle Airflow takes a third of a processor from other tests.
+    """Sort the tests by what they start and stop."""
 
-    Of these, run those last that stop its triggerer.
-    """
+    def place(item: pytest.Item) -> int:
+        used = getattr(item, "fixturenames", ())
+        return next((place for name, place in PLACES.items() if name in used), 0)
 
-    def uses(item: pytest.Item) -> tuple[bool, ...]:
-        return tuple(name in getattr(item, "fixturenames", ()) for name in ("airflow", "stories"))
-
-    items.sort(key=uses)
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

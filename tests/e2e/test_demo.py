@@ -86,15 +86,16 @@ def accepts(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.fixture
-def demo(tmp_path: Path) -> Iterator[Demo]:
-    yield from run_demo(tmp_path)
-
-
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="session")
 def demo_with_webhooks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """Return a demo that goes on until a signal. It starts before the other one, and runs beside it."""
+    """Return a demo that goes on until a signal. It runs beside other tests."""
     yield from run_demo(tmp_path_factory.mktemp("webhooks"), "--webhooks", "--keep-running")
+
+
+@pytest.fixture
+def demo(tmp_path: Path, demo_with_webhooks: Demo) -> Iterator[Demo]:
+    """Return a demo that starts after the other one."""
+    yield from run_demo(tmp_path)
 
 
 def run_demo(folder: Path, *options: str) -> Iterator[Demo]:

@@ -101,12 +101,12 @@ CASES = {
     "timeout, never_fail": Case(NEVER, sensor={"timeout": 60, "never_fail": True}, error=AirflowSkipException),
     "a success at the last moment": Case(Outcome(polls=12), sensor={"timeout": 60}, takes=(60, 61)),
     "a check longer than execution_timeout": Case(
-        faults=trouble("hang"),
+        faults=trouble("hold"),
         sensor={"execution_timeout": timedelta(seconds=0.3)},
         error=AirflowTaskTimeout,
     ),
     "a check longer than execution_timeout, soft_fail": Case(
-        faults=trouble("hang"),
+        faults=trouble("hold"),
         sensor={"execution_timeout": timedelta(seconds=0.3), "soft_fail": True},
         error=AirflowSkipException,
     ),
@@ -194,6 +194,8 @@ def test_the_sensor_ends_alike(case, mode, codat_simulator, codat_connection, cl
     key = codat_simulator.add_push(company.id, status=case.status, outcome=case.outcome)
     for fault in case.faults(clock) if callable(case.faults) else case.faults:
         codat_simulator.fault(fault)
+    if "execution_timeout" in case.sensor:
+        clock.let_hang(".*")
     if case.over_after is not None:
         clock.after(case.over_after, codat_simulator.clear_faults)
     arguments = {"poke_interval": 5, "exponential_backoff": False, "timeout": 3600} | case.sensor
@@ -215,6 +217,9 @@ def test_the_sensor_ends_alike(case, mode, codat_simulator, codat_connection, cl
         assert [text for text in case.says if text not in message] == []
         assert [text for text in case.silent if text in message] == []
         assert codat_simulator.api_key not in message
+    if "execution_timeout" in case.sensor:
+        codat_simulator.wait_until_held()
+        codat_simulator.release()
     at_least, at_most = case.takes
     assert at_least <= clock.passed <= at_most
     # checks with a pause between each two; the timeout cuts the last pause short
