@@ -64,7 +64,8 @@ def test_triggers_that_end_while_others_wait_for_their_lines_wait_for_their_own(
         ending = end(first)
         await asyncio.to_thread(supervisor.was_asked.wait, 5)
         ending += end(first, first + later)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # they log,
+        await asyncio.sleep(0)  # and wait for the thread that writes
         await asyncio.to_thread(thread_log.flush)
         supervisor.answers.set()
         return await asyncio.gather(*ending)
