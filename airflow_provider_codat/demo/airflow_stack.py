@@ -71,7 +71,6 @@ class AirflowStack:
         self.services = {**self.flavour.services, **deployment.services}
         self._deployment = deployment
         self._dags = dags
-        self._parsed: set[str] = set()  # the ids of DAGs that Airflow knows for sure
         self._env = {f"AIRFLOW_CONN_{name.upper()}": value for name, value in (connections or {}).items()}
         self._env.update(env or {})
         self._start_timeout = start_timeout
@@ -153,9 +152,7 @@ class AirflowStack:
         :param timeout: seconds to wait for the DAG; default 60.
         :raises AirflowStackError: a DAG file cannot be imported, or the DAG does not appear within ``timeout``.
         """
-        if dag_id not in self._parsed:
-            self.wait_until(f"DAG {dag_id}", lambda: self._knows(dag_id), timeout=timeout)
-            self._parsed.add(dag_id)
+        self.wait_until(f"DAG {dag_id}", lambda: self._knows(dag_id), timeout=timeout)
         body = {**self.flavour.run_defaults, "conf": dict(conf or {})}
         run = self.write("POST", f"/dags/{dag_id}/dagRuns", json=body)
         return DagRun(self, dag_id, run["dag_run_id"])

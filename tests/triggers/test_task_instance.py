@@ -16,8 +16,9 @@ from virtual_clock import START
 
 from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
 from airflow_provider_codat.simulator import Fault, Outcome
+from airflow_provider_codat.triggers import task_instance as asked
 from airflow_provider_codat.triggers.codat import CodatPushOperationTrigger
-from airflow_provider_codat.triggers.task_instance import COLLECT, PULL_PATIENCE
+from airflow_provider_codat.triggers.task_instance import COLLECT, LONGEST_QUESTION, PULL_PATIENCE
 
 IDS = {"dag_id": "dag", "task_id": "wait", "run_id": "run"}
 
@@ -312,6 +313,22 @@ def test_a_trigger_that_airflow_cancels_again_while_it_asks_logs_all_the_same(
     clock.run(cancel_again())
     [(_, line)] = lines_of_triggers(logged())
     assert line.startswith(STOPS.format("failed"))
+
+
+def test_an_answer_that_does_not_come_is_waited_for_for_less_time_than_airflow_gives(
+    supervisor, codat_simulator, clock, logged, monkeypatch
+):
+    async def no_answer(key):
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(asked, "_states", no_answer)
+    monkeypatch.setattr(asked, "_asking", {})
+    [trigger] = waiting(codat_simulator)
+    trigger._current_wait = trigger._wait()
+    clock.run(trigger.on_kill())
+    assert clock.passed == pytest.approx(LONGEST_QUESTION, abs=0.1)
+    [(_, line)] = lines_of_triggers(logged())
+    assert line.startswith(STOPS.format("unknown"))
 
 
 def test_a_state_is_asked_for_after_the_end(supervisor, codat_simulator, clock):
