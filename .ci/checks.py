@@ -7,11 +7,11 @@ Three steps run at a time, so that two cores are busy while a step waits:
 
 - README command two, word for word: all tests on the newest Airflow. It takes the longest, so the other steps leave the
   processor to it.
-- The distributions. Then each other job of ``versions.toml``: the wheel, the tests of the source distribution that can
-  differ there, and one real run. The first of them has the newest Airflow's own constraints. Its environment first has
-  the wheel by itself; after its tests come its real runs: the tests of a distributed Airflow, before those of command
-  two start Airflow, too, and the browser tests; then the test with Codat's own client, and lint and types. At last
-  README command one, word for word, in the unpacked source distribution.
+- The distributions. Then each other job of ``versions.toml``: the wheel, and the tests of the source distribution that
+  ``versions.toml`` does not leave out. The first of them has the newest Airflow's own constraints. Its environment
+  first has the wheel by itself; after its tests come its real runs: the tests of a distributed Airflow, before those of
+  command two start Airflow, too, and the browser tests; then the test with Codat's own client, and lint and types. At
+  last README command one, word for word, in the unpacked source distribution.
 
 Writes only below the clone (``.venv``, ``dist``, ``build/ci``) and to a temporary folder. ``build/ci`` holds each
 step's output, test report and list of packages, and the files that tests write to ``CODAT_TEST_ARTIFACTS``.
@@ -29,7 +29,7 @@ import tempfile
 import threading
 import time
 import tomllib
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -72,8 +72,7 @@ class Checks:
     :param scratch: a folder that exists as long as the run.
     :param jobs: the jobs of ``versions.toml``; the last has the newest Airflow.
     :param e2e_everywhere: the end-to-end tests that run on every Airflow.
-    :param where_packages_matter: tests, by path, that run with the lowest dependencies and the newest constraints.
-    :param the_same_everywhere: tests that run on the newest Airflow and with the lowest dependencies only.
+    :param at_both_ends: tests, by path, that run on the newest Airflow and with the lowest dependencies only.
     :param newest_only: tests, by path or by path and name, that run in command two only.
     :param fewer: environment variables that shorten the random tests outside command two.
     """
@@ -83,8 +82,7 @@ class Checks:
         scratch: Path,
         jobs: list[Job],
         e2e_everywhere: list[str],
-        where_packages_matter: list[str],
-        the_same_everywhere: list[str],
+        at_both_ends: list[str],
         newest_only: list[str],
         fewer: dict[str, str],
     ) -> None:
@@ -92,8 +90,7 @@ class Checks:
         self.jobs = jobs
         *self.others, self.newest = jobs
         self.e2e_everywhere = e2e_everywhere
-        self.where_packages_matter = where_packages_matter
-        self.the_same_everywhere = the_same_everywhere
+        self.at_both_ends = at_both_ends
         self.newest_only = newest_only
         self.fewer = fewer
         (self.constrained,) = (
@@ -232,15 +229,12 @@ class Checks:
         )
 
     def tests_of(self, job: Job) -> list[str]:
-        """Return pytest's arguments for the tests of a job."""
-        if job is self.constrained:
-            return self.where_packages_matter
+        """Return pytest's options that leave out what a job does not run."""
         if job.lowest:
-            tests = {*self.the_same_everywhere, *self.where_packages_matter}
-            return [*outermost(tests), *leave_out(self.newest_only)]
-        e2e = [path.relative_to(self.source).as_posix() for path in (self.source / "tests/e2e").glob("test_*.py")]
-        elsewhere = {*self.the_same_everywhere, *e2e} - {*self.e2e_everywhere}
-        return leave_out({*elsewhere, *self.newest_only})
+            return leave_out(["tests/e2e", *self.newest_only])
+        e2e = {path.relative_to(self.source).as_posix() for path in (self.source / "tests/e2e").glob("test_*.py")}
+        elsewhere = {"tests/e2e"} if job is self.constrained else e2e - {*self.e2e_everywhere}
+        return leave_out({*elsewhere, *self.at_both_ends, *self.newest_only})
 
     def install(self, job: Job, output: Output) -> None:
         """Fill a job's environment: its Airflow, the wheel, and the tests' requirements."""
@@ -365,11 +359,6 @@ class Checks:
         if not f"{airflow}.".startswith(f"{job.airflow}."):
             problem = f"is not Airflow {job.airflow}"
         return airflow, job.dependencies, python, passed, real_run, problem or ended.problem or "ok"
-
-
-def outermost(paths: Collection[str]) -> list[str]:
-    """Return the paths without those below another one, whose tests pytest would run twice."""
-    return sorted(each for each in paths if not {*map(str, Path(each).parents)} & {*paths})
 
 
 def leave_out(tests: Iterable[str]) -> list[str]:

