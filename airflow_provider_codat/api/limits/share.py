@@ -40,7 +40,7 @@ import math
 from bisect import bisect_right
 from dataclasses import dataclass, replace
 from operator import itemgetter
-from typing import Any, Self
+from typing import Self
 
 DEFAULT_REQUESTS_PER_MINUTE = 900
 """What all processes of an account send in a minute. Codat may block an address that sends more than 1,000."""
@@ -146,7 +146,7 @@ class Share:
 
     def slowed(self, now: float) -> Self:
         """Return the share after a 429, or when Codat does not answer: the pace falls to the first pace."""
-        return self._moved(now, pace=min(self.pace, self.first_pace), tokens=0.0)
+        return replace(self._moved(now), pace=min(self.pace, self.first_pace), tokens=0.0)
 
     def seen(self, total: float, now: float) -> Self:
         """Return the share after an answer that shows the account's ``total`` of requests."""
@@ -157,8 +157,16 @@ class Share:
         rate = (total - before) / elapsed
         forgotten = math.exp(-elapsed / _SMOOTHED)
         smoothed = self.rate * forgotten + rate * (1.0 - forgotten)
-        pace = self._next_pace(elapsed, rate, smoothed, self._recent(now))
-        return self._moved(now, rate=smoothed, pace=pace, marks=self._marked(total, now))
+        recent = self._recent(now)
+        return replace(  # not of what _moved returns: this is done for each answer, and each copy takes time
+            self,
+            pace=self._next_pace(elapsed, rate, smoothed, recent),
+            tokens=self._tokens(now),
+            recent=recent,
+            moved_at=now,
+            marks=self._marked(total, now),
+            rate=smoothed,
+        )
 
     def last_minute(self, now: float) -> float:
         """Return the requests of the account in the last 60 seconds, as far as answers have shown them."""
@@ -182,9 +190,8 @@ class Share:
     def _pace(self, share: float, least: float) -> float:
         return min(max(self.limit * share, least), self.limit) / _MINUTE
 
-    def _moved(self, now: float, **changes: Any) -> Self:
-        moved = {"tokens": self._tokens(now), "recent": self._recent(now), "moved_at": now}
-        return replace(self, **{**moved, **changes})
+    def _moved(self, now: float) -> Self:
+        return replace(self, tokens=self._tokens(now), recent=self._recent(now), moved_at=now)
 
     def _tokens(self, now: float) -> float:
         elapsed = max(now - self.moved_at, 0.0)
@@ -201,8 +208,8 @@ class Share:
     def _started(self, total: float, now: float) -> Self:
         known = self.marks[-1][1] if self.marks else 0.0
         unseen = min(total - known, self.limit)
-        return self._moved(
-            now,
+        return replace(
+            self._moved(now),
             pace=self.first_pace,
             marks=((now - _MINUTE, total - unseen), (now, total)),
             rate=unseen / _MINUTE,
