@@ -24,7 +24,6 @@ import re
 import shutil
 import signal
 import sys
-import tarfile
 import tempfile
 import threading
 import time
@@ -213,8 +212,7 @@ class Checks:
     def unpack(self, folder: Path) -> None:
         """Unpack the source distribution."""
         (sdist,) = DIST.glob("*.tar.gz")
-        with tarfile.open(sdist) as archive:
-            archive.extractall(self.scratch, filter="data")
+        shutil.unpack_archive(sdist, self.scratch)
         (self.scratch / sdist.name.removesuffix(".tar.gz")).rename(folder)
 
     def test(self, job: Job, output: Output) -> None:
