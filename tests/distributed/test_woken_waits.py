@@ -53,6 +53,6 @@ def test_webhooks_wake_waits_in_both_triggerers_and_all_end_right_and_none_early
     expected = {wait.key: "success" if wait.outcome.status == "Success" else "failed" for wait in waits}
     assert woken.states(waits, rows) == expected
     assert [wait for wait in waits if wait.seen < wait.ended] == []
-    woken_in = Counter(woken.triggerer(wait) for wait in waits if woken.has_been_woken(wait))
+    woken_in = Counter(filter(None, map(woken.woken_in, waits)))
     print(f"woken by webhooks, by the id of the triggerer: {dict(woken_in)}", flush=True)
     assert len(woken_in) >= 2

@@ -144,26 +144,26 @@ class WokenWaits:
         :raises AssertionError: it does not.
         """
         end = f" is {wait.outcome.status}"
-        if not (lines := self._lines(wait, end)):
-            log = self._logs[wait.key]
-            logs = {each.name: each.read_text() for each in log.parent.glob(f"{log.name.partition('.')[0]}*")}
+        lines = [line for log in self._logs_of(wait) for line in _lines(log, wait.key, end)]
+        if not lines:
+            logs = {each.name: each.read_text() for each in self._logs_of(wait)}
             printed = "".join(self.airflow.output().values())
             output = [line for line in printed.splitlines() if wait.key in line]
             raise AssertionError(f"no log has {wait.key}{end}: {logs}; the processes printed {output}")
-        return max(at for at, _ in lines)
+        return max(lines)
 
     def states(self, waits: list[Woken], rows: list[tuple[Any, ...]]) -> dict[str, str]:
         """Return the state of each task by its operation, from rows of run id, task id and state."""
         by_task = {(run_id, task_id): state for run_id, task_id, state in rows}
         return {wait.key: by_task[self._task(wait)] for wait in waits}
 
-    def triggerer(self, wait: Woken) -> str:
-        """Return the id of the triggerer's job that the wait was in, which Airflow puts into the name of the log."""
-        return self._logs[wait.key].suffixes[-2].removeprefix(".")
+    def woken_in(self, wait: Woken) -> str | None:
+        """Return the id of the triggerer's job in which a webhook woke the wait, or None if none did.
 
-    def has_been_woken(self, wait: Woken) -> bool:
-        """Return whether the log says that a webhook woke the wait."""
-        return " it is checked now" in self._logs[wait.key].read_text()
+        Airflow puts the id into the name of the log.
+        """
+        woken = (log for log in self._logs_of(wait) if " it is checked now" in log.read_text())
+        return next((log.suffixes[-2].removeprefix(".") for log in woken), None)
 
     def _task(self, wait: Woken) -> tuple[str, str]:
         parts = dict(part.split("=", 1) for part in self._logs[wait.key].parts if "=" in part)
@@ -176,14 +176,17 @@ class WokenWaits:
                 self._logs[key] = log
         return all(wait.key in self._logs for wait in waits)
 
-    def _lines(self, wait: Woken, text: str) -> list[tuple[float, str]]:
-        """Return the lines about the operation that have a text, each with its time in epoch seconds."""
-        entries = map(json.loads, self._logs[wait.key].read_text().splitlines())
-        return [
-            (datetime.fromisoformat(each["timestamp"]).timestamp(), each["event"])
-            for each in entries
-            if wait.key in each["event"] and text in each["event"]
-        ]
+    def _logs_of(self, wait: Woken) -> list[Path]:
+        """Return the logs of the wait's task: one of each triggerer that it was in."""
+        log = self._logs[wait.key]
+        return sorted(log.parent.glob(f"{log.name.partition('.trigger.')[0]}.trigger.*.log"))
+
+
+def _lines(log: Path, key: str, text: str) -> list[float]:
+    """Return when a log has lines about an operation that have a text, in epoch seconds."""
+    entries = map(json.loads, log.read_text().splitlines())
+    found = [each["timestamp"] for each in entries if key in each["event"] and text in each["event"]]
+    return [datetime.fromisoformat(each).timestamp() for each in found]
 
 
 def _checked(log: Path) -> str | None:
