@@ -232,7 +232,7 @@ def test_a_poll_of_many_pages_ends_though_some_requests_fail(faults, trigger, co
     keys = []
 
     def burst():
-        keys.extend(codat_simulator.add_push(company.id, "bills", status="Success") for _ in range(1_500))
+        keys.extend(codat_simulator.add_push(company.id, "bills", status="Success") for _ in range(800))
         codat_simulator.random_faults(faults, probability=0.2, seed=1)
 
     clock.after(70, burst)
