@@ -139,18 +139,19 @@ class WokenWaits:
         return sum(request.at >= began and request.path.startswith("/companies/") for request in self.codat.requests)
 
     def _end_seen(self, wait: Woken) -> float:
-        """Return when the task's log tells the end of the operation, in epoch seconds.
+        """Return when the task's logs first tell the end of the operation, in epoch seconds.
 
         :raises AssertionError: it does not.
         """
         end = f" is {wait.outcome.status}"
-        lines = [line for log in self._logs_of(wait) for line in _lines(log, wait.key, end)]
-        if not lines:
-            logs = {each.name: each.read_text() for each in self._logs_of(wait)}
+        times = [at for log in self._logs_of(wait) for at in _times(log, wait.key, end)]
+        if not times:
+            log = self._logs[wait.key]
+            logs = {each.name: each.read_text() for each in log.parent.glob(f"{log.name.partition('.')[0]}.*")}
             printed = "".join(self.airflow.output().values())
             output = [line for line in printed.splitlines() if wait.key in line]
             raise AssertionError(f"no log has {wait.key}{end}: {logs}; the processes printed {output}")
-        return max(lines)
+        return min(times)
 
     def states(self, waits: list[Woken], rows: list[tuple[Any, ...]]) -> dict[str, str]:
         """Return the state of each task by its operation, from rows of run id, task id and state."""
@@ -182,8 +183,8 @@ class WokenWaits:
         return sorted(log.parent.glob(f"{log.name.partition('.trigger.')[0]}.trigger.*.log"))
 
 
-def _lines(log: Path, key: str, text: str) -> list[float]:
-    """Return when a log has lines about an operation that have a text, in epoch seconds."""
+def _times(log: Path, key: str, text: str) -> list[float]:
+    """Return the times, in epoch seconds, of a log's lines that name the operation and have the text."""
     entries = map(json.loads, log.read_text().splitlines())
     found = [each["timestamp"] for each in entries if key in each["event"] and text in each["event"]]
     return [datetime.fromisoformat(each).timestamp() for each in found]

@@ -158,7 +158,7 @@ class Share:
         forgotten = math.exp(-elapsed / _SMOOTHED)
         smoothed = self.rate * forgotten + rate * (1.0 - forgotten)
         recent = self._recent(now)
-        return replace(  # not of what _moved returns: this is done for each answer, and each copy takes time
+        return replace(  # self._moved would make a second copy at each answer
             self,
             pace=self._next_pace(elapsed, rate, smoothed, recent),
             tokens=self._tokens(now),

@@ -20,12 +20,9 @@ TRUSTED_AT = 60.0
 
 @pytest.fixture
 def play(simulate, clock, mailbox, monkeypatch):
-    """Return a function that plays ten pushes a company, 200 by default.
+    """Return a function that plays 200 pushes. ``is_announced`` says, for the time of an end, whether a hint comes."""
 
-    ``is_announced`` says, for the time of an end, whether a hint comes.
-    """
-
-    def play(*, companies=COMPANIES, is_trusted=True, over=0.0, last_status=None, is_announced=lambda _: True):
+    def play(*, is_trusted=True, over=0.0, last_status=None, is_announced=lambda _: True):
         codat, waits, dice = simulate(), Waits(clock), random.Random(1)  # noqa: S311 - no secret
         monkeypatch.setattr(company_poll, "random", random.Random(2))  # noqa: S311 - no secret
         sent, began = len(clock.sent), clock.passed
@@ -40,14 +37,14 @@ def play(simulate, clock, mailbox, monkeypatch):
         first = codat.add_company()
         for number in range(ENOUGH if is_trusted else 0):
             add(first, 12.0 + number * 8.0, 0.0)
-        ids = [codat.add_company() for _ in range(companies)]
-        for number in range(companies * EACH):
+        ids = [codat.add_company() for _ in range(COMPANIES)]
+        for number in range(COMPANIES * EACH):
             lasts, after = dice.uniform(SHORTEST, LONGEST), TRUSTED_AT * is_trusted + over * dice.random()
-            add(ids[number % companies], lasts, after, last_status=last_status)
+            add(ids[number % COMPANIES], lasts, after, last_status=last_status)
         assert set(waits.run()) == {"Success"}
         requests = [each for each in clock.sent[sent:] if first.id not in each.path]
         delays = {due - began: waits.ended_at[key] - due for key, due in waits.due_at.items()}
-        load = SimpleNamespace(a_push=len(requests) / (companies * EACH), by_end=delays, delays=sorted(delays.values()))
+        load = SimpleNamespace(a_push=len(requests) / (COMPANIES * EACH), by_end=delays, delays=sorted(delays.values()))
         shares = ", ".join(f"{percentile(load.delays, each):.1f}" for each in (0.5, 0.95, 1.0))
         print(f"requests per operation {load.a_push:.2f}; delay median, 95 %, longest: {shares} s")
         return load
@@ -70,8 +67,8 @@ def test_waits_that_begin_one_by_one_share_fewer_checks(last_status, most, play)
 
 
 def test_waits_that_begin_one_by_one_cost_a_fifth_of_what_they_cost_without_webhooks(play):
-    load = play(companies=5, over=1200.0)
-    polled = play(companies=5, over=1200.0, is_trusted=False, is_announced=lambda _: False)
+    load = play(over=1200.0)
+    polled = play(over=1200.0, is_trusted=False, is_announced=lambda _: False)
     assert load.a_push <= polled.a_push / 5
 
 
@@ -82,9 +79,9 @@ def test_after_the_start_of_a_triggerer_the_pace_is_the_usual_one_until_ends_wer
 
 
 def test_a_mailbox_that_stays_empty_changes_neither_requests_nor_delays(play, monkeypatch):
-    silent = play(companies=10, is_trusted=False, is_announced=lambda _: False)
+    silent = play(is_trusted=False, is_announced=lambda _: False)
     monkeypatch.delenv("AIRFLOW__CODAT__WEBHOOK_CONNECTIONS")
-    off = play(companies=10, is_trusted=False)
+    off = play(is_trusted=False)
     assert silent.a_push == pytest.approx(off.a_push, rel=0.02)
     # Requests that are sent at one time are answered in any order, so single delays may differ.
     for share in (0.5, 0.95, 1.0):
