@@ -176,7 +176,7 @@ def test_a_quota_that_would_run_out_lasts_the_day(triggerers, simulate, waits, c
     assert sum("back to full pace" in line for line in lines) == triggerers
     spent = sum(at < until_midnight for at in clock.requested_at())
     assert 400 < spent <= 500
-    # back at full pace, the end is seen within two intervals of the slow pace
+    # Back at full pace. At the slow pace, each company is checked every four minutes, or more seldom.
     assert max(waits.ended_at.values()) < until_midnight + 300 + 60
 
 
