@@ -20,7 +20,9 @@ if __name__ == "__main__":
         os.environ["AIRFLOW_CONN_CODAT_DEFAULT"] = codat.connection_uri
         for dag in dags().values():
             company = codat.add_company("Corner Shop")
-            codat.refreshes.add(company.id, "invoices")
+            # So that no task waits a minute for a refresh.
+            for data_type in ("balanceSheet", "invoices", "profitAndLoss"):
+                codat.refreshes.add(company.id, data_type)
             conf = {"company_id": company.id, "connection_id": company.connection_id, "bills": BILLS, "path": mkdtemp()}
             ended[dag.dag_id] = states(dag.test(run_conf=conf).run_id)
     print(json.dumps(ended))
