@@ -31,8 +31,8 @@ POLL_INTERVAL = 0.5
 
 #: What Airflow's answer says if the database refused a request.
 DATABASE_ERROR = "Database error"
-#: Seconds for which a write is sent again while the database refuses it.
-DATABASE_PATIENCE = 60.0
+#: Seconds for which a write is sent again while the database refuses it. One try waits up to a minute for a lock.
+DATABASE_PATIENCE = 180.0
 
 _HOST = "127.0.0.1"
 
@@ -185,7 +185,7 @@ class AirflowStack:
         return answer.json()
 
     def write(self, method: str, path: str, **options: Any) -> Any:
-        """Do what :meth:`call` does, again and again while the database refuses it, for at most a minute.
+        """Do what :meth:`call` does, again and again while the database refuses it, for three minutes.
 
         SQLite does not wait for a lock where a transaction that has read begins to write. Airflow rolls it back then.
 

@@ -13,6 +13,9 @@ from airflow_provider_codat.demo import airflow_stack
 #: Seconds after which a DAG file is parsed again. The default, 30, takes a tenth of a core, and no test changes a file.
 RARELY = {f"AIRFLOW__{section}__MIN_FILE_PROCESS_INTERVAL": "600" for section in ("DAG_PROCESSOR", "SCHEDULER")}
 
+#: How many characters of the API server's output an error shows.
+LAST_LINES = 6000
+
 
 class AirflowStack(airflow_stack.AirflowStack):
     """The demo's Airflow, and what only tests do to it. Its workers are quick: see ``scheduler_settings``."""
@@ -23,6 +26,14 @@ class AirflowStack(airflow_stack.AirflowStack):
 
     def trigger(self, dag_id: str, conf: Mapping[str, object] | None = None, *, timeout: float = 60) -> DagRun:
         return DagRun(**vars(super().trigger(dag_id, conf, timeout=timeout)))
+
+    def write(self, method: str, path: str, **options: Any) -> Any:
+        """Do what the demo's does. An error shows the end of the API server's output: it says what the answer hides."""
+        try:
+            return super().write(method, path, **options)
+        except airflow_stack.AirflowStackError as error:
+            error.add_note(self.processes.output(next(iter(self.services)))[-LAST_LINES:])
+            raise
 
     def pause(self, dag_id: str, *, is_paused: bool) -> None:
         """Pause a DAG or let it go on, and parse its file: only then does Airflow end or begin its watchers."""
