@@ -20,7 +20,8 @@ if __name__ == "__main__":
         os.environ["AIRFLOW_CONN_CODAT_DEFAULT"] = codat.connection_uri
         for dag in dags().values():
             company = codat.add_company("Corner Shop")
-            # So that no task waits a minute for a refresh.
+            # An extraction needs invoices that Codat has read. The sensor's reports are fresh at its first check: the
+            # second comes a minute later.
             for data_type in ("balanceSheet", "invoices", "profitAndLoss"):
                 codat.refreshes.add(company.id, data_type)
             conf = {"company_id": company.id, "connection_id": company.connection_id, "bills": BILLS, "path": mkdtemp()}

@@ -10,9 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
-import airflow_runs
 import pytest
 from airflow_runs import DagRun
 
@@ -163,18 +161,6 @@ def test_a_database_that_stays_locked_is_an_error(monkeypatch: pytest.MonkeyPatc
     airflow = LockedAirflow("PATCH: 500 Database error", "")
     with pytest.raises(AirflowStackError, match="Database error"):
         DagRun(airflow, "dag", "run").mark("push", "failed")
-
-
-def test_the_error_of_a_write_shows_the_end_of_the_api_servers_output(monkeypatch: pytest.MonkeyPatch):
-    def refuse(*_: object) -> None:
-        raise AirflowStackError("PATCH: 404 not found")
-
-    monkeypatch.setattr(AirflowStack, "call", refuse)
-    airflow = airflow_runs.AirflowStack()
-    airflow.processes = SimpleNamespace(output={"api-server": "It is not there.", "webserver": "It is not there."}.get)
-    with pytest.raises(AirflowStackError, match="404") as raised:
-        airflow.write("PATCH", "/dags/dag")
-    assert raised.value.__notes__ == ["It is not there."]
 
 
 def test_the_users_own_airflow_does_not_reach_the_stack():

@@ -31,8 +31,8 @@ POLL_INTERVAL = 0.5
 
 #: What Airflow's answer says if the database refused a request.
 DATABASE_ERROR = "Database error"
-#: Seconds for which a write is sent again while the database refuses it. One try waits up to a minute for a lock.
-DATABASE_PATIENCE = 180.0
+#: Seconds after which a write that the database refuses is not sent again. With SQLite, each try can take a minute.
+DATABASE_PATIENCE = 120.0
 
 _HOST = "127.0.0.1"
 
@@ -185,9 +185,10 @@ class AirflowStack:
         return answer.json()
 
     def write(self, method: str, path: str, **options: Any) -> Any:
-        """Do what :meth:`call` does, again and again while the database refuses it, for three minutes.
+        """Do what :meth:`call` does. While the database refuses it, send it again, for at most two minutes.
 
-        SQLite does not wait for a lock where a transaction that has read begins to write. Airflow rolls it back then.
+        SQLite waits up to a minute for a lock. Where a transaction that has read begins to write, it does not wait at
+        all. Airflow rolls back in both cases.
 
         :raises AirflowStackError: another error, or the database still refuses it.
         """

@@ -13,8 +13,8 @@ from airflow_provider_codat.demo import airflow_stack
 #: Seconds after which a DAG file is parsed again. The default, 30, takes a tenth of a core, and no test changes a file.
 RARELY = {f"AIRFLOW__{section}__MIN_FILE_PROCESS_INTERVAL": "600" for section in ("DAG_PROCESSOR", "SCHEDULER")}
 
-#: How many characters of the API server's output an error shows.
-LAST_LINES = 6000
+#: The answer to a write that the database refuses has the statement and the database's error.
+REASONS = {"AIRFLOW__API__EXPOSE_STACKTRACE": "True"}
 
 
 class AirflowStack(airflow_stack.AirflowStack):
@@ -22,18 +22,12 @@ class AirflowStack(airflow_stack.AirflowStack):
 
     def __init__(self, *dags: Path, env: Mapping[str, str] | None = None, **options: Any) -> None:
         path = [str(Path(__file__).with_name("scheduler_settings")), *filter(None, [os.environ.get("PYTHONPATH")])]
-        super().__init__(*dags, env={"PYTHONPATH": os.pathsep.join(path), **RARELY, **(env or {})}, **options)
+        super().__init__(
+            *dags, env={"PYTHONPATH": os.pathsep.join(path), **RARELY, **REASONS, **(env or {})}, **options
+        )
 
     def trigger(self, dag_id: str, conf: Mapping[str, object] | None = None, *, timeout: float = 60) -> DagRun:
         return DagRun(**vars(super().trigger(dag_id, conf, timeout=timeout)))
-
-    def write(self, method: str, path: str, **options: Any) -> Any:
-        """Do what the demo's does. An error shows the end of the API server's output: it says what the answer hides."""
-        try:
-            return super().write(method, path, **options)
-        except airflow_stack.AirflowStackError as error:
-            error.add_note(self.processes.output(next(iter(self.services)))[-LAST_LINES:])
-            raise
 
     def pause(self, dag_id: str, *, is_paused: bool) -> None:
         """Pause a DAG or let it go on, and parse its file: only then does Airflow end or begin its watchers."""
