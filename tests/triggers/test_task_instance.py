@@ -17,6 +17,7 @@ from virtual_clock import START
 from airflow_provider_codat.sensors.codat import CodatPushOperationSensor
 from airflow_provider_codat.simulator import Fault, Outcome
 from airflow_provider_codat.triggers import task_instance as asked
+from airflow_provider_codat.triggers import thread_log
 from airflow_provider_codat.triggers.codat import CodatPushOperationTrigger
 from airflow_provider_codat.triggers.task_instance import COLLECT, LONGEST_QUESTION, PULL_PATIENCE
 
@@ -233,6 +234,7 @@ def killed(codat_simulator, codat_connection, clock, logged):
             running.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await running
+            thread_log.flush()  # what the wait has logged
             logged()
             await trigger.on_kill()
 
