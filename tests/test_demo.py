@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from airflow_runs import DagRun
@@ -17,6 +18,7 @@ from airflow_runs import DagRun
 from airflow_provider_codat import demo
 from airflow_provider_codat.demo import airflow_stack, flavours, webhooks
 from airflow_provider_codat.demo.airflow_stack import AirflowStack, AirflowStackError
+from airflow_provider_codat.demo.deployment import SQLITE
 from airflow_provider_codat.demo.processes import ProcessEnded, Processes
 
 PYTHON = sys.executable
@@ -154,6 +156,20 @@ def test_a_state_that_airflow_refuses_is_not_set_again():
     with pytest.raises(AirflowStackError, match="404"):
         DagRun(airflow, "dag", "run").mark("push", "failed")
     assert airflow.answers == [""]
+
+
+def test_the_api_server_gives_up_a_lock_before_the_other_services_do():
+    connection = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+    commands: dict[str, tuple[str, ...]] = {}
+    airflow = AirflowStack()
+    airflow._words, airflow.running = {"home": "/home"}, set()
+    airflow.services = {"api-server": "api-server", "scheduler": "scheduler"}
+    airflow.processes = SimpleNamespace(start=lambda name, *command: commands.update({name: command}))
+    for name in airflow.services:
+        airflow.start(name)
+    assert f"{connection}=sqlite:////home/airflow.db?timeout=10" in commands["api-server"]
+    assert not any(connection in word for word in commands["scheduler"])
+    assert SQLITE.config[connection].endswith("?timeout=60")
 
 
 def test_a_database_that_stays_locked_is_an_error(monkeypatch: pytest.MonkeyPatch):

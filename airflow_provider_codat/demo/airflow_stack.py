@@ -35,6 +35,8 @@ DATABASE_ERROR = "Database error"
 DATABASE_PATIENCE = 120.0
 
 _HOST = "127.0.0.1"
+#: Runs a program with further environment variables.
+_ENV = ("/usr/bin/env",)
 
 
 class AirflowStackError(RuntimeError):
@@ -207,7 +209,9 @@ class AirflowStack:
 
     def start(self, name: str) -> None:
         """Start a service, such as ``scheduler``."""
-        self.processes.start(name, *self._command(self.services[name]))
+        config = self._deployment.config_of_service.get(name, {})
+        assignments = [f"{key}={value.format(**self._words)}" for key, value in config.items()]
+        self.processes.start(name, *_ENV, *assignments, *self._command(self.services[name]))
         self.running.add(name)
 
     def wait_until(self, what: str, condition: Callable[[], bool], *, timeout: float) -> None:

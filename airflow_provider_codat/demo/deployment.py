@@ -17,11 +17,13 @@ class Deployment:
 
     :param config: configuration beyond that of the version, which it overrides.
     :param services: further services; default none.
+    :param config_of_service: name of a service -> what it alone has of the configuration; default nothing.
     :param prepare: called with Airflow's home before the first command; default none.
     """
 
     config: Mapping[str, str]
     services: Mapping[str, str] = field(default_factory=dict)
+    config_of_service: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     prepare: Callable[[Path], None] | None = None
 
 
@@ -31,10 +33,17 @@ def _write_ahead(home: Path) -> None:
         database.execute("PRAGMA journal_mode=WAL")
 
 
+def _waiting_for_locks(seconds: int) -> dict[str, str]:
+    return {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{{home}}/airflow.db?timeout={seconds}"}
+
+
 #: One process of each service, the executor of the version, and a database that needs no server.
 SQLITE = Deployment(
     # SQLite lets one process write at a time; the others wait, here up to a minute. With the default of 5 seconds, a
     # busy machine fails with "database is locked".
-    config={"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite:///{home}/airflow.db?timeout=60"},
+    config=_waiting_for_locks(60),
+    # Airflow's API server logs a user's request in its event loop. If another request has written and not committed,
+    # the loop waits for its lock, and that request for the loop: neither goes on before the time is up.
+    config_of_service={"api-server": _waiting_for_locks(10)},
     prepare=_write_ahead,
 )
