@@ -158,7 +158,7 @@ def test_a_state_that_airflow_refuses_is_not_set_again():
     assert airflow.answers == [""]
 
 
-def test_the_api_server_gives_up_a_lock_before_the_other_services_do():
+def test_the_api_server_waits_less_long_for_a_lock_than_the_other_services_do():
     connection = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
     commands: dict[str, tuple[str, ...]] = {}
     airflow = AirflowStack()

@@ -31,12 +31,10 @@ POLL_INTERVAL = 0.5
 
 #: What Airflow's answer says if the database refused a request.
 DATABASE_ERROR = "Database error"
-#: Seconds after which a write that the database refuses is not sent again. With SQLite, each try can take a minute.
+#: Seconds after which a write that the database refuses is not sent again.
 DATABASE_PATIENCE = 120.0
 
 _HOST = "127.0.0.1"
-#: Runs a program with further environment variables.
-_ENV = ("/usr/bin/env",)
 
 
 class AirflowStackError(RuntimeError):
@@ -189,8 +187,8 @@ class AirflowStack:
     def write(self, method: str, path: str, **options: Any) -> Any:
         """Do what :meth:`call` does. While the database refuses it, send it again, for at most two minutes.
 
-        SQLite waits up to a minute for a lock. Where a transaction that has read begins to write, it does not wait at
-        all. Airflow rolls back in both cases.
+        The API server waits for SQLite's lock for as long as the deployment says. Where a transaction that has read
+        begins to write, SQLite does not wait at all. Airflow rolls back in both cases.
 
         :raises AirflowStackError: another error, or the database still refuses it.
         """
@@ -211,7 +209,7 @@ class AirflowStack:
         """Start a service, such as ``scheduler``."""
         config = self._deployment.config_of_service.get(name, {})
         assignments = [f"{key}={value.format(**self._words)}" for key, value in config.items()]
-        self.processes.start(name, *_ENV, *assignments, *self._command(self.services[name]))
+        self.processes.start(name, "/usr/bin/env", *assignments, *self._command(self.services[name]))
         self.running.add(name)
 
     def wait_until(self, what: str, condition: Callable[[], bool], *, timeout: float) -> None:
