@@ -160,14 +160,16 @@ class RefreshOutcome:
         if self.polls is not None:
             return self._moment(reads - 1)
         share = (self.latency - self.paused_for) / len(self.statuses)
+        first = 0
         if self.paused_for:
-            position = self.statuses.index("Fetching")
-            paused_at = share * position
+            fetching = self.statuses.index("Fetching")
+            paused_at = share * fetching
             if paused_at <= elapsed < paused_at + self.paused_for:
-                return self._moment(position)._replace(pause_ends=paused_at + self.paused_for)
+                return self._moment(fetching)._replace(pause_ends=paused_at + self.paused_for)
             if elapsed > paused_at:
-                elapsed -= self.paused_for
-        return self._moment(int(elapsed / share) if share else 0)
+                # A rounding error in the subtraction may not lead back to a status before the pause.
+                elapsed, first = elapsed - self.paused_for, fetching
+        return self._moment(max(first, int(elapsed / share) if share else 0))
 
     def _moment(self, position: int) -> Moment:
         # Codat does not say what progress counts; here it is the part of the course that has passed, in per cent.

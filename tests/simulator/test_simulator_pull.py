@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_codat.simulator import RefreshOutcome
@@ -145,6 +145,7 @@ def test_an_error_ends_the_course_where_it_happens(status, last):
     course=st.permutations(COURSE),
     shares=st.lists(st.floats(0, 1, exclude_max=True), min_size=2),
 )
+@example(latency=5.0, pause=0.9999999999999999, course=[*COURSE], shares=[0.5, 0.9999999999999998])
 def test_statuses_come_in_their_order_and_a_pause_is_within_fetching(latency, pause, course, shares):
     outcome = RefreshOutcome(latency=latency, paused_for=latency * pause, course=course)
     moments = [outcome.moment(latency * share, 0) for share in sorted(shares)]
