@@ -143,7 +143,7 @@ class StoredCursor:
         pause = 1.0
         while True:
             try:
-                return await self._call("get", self._key)
+                cursor = await self._call("get", self._key)
             except (ImportError, AttributeError) as error:
                 self._is_failing = True
                 log.error(
@@ -157,6 +157,9 @@ class StoredCursor:
                 self._log_once("The cursor of the watcher of asset %r could not be read: %s It tries again.", error)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, SLOW)
+            else:
+                self._is_failing = False
+                return cursor
 
     async def write(self, cursor: dict[str, Any]) -> None:
         """Store a cursor, or log why that failed: the stored cursor is then older, or there is none."""

@@ -147,6 +147,13 @@ def test_a_cursor_that_cannot_be_stored_holds_up_no_event(trigger, stream, store
     assert stream(trigger(events=WRITES), 600) == (keys, [])  # again, from the cursor that was stored last
 
 
+def test_that_no_cursor_can_be_stored_is_said_also_after_none_could_be_read(trigger, stream, store, pushes, logged):
+    pushes(100)
+    store.fails, store.refuses_writes = 5, True
+    stream(trigger(events=WRITES), 2_000)
+    assert logged().count("The cursor of the watcher of asset 'an-asset' could not be stored") == 1
+
+
 def test_before_3_3_2_the_store_is_read_and_written_in_a_thread(trigger, stream, store, pushes, monkeypatch):
     from airflow.sdk.execution_time.context import AssetStateStoreAccessor
 
