@@ -112,7 +112,7 @@ async def _exchange_once(
             raise unreadable(request, error) from error
         kind = CodatConnectionError if is_new_connection else IdleConnectionClosed
         raise unanswered(request, settings, error, kind) from error
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, OSError) as error:  # httpx lets a TLS error on an open connection through as it is
         *_, reason = causes(error, outer_error)
         raise unanswered(request, settings, reason, may_have_arrived=may_have_arrived_with_httpx(error)) from error
     finally:

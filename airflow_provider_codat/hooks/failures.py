@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import httpx
 
 
-def may_have_arrived_with_httpx(error: httpx.HTTPError) -> bool:
+def may_have_arrived_with_httpx(error: httpx.HTTPError | OSError) -> bool:
     """Whether a request that failed with this error may have reached Codat."""
     import httpx
 
@@ -25,10 +25,12 @@ def may_have_arrived_with_requests(causes: Iterable[BaseException]) -> bool:
     """Whether a request whose error has these :func:`causes` may have reached Codat."""
     import ssl
 
+    from requests.exceptions import InvalidSchema, InvalidURL
     from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-    never_sent = NewConnectionError, ConnectTimeoutError, ssl.SSLCertVerificationError
-    return not any(isinstance(cause, never_sent) or _is_refused_tunnel(cause) for cause in causes)
+    not_connected = NewConnectionError, ConnectTimeoutError, ssl.SSLCertVerificationError
+    no_proxy = InvalidURL, InvalidSchema  # its address is malformed, or its scheme needs another package
+    return not any(isinstance(cause, (*not_connected, *no_proxy)) or _is_refused_tunnel(cause) for cause in causes)
 
 
 def _is_refused_tunnel(error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""Calling either way, and a server for what no HTTP server does."""
+"""Calling either way, and servers for what no HTTP server does."""
 
 from __future__ import annotations
 
@@ -6,16 +6,22 @@ import asyncio
 import contextlib
 import hashlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from io import BufferedReader
+from pathlib import Path
 from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from airflow_provider_codat.hooks import account as account_module
 from airflow_provider_codat.hooks import catalogue as catalogue_module
@@ -158,6 +164,64 @@ def serve() -> Iterator[Callable[..., RawServer]]:
     yield start
     for server in servers:
         server.close()
+
+
+_NONE_LISTED = b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"results": []}'
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> Iterator[Callable[..., tuple[str, Path]]]:
+    """Return a function that starts a server with a certificate nobody knows; it returns (url, certificate's file).
+
+    The server answers one request. ``plain`` is for one that does not speak TLS, ``garbled`` for one whose answer is
+    not encrypted.
+    """
+    with contextlib.ExitStack() as running:
+
+        def start(
+            *, name: str = "localhost", answer: bytes = _NONE_LISTED, plain: bool = False, garbled: bool = False
+        ) -> tuple[str, Path]:
+            key = ec.generate_private_key(ec.SECP256R1())
+            subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+            now = datetime.now(UTC)
+            certificate = (
+                x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+                .not_valid_before(now - timedelta(days=1))
+                .not_valid_after(now + timedelta(days=1))
+                .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+                .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+                .sign(key, hashes.SHA256())
+            )
+            file = tmp_path / "certificate.pem"
+            file.write_bytes(
+                key.private_bytes(
+                    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+                )
+                + certificate.public_bytes(serialization.Encoding.PEM)
+            )
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(file)
+            listening = running.enter_context(socket.create_server(("127.0.0.1", 0)))
+            listening.settimeout(10)
+
+            def serve() -> None:
+                with contextlib.suppress(OSError):
+                    client, _ = listening.accept()
+                    with client if plain else context.wrap_socket(client, server_side=True) as stream:
+                        if not plain:
+                            stream.recv(65536)
+                        if garbled:
+                            with socket.socket(fileno=stream.detach()) as below:
+                                below.sendall(b"\x17\x03\x03\x00\x20" + bytes(32))  # the header of a record
+                        else:
+                            stream.sendall(answer)
+
+            thread = threading.Thread(target=serve)
+            thread.start()
+            running.callback(thread.join)
+            return f"https://localhost:{listening.getsockname()[1]}", file
+
+        yield start
 
 
 @pytest.fixture

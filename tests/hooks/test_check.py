@@ -8,14 +8,9 @@ import json
 import re
 import socket
 import ssl
-import threading
-from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from airflow_provider_codat.hooks.codat import CodatHook
 from airflow_provider_codat.simulator import CodatSimulator, Fault
@@ -238,53 +233,6 @@ def test_a_proxy_that_is_in_the_way_is_named(failure, monkeypatch):
 
 
 # -- TLS ---------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def tls(tmp_path):
-    """Return a function that starts a server with a certificate nobody knows; it returns (url, certificate's file)."""
-    with contextlib.ExitStack() as running:
-
-        def start(
-            *, name="localhost", answer=b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"results": []}', plain=False
-        ):
-            key = ec.generate_private_key(ec.SECP256R1())
-            subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-            now = datetime.now(UTC)
-            certificate = (
-                x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-                .not_valid_before(now - timedelta(days=1))
-                .not_valid_after(now + timedelta(days=1))
-                .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-                .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-                .sign(key, hashes.SHA256())
-            )
-            file = tmp_path / "certificate.pem"
-            file.write_bytes(
-                key.private_bytes(
-                    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-                )
-                + certificate.public_bytes(serialization.Encoding.PEM)
-            )
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(file)
-            listening = running.enter_context(socket.create_server(("127.0.0.1", 0)))
-            listening.settimeout(10)
-
-            def serve():
-                with contextlib.suppress(OSError):
-                    client, _ = listening.accept()
-                    with client if plain else context.wrap_socket(client, server_side=True) as stream:
-                        if not plain:
-                            stream.recv(65536)
-                        stream.sendall(answer)
-
-            thread = threading.Thread(target=serve)
-            thread.start()
-            running.callback(thread.join)
-            return f"https://localhost:{listening.getsockname()[1]}", file
-
-        yield start
 
 
 def test_an_unknown_certificate_says_why_and_where_to_put_ones_own(tls, failure):

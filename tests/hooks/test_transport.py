@@ -267,6 +267,17 @@ def test_a_file_of_certificates_that_will_not_do_ends_as_an_error_of_ours(connec
     assert raised.value.was_sent is False
 
 
+def test_a_tls_error_on_an_open_connection_ends_as_an_error_of_ours(tls, connect, do, monkeypatch):
+    asynchronous.tls_context.cache_clear()
+    url, file = tls(garbled=True)
+    for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.setenv(name, str(file))
+    with pytest.raises(CodatConnectionError, match=f"{url}: SSLError") as raised:
+        do(connect(host=url, max_attempts=1).create_record, "c", "d", "bills", {})
+    asynchronous.tls_context.cache_clear()
+    assert (raised.value.was_sent, raised.value.may_have_landed) == (True, True)
+
+
 def test_trouble_of_the_system_that_nobody_expects_may_have_come_after_the_request_was_sent(connect, monkeypatch):
     def fail(*_, **__):
         raise OSError(5, "Broken")
@@ -277,12 +288,15 @@ def test_trouble_of_the_system_that_nobody_expects_may_have_come_after_the_reque
     assert (raised.value.was_sent, raised.value.may_have_landed) == (True, True)
 
 
-@pytest.mark.parametrize("proxy", ["http://proxy:port", "ftp://proxy:21", "socks5://127.0.0.1:1"])
-def test_a_proxy_setting_that_is_none_ends_as_an_error_of_ours(connect, do, monkeypatch, proxy):
+@pytest.mark.parametrize(
+    "proxy", ["http://", "http://proxy:port", "foo://proxy", "ftp://proxy:21", "socks5://127.0.0.1:1"]
+)
+def test_a_proxy_setting_that_is_none_sends_nothing(connect, do, monkeypatch, proxy):
     asynchronous.tls_context.cache_clear()
     monkeypatch.setenv("HTTPS_PROXY", proxy)
-    with pytest.raises(CodatConnectionError):
-        do(connect(host="https://api.codat.io", max_attempts=1).get_company, "c")
+    with pytest.raises(CodatConnectionError) as raised:
+        do(connect(host="https://api.codat.io", max_attempts=1).update_record, "c", "d", "bills", "r", {})
+    assert (raised.value.was_sent, raised.value.may_have_landed) == (False, False)
 
 
 @pytest.mark.parametrize("status", [302, 403, 502])

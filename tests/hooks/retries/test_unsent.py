@@ -134,6 +134,8 @@ def test_what_httpx_says_is_taken_as_sent_unless_it_was_still_connecting(kind):
         (ConnectTimeoutError(None, "slow"), False),
         (ssl.SSLCertVerificationError("unknown"), False),
         (OSError("Tunnel connection failed: 403 Forbidden"), False),
+        (requests.exceptions.InvalidProxyURL("no host"), False),
+        (requests.exceptions.InvalidSchema("Missing dependencies for SOCKS support."), False),
         (ssl.SSLError("alert"), True),
         (ProxyError("closed", OSError("closed")), True),
         (ReadTimeoutError(None, "/", "slow"), True),
