@@ -70,13 +70,16 @@ _PAGING_FIELDS = {"pageNumber", "pageSize", "totalResults", "_links"}
 def _items(data: dict[str, Any], *, is_expected: bool) -> list[Any]:
     """Return a page's items. ``results`` is optional: without it, the page has no items.
 
-    Missing ``results`` are an error if no other paging field is there, or if the total says that the page has items. If
-    such a page counted as empty, a search for an earlier write would find nothing, and the record could be written
-    twice.
+    Missing ``results`` are an error if no other paging field is there. Missing and empty ones are an error if the total
+    says that the page has items. If such a page counted as empty, a search for an earlier write would find nothing, and
+    the record could be written twice.
     """
     if data.get("results") is None and _PAGING_FIELDS & data.keys() and not is_expected:
         return []
-    return expect_list(data.get("results"), "page.results")
+    items = expect_list(data.get("results"), "page.results")
+    if is_expected and not items:
+        raise CodatResponseError("page.results is empty, but totalResults says that this page has items")
+    return items
 
 
 def _count(value: Any) -> int | None:

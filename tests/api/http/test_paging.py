@@ -38,7 +38,7 @@ def test_whether_a_page_follows(more, has_next):
     assert number_after(2, page) == (3 if has_next else None)
 
 
-@pytest.mark.parametrize("more", [{"_links": NEXT}, {"totalResults": 100}, {}])
+@pytest.mark.parametrize("more", [{"_links": NEXT}, {}])
 def test_after_an_empty_page_none_follows_whatever_the_answer_says(more):
     assert not page_reader(str, 1, 100)({"results": [], **more}).has_next
 
@@ -66,10 +66,12 @@ def test_a_page_that_leaves_out_its_results_is_empty(request_, paging, results):
 
 
 @pytest.mark.parametrize(("number", "total"), [(1, 1), (2, 101), (3, 201)])
-def test_a_page_that_leaves_out_results_it_counts_is_no_empty_page(number, total):
+@pytest.mark.parametrize("results", [{}, {"results": None}, {"results": []}], ids=["left out", "null", "none"])
+def test_a_page_without_results_that_it_counts_is_no_empty_page(results, number, total):
+    page = {"pageNumber": number, **results}
     with pytest.raises(CodatResponseError, match=r"page\.results"):
-        page_reader(str, number, 100)({"pageNumber": number, "totalResults": total})
-    assert page_reader(str, number, 100)({"pageNumber": number, "totalResults": total - 1}).results == ()
+        page_reader(str, number, 100)({**page, "totalResults": total})
+    assert page_reader(str, number, 100)({**page, "totalResults": total - 1}).results == ()
 
 
 NO_PAGES = [None, [], {}, {"results": None}, {"results": {}}, {"results": [None]}, {"error": "Please stand by"}]
