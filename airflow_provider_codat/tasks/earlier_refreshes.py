@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 STORED_AS = "codat_refresh"
 """The key of the stored refresh in the task state store."""
 
+_TRY = "tryNumber"
+
 
 class RefreshState:
     """What a task instance stores of its refresh for the next try."""
@@ -56,13 +58,25 @@ class RefreshState:
 
     def earlier_tries(self) -> EarlierTries:
         """Return what is known of the tries since the task was cleared."""
-        stored = StoredRefresh.from_json(self._store.get())
-        if stored is not None and stored.max_tries < self.max_tries:
+        state = self._store.get()
+        stored = StoredRefresh.from_json(state)
+        if stored is not None and self._is_cleared_since(stored, state):
             stored = None
         began = getattr(self._dag_run, "start_date", None)
         since = began.timestamp() if isinstance(began, datetime) else math.inf
         return EarlierTries(self._ti.try_number <= self._first_try, stored, since)
 
+    def _is_cleared_since(self, stored: StoredRefresh, state: dict[str, Any]) -> bool:
+        """Whether the task was cleared after the refresh was stored.
+
+        A clear need not raise ``max_tries`` if ``retries`` was lowered before, so the number of the try counts too.
+        What this try itself has stored always counts: if ``retries`` is lowered between two tries, Airflow does not
+        show any more which try was the first since the last clear.
+        """
+        number = state.get(_TRY)
+        is_before = isinstance(number, int) and number < min(self._first_try, self._ti.try_number)
+        return is_before or stored.max_tries < self.max_tries
+
     def keep(self, refresh: StoredRefresh) -> None:
         """Store a refresh for the next try."""
-        self._store.set(refresh.to_json())
+        self._store.set({**refresh.to_json(), _TRY: self._ti.try_number})

@@ -262,6 +262,34 @@ def test_a_task_that_is_cleared_while_its_dag_run_goes_on_refreshes_again(has_st
     assert len(ids(codat, company)) == 2
 
 
+@pytest.mark.parametrize(("lowered", "dies"), [(2, False), (2, True), (0, False)])
+def test_a_task_that_is_cleared_after_its_retries_are_lowered_refreshes_again(
+    lowered, dies, task, codat, company, clock
+):
+    runs = task("invoices", has_store=True, retries=3)
+    runs.run_try()
+    runs.make = lambda: refresh(company, retries=lowered)
+    runs.clear()
+    if dies:
+        runs.lose_try(dies_at=Trap("socket.connect"))
+    assert runs.run_try().state == "success"
+    assert runs.xcom["invoices"]["pullOperationId"] == ids(codat, company)[1]
+
+
+def test_a_task_that_is_cleared_before_its_retries_are_raised_refreshes_again(store, codat, company, clock):
+    run(refresh(company), clock, store)
+    clock.let_pass(600)
+    run(refresh(company, retries=5), clock, store, try_number=2, max_tries=3, began=600.0)
+    assert len(ids(codat, company)) == 2
+
+
+def test_after_retries_are_lowered_the_next_try_refreshes_once_more(store, codat, company, clock):
+    run(refresh(company, retries=3), clock, store, max_tries=3)
+    for _ in range(2):  # a sensor in reschedule mode begins more than once in a try
+        run(refresh(company, retries=1), clock, store, try_number=2, max_tries=3)
+    assert len(ids(codat, company)) == 2
+
+
 def test_after_a_clear_a_retry_takes_nothing_from_before(task, codat, company, clock):
     """The first try after the clear dies before it sends anything, so the store still has the earlier refresh."""
     runs = task("invoices", has_store=True)
