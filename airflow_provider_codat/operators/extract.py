@@ -251,7 +251,7 @@ class CodatExtractOperator(AssetEvents):
         parts = Parts(files.folder, instance, self.file_size)
         extraction = Extraction(subject, self.page_size, self._overlap, parts, self.log)
         try:
-            extracted = self.hook.run(extraction.steps(since), attempts=None)
+            extracted = self.hook.run(extraction.steps(since, files.watermark()), attempts=None)
         except (CodatDataTypeNotSupported, DataTypeNotSupported) as error:
             ended = AirflowSkipException if self.on_not_supported == "skip" else AirflowFailException
             raise ended(str(error)) from error

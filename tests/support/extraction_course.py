@@ -72,7 +72,7 @@ class Course:
         subject = Subject(COMPANY, data_type, connection_id)
         log = logging.getLogger("extraction")
         self.extraction = Extraction(subject, page_size, timedelta(seconds=overlap), self.sink, log)
-        self.steps = self.extraction.steps(since)
+        self.steps = self.extraction.steps(since, since)
 
     def run(self):
         answer = None

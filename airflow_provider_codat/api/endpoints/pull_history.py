@@ -20,6 +20,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from airflow_provider_codat.api.endpoints.operation import ListedOperation
 from airflow_provider_codat.api.endpoints.pull_operations import PULL_OPERATION, PullOperation, pull_history
@@ -76,6 +77,18 @@ def _read_backwards(
         if len(found) >= first.size and is_enough(found):  # the last page may have few
             break
     return sorted(found, key=requested_at)
+
+
+def reaches(time: datetime | None) -> Callable[[Sequence[PullOperation]], bool]:
+    """Return an ``is_enough``: whether an operation was read that was requested at or before a time, ``None`` for all.
+
+    So all operations that were requested later were read.
+    """
+
+    def is_enough(operations: Sequence[PullOperation]) -> bool:
+        return time is not None and any(0.0 < requested_at(each) <= time.timestamp() for each in operations)
+
+    return is_enough
 
 
 def is_of(operation: PullOperation, data_type: str, connection_id: str | None) -> bool:

@@ -165,10 +165,11 @@ class Extraction:
     sink: Sink
     log: Log
 
-    def steps(self, since: datetime | None) -> Steps[Extracted]:
+    def steps(self, since: datetime | None, watermark: datetime | None) -> Steps[Extracted]:
         """Yield the requests to send and the pauses between them; return the result.
 
         :param since: read what has changed at or after this time; ``None`` for everything.
+        :param watermark: the watermark of the last extraction, or ``None``.
         :raises CodatExtractionIncomplete: no refresh has succeeded yet, or no reading was complete.
         :raises DataTypeNotSupported: the platform does not have the data type.
         """
@@ -179,7 +180,7 @@ class Extraction:
             if progress.kept_of != before.state:
                 progress.rows = Rows()
                 self.sink.begin()
-            settled, problem = yield from self._read(before, refresh_id, since, progress)
+            settled, problem = yield from self._read(before, refresh_id, since, watermark, progress)
             if problem is None or progress.is_confirmed(before, problem):
                 break
             if reading == MOST_READINGS:
@@ -195,7 +196,12 @@ class Extraction:
         return Extracted(refresh_id, None if settled is None else settled - self.overlap)
 
     def _read(
-        self, before: Refreshes, refresh_id: str, since: datetime | None, progress: _Progress
+        self,
+        before: Refreshes,
+        refresh_id: str,
+        since: datetime | None,
+        watermark: datetime | None,
+        progress: _Progress,
     ) -> Steps[tuple[datetime | None, _Problem | None]]:
         """Read the pages between two readings of the refreshes.
 
@@ -204,7 +210,7 @@ class Extraction:
         problem = _merging(before)
         if problem is not None:
             return None, problem
-        settled = yield from self._settled_until(refresh_id)
+        settled = yield from self._settled_until(refresh_id, watermark)
         problem = yield from self._read_pages(since, progress.rows, progress.page_size)
         if problem is None or problem.is_of_order:
             after = yield from read_refreshes(self.subject)
@@ -223,10 +229,10 @@ class Extraction:
             " CodatRefreshOperator, and extract once the refresh is Complete"
         )
 
-    def _settled_until(self, refresh_id: str) -> Steps[datetime | None]:
+    def _settled_until(self, refresh_id: str, watermark: datetime | None) -> Steps[datetime | None]:
         if not self.subject.has_modified_date:
             return None
-        return (yield from read_settled_until(self.subject, refresh_id))
+        return (yield from read_settled_until(self.subject, refresh_id, watermark))
 
     def _read_pages(self, since: datetime | None, rows: Rows, page_size: int) -> Steps[_Problem | None]:
         """Read all pages from the first on, and write them."""
@@ -241,6 +247,8 @@ class Extraction:
             except CodatNoDataAvailable as error:
                 if place["page"] > 1:
                     return _Problem(f"Codat has no more pages, and {len(rows)} of {total} records came", passes=True)
+                if len(rows):
+                    return _Problem(f"Codat shows no records now, but {len(rows)} came before", passes=True)
                 self.log.warning("Codat has no %s (%s): the extraction has no records.", self.subject, error.error)
                 return None
             if place["page"] > 1 and page.total != total:

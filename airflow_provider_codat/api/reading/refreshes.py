@@ -24,7 +24,7 @@ from datetime import datetime
 from typing import TypeAlias
 
 from airflow_provider_codat.api.endpoints.data_status import DataStatus, get_data_status
-from airflow_provider_codat.api.endpoints.pull_history import is_of, read_newest
+from airflow_provider_codat.api.endpoints.pull_history import is_of, reaches, read_newest
 from airflow_provider_codat.api.endpoints.pull_operations import PULL_OPERATION, PullOperation, get_pull_operation
 from airflow_provider_codat.api.errors import CodatNotFoundError
 from airflow_provider_codat.api.http.response import parse_datetime
@@ -97,16 +97,19 @@ def _of_connection(subject: Subject) -> Steps[Refreshes]:
     )
 
 
-def read_settled_until(subject: Subject, successful_id: str) -> Steps[datetime | None]:
+def read_settled_until(subject: Subject, successful_id: str, known: datetime | None) -> Steps[datetime | None]:
     """Read the time up to which all changes are in the records: what the next extraction need not read again.
 
-    It is when the latest successful refresh was requested, or an earlier one that has not ended.
+    It is when the latest successful refresh was requested, or an earlier one that has not ended. Such a one can be
+    older than thousands of others, so the list is read back to the time that was settled before.
 
+    :param known: a time that an earlier extraction found, or one before it; ``None`` if there is none. No refresh that
+        was requested before it can change records after it.
     :return: ``None`` if Codat does not show when one of them was requested.
     """
     shown: list[PullOperation] = []
     if subject.connection_id is None:
-        newest = yield from read_newest(subject.company_id)
+        newest = yield from read_newest(subject.company_id, reaches(known))
         shown = [each for each in newest if is_of(each, subject.data_type, None)]
     successful = next((each for each in shown if each.key.casefold() == successful_id.casefold()), None)
     if successful is None:

@@ -1,18 +1,19 @@
 """The newest pull operations of a company, in whatever order its list is, played without a server."""
 
 import random
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_codat.api.endpoints import pull_history
-from airflow_provider_codat.api.endpoints.pull_history import is_of, read_newest, requested_at
+from airflow_provider_codat.api.endpoints.pull_history import is_of, reaches, read_newest, requested_at
 from airflow_provider_codat.api.endpoints.pull_operations import PullOperation
 from airflow_provider_codat.api.errors import CodatApiError, CodatServerError, error_class
 
 SIZE = 5
+START = datetime.fromtimestamp(1_800_000_000, UTC)
 ORDERS = {"newest first": lambda items: items[::-1], "oldest first": list, "mixed": lambda items: shuffled(items)}
 
 
@@ -77,6 +78,27 @@ def test_more_are_read_until_they_are_enough(count, order, wanted, size):
     assert is_enough(found) == (wanted < count)
     assert [each.key for each in found][-1:] == ([f"pull-{count - 1}"] if count else [])
     assert len(requests) <= 1 + count // size + 1
+
+
+@given(
+    st.sets(st.integers(0, 30), max_size=20),
+    st.none() | st.integers(0, 20),
+    st.sampled_from(["newest first", "oldest first", "mixed"]),
+    st.none() | st.integers(-1, 31),
+)
+@example({1, 2, 3, 4, 5, 6}, 2, "newest first", 0)
+@example({1, 2, 3, 4, 5, 6}, None, "newest first", 0)
+def test_all_come_that_were_requested_after_a_time(minutes, without_time, order, after):
+    """One of the operations may have no time."""
+    times = [START + timedelta(minutes=each) for each in sorted(minutes)]
+    time = None if after is None else START + timedelta(minutes=after)
+    wanted = {each.isoformat() for each in times if time is None or each > time}
+    requested = [each.isoformat() for each in times]
+    if without_time is not None:
+        requested.insert(without_time, None)
+    items = [{"id": f"{n}", "status": "Complete", "requested": each} for n, each in enumerate(requested)]
+    _, found = play(read_newest("c", reaches(time)), ORDERS[order](items))
+    assert wanted <= {each.requested_on for each in found}
 
 
 def test_of_two_that_were_requested_at_one_time_the_one_listed_first_is_the_newer():

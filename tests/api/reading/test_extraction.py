@@ -174,6 +174,24 @@ def test_pages_that_end_early_are_read_again():
     assert course.pauses == [30]
 
 
+class ReversibleBooks(Books):
+    """Books of which Codat may show the pages in another order from some time on."""
+
+    is_reversed = False
+
+    def _rows(self, params):
+        return super()._rows(params)[:: -1 if self.is_reversed else 1]
+
+
+def test_no_data_is_no_end_if_records_came_in_the_reading_before():
+    kept = books(cls=ReversibleBooks)
+    reverse = {6: lambda: setattr(kept, "is_reversed", True)}  # so that one record comes twice, and one not at all
+    course = Course(kept, reverse, errors={10: CodatNoDataAvailable(404, "No data available")})
+    course.run()
+    course.assert_complete()
+    assert course.pauses == [30]
+
+
 class ForgottenRefreshes(Books):
     """Books whose list of refreshes is empty, as it is of those that are older than its first page."""
 
@@ -230,6 +248,18 @@ def test_the_watermark_is_not_after_the_request_of_a_refresh_that_has_not_ended(
     kept = overlapping(**fields)
     watermark = None if seconds is None else EPOCH + timedelta(seconds=seconds)
     assert Course(kept).run().watermark == watermark
+
+
+@pytest.mark.parametrize(("since", "seconds", "requests"), [(None, 2, 5), (1, 2, 5), (4, 9, 3), (8, 9, 1)])
+def test_the_refreshes_are_read_back_to_the_last_watermark(monkeypatch, since, seconds, requests):
+    monkeypatch.setattr(pull_history, "PAGE_SIZE", 2)
+    kept = overlapping()
+    for _ in range(5):
+        kept.add_refresh(OTHER)
+    kept.add_refresh().status = "Complete"
+    course = Course(kept, since=since and EPOCH + timedelta(seconds=since))
+    assert course.run().watermark == EPOCH + timedelta(seconds=seconds)
+    assert sum(path.endswith("history") for path in course.paths) == requests
 
 
 @pytest.mark.parametrize("number", range(3, PAGES + 4))

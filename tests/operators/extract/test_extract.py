@@ -16,7 +16,9 @@ from extract_runs import ids, reads, records, run
 from extract_story import Storage, StoragePath
 from kept_log import KeptLog
 from pages import OPERATORS, first_column
+from refresh_runs import HISTORY
 
+from airflow_provider_codat.api.endpoints import pull_history
 from airflow_provider_codat.exceptions import (
     CodatError,
     CodatExtractionIncomplete,
@@ -93,6 +95,22 @@ def test_a_full_refresh_counts_in_a_run_that_began_without(codat, invoices, oper
     Path(second["manifest"]).unlink()
     again = run(operator(full_refresh="True"), "run-2", try_number=2)
     assert (again["since"], len(ids(again))) == (None, 5)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"full_refresh": True}], ids=["incremental", "full"])
+def test_the_refreshes_are_read_back_to_the_last_watermark(
+    codat, company, clock, invoices, operator, monkeypatch, arguments
+):
+    monkeypatch.setattr(pull_history, "PAGE_SIZE", 2)
+    for _ in range(10):
+        clock.let_pass(60)
+        codat.refreshes.add(company.id, "bills")
+    clock.let_pass(60)
+    codat.refreshes.add(company.id, "invoices")
+    run(operator(overlap=0), "run-1")
+    sent = codat.count("GET", HISTORY)
+    run(operator(overlap=0, **arguments), "run-2")
+    assert (sent, codat.count("GET", HISTORY) - sent) == (6, 1)
 
 
 def test_a_retry_begins_again_and_removes_what_the_failed_try_left(codat, invoices, operator, monkeypatch):
