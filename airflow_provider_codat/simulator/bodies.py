@@ -99,7 +99,7 @@ def read_upload(content_type: str, body: bytes) -> Attachment:
         name = headers.get_filename()
         if headers.get_content_disposition() != "form-data" or not name:
             raise ValueError("the part is no file")
-    except ValueError as error:
+    except (ValueError, TypeError) as error:  # the email package raises TypeError for some malformed parameters
         raise ApiError(400, f"Error processing request - {error}.") from None
     return Attachment(str(uuid4()), name, headers.get_content_type(), content)
 
