@@ -19,13 +19,14 @@ BURN = "import time\nwhile time.process_time() < 0.2: pass"
 
 @pytest.fixture
 def shell():
-    """Start a script that first reads a line; it, and whatever it started, ends with the test."""
+    """Start a script, and wait until it reads a line; it, and whatever it started, ends with the test."""
     started = []
 
     def start(script: str) -> subprocess.Popen[str]:
-        command = ["/bin/sh", "-c", f"read go; {script}", sys.executable, BURN]
+        command = ["/bin/sh", "-c", f"echo ready; read go; {script}", sys.executable, BURN]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         started.append(subprocess.Popen(command, **pipes, text=True, start_new_session=True))  # noqa: S603
+        assert started[-1].stdout.readline() == "ready\n"
         return started[-1]
 
     yield start

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from airflow_provider_codat.demo.airflow_stack import TaskInstance
     from airflow_provider_codat.simulator import CodatSimulator, Company
 
+pytestmark = pytest.mark.timeout(1200)
 TRIGGER = "airflow_provider_codat.triggers.codat.CodatPushOperationTrigger"
 REFUSAL = Outcome(
     "Failed",
@@ -86,23 +87,23 @@ def runs(codat: CodatSimulator, airflow: AirflowStack, tmp_path_factory: pytest.
     )
     schedule = airflow.trigger("codat_schedule_every_company")
     # The companies to come belong to other runs: these two read all that there are.
-    schedule.wait()
+    schedule.wait(timeout=300)
     codat.set_connection_status(scheduled[1].id, "Deauthorized")
     for company in scheduled:
         codat.refreshes.outcome(RefreshOutcome(latency=2.0), company_id=company.id)
         codat.source(company.id, "invoices").add({"id": f"invoice of {company.name}"})
     nightly = airflow.trigger("codat_nightly_refresh", {"path": path})
-    nightly.wait()
+    nightly.wait(timeout=300)
     nightly_states = nightly.states()
     nightly.clear("company.fresh")
-    nightly.wait()
+    nightly.wait(timeout=300)
     linking = airflow.trigger("codat_link_company", {"name": "Linked", "path": path})
     gated, gate = start("codat_gate_on_push", "Gated", UNDECIDED)
     welcomed, welcome = start("codat_onboard_company", "Welcomed", Outcome(polls=1, record_id="supplier-1"))
     refused, refusal = start("codat_onboard_company", "Refused", REFUSAL)
     billed, bills = start("codat_push_bills", "Billed", Outcome(polls=1), FAULTS)
     # The gate opens at a word, and not before its sensor is seen in the triggerer.
-    airflow.wait_until("the deferral", lambda: gate.states()["bill_landed"] == "deferred", timeout=60)
+    airflow.wait_until("the deferral", lambda: gate.states()["bill_landed"] == "deferred", timeout=300)
     deferred = {each.task_id: each for each in gate.task_instances()}["bill_landed"]
     with sqlite3.connect(airflow.home / "airflow.db") as database:
         arguments = [row for (row,) in database.execute("SELECT kwargs FROM trigger")]
@@ -110,7 +111,7 @@ def runs(codat: CodatSimulator, airflow: AirflowStack, tmp_path_factory: pytest.
     # Not before Airflow has settled the deferral: a trigger that fires while the scheduler still has the end of the
     # deferring worker before it makes Airflow take the resumed task for one that was killed.
     for run in (linking, welcome, refusal, bills):
-        run.wait()
+        run.wait(timeout=300)
     codat.finish(gate.xcom("push_bill"), Outcome(record_id="bill-1"))
     return Runs(
         scheduled,
@@ -139,7 +140,7 @@ def link(codat: CodatSimulator, airflow: AirflowStack, run: DagRun) -> Company:
         created = [each for each in codat.companies if each.name == "Linked"]
         return any(codat.count("GET", f"/companies/{each.id}/dataStatus") >= 2 for each in created)
 
-    airflow.wait_until("the trigger's first check", is_checked, timeout=120)
+    airflow.wait_until("the trigger's first check", is_checked, timeout=300)
     (company,) = [each for each in codat.companies if each.name == "Linked"]
     settings = [{"dataType": each, "syncSchedule": 24} for each in ("customers", "invoices")]
     codat.set_sync_settings(company.id, settings)
@@ -159,7 +160,7 @@ def extracted(run: DagRun, task_id: str, map_index: int = -1) -> list[str]:
 
 def assert_success(airflow: AirflowStack, run: DagRun) -> None:
     """Wait for the run; should it fail, show what the failed tasks and the scheduler have to say about it."""
-    if run.wait() == "success":
+    if run.wait(timeout=300) == "success":
         return
     failed = [each for each in run.task_instances() if each.state == "failed"]
     logs = [f"{each.name}:\n{run.log(each.task_id, each.map_index)[-3000:]}" for each in failed]
@@ -308,7 +309,7 @@ def test_the_demo_shows_why_a_task_failed(
 
 
 def test_the_api_key_is_in_no_file_of_all_this(codat: CodatSimulator, airflow: AirflowStack, runs: Runs) -> None:
-    assert [run.wait(timeout=30) for run in runs.all()] == ["success"] * 7
+    assert [run.wait(timeout=300) for run in runs.all()] == ["success"] * 7
     files = {path: path.read_bytes() for path in airflow.home.rglob("*") if path.is_file()}
 
     def holding(text: bytes) -> set[Path]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_codat.simulator import CodatSimulator
 
+pytestmark = pytest.mark.timeout(1200)
 #: Who waits for whose push. Both that are mapped wait for the same two.
 WAITING = {
     "deferred": "deferred",

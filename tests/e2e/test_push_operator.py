@@ -154,10 +154,13 @@ def pushes(codat: CodatSimulator, airflow: AirflowStack) -> Pushes:
     codat.wait_until_held(2, timeout=PATIENCE)
     worker = parent(lost_worker.task.pid)
     assert "LocalExecutor" in Path(f"/proc/{worker}/cmdline").read_text()
-    # The worker before its task, which it would report.
-    for pid in (worker, lost_worker.task.pid, lost_task.task.pid):
+    os.kill(lost_task.task.pid, signal.SIGKILL)
+    airflow.wait_until("the next try's request", lambda: len(lost_task.posts) > 1, timeout=PATIENCE)
+    # Last, so that its next try comes after the release. The worker before its task, which it would report.
+    for pid in (worker, lost_worker.task.pid):
         os.kill(pid, signal.SIGKILL)
-    pushes = Pushes(
+    codat.release()
+    return Pushes(
         lost_task,
         lost_worker,
         cleared=start("cleared"),
@@ -166,9 +169,6 @@ def pushes(codat: CodatSimulator, airflow: AirflowStack) -> Pushes:
         refused=start("refused"),
         many=start("many", "codat_push_many", [bill(f"INV-{n}") for n in range(MANY)], Outcome(), disturb),
     )
-    airflow.wait_until("the next try's request", lambda: len(lost_task.posts) > 1, timeout=PATIENCE)
-    codat.release()
-    return pushes
 
 
 def parent(pid: int) -> int:

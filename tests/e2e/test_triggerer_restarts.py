@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -111,7 +112,8 @@ def test_a_deadline_that_passed_without_a_triggerer_is_met_by_the_next(waits: Wa
     # One check each at most: a wait that began anew would take nine.
     assert waits.checks_of_the_silent() - waits.checks_before_the_start <= NEVER
     # On a busy machine, Airflow may answer too late when the next triggerer reads the connection.
-    report = rf"within the timeout of 0:00:{SHORT_TIMEOUT}; last status seen: Pending|could not be read for"
+    timeout = timedelta(seconds=SHORT_TIMEOUT)
+    report = rf"within the timeout of {timeout}; last status seen: Pending|could not be read for"
     for index in range(COUNT - NEVER, COUNT):
         assert re.search(report, waits.run.log("landed", index))
 

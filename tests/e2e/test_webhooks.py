@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from airflow_runs import AirflowStack
 
+pytestmark = pytest.mark.timeout(1200)
+
 
 @pytest.fixture
 def anybody(airflow: AirflowStack) -> Iterator[httpx.Client]:
@@ -29,12 +31,14 @@ def anybody(airflow: AirflowStack) -> Iterator[httpx.Client]:
         yield client
 
 
-def deliver(client: httpx.Client, body: bytes, message_id: str, path: str = PATH) -> object:
+def deliver(client: httpx.Client, body: bytes, message_id: str, status: str, path: str = PATH) -> None:
     """Send a webhook until it is taken, as Codat does: SQLite may refuse it because of a lock."""
-    deadline = time.monotonic() + 60
+    deadline, expected = time.monotonic() + 300, [{"status": status}]
     while (answer := client.post(path, content=body, headers=signed(body, message_id))).status_code == 503:
         assert time.monotonic() < deadline
-    return answer.json()
+        # It may have been stored, and the answer came too late.
+        expected.append({"status": "known"})
+    assert answer.json() in expected
 
 
 def test_the_receiver_is_there_as_the_guide_asks(airflow: AirflowStack) -> None:
@@ -50,16 +54,17 @@ def test_a_webhook_starts_a_dag_and_leaves_a_hint(airflow: AirflowStack, anybody
         # Airflow answers unknown paths with a page.
         return bool(anybody.get("/codat/health").json()["status"] == "healthy")
 
-    airflow.wait_until("the receiver to miss nothing", is_healthy, timeout=120)
+    airflow.wait_until("the receiver to miss nothing", is_healthy, timeout=300)
     body, message_id = write(), f"msg_{time.time_ns()}"
     assert anybody.post(PATH, content=body).status_code == 401
-    assert [deliver(anybody, body, message_id) for _ in range(2)] == [{"status": "stored"}, {"status": "known"}]
+    for status in ("stored", "known"):
+        deliver(anybody, body, message_id, status)
 
     def has_succeeded() -> bool:
         runs = airflow.call("GET", "/dags/codat_webhooks/dagRuns")["dag_runs"]
         return [run["state"] for run in runs] == ["success"]
 
-    airflow.wait_until("the run of the DAG", has_succeeded, timeout=120)
+    airflow.wait_until("the run of the DAG", has_succeeded, timeout=300)
     [run] = airflow.call("GET", "/dags/codat_webhooks/dagRuns")["dag_runs"]
     path = f"/dags/codat_webhooks/dagRuns/{run['dag_run_id']}/taskInstances/events/xcomEntries/return_value"
     assert airflow.call("GET", path, params={"stringify": False})["value"] == [message_id]
@@ -78,11 +83,11 @@ def test_a_paused_dag_that_has_never_run_is_enough_for_hints(airflow: AirflowSta
     def misses_nothing() -> bool:
         return not anybody.get("/codat/health").json()["connections"]["codat_hinted"]["missing"]
 
-    airflow.wait_until("the asset of the hints", misses_nothing, timeout=120)
+    airflow.wait_until("the asset of the hints", misses_nothing, timeout=300)
     assert airflow.call("GET", "/dags/codat_hints")["is_paused"]
     assert airflow.call("GET", "/dags/codat_hints/dagRuns")["dag_runs"] == []
     path, message_id = PATH.replace("codat_default", "codat_hinted"), f"msg_{time.time_ns()}"
     # No DAG names an asset of this data type.
-    assert deliver(anybody, write("suppliers"), message_id, path) == {"status": "stored"}
+    deliver(anybody, write("suppliers"), message_id, "stored", path)
     said = airflow.processes.output("api-server")
     assert re.search(rf"received webhook '{message_id}'.*: new asset events 0, hints 1", said)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_codat.simulator import CodatSimulator
 
+pytestmark = pytest.mark.timeout(1200)
 DAG_ID = "codat_worker_free"
 LANDS = Outcome(polls=1, record_id="bill-1")
 REFUSED = Outcome("Failed", polls=1, error_message="The ledger is closed.")

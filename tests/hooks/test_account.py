@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import multiprocessing
+import re
 import threading
 
 import pytest
@@ -95,8 +96,9 @@ def test_requests_in_a_row_without_an_answer_pause_all_calls(codat_simulator, co
     before = sum(slept)
     assert before < 2
     do(connect(max_attempts=1).get_company, company.id)
-    assert sum(slept) - before == pytest.approx(5, abs=0.5)
-    assert "Codat does not answer: the next request is sent in 5 s." in logged()
+    # Less than 5 by what the machine took since the last failure.
+    assert 3 <= sum(slept) - before <= 5.5
+    assert re.search(r"Codat does not answer: the next request is sent in [345] s\.", logged())
 
 
 def test_a_pause_beyond_the_cap_is_left_to_codats_answer(codat_simulator, connect, do, slept):

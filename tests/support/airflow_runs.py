@@ -26,7 +26,7 @@ class AirflowStack(airflow_stack.AirflowStack):
             *dags, env={"PYTHONPATH": os.pathsep.join(path), **RARELY, **REASONS, **(env or {})}, **options
         )
 
-    def trigger(self, dag_id: str, conf: Mapping[str, object] | None = None, *, timeout: float = 60) -> DagRun:
+    def trigger(self, dag_id: str, conf: Mapping[str, object] | None = None, *, timeout: float = 300) -> DagRun:
         return DagRun(**vars(super().trigger(dag_id, conf, timeout=timeout)))
 
     def pause(self, dag_id: str, *, is_paused: bool) -> None:

@@ -151,7 +151,7 @@ def test_a_field_that_a_later_release_added_to_a_stored_write_does_not_hinder_re
 
 
 RECORDS = st.dictionaries(st.text(), VALUES, max_size=4)
-LONG_TEXTS = st.text(st.characters(codec="ascii", categories=["Lu", "Nd"]), min_size=5)  # no hash is in upper case
+LONG_TEXTS = st.text(st.characters(codec="ascii", categories=["Lu"]), min_size=5)  # no hash is in upper case
 TELLING = LONG_TEXTS | st.lists(LONG_TEXTS) | st.floats(1e6)
 
 

@@ -45,7 +45,7 @@ def test_a_write_in_progress_is_waited_for_under_its_key(codat_simulator, connec
     company = codat_simulator.add_company()
     codat_simulator.fault(Fault("hold"))
     slept.meanwhile = lambda: codat_simulator.release() if len(slept) == 2 else None
-    hook = connect(read_timeout=0.1)
+    hook = connect(read_timeout=1)
     operation = do(hook.create_record, company.id, company.connection_id, "bills", {"reference": "B-1"})
     assert [(request.status, request.replayed) for request in codat_simulator.requests[1:]] == [
         (409, False),
