@@ -29,8 +29,9 @@ def may_have_arrived_with_requests(causes: Iterable[BaseException]) -> bool:
     from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
     not_connected = NewConnectionError, ConnectTimeoutError, ssl.SSLCertVerificationError
-    no_proxy = InvalidURL, InvalidSchema  # its address is malformed, or its scheme needs another package
-    return not any(isinstance(cause, (*not_connected, *no_proxy)) or _is_refused_tunnel(cause) for cause in causes)
+    unusable_proxy = InvalidURL, InvalidSchema  # of a malformed address, or of a scheme that needs another package
+    never_sent = *not_connected, *unusable_proxy
+    return not any(isinstance(cause, never_sent) or _is_refused_tunnel(cause) for cause in causes)
 
 
 def _is_refused_tunnel(error: BaseException) -> bool:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_codat.api.refreshing.stored import EarlierTries, StoredRefresh
-from airflow_provider_codat.tasks.earlier_tries import TaskStore
+from airflow_provider_codat.tasks.earlier_tries import TaskStore, may_have_been_cleared
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -69,13 +69,13 @@ class RefreshState:
     def _is_cleared_since(self, stored: StoredRefresh, state: dict[str, Any]) -> bool:
         """Whether the task was cleared after the refresh was stored.
 
-        A clear need not raise ``max_tries`` if ``retries`` was lowered before, so the number of the try counts too.
-        What this try itself has stored always counts: if ``retries`` is lowered between two tries, Airflow does not
-        show any more which try was the first since the last clear.
+        A clear need not raise ``max_tries`` if ``retries`` was lowered before, so the number of the try counts too, in
+        a DAG run that was cleared. What this try itself has stored always counts: if ``retries`` is lowered after the
+        clear, Airflow does not show any more which try was the first after it.
         """
         number = state.get(_TRY)
         is_before = isinstance(number, int) and number < min(self._first_try, self._ti.try_number)
-        return is_before or stored.max_tries < self.max_tries
+        return (is_before and may_have_been_cleared(self._dag_run)) or stored.max_tries < self.max_tries
 
     def keep(self, refresh: StoredRefresh) -> None:
         """Store a refresh for the next try."""

@@ -151,7 +151,7 @@ class WriteState:
         The run is checked too: if somebody lowers ``retries`` between two tries, that looks like a clear of the task.
         """
         tries_before = self.max_tries - self._retries
-        return 1 <= tries_before < self._ti.try_number and _may_have_been_cleared(self._context.get("dag_run"))
+        return 1 <= tries_before < self._ti.try_number and may_have_been_cleared(self._context.get("dag_run"))
 
     def _earliest_begin(self) -> float:
         """Return the earliest time at which the first try can have begun, in epoch seconds.
@@ -162,7 +162,7 @@ class WriteState:
         """
         dag_run = self._context.get("dag_run")
         started = getattr(dag_run, "start_date", None)
-        is_never_cleared = self.max_tries == self._retries and not _may_have_been_cleared(dag_run)
+        is_never_cleared = self.max_tries == self._retries and not may_have_been_cleared(dag_run)
         times = [started] if is_never_cleared and started else [started, _due(dag_run)]
         return min((time.timestamp() for time in times if isinstance(time, datetime)), default=0.0)
 
@@ -197,7 +197,7 @@ def _due(dag_run: Any) -> datetime | None:
     return due if isinstance(due, datetime) else None
 
 
-def _may_have_been_cleared(dag_run: Any) -> bool:
+def may_have_been_cleared(dag_run: Any) -> bool:
     """Whether Airflow's count of clears is not 0 or not known. Before 3.2 it counts only clears of ended DAG runs."""
     return getattr(dag_run, "clear_number", None) != 0
 

@@ -213,6 +213,8 @@ def tls(tmp_path: Path) -> Iterator[Callable[..., tuple[str, Path]]]:
                         if garbled:
                             with socket.socket(fileno=stream.detach()) as below:
                                 below.sendall(b"\x17\x03\x03\x00\x20" + bytes(32))  # the header of a record
+                                while below.recv(65536):  # so that it is the client that closes the connection
+                                    pass
                         else:
                             stream.sendall(answer)
 

@@ -5,7 +5,8 @@ what happened                        reads or sets    writes a record with an   
                                      state            idempotency key (POST)       one (PUT, DELETE)
 ===================================  ===============  ===========================  ====================
 never connected: refused, DNS,       again            again, same key              again
-TLS certificate, connect timeout
+TLS certificate, connect timeout,
+unusable proxy
 connection lost, read timeout        again            again, same key              raise
 429                                  again            again, same key              again
 409                                  raise            again: the first request     raise

@@ -20,7 +20,8 @@ the same, none may change records      fewer, because some without an ``id``    
                                        or one came twice instead of another      same. Otherwise the pages are read
                                                                                  again, from the beginning
 the same, none may change records      Codat's count has changed                 the pages are read again, from the
-others, or one may change records      any                                       beginning
+the same, none may change records      none, but some in the reading before      beginning
+others, or one may change records      any
 answered 409 meanwhile                 any
 =====================================  ========================================  ===================================
 
@@ -54,7 +55,7 @@ from airflow_provider_codat.api.errors import (
 )
 from airflow_provider_codat.api.http.paging import Page, place_after
 from airflow_provider_codat.api.http.steps import Log, Sleep, Steps
-from airflow_provider_codat.api.reading.refreshes import Refreshes, State, read_refreshes, read_settled_until
+from airflow_provider_codat.api.reading.refreshes import Refreshes, Settled, State, read_refreshes, read_settled
 from airflow_provider_codat.api.reading.rows import Rows
 from airflow_provider_codat.api.reading.subject import Record, Subject
 
@@ -193,7 +194,21 @@ class Extraction:
             progress.add(before, problem)
             if problem.passes:
                 yield Sleep(progress.next_pause())
-        return Extracted(refresh_id, None if settled is None else settled - self.overlap)
+        return Extracted(refresh_id, self._watermark(settled))
+
+    def _watermark(self, settled: Settled) -> datetime | None:
+        """Return the next watermark, and log which refresh holds it back, if one does."""
+        running = settled.held_back_by
+        if running is not None:
+            self.log.warning(
+                "Pull operation %s of connection %s, requested at %s, has not ended (status %s). The watermark stays"
+                " before it, so that a later run reads what it changes.",
+                running.key,
+                running.connection_id,
+                running.requested_on,
+                running.status,
+            )
+        return None if settled.until is None else settled.until - self.overlap
 
     def _read(
         self,
@@ -202,15 +217,15 @@ class Extraction:
         since: datetime | None,
         watermark: datetime | None,
         progress: _Progress,
-    ) -> Steps[tuple[datetime | None, _Problem | None]]:
+    ) -> Steps[tuple[Settled, _Problem | None]]:
         """Read the pages between two readings of the refreshes.
 
         :return: the time up to which all changes are in the records, and why the reading is not complete.
         """
         problem = _merging(before)
         if problem is not None:
-            return None, problem
-        settled = yield from self._settled_until(refresh_id, watermark)
+            return Settled(None), problem
+        settled = yield from self._settled(refresh_id, watermark)
         problem = yield from self._read_pages(since, progress.rows, progress.page_size)
         if problem is None or problem.is_of_order:
             after = yield from read_refreshes(self.subject)
@@ -229,10 +244,10 @@ class Extraction:
             " CodatRefreshOperator, and extract once the refresh is Complete"
         )
 
-    def _settled_until(self, refresh_id: str, watermark: datetime | None) -> Steps[datetime | None]:
+    def _settled(self, refresh_id: str, watermark: datetime | None) -> Steps[Settled]:
         if not self.subject.has_modified_date:
-            return None
-        return (yield from read_settled_until(self.subject, refresh_id, watermark))
+            return Settled(None)
+        return (yield from read_settled(self.subject, refresh_id, watermark))
 
     def _read_pages(self, since: datetime | None, rows: Rows, page_size: int) -> Steps[_Problem | None]:
         """Read all pages from the first on, and write them."""

@@ -20,16 +20,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from airflow_provider_codat.api.endpoints.data_status import DataStatus, get_data_status
-from airflow_provider_codat.api.endpoints.pull_history import is_of, reaches, read_newest
+from airflow_provider_codat.api.endpoints.pull_history import IsEnough, is_of, reaches, read_newest, requested_at
 from airflow_provider_codat.api.endpoints.pull_operations import PULL_OPERATION, PullOperation, get_pull_operation
 from airflow_provider_codat.api.errors import CodatNotFoundError
 from airflow_provider_codat.api.http.response import parse_datetime
 from airflow_provider_codat.api.http.steps import Steps
 from airflow_provider_codat.api.reading.subject import Subject
+
+LONGEST_REFRESH = timedelta(days=7)
+"""How far back the first extraction looks for a refresh that has not ended."""
 
 _CHANGES_NOTHING_YET = frozenset({"Initial", "Queued", "Fetching", "MapQueued", "Mapping"})
 
@@ -97,26 +100,62 @@ def _of_connection(subject: Subject) -> Steps[Refreshes]:
     )
 
 
-def read_settled_until(subject: Subject, successful_id: str, known: datetime | None) -> Steps[datetime | None]:
+@dataclass(frozen=True)
+class Settled:
+    """Up to when all changes are in the records.
+
+    :param until: the time; ``None`` if Codat does not show when one of the refreshes was requested.
+    :param held_back_by: the refresh that has not ended and was requested then; default ``None``, the latest successful
+        one was.
+    """
+
+    until: datetime | None
+    held_back_by: PullOperation | None = None
+
+
+def read_settled(subject: Subject, successful_id: str, watermark: datetime | None) -> Steps[Settled]:
     """Read the time up to which all changes are in the records: what the next extraction need not read again.
 
     It is when the latest successful refresh was requested, or an earlier one that has not ended. Such a one can be
-    older than thousands of others, so the list is read back to the time that was settled before.
+    older than thousands of others, so the list is read back to the watermark.
 
-    :param known: a time that an earlier extraction found, or one before it; ``None`` if there is none. No refresh that
-        was requested before it can change records after it.
-    :return: ``None`` if Codat does not show when one of them was requested.
+    :param watermark: that of an earlier extraction; ``None`` if there is none. No refresh that was requested before it
+        can change records after it. Without one, the list is read back for ``LONGEST_REFRESH``.
     """
     shown: list[PullOperation] = []
     if subject.connection_id is None:
-        newest = yield from read_newest(subject.company_id, reaches(known))
+        is_enough = _shows_the_longest() if watermark is None else reaches(watermark.timestamp())
+        newest = yield from read_newest(subject.company_id, is_enough)
         shown = [each for each in newest if is_of(each, subject.data_type, None)]
     successful = next((each for each in shown if each.key.casefold() == successful_id.casefold()), None)
     if successful is None:
         try:
             successful = yield get_pull_operation(subject.company_id, successful_id)
         except CodatNotFoundError:
-            return None
-    counted = successful, *(each for each in shown if not each.is_terminal)
-    times = [time for each in counted if (time := parse_datetime(each.requested_on)) is not None]
-    return min(times) if len(times) == len(counted) else None
+            return Settled(None)
+    first = min([successful, *_unfinished(shown)], key=requested_at)
+    return Settled(parse_datetime(first.requested_on), None if first is successful else first)
+
+
+def _shows_the_longest() -> IsEnough:
+    """Return a condition: whether an operation is older than the newest by more than ``LONGEST_REFRESH``."""
+    newest = 0.0
+
+    def is_enough(operations: Sequence[PullOperation]) -> bool:
+        nonlocal newest
+        newest = max([newest, *map(requested_at, operations)])
+        return reaches(newest - LONGEST_REFRESH.total_seconds())(operations)
+
+    return is_enough
+
+
+def _unfinished(operations: Sequence[PullOperation]) -> list[PullOperation]:
+    """Return those that have not ended. A connection has none before its newest. ``operations`` are oldest first."""
+    latest = {_connection(each): each for each in operations}
+    return [each for each in latest.values() if not each.is_terminal]
+
+
+def _connection(operation: PullOperation) -> str:
+    """Return the connection, or a key of its own if it or the time of the request is not known."""
+    is_known = operation.connection_id and requested_at(operation)
+    return (operation.connection_id or "").casefold() if is_known else operation.key

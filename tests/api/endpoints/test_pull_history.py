@@ -1,6 +1,7 @@
 """The newest pull operations of a company, in whatever order its list is, played without a server."""
 
 import random
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -81,24 +82,55 @@ def test_more_are_read_until_they_are_enough(count, order, wanted, size):
 
 
 @given(
-    st.sets(st.integers(0, 30), max_size=20),
+    st.lists(st.integers(0, 30), max_size=20),
     st.none() | st.integers(0, 20),
     st.sampled_from(["newest first", "oldest first", "mixed"]),
-    st.none() | st.integers(-1, 31),
+    st.integers(-1, 31),
 )
-@example({1, 2, 3, 4, 5, 6}, 2, "newest first", 0)
-@example({1, 2, 3, 4, 5, 6}, None, "newest first", 0)
-def test_all_come_that_were_requested_after_a_time(minutes, without_time, order, after):
-    """One of the operations may have no time."""
-    times = [START + timedelta(minutes=each) for each in sorted(minutes)]
-    time = None if after is None else START + timedelta(minutes=after)
-    wanted = {each.isoformat() for each in times if time is None or each > time}
+@example([1, 2, 3, 4, 5, 6], 2, "newest first", 1)
+@example([1, 2, 3, 4, 5, 6], None, "newest first", 1)
+@example([0, 1, 1, 2, 3, 4, 5], None, "newest first", 1)
+def test_all_come_that_were_requested_since_a_time(minutes, without_time, order, since):
+    """One of the operations may have no time. Fewer than a page of them have the same."""
+    times = [START + timedelta(minutes=each) for each in sorted(minutes) if minutes.count(each) < SIZE]
+    wanted = Counter(each.isoformat() for each in times if each >= START + timedelta(minutes=since))
     requested = [each.isoformat() for each in times]
     if without_time is not None:
         requested.insert(without_time, None)
     items = [{"id": f"{n}", "status": "Complete", "requested": each} for n, each in enumerate(requested)]
-    _, found = play(read_newest("c", reaches(time)), ORDERS[order](items))
-    assert wanted <= {each.requested_on for each in found}
+    enough = reaches((START + timedelta(minutes=since)).timestamp())
+    _, found = play(read_newest("c", enough), ORDERS[order](items))
+    assert wanted <= Counter(each.requested_on for each in found)
+
+
+@pytest.mark.parametrize("begun", [1, 3, SIZE])
+def test_refreshes_that_begin_between_two_pages_cost_at_most_one_page_more(begun):
+    items = operations(40)[::-1]
+    enough = reaches(START.timestamp() + 60 * 22)
+    steps = read_newest("c", enough)
+    before, found = play(read_newest("c", enough), items)
+
+    class Growing(list):
+        """The list, to which some are added in front after its first page was read."""
+
+        def __getitem__(self, part):
+            return ([*operations(40 + begun)[: -begun - 1 : -1], *items] if part.start else items)[part]
+
+    requests, found = play(steps, Growing(items))
+    assert [each.key for each in found][-18:] == [f"pull-{number}" for number in range(22, 40)]
+    assert len(requests) <= len(before) + 1
+
+
+def test_a_list_that_is_newest_first_only_on_each_page_is_read_whole():
+    items = [each for first in (10, 15, 5, 20, 0) for each in operations(25)[first : first + SIZE][::-1]]
+    _, found = play(read_newest("c", reaches(START.timestamp() + 60 * 7)), items)
+    assert len(found) == 25
+
+
+def test_a_list_that_is_oldest_first_only_on_its_first_page_is_read_whole():
+    first, rest = operations(20)[:SIZE], operations(20)[SIZE:]
+    _, found = play(read_newest("c", reaches(START.timestamp() + 60 * 10)), first + shuffled(rest))
+    assert len(found) == 20
 
 
 def test_of_two_that_were_requested_at_one_time_the_one_listed_first_is_the_newer():

@@ -12,6 +12,7 @@ from extraction_course import CONSTANT, PAGES, Course, Lines, books, fail, refre
 
 from airflow_provider_codat.api.endpoints import meanings, pull_history
 from airflow_provider_codat.api.errors import CodatExtractionIncomplete, CodatNoDataAvailable, CodatNotYetSynced
+from airflow_provider_codat.api.reading import refreshes
 from airflow_provider_codat.api.reading.extraction import MOST_READINGS, DataTypeNotSupported
 from airflow_provider_codat.api.reading.subject import Subject
 
@@ -250,16 +251,52 @@ def test_the_watermark_is_not_after_the_request_of_a_refresh_that_has_not_ended(
     assert Course(kept).run().watermark == watermark
 
 
-@pytest.mark.parametrize(("since", "seconds", "requests"), [(None, 2, 5), (1, 2, 5), (4, 9, 3), (8, 9, 1)])
-def test_the_refreshes_are_read_back_to_the_last_watermark(monkeypatch, since, seconds, requests):
+@pytest.fixture
+def long_ago(monkeypatch):
+    """Return books as of :func:`overlapping`, but the latest success is later, and came after five other refreshes."""
     monkeypatch.setattr(pull_history, "PAGE_SIZE", 2)
     kept = overlapping()
     for _ in range(5):
-        kept.add_refresh(OTHER)
+        kept.add_refresh("connection-3").status = "Complete"
     kept.add_refresh().status = "Complete"
-    course = Course(kept, since=since and EPOCH + timedelta(seconds=since))
+    return kept
+
+
+@pytest.mark.parametrize(("since", "seconds", "requests"), [(None, 2, 5), (2, 2, 5), (5, 9, 3), (8, 9, 2)])
+def test_the_refreshes_are_read_back_to_the_last_watermark(long_ago, since, seconds, requests):
+    course = Course(long_ago, since=since and EPOCH + timedelta(seconds=since))
     assert course.run().watermark == EPOCH + timedelta(seconds=seconds)
     assert sum(path.endswith("history") for path in course.paths) == requests
+
+
+def test_without_a_watermark_they_are_read_back_for_a_week(long_ago, monkeypatch):
+    monkeypatch.setattr(refreshes, "LONGEST_REFRESH", timedelta(seconds=3))
+    course = Course(long_ago)
+    assert course.run().watermark == EPOCH + timedelta(seconds=9)
+    assert sum(path.endswith("history") for path in course.paths) == 3
+
+
+def test_the_log_names_the_refresh_that_holds_the_watermark_back(caplog):
+    Course(overlapping()).run()
+    assert caplog.messages == [
+        f"Pull operation refresh-1 of connection {OTHER}, requested at 2026-03-01T00:00:02Z, has not ended (status"
+        " Fetching). The watermark stays before it, so that a later run reads what it changes."
+    ]
+    caplog.clear()
+    Course(books()).run()
+    assert caplog.messages == []
+
+
+def test_a_refresh_that_a_later_one_of_its_connection_has_followed_does_not_hold_the_watermark_back():
+    kept = overlapping()
+    kept.add_refresh(OTHER.upper()).status = "Complete"
+    assert Course(kept).run().watermark == EPOCH + timedelta(seconds=3)
+
+
+def test_of_a_refresh_without_a_time_it_is_not_known_whether_another_has_followed():
+    kept = overlapping(requested=None)
+    kept.add_refresh(OTHER)
+    assert Course(kept).run().watermark is None
 
 
 @pytest.mark.parametrize("number", range(3, PAGES + 4))

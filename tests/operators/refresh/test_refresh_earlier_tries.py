@@ -283,11 +283,17 @@ def test_a_task_that_is_cleared_before_its_retries_are_raised_refreshes_again(st
     assert len(ids(codat, company)) == 2
 
 
-def test_after_retries_are_lowered_the_next_try_refreshes_once_more(store, codat, company, clock):
+@pytest.mark.parametrize(("clear_number", "count"), [(0, 1), (1, 3)], ids=["never cleared", "cleared"])
+def test_retries_that_are_lowered_look_like_a_clear_only_if_there_was_one(
+    clear_number, count, store, codat, company, clock
+):
     run(refresh(company, retries=3), clock, store, max_tries=3)
-    for _ in range(2):  # a sensor in reschedule mode begins more than once in a try
-        run(refresh(company, retries=1), clock, store, try_number=2, max_tries=3)
-    assert len(ids(codat, company)) == 2
+    for try_number in (2, 2, 3):  # a sensor in reschedule mode begins more than once in a try
+        operator = refresh(company, retries=1)
+        given = context(operator, clock, store, try_number=try_number, max_tries=3)
+        given["dag_run"].clear_number = clear_number
+        operator.execute(given)
+    assert len(ids(codat, company)) == count
 
 
 def test_after_a_clear_a_retry_takes_nothing_from_before(task, codat, company, clock):

@@ -25,7 +25,7 @@ class SharedClock:
     def __init__(self, threads):
         self._changed = threading.Condition()
         self._running = threads
-        self._sleeping = []
+        self._sleeping = {}  # one that sleeps -> when it is to wake
         self._now = 0.0
 
     def time(self):
@@ -35,10 +35,10 @@ class SharedClock:
 
     def sleep(self, seconds):
         with self._changed:
-            due = self._now + seconds
-            self._sleeping.append(due)
+            sleeper = object()
+            self._sleeping[sleeper] = self._now + seconds
             self._pause()
-            assert self._changed.wait_for(lambda: due not in self._sleeping, timeout=120)
+            assert self._changed.wait_for(lambda: sleeper not in self._sleeping, timeout=120)
 
     def end(self):
         with self._changed:
@@ -47,9 +47,9 @@ class SharedClock:
     def _pause(self):
         self._running -= 1
         if self._running == 0 and self._sleeping:
-            self._now = min(self._sleeping)
-            self._running = self._sleeping.count(self._now)
-            self._sleeping = [due for due in self._sleeping if due != self._now]
+            self._now = min(self._sleeping.values())
+            asleep = {sleeper: due for sleeper, due in self._sleeping.items() if due != self._now}
+            self._running, self._sleeping = len(self._sleeping) - len(asleep), asleep
             self._changed.notify_all()
 
 
