@@ -222,7 +222,7 @@ class CodatRefreshOperator(AssetEvents, WaitingTask, PacedOperator):
             data_types=data_types,
             connection_id=None if self.connection_id is None else identifier("connection_id", self.connection_id),
             max_tries=state.max_tries,
-            earlier_tries=state.earlier_tries(),
+            earlier_tries=state.begin(time.time()),
             log=self.log,
             keep=state.keep,
             clock=time.time,

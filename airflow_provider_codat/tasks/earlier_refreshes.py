@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pkgutil
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 STORED_AS = "codat_refresh"
 """The key of the stored refresh in the task state store."""
 
-_TRY = "tryNumber"
+_MAX_TRIES, _TRY, _BEGAN = "maxTries", "tryNumber", "began"
 
 
 class RefreshState:
@@ -27,6 +28,7 @@ class RefreshState:
         self._context = context
         self._ti: Any = context["ti"]
         self._dag_run: Any = context.get("dag_run")
+        self._began: float | None = None
 
     @property
     def has_store(self) -> bool:
@@ -56,27 +58,46 @@ class RefreshState:
     def _first_try(self) -> int:
         return self.max_tries - (self._ti.task.retries or 0) + 1
 
+    def begin(self, now: float) -> EarlierTries:
+        """Return what is known of the tries since the task was cleared; the first of them stores when it began.
+
+        So a later try does not take a refresh for its own that another task has requested before.
+
+        :param now: in epoch seconds.
+        """
+        tries = self.earlier_tries()
+        if self.has_store and self._began is None:
+            self._began = now
+            self._store.set({_MAX_TRIES: self.max_tries, _TRY: self._ti.try_number, _BEGAN: now})
+            tries = replace(tries, since=now)
+        return tries
+
     def earlier_tries(self) -> EarlierTries:
         """Return what is known of the tries since the task was cleared."""
         state = self._store.get()
-        stored = StoredRefresh.from_json(state)
-        if stored is not None and self._is_cleared_since(stored, state):
-            stored = None
-        began = getattr(self._dag_run, "start_date", None)
-        since = began.timestamp() if isinstance(began, datetime) else math.inf
-        return EarlierTries(self._ti.try_number <= self._first_try, stored, since)
+        if not isinstance(state, dict) or self._is_cleared_since(state):
+            state = {}
+        began, started = state.get(_BEGAN), getattr(self._dag_run, "start_date", None)
+        self._began = began if isinstance(began, int | float) else None
+        since = started.timestamp() if isinstance(started, datetime) else math.inf
+        return EarlierTries(
+            self._ti.try_number <= self._first_try,
+            StoredRefresh.from_json(state),
+            since if self._began is None else self._began,
+        )
 
-    def _is_cleared_since(self, stored: StoredRefresh, state: dict[str, Any]) -> bool:
-        """Whether the task was cleared after the refresh was stored.
+    def _is_cleared_since(self, state: dict[str, Any]) -> bool:
+        """Whether the task was cleared after this was stored.
 
         A clear need not raise ``max_tries`` if ``retries`` was lowered before, so the number of the try counts too, in
         a DAG run that was cleared. What this try itself has stored always counts: if ``retries`` is lowered after the
         clear, Airflow does not show any more which try was the first after it.
         """
-        number = state.get(_TRY)
+        max_tries, number = state.get(_MAX_TRIES), state.get(_TRY)
         is_before = isinstance(number, int) and number < min(self._first_try, self._ti.try_number)
-        return (is_before and may_have_been_cleared(self._dag_run)) or stored.max_tries < self.max_tries
+        is_raised = not isinstance(max_tries, int) or max_tries < self.max_tries
+        return is_raised or (is_before and may_have_been_cleared(self._dag_run))
 
     def keep(self, refresh: StoredRefresh) -> None:
         """Store a refresh for the next try."""
-        self._store.set({**refresh.to_json(), _TRY: self._ti.try_number})
+        self._store.set({**refresh.to_json(), _TRY: self._ti.try_number, _BEGAN: self._began})

@@ -110,6 +110,12 @@ class Queueing:
             targets = list(stored.operations)
         else:
             data_types = yield from self._fetched_on_first_link()
+            if not data_types:
+                self.log.warning(
+                    "By its sync settings, company %s has no data type that is fetched on first link, so nothing is"
+                    " waited for. To refresh data types all the same, name them in data_types.",
+                    self.company_id,
+                )
             if self.earlier_tries.is_first_try and self.connection_id is None:
                 is_queued = yield from self._queue_all(data_types)
                 if is_queued:
@@ -302,8 +308,9 @@ class Queueing:
             queued = {each.key for each in self._found.values()} - had
             without_news = 0 if len(queued) > number_queued else without_news + 1
             number_queued = len(queued)
-            is_enough = queued and without_news >= ENOUGH_WITHOUT_NEWS
-            if is_enough or {target.data_type for target in self._found} >= set(data_types):
+            # All data types alone are not enough: Codat may list those of another connection later.
+            is_something = queued or {target.data_type for target in self._found} >= set(data_types)
+            if is_something and without_news >= ENOUGH_WITHOUT_NEWS:
                 break
         self._keep(is_whole=bool(self._found))
         return bool(self._found)

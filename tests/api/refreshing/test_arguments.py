@@ -22,6 +22,9 @@ from airflow_provider_codat.api.refreshing.arguments import read_data_types, rea
         (' ["bills", "accounts"]', ("bills", "chartOfAccounts")),
         (["bills", "Bills", "mine"], ("bills", "mine")),
         (("bills",), ("bills",)),
+        ({"bills"}, ("bills",)),
+        ({"Bills": 1}.keys(), ("bills",)),
+        ((each for each in ["bills"]), ("bills",)),
     ],
 )
 def test_data_types_are_read(value, read):
@@ -47,6 +50,10 @@ def test_the_json_of_data_types_is_read_as_they_are(names):
         ("", "data_types is empty"),
         ("[null]", "data_types must be a string"),
         ("[1]", "data_types must be a string"),
+        (5, "data_types is 5: give a data type such as 'invoices', or a list of them"),
+        (True, "data_types is True: give a data type"),
+        ({"bills": "invoices"}, "data_types is {'bills': 'invoices'}: give a data type"),
+        ({}, "data_types is {}: give a data type"),
     ],
 )
 def test_what_are_no_data_types_is_an_error(value, says):

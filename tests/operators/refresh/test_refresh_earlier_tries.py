@@ -1,10 +1,13 @@
 """The refresh operator from try to try: killed workers, retries and clears, with a task state store and without."""
 
+from datetime import timedelta
+
 import pytest
 from refresh_runs import context, ids, queued, refresh, run
 from task_driver import FileStore, TaskDriver, Trap
 
 from airflow_provider_codat.exceptions import (
+    CodatAuthenticationError,
     CodatRefreshFailed,
     CodatRefreshNotPossible,
     CodatWaitTimeout,
@@ -239,6 +242,29 @@ def test_without_a_start_of_the_dag_run_nothing_passes_for_an_earlier_try(compan
     given["dag_run"].start_date = None
     operator.execute(given)
     assert len(queued(codat)) == 1
+
+
+@pytest.mark.parametrize("before", [3600, 10], ids=["an hour", "ten seconds"])
+@pytest.mark.parametrize("data_types", [["invoices"], ["bills", "invoices"]], ids=["one", "two"])
+def test_with_a_store_a_retry_takes_no_refresh_for_its_own_that_another_task_has_requested(
+    data_types, before, task, codat, company, clock
+):
+    earlier = codat.refreshes.add(company.id, "invoices")
+    clock.let_pass(before)
+    runs = task(data_types, has_store=True)
+    runs.dag_run.start_date -= timedelta(days=1)
+    codat.fault(Fault("status", method="POST", path=r".*/invoices", status=401))
+    assert isinstance(runs.run_try().error, CodatAuthenticationError)
+    assert runs.run_try().state == "success"
+    assert runs.xcom["invoices"]["pullOperationId"] != earlier
+
+
+def test_a_retry_of_one_that_stored_nothing_begins_now(store, codat, company, clock):
+    """The first try ended before it stored anything, for want of a connection."""
+    codat.refreshes.add(company.id, "invoices")
+    clock.let_pass(10)
+    run(refresh(company), clock, store, try_number=2)
+    assert len(ids(codat, company)) == 2
 
 
 # -- clears ------------------------------------------------------------------------------------------------------------

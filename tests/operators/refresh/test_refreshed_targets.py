@@ -189,7 +189,7 @@ def test_a_long_history_shows_what_was_queued(length, order_by_support, simulate
         "invoices": "Complete",
         "items": "Complete",
     }
-    assert clock.passed < 1
+    assert 3 <= clock.passed < 4
 
 
 def test_a_list_that_cannot_be_ordered_is_read_as_it_is(codat, company, clock):
@@ -269,6 +269,39 @@ def test_what_codat_lists_one_after_another_is_found(codat, company, clock):
         "bills": "Queued",
         "items": "Queued",
     }
+
+
+def test_what_codat_lists_later_of_another_connection_is_found(codat, company, clock):
+    settings(codat, company, "invoices")
+    second = codat.add_connection(company.id)
+    codat.fault(Fault("status", method="POST", status=204, body=""))
+    for seconds, connection_id in ((0, company.connection_id), (0.5, second.id)):
+        clock.after(
+            seconds,
+            lambda connection_id=connection_id: codat.refreshes.add(
+                company.id, "invoices", connection_id=connection_id, outcome=RefreshOutcome(latency=900)
+            ),
+        )
+    xcom = run(refresh(company, None, wait_for_completion=False), clock)
+    assert {each["connectionId"] for each in xcom["invoices"]} == {company.connection_id, second.id}
+
+
+def test_if_all_ran_already_two_readings_are_enough(codat, company, clock):
+    settings(codat, company, "invoices", "bills")
+    for data_type in ("invoices", "bills"):
+        codat.refreshes.add(company.id, data_type, outcome=RefreshOutcome(latency=900))
+    codat.fault(Fault("status", method="POST", status=204, body=""))
+    xcom = run(refresh(company, None, wait_for_completion=False), clock)
+    assert {each["status"] for each in xcom.values()} == {"Queued"}
+    assert clock.passed < 2
+
+
+def test_if_no_data_type_is_fetched_on_first_link_a_warning_says_what_to_do(codat, company, clock, logged):
+    settings(codat, company, without=["invoices"])
+    assert run(refresh(company, None), clock) == {}
+    said = f"company {company.id} has no data type that is fetched on first link, so nothing is waited for. To refresh"
+    assert said in logged()
+    assert clock.passed < 2
 
 
 def test_an_operation_that_codat_lists_late_is_found(codat, company, clock):
