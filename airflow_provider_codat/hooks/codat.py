@@ -57,8 +57,9 @@ class CodatHook(Catalogue, BaseHook):
     is the base URL (default ``https://api.codat.io``). Its extra may set ``connect_timeout`` (seconds, default 10),
     ``read_timeout`` (seconds, default 60), ``max_attempts`` (default 5), ``retry_for`` (seconds, default 120),
     ``max_retry_wait`` (seconds, default 60), ``requests_per_minute`` (of all processes together, default 900),
-    ``max_concurrent_requests`` (of one triggerer to one company, default 10), ``sync_schedule_shape`` (``integer`` or
-    ``object``), ``allow_http`` (default false) and ``webhook_secrets`` (for the receiver of webhooks).
+    ``max_concurrent_requests`` (checks of one kind, of one triggerer, for one company, default 10),
+    ``sync_schedule_shape`` (``integer`` or ``object``), ``allow_http`` (default false) and ``webhook_secrets`` (for the
+    receiver of webhooks).
 
     All processes keep to ``requests_per_minute`` together: if the account is busy, a call waits before it sends.
 

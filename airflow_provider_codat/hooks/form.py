@@ -188,7 +188,7 @@ EXTRA_FIELDS: dict[str, ExtraField] = {
     ),
     "max_concurrent_requests": ExtraField(
         label="Concurrent requests",
-        help="How many requests a triggerer has under way at once for one company; Codat allows 10.",
+        help="How many checks of one kind a triggerer has under way at once for one company; Codat allows 10 in all.",
         type="integer",
         default=10,
         least=1,

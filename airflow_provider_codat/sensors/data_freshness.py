@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, PokeReturn
 from airflow_provider_codat.api.errors import CodatError, CodatInputError
 from airflow_provider_codat.api.refreshing.arguments import read_data_types, read_named_data_types, read_since
 from airflow_provider_codat.exceptions import CodatRefreshNotPossible
+from airflow_provider_codat.tasks.waiting import in_seconds
 from airflow_provider_codat.tasks.worker_free_sensor import WorkerFreeSensor
 
 if TYPE_CHECKING:
@@ -340,9 +341,4 @@ class CodatDataFreshnessSensor(WorkerFreeSensor):
 
 
 def _seconds(name: str, value: timedelta | float | None) -> float | None:
-    if value is None:
-        return None
-    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
-    if not seconds >= 0:
-        raise CodatInputError(f"{name} is {value}: give seconds from 0 on, or a timedelta")
-    return seconds
+    return None if value is None else in_seconds(name, value, may_be_zero=True)

@@ -5,6 +5,7 @@ The sensors and the operators share it, so all wait and end in the same way.
 
 from __future__ import annotations
 
+import math
 import pkgutil
 import time
 from abc import abstractmethod
@@ -52,11 +53,11 @@ class PacedOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.poke_interval = _seconds("poke_interval", poke_interval)
+        self.poke_interval = in_seconds("poke_interval", poke_interval)
         self.exponential_backoff = exponential_backoff
-        self.max_wait = None if max_wait is None else timedelta(seconds=_seconds("max_wait", max_wait))
+        self.max_wait = None if max_wait is None else timedelta(seconds=in_seconds("max_wait", max_wait))
         usual = conf.getfloat("sensors", "default_timeout", fallback=WEEK)
-        self.timeout = usual if timeout is None else _seconds("timeout", timeout)
+        self.timeout = usual if timeout is None else in_seconds("timeout", timeout)
 
 
 class WaitingTask(CodatTask):
@@ -85,7 +86,7 @@ class WaitingTask(CodatTask):
         end_from_trigger: bool,
         **kwargs: Any,
     ) -> None:
-        _seconds("poke_interval", poke_interval)
+        in_seconds("poke_interval", poke_interval)
         super().__init__(poke_interval=poke_interval, **kwargs)
         self.company_id = company_id
         self.codat_conn_id = codat_conn_id
@@ -335,8 +336,16 @@ class PushTask(OperationTask):
         return PUSH_OPERATION
 
 
-def _seconds(name: str, value: timedelta | float) -> float:
-    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
-    if not seconds > 0:
-        raise CodatInputError(f"{name} is {value}: give seconds above 0, or a timedelta")
-    return seconds
+def in_seconds(name: str, value: timedelta | float, *, may_be_zero: bool = False) -> float:
+    """Return a duration in seconds.
+
+    :raises CodatInputError: it is none, or too short.
+    """
+    try:
+        seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if seconds > 0 or (may_be_zero and seconds == 0):
+        return seconds
+    allowed = "from 0 on" if may_be_zero else "above 0"
+    raise CodatInputError(f"{name} is {value}: give seconds {allowed}, or a timedelta")

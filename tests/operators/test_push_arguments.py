@@ -91,6 +91,8 @@ NOT_TEMPLATED = {
     "sync of a delete": (DELETE | {"allow_sync_on_push_complete": False}, "allow_sync_on_", "'delete'", "leave it out"),
     "poke_interval": ({"poke_interval": 0}, "poke_interval", "0", "give seconds above 0, or a timedelta"),
     "poke_interval as timedelta": ({"poke_interval": timedelta(0)}, "poke_interval", "0:00:00", "give seconds above 0"),
+    "poke_interval as text": ({"poke_interval": "1 day"}, "poke_interval", "1 day", "give seconds above 0"),
+    "no poke_interval": ({"poke_interval": None}, "poke_interval", "None", "give seconds above 0, or a timedelta"),
     "max_wait": ({"max_wait": -1}, "max_wait", "-1", "give seconds above 0, or a timedelta"),
     "timeout": ({"timeout": 0}, "timeout", "0", "give seconds above 0, or a timedelta"),
     "timeout as timedelta": ({"timeout": timedelta(0)}, "timeout", "0:00:00", "give seconds above 0, or a timedelta"),

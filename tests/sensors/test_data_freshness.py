@@ -120,6 +120,7 @@ def test_an_error_that_stays_fails_the_task(status, error, mode, sense, codat, c
         ({"data_types": None}, "data_types is None"),
         ({"data_types": []}, "data_types is empty"),
         ({"max_age": -1}, "max_age is -1"),
+        ({"max_age": "1 day"}, "max_age is 1 day: give seconds from 0 on, or a timedelta"),
         ({"max_spread": -1}, "max_spread is -1"),
         ({"since": "yesterday"}, "since is 'yesterday'"),
         ({"company_id": ""}, "company_id is empty"),
