@@ -148,6 +148,9 @@ class CodatExtractOperator(AssetEvents):
 
     def _check_literals(self) -> None:
         """Raise at DAG parse for each wrong argument that no template can correct."""
+        from airflow_provider_codat.api.endpoints.read_records import start_month_text
+        from airflow_provider_codat.api.http.paging import check_page_size
+
         for name, values in CHOICES.items():
             if getattr(self, name) not in values:
                 raise CodatInputError(f"{name} is {getattr(self, name)!r}: give {' or '.join(map(repr, values))}")
@@ -155,6 +158,7 @@ class CodatExtractOperator(AssetEvents):
             raise CodatInputError(
                 f"file_size is {self.file_size!r}: give a number of bytes, 0 for a file for each page"
             )
+        check_page_size(self.page_size)
         _ = self._overlap
         if self.is_literal("path"):
             self._check_path()
@@ -168,6 +172,8 @@ class CodatExtractOperator(AssetEvents):
                 )
             stand_ins = {name: value for name, value in STAND_INS.items() if not self.is_literal(name)}
             self._subject(stand_ins).request({"page": 1, "page_size": self.page_size}, None)
+        elif self.start_month is not None and self.is_literal("start_month"):
+            start_month_text(self.start_month)
 
     @property
     def _overlap(self) -> timedelta:
@@ -179,9 +185,10 @@ class CodatExtractOperator(AssetEvents):
         return overlap
 
     def _check_path(self) -> None:
-        if not isinstance(self.path, str) or not self.path.strip():
+        if not isinstance(self.path, str) or self.path.strip() in {"", "None"}:
             raise CodatInputError(
-                f"path is {self.path!r}: give the text of a folder or URI, such as 's3://aws_default@bucket/codat'"
+                f"path is {self.path!r}: give the text of a folder or URI, such as 's3://aws_default@bucket/codat'; if"
+                " it comes from a template, the upstream value is missing"
             )
 
     def _subject(self, stand_ins: dict[str, Any] | None = None) -> Subject:

@@ -237,7 +237,8 @@ class CodatPushOperator(AssetEvents, PushTask, PacedOperator):
         from airflow_provider_codat.api.endpoints import records
 
         given = {name: getattr(self, name) for name in STAND_INS} | dict(stand_ins or {})
-        where = given["company_id"], given["connection_id"], given["data_type"]
+        data_type = known_data_type(given["data_type"]) or given["data_type"]
+        where = given["company_id"], given["connection_id"], data_type
         if self.operation == "delete":
             return records.delete_record(*where, given["record_id"])
         record = rendered("record", given["record"])

@@ -5,12 +5,14 @@ What it does when things go wrong is in ``push_faults``.
 
 import json
 import time
+from contextlib import suppress
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, task
 from push_runs import (
     RECORD,
     REFUSED,
+    SOMEBODY,
     TRANSACTIONS,
     UPDATE,
     books,
@@ -30,6 +32,8 @@ from trigger_runner import run_trigger, through_the_database
 
 from airflow_provider_codat.api.endpoints.push_operations import PushOperation
 from airflow_provider_codat.exceptions import (
+    CodatError,
+    CodatInputError,
     CodatPushOperationFailed,
     CodatWaitTimeout,
 )
@@ -201,6 +205,37 @@ def test_a_data_type_is_the_same_however_it_is_spelled(spelling, codat, company,
     cleared = push(company, data_type=spelling)
     assert run(cleared, store, try_number=2, max_tries=4)["dataType"] == "chartOfAccounts"
     assert len(pushes(codat, company)) == 1
+
+
+@pytest.mark.parametrize(
+    ("spelling", "more", "path"),
+    [
+        ("ChartOfAccounts", {}, "accounts"),
+        ("ACCOUNTS", {}, "accounts"),
+        ("Bills", {}, "bills"),
+        ("newType", {}, "newType"),
+        ("BankTransactions", {"account_id": "a", "record": TRANSACTIONS}, "bankAccounts/a/bankTransactions"),
+        ("ChartOfAccounts", UPDATE, "accounts/bill-7"),
+        ("Bills", {"operation": "delete", "record_id": "bill-7"}, "bills/bill-7"),
+    ],
+)
+def test_a_request_has_codats_spelling_of_the_data_type(spelling, more, path, codat, company):
+    operator = push(company, data_type=spelling, wait_for_completion=False, **more)
+    with suppress(CodatError):  # the simulator has no newType, and no such record to change
+        run(operator)
+    assert writes(codat)[0].path == f"/companies/{company.id}/connections/{company.connection_id}/push/{path}"
+
+
+@pytest.mark.parametrize("operation", ["update", "delete"])
+def test_bank_transactions_are_only_created_however_they_are_spelled(operation):
+    with pytest.raises(CodatInputError, match="Codat can only create them"):
+        push(SOMEBODY, data_type="BankTransactions", operation=operation, record_id="record-1")
+
+
+def test_the_spelling_of_a_data_type_does_not_change_the_key(codat, company):
+    for spelling in ("bills", "Bills", "BILLS"):
+        run(push(company, data_type=spelling, wait_for_completion=False))
+    assert {each.headers["idempotency-key"] for each in writes(codat)} == {root(company)}
 
 
 # -- mapped ------------------------------------------------------------------------------------------------------------

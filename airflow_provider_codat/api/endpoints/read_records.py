@@ -17,7 +17,7 @@ from typing import Any
 
 from airflow_provider_codat.api.endpoints.meanings import OF_READS
 from airflow_provider_codat.api.errors import CodatInputError
-from airflow_provider_codat.api.http.paging import DEFAULT_PAGE_SIZE, Page, list_request, page_reader
+from airflow_provider_codat.api.http.paging import DEFAULT_PAGE_SIZE, Page, check_page_size, list_request, page_reader
 from airflow_provider_codat.api.http.request import Request, identifier, params, path
 from airflow_provider_codat.api.http.response import expect_object
 
@@ -125,6 +125,7 @@ def list_records(
     endpoint = _endpoint_of(data_type)
     route = _route(endpoint, company_id, data_type, connection_id, account_id)
     if not endpoint.is_paged:
+        check_page_size(page_size)  # it is not sent, but the caller reads on with it
         _refuse_options(data_type, page=page != 1, modified_since=modified_since, query=query, order_by=order_by)
         return Request("GET", route, _whole_list, meanings=OF_READS)
     if modified_since is not None and not endpoint.has_modified_date:
@@ -192,10 +193,27 @@ def get_report(
     for name, value in (("period_length", period_length), ("periods_to_compare", periods_to_compare)):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise CodatInputError(f"{name} is {value!r}: give a whole number of at least 1")
-    month = start_month.isoformat() if isinstance(start_month, date) else start_month
+    month = None if start_month is None else start_month_text(start_month)
     wanted = params(periodLength=period_length, periodsToCompare=periods_to_compare, startMonth=month)
     route = path("companies", identifier("company_id", company_id), "data", "financials", data_type)
     return Request("GET", route, lambda body: expect_object(body, data_type), wanted, meanings=OF_READS)
+
+
+def start_month_text(start_month: date | str) -> str:
+    """Return the argument ``start_month`` as it is sent: text as it is given, a date as ISO 8601 text.
+
+    :raises CodatInputError: it is neither a date nor ISO 8601 text of one.
+    """
+    if isinstance(start_month, date):
+        return start_month.isoformat()
+    try:
+        datetime.fromisoformat(start_month)
+    except (TypeError, ValueError):
+        raise CodatInputError(
+            f"start_month is {start_month!r}: give a date, or ISO 8601 text such as '2026-03-01'; if it comes from a"
+            " template, the upstream value is missing or no date"
+        ) from None
+    return start_month
 
 
 def get_info(

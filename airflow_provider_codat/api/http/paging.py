@@ -103,12 +103,22 @@ def list_request(
     """
     if page < 1:
         raise CodatInputError(f"page is {page}: pages are counted from 1")
-    if not 1 <= page_size <= _MAX_PAGE_SIZE:
-        raise CodatInputError(f"page_size is {page_size}: allowed are 1 to {_MAX_PAGE_SIZE}")
+    check_page_size(page_size)
     if query is not None and len(query) >= _MAX_QUERY_LENGTH:
         raise CodatInputError(f"query has {len(query)} characters: Codat takes fewer than {_MAX_QUERY_LENGTH}")
     wanted = params(page=page, pageSize=page_size, query=query, orderBy=order_by)
     return Request("GET", path, page_reader(read_item, page, page_size), wanted, meanings=meanings)
+
+
+def check_page_size(page_size: int) -> None:
+    """Check the argument ``page_size``.
+
+    :raises CodatInputError: it is not a whole number from 1 to 5000.
+    """
+    if not isinstance(page_size, int) or isinstance(page_size, bool):
+        raise CodatInputError(f"page_size is {page_size!r}: give a whole number from 1 to {_MAX_PAGE_SIZE}")
+    if not 1 <= page_size <= _MAX_PAGE_SIZE:
+        raise CodatInputError(f"page_size is {page_size}: allowed are 1 to {_MAX_PAGE_SIZE}")
 
 
 def number_after(requested: int, page: Page[Any]) -> int | None:

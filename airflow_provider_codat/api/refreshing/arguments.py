@@ -6,6 +6,7 @@ Each may be the text of a rendered template. The text ``null`` is ``None``.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,7 +21,7 @@ NULL = "null"
 def read_data_types(value: Any) -> tuple[str, ...] | None:
     """Return the data types of an argument as Codat spells them, each once; ``None`` for all.
 
-    :raises CodatInputError: one cannot be a data type, or there is none.
+    :raises CodatInputError: it is no data type or list of them, one cannot be a data type, or there is none.
     """
     if isinstance(value, str) and (value.lstrip().startswith(("[", '"')) or value == NULL):
         try:
@@ -33,6 +34,8 @@ def read_data_types(value: Any) -> tuple[str, ...] | None:
             return read_data_types(value)  # the triggerer has encoded text that was JSON already
     if value is None:
         return None
+    if isinstance(value, Mapping) or not isinstance(value, Iterable):
+        raise CodatInputError(f"data_types is {value!r}: give a data type such as 'invoices', or a list of them")
     names = [value] if isinstance(value, str) else list(value)
     if not names:
         raise CodatInputError("data_types is empty: give a data type, or None for all that are fetched on first link")

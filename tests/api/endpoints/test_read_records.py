@@ -124,6 +124,8 @@ def test_the_locations_are_one_list_without_pages():
     assert request.params == {}
     page = request.read({"results": [{"id": "l"}], "_links": {"next": {"href": "/next"}}})
     assert (page.results, page.has_next) == (({"id": "l"},), False)
+    with pytest.raises(CodatInputError, match="page_size is '500'"):
+        list_records("c", "commerce-locations", page_size="500", **where)
     for option in ({"page": 2}, {"modified_since": TWO}, {"query": "a=b"}, {"order_by": "id"}):
         with pytest.raises(CodatInputError, match=f"{next(iter(option))} is given, but commerce-locations"):
             list_records("c", "commerce-locations", **where, **option)
@@ -219,6 +221,27 @@ def test_a_report_says_of_which_months(data_type):
     assert request.read(report) == report
     with pytest.raises(CodatResponseError, match=data_type):
         request.read([])
+
+
+@pytest.mark.parametrize(
+    ("month", "sent"),
+    [
+        (datetime(2026, 3, 1, tzinfo=UTC), "2026-03-01T00:00:00+00:00"),
+        *((text, text) for text in ("2026-03-01", "20260301", "2026-03-01T00:00:00.000Z", "2026-03-01 00:00:00")),
+    ],
+)
+def test_the_month_of_a_report_is_sent_as_it_is_given(month, sent):
+    request = get_report("c", "balanceSheet", period_length=1, periods_to_compare=1, start_month=month)
+    assert request.params["startMonth"] == sent
+
+
+@pytest.mark.parametrize(
+    "month", ["None", "", "2026-13-01", "2026-03-01 or so", "March", 202603, 0, True, ["2026-03-01"]]
+)
+def test_what_is_no_month_of_a_report_is_refused(month):
+    with pytest.raises(CodatInputError) as raised:
+        get_report("c", "balanceSheet", period_length=1, periods_to_compare=1, start_month=month)
+    assert f"start_month is {month!r}: give a date, or ISO 8601 text such as '2026-03-01'" in str(raised.value)
 
 
 def test_a_report_begins_where_codat_begins_it():

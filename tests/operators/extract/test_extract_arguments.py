@@ -1,6 +1,7 @@
 """Which arguments of ``CodatExtractOperator`` are refused, at DAG parse and once they are rendered."""
 
 import re
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from extract_runs import reads, records, run
 
 from airflow_provider_codat.exceptions import CodatError, CodatInputError
 from airflow_provider_codat.operators.codat import CodatExtractOperator
+
+REPORT = {"data_type": "balanceSheet", "period_length": 1, "periods_to_compare": 1}
 
 
 @pytest.mark.parametrize(
@@ -18,11 +21,15 @@ from airflow_provider_codat.operators.codat import CodatExtractOperator
         ({"file_size": -1}, "file_size is -1: give a number of bytes"),
         ({"file_size": True}, "file_size is True"),
         ({"page_size": 0}, "page_size is 0: allowed are 1 to 5000"),
+        ({"page_size": "500"}, "page_size is '500': give a whole number from 1 to 5000"),
+        (REPORT | {"page_size": "500"}, "page_size is '500'"),
+        ({"data_type": "{{ params.data_type }}", "page_size": 500.5}, "page_size is 500.5"),
         ({"overlap": -1}, "overlap is -1: give a timedelta or seconds"),
         ({"overlap": "1h"}, "overlap is '1h'"),
         ({"overlap": True}, "overlap is True"),
         ({"path": " "}, "path is ' ': give the text of a folder or URI"),
         ({"path": None}, "path is None"),
+        ({"path": "None"}, "path is 'None': give the text of a folder or URI"),
         ({"full_refresh": "maybe"}, "full_refresh is 'maybe': give True or False"),
         ({"company_id": ""}, "company_id is empty"),
         ({"connection_id": "c"}, "connection_id is 'c', but invoices are read from the company"),
@@ -39,6 +46,8 @@ from airflow_provider_codat.operators.codat import CodatExtractOperator
             {"start_month": "2026-01-01"},
             "start_month is '2026-01-01', but data_type is 'invoices', which does not take",
         ),
+        (REPORT | {"start_month": "soon"}, "start_month is 'soon': give a date, or ISO 8601 text such as '2026-03-01'"),
+        ({"data_type": "{{ params.data_type }}", "start_month": "None"}, "start_month is 'None': give a date"),
         ({"period_length": 1}, "period_length is 1, but data_type is 'invoices', which does not take it"),
         (
             {"data_type": "balanceSheet", "connection_id": "c", "period_length": 1, "periods_to_compare": 1},
@@ -82,6 +91,30 @@ def test_templates_are_checked_once_they_are_rendered(operator, codat):
     with pytest.raises(CodatInputError, match="path is ' ': give the text of a folder or URI"):
         run(template)
     assert reads(codat) == []
+
+
+def test_a_missing_value_of_a_template_is_no_path(operator, codat, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    extract = operator(path="{{ params.path }}")
+    extract.render_template_fields({"params": {"path": None}})
+    with pytest.raises(CodatInputError, match=r"path is 'None': .* the upstream value is missing"):
+        run(extract)
+    assert (codat.count(), list(tmp_path.iterdir())) == (0, [])
+
+
+@pytest.mark.parametrize("value", [None, "", "soon", 202603])
+def test_what_is_no_start_month_is_refused_before_any_request(value, operator, codat):
+    report = operator(**REPORT, start_month="{{ params.month }}")
+    report.render_template_fields({"params": {"month": value}})
+    with pytest.raises(CodatInputError, match=f"start_month is '{value}': give a date"):
+        run(report)
+    assert codat.count() == 0
+
+
+@pytest.mark.parametrize("value", ["{{ params.month }}", date(2026, 3, 1), "2026-03-01", None])
+@pytest.mark.parametrize("data_type", ["balanceSheet", "{{ params.data_type }}"])
+def test_a_start_month_may_be_a_template_a_date_or_its_text(value, data_type, operator):
+    assert operator(**REPORT | {"data_type": data_type}, start_month=value).start_month == value
 
 
 def test_a_path_that_is_made_at_run_time_is_not_checked_at_dag_parse(operator):
