@@ -40,9 +40,10 @@ class CodatExtractOperator(AssetEvents):
 
     In the mode ``incremental``, a run reads what Codat has changed since the last run. The time from which it reads is
     the watermark, in a file beside the runs. It is the time at which Codat's latest successful refresh was requested,
-    less the ``overlap``. If an earlier refresh on another connection still runs, its time counts instead. It moves only
-    once all files of a run are there, and never back. The first run reads everything. So does every run for data types
-    without a ``modifiedDate``: reports, company information, ``commerce-products`` and ``commerce-locations``.
+    less the ``overlap``. If an earlier refresh on another connection still runs, its time counts instead; the first run
+    looks for one a week back. The watermark moves only once all files of a run are there, and never back. The first run
+    reads everything. So does every run for data types without a ``modifiedDate``: reports, company information,
+    ``commerce-products`` and ``commerce-locations``.
 
     If a refresh changes records while they are read, they are read again, up to five times. While a refresh may be
     changing them, the task pauses before it reads again, in the worker: 30, 60, 120, 240 and 300 seconds, 12.5 minutes

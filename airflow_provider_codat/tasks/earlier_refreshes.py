@@ -81,7 +81,7 @@ class RefreshState:
         self._began = began if isinstance(began, int | float) else None
         since = started.timestamp() if isinstance(started, datetime) else math.inf
         return EarlierTries(
-            self._ti.try_number <= self._first_try,
+            self._began is None and self._ti.try_number <= self._first_try,
             StoredRefresh.from_json(state),
             since if self._began is None else self._began,
         )

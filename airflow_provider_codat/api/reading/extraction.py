@@ -20,7 +20,7 @@ the same, none may change records      fewer, because some without an ``id``    
                                        or one came twice instead of another      same. Otherwise the pages are read
                                                                                  again, from the beginning
 the same, none may change records      Codat's count has changed                 the pages are read again, from the
-the same, none may change records      none, but some in the reading before      beginning
+the same, none may change records      none, but some are kept from before       beginning
 others, or one may change records      any
 answered 409 meanwhile                 any
 =====================================  ========================================  ===================================
@@ -30,12 +30,13 @@ the same size, the same records could be left out again. After ``MOST_READINGS``
 the extraction, and nothing is handed on.
 
 The watermark of the next extraction is the time at which the latest successful refresh was requested, or one before it
-that had not ended when the pages were read, less an overlap. A refresh that ends later stamps what it changes with a
-``modifiedDate`` after its request, so the next extraction reads it. One connection has at most one refresh of a data
-type at a time, so only data of all connections of a company can have an earlier one that has not ended. The overlap
-covers clocks of Codat's that differ, and a refresh that Codat does not list yet. The watermark is never the largest
-``modifiedDate`` that came: a refresh may stamp records with earlier dates. It is never the time of the extraction
-either: Codat may stamp records when it fetches them, long before it shows them.
+that had not ended when the pages were read, less an overlap. The first extraction looks for such a refresh as far back
+as ``LONGEST_REFRESH``. A refresh that ends later stamps what it changes with a ``modifiedDate`` after its request, so
+the next extraction reads it. One connection has at most one refresh of a data type at a time, so only data of all
+connections of a company can have an earlier one that has not ended. The overlap covers clocks of Codat's that differ,
+and a refresh that Codat does not list yet. The watermark is never the largest ``modifiedDate`` that came: a refresh may
+stamp records with earlier dates. It is never the time of the extraction either: Codat may stamp records when it fetches
+them, long before it shows them.
 """
 
 from __future__ import annotations

@@ -119,8 +119,9 @@ def read_settled(subject: Subject, successful_id: str, watermark: datetime | Non
     It is when the latest successful refresh was requested, or an earlier one that has not ended. Such a one can be
     older than thousands of others, so the list is read back to the watermark.
 
-    :param watermark: that of an earlier extraction; ``None`` if there is none. No refresh that was requested before it
-        can change records after it. Without one, the list is read back for ``LONGEST_REFRESH``.
+    :param watermark: that of an earlier extraction: the refreshes that were requested before it had ended then.
+        ``None`` if there is none; then the list is read back for ``LONGEST_REFRESH``, and an older refresh that has not
+        ended may be missed.
     """
     shown: list[PullOperation] = []
     if subject.connection_id is None:

@@ -10,7 +10,7 @@ S    **The try starts**
 S1   an earlier try has stored an operation                             read it → O
 S2   it is the first try                                                queue
 S3   the company's history shows one of the target that was requested   → O
-     since the DAG run began
+     since the first try began, or without a store the DAG run
 S4   otherwise                                                          queue
 O    **An operation of an earlier try is read**
 O1   it has not ended, or as ``Complete`` or ``NotSupported``           go on with it
@@ -71,7 +71,8 @@ class Began:
     """The try starts.
 
     :param stored: the id of the operation that an earlier try has stored; default ``None``.
-    :param listed: the newest operation of the target that was requested since the DAG run began; default ``None``.
+    :param listed: the newest operation of the target that was requested since the first try began, or without a store
+        the DAG run; default ``None``.
     """
 
     is_first_try: bool

@@ -15,7 +15,8 @@ def newest_by_target(
 ) -> dict[Target, PullOperation]:
     """Return the newest operation of each target that was requested since a time, in epoch seconds.
 
-    One that had ended by then was requested by somebody else, within ``CLOCK_MARGIN``.
+    One that had ended by then counts as requested by somebody else, even within ``CLOCK_MARGIN``. So where the clocks
+    differ, a retry may refresh once more.
 
     :param operations: oldest first.
     """

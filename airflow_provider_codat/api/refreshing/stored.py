@@ -59,7 +59,8 @@ class EarlierTries:
 
     :param is_first_try: whether this is the first try, or the first since the task was cleared.
     :param stored: what earlier tries have stored; default ``None``.
-    :param since: when the DAG run began, in epoch seconds; default 0, not known.
+    :param since: when the first of them began, or if that is not stored, the DAG run; in epoch seconds; default 0, not
+        known.
     """
 
     is_first_try: bool

@@ -309,6 +309,16 @@ def test_a_task_that_is_cleared_before_its_retries_are_raised_refreshes_again(st
     assert len(ids(codat, company)) == 2
 
 
+def test_with_a_store_retries_that_are_lowered_do_not_hide_what_a_try_did_not_store(task, codat, company, clock):
+    runs = task("invoices", has_store=True, retries=3)
+    codat.fault(Fault("hold", method="POST", path=r".*/invoices"))
+    runs.lose_try(killed_after=codat.wait_until_held)
+    codat.release()
+    runs.make = lambda: refresh(company, retries=1)
+    assert runs.run_try().state == "success"
+    assert len(ids(codat, company)) == 1
+
+
 @pytest.mark.parametrize(("clear_number", "count"), [(0, 1), (1, 3)], ids=["never cleared", "cleared"])
 def test_retries_that_are_lowered_look_like_a_clear_only_if_there_was_one(
     clear_number, count, store, codat, company, clock
