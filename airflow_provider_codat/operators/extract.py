@@ -257,9 +257,9 @@ class CodatExtractOperator(AssetEvents):
         since, why = self._since(subject, files)
         self.log.info("Extracting %s: %s.", subject, why)
         parts = Parts(files.folder, instance, self.file_size)
-        extraction = Extraction(subject, self.page_size, self._overlap, parts, self.log)
+        extraction = Extraction(subject, self.page_size, self._overlap, parts, self.log, files.watermark())
         try:
-            extracted = self.hook.run(extraction.steps(since, files.watermark()), attempts=None)
+            extracted = self.hook.run(extraction.steps(since), attempts=None)
         except (CodatDataTypeNotSupported, DataTypeNotSupported) as error:
             ended = AirflowSkipException if self.on_not_supported == "skip" else AirflowFailException
             raise ended(str(error)) from error

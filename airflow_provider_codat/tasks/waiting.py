@@ -339,7 +339,9 @@ class PushTask(OperationTask):
 def in_seconds(name: str, value: timedelta | float, *, may_be_zero: bool = False) -> float:
     """Return a duration in seconds.
 
-    :raises CodatInputError: it is none, or too short.
+    :param value: a ``timedelta``, or seconds.
+    :param may_be_zero: whether 0 is allowed; default ``False``.
+    :raises CodatInputError: it is no duration, or too short.
     """
     try:
         seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)

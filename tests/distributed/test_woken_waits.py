@@ -48,10 +48,10 @@ def test_webhooks_wake_waits_in_both_triggerers_and_all_end_right_and_none_early
     deliveries = codat.webhooks.deliveries[before:]
     faults = Counter(each.fault for each in deliveries)
     assert min(faults["lost"], faults["duplicate"], faults["forged"]) > WAITS / 10
-    # A receiver that has too much to do may refuse some with another status, or not answer at all.
+    # A receiver that has too much to do may refuse some as too many or too slow, or not answer at all.
     answers = {each.status for each in deliveries if each.fault == "forged"}
     assert 401 in answers
-    assert not answers & {*range(200, 300)}
+    assert answers <= {401, 408, 429, 503, None}
     rows = backends.rows("SELECT run_id, task_id, state FROM task_instance WHERE dag_id = 'woken'")
     expected = {wait.key: "success" if wait.outcome.status == "Success" else "failed" for wait in waits}
     assert woken.states(waits, rows) == expected

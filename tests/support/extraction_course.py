@@ -71,8 +71,8 @@ class Course:
         self.paths, self.pauses, self.sink = [], [], Lines()
         subject = Subject(COMPANY, data_type, connection_id)
         log = logging.getLogger("extraction")
-        self.extraction = Extraction(subject, page_size, timedelta(seconds=overlap), self.sink, log)
-        self.steps = self.extraction.steps(since, since)
+        self.extraction = Extraction(subject, page_size, timedelta(seconds=overlap), self.sink, log, since)
+        self.steps = self.extraction.steps(since)
 
     def run(self):
         answer = None

@@ -158,7 +158,8 @@ class Extracted:
 class Extraction:
     """One extraction.
 
-    :param overlap: how much earlier than the latest successful refresh the watermark is.
+    :param overlap: how much earlier than the latest successful refresh the next watermark is.
+    :param watermark: the watermark of the last extraction, or ``None``.
     """
 
     subject: Subject
@@ -166,12 +167,12 @@ class Extraction:
     overlap: timedelta
     sink: Sink
     log: Log
+    watermark: datetime | None
 
-    def steps(self, since: datetime | None, watermark: datetime | None) -> Steps[Extracted]:
+    def steps(self, since: datetime | None) -> Steps[Extracted]:
         """Yield the requests to send and the pauses between them; return the result.
 
         :param since: read what has changed at or after this time; ``None`` for everything.
-        :param watermark: the watermark of the last extraction, or ``None``.
         :raises CodatExtractionIncomplete: no refresh has succeeded yet, or no reading was complete.
         :raises DataTypeNotSupported: the platform does not have the data type.
         """
@@ -182,7 +183,7 @@ class Extraction:
             if progress.kept_of != before.state:
                 progress.rows = Rows()
                 self.sink.begin()
-            settled, problem = yield from self._read(before, refresh_id, since, watermark, progress)
+            settled, problem = yield from self._read(before, refresh_id, since, progress)
             if problem is None or progress.is_confirmed(before, problem):
                 break
             if reading == MOST_READINGS:
@@ -195,9 +196,9 @@ class Extraction:
             progress.add(before, problem)
             if problem.passes:
                 yield Sleep(progress.next_pause())
-        return Extracted(refresh_id, self._watermark(settled))
+        return Extracted(refresh_id, self._next_watermark(settled))
 
-    def _watermark(self, settled: Settled) -> datetime | None:
+    def _next_watermark(self, settled: Settled) -> datetime | None:
         """Return the next watermark, and log which refresh holds it back, if one does."""
         running = settled.held_back_by
         if running is not None:
@@ -212,12 +213,7 @@ class Extraction:
         return None if settled.until is None else settled.until - self.overlap
 
     def _read(
-        self,
-        before: Refreshes,
-        refresh_id: str,
-        since: datetime | None,
-        watermark: datetime | None,
-        progress: _Progress,
+        self, before: Refreshes, refresh_id: str, since: datetime | None, progress: _Progress
     ) -> Steps[tuple[Settled, _Problem | None]]:
         """Read the pages between two readings of the refreshes.
 
@@ -226,7 +222,7 @@ class Extraction:
         problem = _merging(before)
         if problem is not None:
             return Settled(None), problem
-        settled = yield from self._settled(refresh_id, watermark)
+        settled = yield from self._settled(refresh_id)
         problem = yield from self._read_pages(since, progress.rows, progress.page_size)
         if problem is None or problem.is_of_order:
             after = yield from read_refreshes(self.subject)
@@ -245,10 +241,10 @@ class Extraction:
             " CodatRefreshOperator, and extract once the refresh is Complete"
         )
 
-    def _settled(self, refresh_id: str, watermark: datetime | None) -> Steps[Settled]:
+    def _settled(self, refresh_id: str) -> Steps[Settled]:
         if not self.subject.has_modified_date:
             return Settled(None)
-        return (yield from read_settled(self.subject, refresh_id, watermark))
+        return (yield from read_settled(self.subject, refresh_id, self.watermark))
 
     def _read_pages(self, since: datetime | None, rows: Rows, page_size: int) -> Steps[_Problem | None]:
         """Read all pages from the first on, and write them."""

@@ -113,6 +113,13 @@ def test_the_refreshes_are_read_back_to_the_last_watermark(
     assert (sent, codat.count("GET", HISTORY) - sent) == (6, 1)
 
 
+def test_a_page_that_says_it_has_records_and_has_none_is_requested_again(codat, invoices, operator):
+    body = {"results": [], "pageNumber": 1, "pageSize": 2, "totalResults": 5, "_links": {}}
+    codat.fault(Fault("status", path=r".*/data/invoices", status=200, body=body))
+    assert ids(run(operator())) == ["i0", "i1", "i2", "i3", "i4"]
+    assert codat.count("GET", r".*/dataStatus") == 2  # before and after one reading
+
+
 def test_a_retry_begins_again_and_removes_what_the_failed_try_left(codat, invoices, operator, monkeypatch):
     undisturbed = {
         Path(path).name[7:]: Path(path).read_bytes() for path in run(operator(file_size=0), "run-0")["paths"]
